@@ -1,0 +1,249 @@
+package sluice
+
+import (
+	"encoding/base64"
+	"time"
+	"unicode/utf8"
+)
+
+// EventVersion is the version of the events' form. A reader keeps events and fields that it does not know.
+const EventVersion = 1
+
+// Event is something that happened. Its body says what; bodies are values and never changed.
+type Event struct {
+	Seq  uint64    // place in the log of the namespace, from 1; 0 before it is appended
+	Time time.Time // for people; no rule relies on it, but for pauses and time limits
+	Job  JobID     // "" for events of the namespace
+	Body Body
+}
+
+// Body is what an event says. The types below are all there are.
+type Body interface {
+	// Type is the name of the event, such as "task.started".
+	Type() string
+}
+
+// Rule names the rule that keeps a job or host from going on.
+type Rule string
+
+const (
+	RuleConstraint  Rule = "constraint"  // no capacity is left
+	RuleSequence    Rule = "sequence"    // an earlier stage is not done
+	RuleGate        Rule = "gate"        // a pause or an approval
+	RuleBudget      Rule = "budget"      // more failures than the job may have
+	RuleOperator    Rule = "operator"    // somebody halted the job
+	RuleHost        Rule = "host"        // another task runs on the host, or its outcome is not known
+	RuleHeld        Rule = "held"        // an operator holds the host, or it is retired
+	RuleConcurrency Rule = "concurrency" // the job's own limit of attempts at once
+	RuleOrder       Rule = "order"       // an earlier job goes first
+	RuleAuth        Rule = "auth"        // logins were refused
+	RuleJobTimeout  Rule = "job_timeout" // the job took too long
+	RuleHalted      Rule = "halted"      // the job is halted
+)
+
+// RulesApplied says that from here on these rules are in force in the namespace.
+type RulesApplied struct {
+	Rules Rules
+	By    string
+}
+
+// JobSubmitted begins a job.
+type JobSubmitted struct{ Submitted Job }
+
+// JobStarted says that a process took the job up.
+type JobStarted struct {
+	Driver string `json:"driver,omitzero"` // who carries it out, such as "ann@laptop pid 4711"
+}
+
+// StageOpened says that the hosts of a stage may start.
+type StageOpened struct {
+	Track string `json:"track"`
+	Stage string `json:"stage"`
+	Index int    `json:"index"` // of the stage in its track, from 0
+}
+
+// GateKind is what a gate waits for.
+type GateKind string
+
+const (
+	GatePause    GateKind = "pause"
+	GateApproval GateKind = "approval"
+)
+
+// GateWaiting says that a stage is done and what the next one waits for.
+type GateWaiting struct {
+	Track string    `json:"track"`
+	Stage string    `json:"stage"`
+	Index int       `json:"index"`
+	Kind  GateKind  `json:"kind"`
+	Until time.Time `json:"until,omitzero"` // end of a pause
+}
+
+// GatePassed says that a gate lets the track go on.
+type GatePassed struct {
+	Track string   `json:"track"`
+	Stage string   `json:"stage"`
+	Index int      `json:"index"`
+	Kind  GateKind `json:"kind"`
+	By    string   `json:"by,omitzero"` // who approved
+}
+
+// TaskStarted allows one attempt on a host. It is in the log before anything happens on the host.
+type TaskStarted struct {
+	Host    Host      `json:"host"`
+	Attempt AttemptID `json:"attempt"`
+	Track   string    `json:"track"`
+	Stage   string    `json:"stage"`
+}
+
+// TaskStep says that one step of an attempt ended.
+type TaskStep struct {
+	Host       Host      `json:"host"`
+	Attempt    AttemptID `json:"attempt"`
+	Step       string    `json:"step"` // "pre/NAME", "command", "post/NAME"
+	ExitCode   int       `json:"exit_code"`
+	DurationMS int64     `json:"duration_ms"`
+}
+
+// TaskFinished says how an attempt ended. After the outcome unknown it may come once more for the same
+// attempt, with the true one.
+type TaskFinished struct {
+	Host       Host      `json:"host"`
+	Attempt    AttemptID `json:"attempt,omitzero"` // "" where no attempt was made
+	Outcome    Outcome   `json:"outcome"`
+	ExitCode   *int      `json:"exit_code,omitzero"` // nil where no exit status is known
+	DurationMS int64     `json:"duration_ms"`
+	Reason     string    `json:"reason,omitzero"`
+	// NotStarted says that it is proved that nothing ran on the host.
+	NotStarted bool `json:"not_started,omitzero"`
+	// Refused says that a login or sudo refused the password.
+	Refused bool `json:"refused,omitzero"`
+	// Truncated names the streams of which only the first part was kept.
+	Truncated []string `json:"truncated,omitzero"`
+	// Leftovers are the ids of processes that outlived a kill.
+	Leftovers []int  `json:"leftovers,omitzero"`
+	By        string `json:"by,omitzero"` // who skipped it
+}
+
+// TaskRetried says that tasks which have an outcome are to be tried again.
+type TaskRetried struct {
+	Hosts []Host `json:"hosts"`
+	By    string `json:"by"`
+}
+
+// JobHalting says that nothing new may start; running attempts end by themselves.
+type JobHalting struct {
+	Rule   Rule   `json:"rule"`
+	Reason string `json:"reason"`
+	By     string `json:"by,omitzero"`
+	// Kill ends running attempts, too (job time limit).
+	Kill bool `json:"kill,omitzero"`
+}
+
+// JobHalted says that nothing of the job runs and nothing may start until somebody resumes it.
+type JobHalted struct {
+	Reason     string `json:"reason"`
+	Rule       Rule   `json:"rule"`
+	Constraint string `json:"constraint,omitzero"` // as the tag is written, such as "$app"
+	Group      string `json:"group,omitzero"`      // such as "$app.web"
+	Holders    []Host `json:"holders,omitzero"`
+	Generation int    `json:"generation"` // how often the job was halted, from 1
+}
+
+// JobResumed opens a halted or finished job again.
+type JobResumed struct {
+	By         string `json:"by"`
+	Generation int    `json:"generation"`
+	// MaxFailures is the new budget; nil leaves it as it is.
+	MaxFailures *Amount `json:"max_failures,omitzero"`
+}
+
+// JobCancelling says that nothing new may start and that running attempts are to be killed.
+type JobCancelling struct {
+	By     string `json:"by"`
+	Reason string `json:"reason,omitzero"`
+}
+
+// JobFinished ends a job. Outcome is succeeded, failed or cancelled; Counts are the targets by outcome.
+type JobFinished struct {
+	Outcome Outcome         `json:"outcome"`
+	Counts  map[Outcome]int `json:"counts"`
+}
+
+// HostHeld says that an operator takes a host out of service.
+type HostHeld struct {
+	Host   Host   `json:"host"`
+	Reason string `json:"reason"`
+	By     string `json:"by"`
+}
+
+// HostReleased says that an operator puts a host back into service, whatever its last outcome was.
+type HostReleased struct {
+	Host   Host   `json:"host"`
+	Reason string `json:"reason"`
+	By     string `json:"by"`
+}
+
+// HostRetired says that a host is no target, no member and no holder any more.
+type HostRetired struct {
+	Host   Host   `json:"host"`
+	Reason string `json:"reason"`
+	By     string `json:"by"`
+}
+
+// HostReturned undoes HostRetired.
+type HostReturned struct {
+	Host   Host   `json:"host"`
+	Reason string `json:"reason"`
+	By     string `json:"by"`
+}
+
+// TaskOutput is a piece of what an attempt printed. It is not in the log: its event carries the last seq.
+type TaskOutput struct {
+	Host    Host      `json:"host"`
+	Attempt AttemptID `json:"attempt"`
+	Stream  string    `json:"stream"` // "stdout" or "stderr"
+	Offset  int64     `json:"offset"` // of the first byte in the stream
+	Data    string    `json:"data"`
+	// Encoding is "base64" where the bytes are not UTF-8.
+	Encoding string `json:"encoding,omitzero"`
+}
+
+// NewTaskOutput wraps bytes for the stream of events.
+func NewTaskOutput(h Host, a AttemptID, stream string, offset int64, data []byte) TaskOutput {
+	o := TaskOutput{Host: h, Attempt: a, Stream: stream, Offset: offset}
+	if utf8.Valid(data) {
+		o.Data = string(data)
+	} else {
+		o.Data, o.Encoding = base64.StdEncoding.EncodeToString(data), "base64"
+	}
+	return o
+}
+
+// UnknownBody is an event of a type that this version does not know, kept as it is.
+type UnknownBody struct {
+	TypeName string
+	Raw      []byte // the whole event as JSON
+}
+
+func (RulesApplied) Type() string  { return "rules.applied" }
+func (JobSubmitted) Type() string  { return "job.submitted" }
+func (JobStarted) Type() string    { return "job.started" }
+func (StageOpened) Type() string   { return "stage.opened" }
+func (GateWaiting) Type() string   { return "gate.waiting" }
+func (GatePassed) Type() string    { return "gate.passed" }
+func (TaskStarted) Type() string   { return "task.started" }
+func (TaskStep) Type() string      { return "task.step" }
+func (TaskFinished) Type() string  { return "task.finished" }
+func (TaskRetried) Type() string   { return "task.retried" }
+func (TaskOutput) Type() string    { return "task.output" }
+func (JobHalting) Type() string    { return "job.halting" }
+func (JobHalted) Type() string     { return "job.halted" }
+func (JobResumed) Type() string    { return "job.resumed" }
+func (JobCancelling) Type() string { return "job.cancelling" }
+func (JobFinished) Type() string   { return "job.finished" }
+func (HostHeld) Type() string      { return "host.held" }
+func (HostReleased) Type() string  { return "host.released" }
+func (HostRetired) Type() string   { return "host.retired" }
+func (HostReturned) Type() string  { return "host.returned" }
+func (b UnknownBody) Type() string { return b.TypeName }

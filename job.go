@@ -1,0 +1,151 @@
+package sluice
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// JobID names a job: 12 characters of the alphabet in [JobIDAlphabet], made at random by whoever submits it.
+type JobID string
+
+// JobIDAlphabet has no letters that are easily mistaken for others.
+const JobIDAlphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+
+// JobIDLength is the number of characters of a job id.
+const JobIDLength = 12
+
+// Valid reports whether the id has the form of a job id.
+func (id JobID) Valid() bool {
+	if len(id) != JobIDLength {
+		return false
+	}
+	for i := range len(id) {
+		if strings.IndexByte(JobIDAlphabet, id[i]) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// AttemptID names one try of a task: JOB-HOST-TRY, where HOST is the index of the host in the job's targets
+// and TRY counts from 1. Its charset is that of file names everywhere.
+type AttemptID string
+
+// NewAttemptID makes the id of try n (from 1) on the target with index host.
+func NewAttemptID(job JobID, host, n int) AttemptID {
+	return AttemptID(fmt.Sprintf("%s-%d-%d", job, host, n))
+}
+
+// Parse takes the id apart; ok is false if it is none.
+func (id AttemptID) Parse() (job JobID, host, n int, ok bool) {
+	parts := strings.Split(string(id), "-")
+	if len(parts) != 3 || !JobID(parts[0]).Valid() {
+		return "", 0, 0, false
+	}
+	host, err1 := strconv.Atoi(parts[1])
+	n, err2 := strconv.Atoi(parts[2])
+	job = JobID(parts[0])
+	ok = err1 == nil && err2 == nil && host >= 0 && n >= 1 && NewAttemptID(job, host, n) == id
+	return job, host, n, ok
+}
+
+// Job is one request to act on targets. It is frozen when it is submitted and carries all that is needed to
+// carry it out, but for secrets.
+type Job struct {
+	ID        JobID     `json:"-"` // stands in the event's header
+	Namespace Namespace `json:"namespace"`
+	By        string    `json:"by"` // who submitted it, such as "ann@laptop"
+	// Fleet is the file that the job was made from, "" without one.
+	Fleet string `json:"fleet,omitzero"`
+	// Expression is what the user wrote to say which hosts.
+	Expression string `json:"expression,omitzero"`
+	// Command is what the job does, in one line for people: for commands the shell text itself.
+	Command string  `json:"command"`
+	Action  Action  `json:"action"`
+	Options Options `json:"options"`
+	// Targets are the hosts, each once, in fleet order.
+	Targets []Host `json:"targets"`
+	// Tracks are the plan: which of the targets go in which stage.
+	Tracks []Track `json:"-"` // written by the event codec
+	// Rules is the digest of the [Rules] that the plan was made under; they stand in the log before the job.
+	Rules string `json:"rules"`
+	// SSH settings of the targets; HostSSH those that differ.
+	SSH     SSH            `json:"ssh,omitzero"`
+	HostSSH map[Host]SSH   `json:"host_ssh,omitzero"`
+	Target  TargetSettings `json:"target,omitzero"`
+}
+
+// SSHFor returns the complete settings of a target.
+func (j *Job) SSHFor(h Host) SSH {
+	if s, ok := j.HostSSH[h]; ok {
+		return s
+	}
+	return j.SSH
+}
+
+// ActionKind says what a job does on a host.
+type ActionKind string
+
+const (
+	RunCommand ActionKind = "command"
+	RunScript  ActionKind = "script"
+	CopyTo     ActionKind = "copy"
+	FetchFrom  ActionKind = "fetch"
+)
+
+// Action is what a job does on a host.
+type Action struct {
+	Kind ActionKind `json:"kind"`
+	// Shell is the text that the target's sh runs (command).
+	Shell string `json:"shell,omitzero"`
+	// Script is the digest of the script in the blob store; Args are its arguments (script).
+	Script string   `json:"script,omitzero"`
+	Args   []string `json:"args,omitzero"`
+	// Source and Dest are paths: local and remote for copy, remote and local for fetch. For copy, Source is a
+	// digest in the blob store of the packed tree, and Size its bytes.
+	Source string `json:"source,omitzero"`
+	Dest   string `json:"dest,omitzero"`
+	Size   int64  `json:"size,omitzero"`
+}
+
+// Options say how a job is carried out.
+type Options struct {
+	// MaxFailures is the job's budget; nil: none.
+	MaxFailures *Amount `json:"max_failures,omitzero"`
+	// MaxParallel is one more constraint, over this job's targets; nil: none.
+	MaxParallel *Amount `json:"max_parallel,omitzero"`
+	// Concurrency is the highest number of attempts of this job at once; 0: no limit of its own.
+	Concurrency int `json:"concurrency,omitzero"`
+	// ReadOnly takes no lock and no capacity, makes no holder and clears none.
+	ReadOnly bool `json:"read_only,omitzero"`
+	// Timeout ends an attempt, JobTimeout all of them; 0: never.
+	Timeout    time.Duration `json:"timeout,omitzero"`
+	JobTimeout time.Duration `json:"job_timeout,omitzero"`
+	// Reconnect is how long a lost link is tried again.
+	Reconnect time.Duration `json:"reconnect,omitzero"`
+	// TTY runs the command on a terminal.
+	TTY bool `json:"tty,omitzero"`
+	// Prompts are patterns of the command's own prompts that the password answers, once each.
+	Prompts []string `json:"prompts,omitzero"`
+	// Sudo is the user to become; "" stays who logs in.
+	Sudo string `json:"sudo,omitzero"`
+	// Env are variables for hooks and command.
+	Env map[string]string `json:"env,omitzero"`
+	// NoHooks runs none of the target's hooks.
+	NoHooks bool `json:"no_hooks,omitzero"`
+	// OutputLimit is the number of bytes kept of each stream of an attempt.
+	OutputLimit int64 `json:"output_limit,omitzero"`
+	// Asks says which secrets the job needs, so that who drives it on can ask for them.
+	AskPassword     bool `json:"ask_password,omitzero"`
+	AskSudoPassword bool `json:"ask_sudo_password,omitzero"`
+	AskPassphrase   bool `json:"ask_passphrase,omitzero"`
+}
+
+// Defaults of options.
+const (
+	DefaultReconnect   = 2 * time.Minute
+	DefaultOutputLimit = 16 << 20
+	DefaultConcurrency = 256
+)

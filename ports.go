@@ -1,0 +1,158 @@
+package sluice
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// What the layers above need of the world. Adapters implement these; one suite per port, run on every
+// implementation and on the fake, says what callers may rely on.
+
+// Log is the journal: one sequence of events per namespace. Whatever is not in it did not happen.
+//
+// Events that Update has returned without error are durable: they survive kill -9 and power loss. Their
+// order is the one in which everybody reads them.
+type Log interface {
+	// Update reads what was appended after the event number `after`, hands it to decide, and appends what
+	// decide returns, as one step: no other writer comes between. decide is called at most once, with events
+	// in order (none if nothing is new); it must be quick and must not call the log. If it returns an error,
+	// nothing is appended. Update sets the Seq of the returned events, and returns the number of the last
+	// event of the log.
+	Update(ctx context.Context, ns Namespace, after uint64, decide func(tail []Event) ([]Event, error)) (head uint64, err error)
+	// Read returns up to limit events after the event number `after`, in order; none at the end.
+	Read(ctx context.Context, ns Namespace, after uint64, limit int) ([]Event, error)
+	// ReadJob returns all events of one job, in order, or none.
+	ReadJob(ctx context.Context, ns Namespace, job JobID) ([]Event, error)
+	// Wait returns when there are events after the number `after`, or with the context's error.
+	Wait(ctx context.Context, ns Namespace, after uint64) error
+	// Namespaces lists the namespaces that have events, sorted.
+	Namespaces(ctx context.Context) ([]Namespace, error)
+	// FindJob returns the namespace and whole id of the one job whose id begins with prefix. Errors have the
+	// code NotFound where there is none, Conflict where there are several.
+	FindJob(ctx context.Context, prefix string) (Namespace, JobID, error)
+}
+
+// Drivers say which process drives a job. A claim ends with the process that holds it, however it ends.
+type Drivers interface {
+	// Claim takes the job for this process until release is called. An error with the code Conflict says
+	// that a live process has it.
+	Claim(job JobID) (release func(), err error)
+	// Driven reports whether a live process has the job.
+	Driven(job JobID) bool
+}
+
+// Outputs keep what attempts print.
+type Outputs interface {
+	// Write keeps data at the offset of a stream ("stdout", "stderr"). What is already there is not written
+	// again: a piece that overlaps is cut. A gap is an error.
+	Write(job JobID, a AttemptID, stream string, offset int64, data []byte) error
+	// Sync makes everything written so far for the job durable.
+	Sync(job JobID) error
+	// Size returns how many bytes of a stream are kept.
+	Size(job JobID, a AttemptID, stream string) (int64, error)
+	// Open reads a stream from its beginning, as far as it is kept.
+	Open(job JobID, a AttemptID, stream string) (io.ReadCloser, error)
+	// Close forgets what is held open for a job.
+	Close(job JobID) error
+}
+
+// Blobs keep content under its digest: scripts and packed trees that a job sends.
+type Blobs interface {
+	// Put keeps the content and returns its digest, "sha256:" and 64 hexadecimal digits, and its size.
+	Put(ctx context.Context, r io.Reader) (digest string, size int64, err error)
+	// Open reads a blob; fs.ErrNotExist if there is none.
+	Open(ctx context.Context, digest string) (io.ReadCloser, error)
+}
+
+// Transport reaches hosts. It is safe for concurrent use.
+type Transport interface {
+	// Connect returns a link to the host, an open one where there is one. It does not return before the host
+	// is authenticated and the login accepted. Errors are or wrap a [*ConnectError]. The context bounds the
+	// connecting only.
+	Connect(ctx context.Context, h Host, s SSH) (Link, error)
+	// Close ends all links.
+	Close() error
+}
+
+// Credentials give out the secrets of a job, in memory only, and see to it that a wrong password locks no
+// account fleet-wide: the first host that uses a secret goes alone, and after two refusals none is given out.
+// It is safe for concurrent use.
+type Credentials interface {
+	// Login returns the password for logging in to a host, Sudo the one for becoming another user there.
+	// They wait for their turn. The caller calls done exactly once, with whether the secret was accepted; it
+	// must not call it before it knows, and must call it with accepted == true where the host did not ask.
+	// ErrNoSecret says that nobody gave one, ErrSecretRefused that it was refused too often.
+	Login(ctx context.Context, h Host) (s Secret, done func(accepted bool), err error)
+	Sudo(ctx context.Context, h Host) (s Secret, done func(accepted bool), err error)
+	// Passphrase returns what opens the user's encrypted private keys.
+	Passphrase() (Secret, error)
+	// Values are all secrets there are, for redaction.
+	Values() []Secret
+}
+
+// Errors of [Credentials].
+var (
+	ErrNoSecret      = errors.New("no password or passphrase was given")
+	ErrSecretRefused = errors.New("the password was refused twice and is not tried on further hosts")
+)
+
+// Link is an open connection to a host. Several sessions may run on it at once.
+type Link interface {
+	// Start runs command in the login shell of the user (as sshd does). On a tty its output and errors are
+	// one stream.
+	Start(ctx context.Context, command string, tty bool) (Session, error)
+	// User is who is logged in.
+	User() string
+	// Close gives the link back. The connection may stay open for others.
+	Close() error
+}
+
+// Session is one command on a link.
+//
+// Stdout and Stderr must both be read to their end; a slow reader slows the peer and costs no memory. End of
+// file on them without an exit status means that the link was lost.
+type Session interface {
+	Stdin() io.WriteCloser
+	Stdout() io.Reader
+	Stderr() io.Reader
+	// Wait returns the exit status of the command. The error is [ErrLinkLost] where none arrived.
+	Wait() (ExitStatus, error)
+	// Close ends the session without waiting for the command.
+	Close() error
+}
+
+// ExitStatus is how a command ended: a code from 0 to 255, or the name of a signal without "SIG".
+type ExitStatus struct {
+	Code   int
+	Signal string
+}
+
+// ErrLinkLost says that a connection ended before the command did.
+var ErrLinkLost = errors.New("the link to the host was lost")
+
+// ConnectFailure says why there is no link.
+type ConnectFailure string
+
+const (
+	NoRoute     ConnectFailure = "unreachable" // refused, timed out, no such address, broken handshake
+	HostKeyBad  ConnectFailure = "host_key"    // unknown, changed or revoked
+	AuthRefused ConnectFailure = "auth"        // the login was refused
+	NeedSecret  ConnectFailure = "secret"      // a password or passphrase is needed that nobody gave
+)
+
+// ConnectError says why a host cannot be reached. Nothing was started on it.
+type ConnectError struct {
+	Host    Host
+	Failure ConnectFailure
+	// Password says that a password was offered and refused: trying again may lock an account.
+	Password bool
+	Err      error
+}
+
+func (e *ConnectError) Error() string { return e.Err.Error() }
+func (e *ConnectError) Unwrap() error { return e.Err }
+
+// Clock tells the time to shells; rules take it as a value.
+type Clock func() time.Time
