@@ -147,7 +147,7 @@ type JobHalted struct {
 	Constraint string `json:"constraint,omitzero"` // as the tag is written, such as "$app"
 	Group      string `json:"group,omitzero"`      // such as "$app.web"
 	Holders    []Host `json:"holders,omitzero"`
-	Generation int    `json:"generation"` // how often the job was halted, from 1
+	Generation int    `json:"generation"` // grows with every halt and resume
 }
 
 // JobResumed opens a halted or finished job again.

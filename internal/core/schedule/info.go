@@ -1,0 +1,230 @@
+package schedule
+
+import (
+	"slices"
+	"time"
+
+	"sluice"
+)
+
+// JobState is where a job stands, in one word.
+type JobState string
+
+const (
+	Waiting   JobState = "waiting" // nothing runs yet, or other jobs are in the way
+	Running   JobState = "running"
+	Paused    JobState = "paused" // a gate waits for time or approval
+	Halting   JobState = "halting"
+	Halted    JobState = "halted"
+	Succeeded JobState = "succeeded"
+	Failed    JobState = "failed"
+	Cancelled JobState = "cancelled"
+)
+
+// Info is what is known of a job.
+type Info struct {
+	Spec       *sluice.Job
+	State      JobState
+	Submitted  time.Time
+	Generation int
+	Started    bool // somebody took it up
+	Running    int
+	Unsettled  int // targets without an outcome, or to be tried again
+	Counts     map[sluice.Outcome]int
+	Halted     *sluice.JobHalted
+	Cancelling bool
+	Kill       bool // running attempts are to be ended
+	Gates      []Gate
+}
+
+// Gate is a gate that waits.
+type Gate struct {
+	Track, Stage string
+	Index        int
+	Kind         sluice.GateKind
+	Until        time.Time
+}
+
+// Job returns what is known of a job; ok is false if there is none.
+func (s *State) Job(id sluice.JobID) (Info, bool) {
+	j := s.byID[id]
+	if j == nil {
+		return Info{}, false
+	}
+	return j.info(), true
+}
+
+// Jobs lists all jobs in order of submission.
+func (s *State) Jobs() []Info {
+	out := make([]Info, len(s.jobs))
+	for i, j := range s.jobs {
+		out[i] = j.info()
+	}
+	return out
+}
+
+func (j *job) info() Info {
+	i := Info{Spec: j.spec, Submitted: j.submitted, Generation: j.generation, Started: j.everUp, Running: j.running,
+		Unsettled: j.unsettled, Counts: j.counts(false), Halted: j.halted, Cancelling: j.cancelling != nil,
+		Kill: j.cancelling != nil || j.halting != nil && j.halting.Kill, Gates: j.gates(), State: Waiting}
+	switch {
+	case j.finished != nil:
+		i.State = JobState(j.finished.Outcome)
+	case j.halted != nil:
+		i.State = Halted
+	case j.halting != nil || j.cancelling != nil:
+		i.State = Halting
+	case j.running > 0:
+		i.State = Running
+	case len(i.Gates) > 0:
+		i.State = Paused
+	}
+	return i
+}
+
+func (j *job) gates() (out []Gate) {
+	if j.finished != nil {
+		return nil
+	}
+	for i := range j.tracks {
+		tr := &j.tracks[i]
+		if k, kind, ok := tr.atGate(); ok {
+			st := &tr.stages[k]
+			g := Gate{Track: tr.name, Stage: st.name, Index: k, Kind: kind}
+			if kind == sluice.GatePause {
+				g.Until = st.pauseTill
+			}
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// Attempt is one that runs, or whose outcome is not known.
+type Attempt struct {
+	Host    sluice.Host
+	ID      sluice.AttemptID
+	Unknown bool
+}
+
+// Attempts lists the attempts of a job that run or whose outcome is not known, in their order.
+func (s *State) Attempts(id sluice.JobID) (out []Attempt) {
+	j := s.byID[id]
+	if j == nil {
+		return nil
+	}
+	for _, t := range j.tasks {
+		unknown := t.phase == settled && t.outcome == sluice.Unknown
+		if t.phase == running || unknown {
+			out = append(out, Attempt{s.hosts[t.host].name, sluice.NewAttemptID(id, int(t.target), int(t.try)), unknown})
+		}
+	}
+	return out
+}
+
+// Task is where one task of a job stands.
+type Task struct {
+	Host    sluice.Host
+	Outcome sluice.Outcome // "" before the first
+	Running bool
+	Pending bool // has no outcome, or is to be tried again
+	Try     int
+	// Retriable says that another try may better the outcome.
+	Retriable bool
+}
+
+// Task returns where a task stands; ok is false if the job does not exist or the host is no target.
+func (s *State) Task(id sluice.JobID, h sluice.Host) (Task, bool) {
+	j := s.byID[id]
+	if j == nil {
+		return Task{}, false
+	}
+	t, err := j.taskOf(s, h)
+	if err != nil {
+		return Task{}, false
+	}
+	return t.info(s), true
+}
+
+// Tasks lists the tasks of a job in the order of its targets.
+func (s *State) Tasks(id sluice.JobID) []Task {
+	j := s.byID[id]
+	if j == nil {
+		return nil
+	}
+	out := make([]Task, len(j.byTarget))
+	for i, t := range j.byTarget {
+		out[i] = t.info(s)
+	}
+	return out
+}
+
+func (t *task) info(s *State) Task {
+	return Task{Host: s.hosts[t.host].name, Outcome: t.outcome, Running: t.phase == running, Pending: t.phase == pending,
+		Try: int(t.try), Retriable: t.retriable()}
+}
+
+// HostInfo is a host that is out of service, and why.
+type HostInfo struct {
+	Holder
+	Held, Retired bool
+	By, Reason    string
+	Unknown       bool // an attempt's outcome is not known
+	Running       bool
+}
+
+// Out lists the hosts that are out of service or retired, in the order in which the log named them first.
+func (s *State) Out() (out []HostInfo) {
+	w := asker{State: s}
+	for i := range s.hosts {
+		h := &s.hosts[i]
+		if h.retired == nil && !h.counts().out {
+			continue
+		}
+		info := HostInfo{Holder: w.holder(h), Unknown: h.attempt != nil && h.unknown, Running: h.attempt != nil && !h.unknown}
+		m := h.bad
+		switch {
+		case h.retired != nil:
+			info.Retired, m = true, h.retired
+			info.Holder = Holder{Host: h.name, Since: m.since, Why: "retired"}
+		case h.held != nil:
+			info.Held, m = true, h.held
+		}
+		if m != nil {
+			info.By, info.Reason = m.by, m.reason
+		}
+		out = append(out, info)
+	}
+	return out
+}
+
+// Clears lists those of the hosts that a success would put back into service: their last outcome was bad.
+func (s *State) Clears(hosts []sluice.Host) (out []Holder) {
+	w := asker{State: s}
+	for _, name := range hosts {
+		if i, ok := s.index[name]; ok && s.hosts[i].bad != nil && s.hosts[i].retired == nil {
+			out = append(out, w.holder(&s.hosts[i]))
+		}
+	}
+	return out
+}
+
+// Retired lists the hosts that are retired.
+func (s *State) Retired() (out []sluice.Host) {
+	for _, i := range s.retired {
+		out = append(out, s.hosts[i].name)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// InForce returns the digest of the rules in force, "" before the first.
+func (s *State) InForce() string {
+	if s.force == nil {
+		return ""
+	}
+	return s.force.digest
+}
+
+// KnowsRules reports whether rules of this digest were applied before.
+func (s *State) KnowsRules(digest string) bool { return s.rules[digest] != nil }
