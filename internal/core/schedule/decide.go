@@ -37,9 +37,7 @@ func (s *State) Decide(in Input) []sluice.Event {
 			d.reserve(j)
 		}
 	}
-	for i := len(d.reserved) - 1; i >= 0; i-- {
-		s.takeBack(d.reserved[i])
-	}
+	d.undo()
 	return d.events
 }
 
@@ -47,8 +45,10 @@ type decision struct {
 	*State
 	in       Input
 	events   []sluice.Event
-	reserved []*task // starts of jobs that others drive, only tried out
-	from     *class  // of the task that next returned
+	reserved []*task  // starts of jobs that others drive, only tried out
+	opened   []*stage // of such jobs, likewise
+	shut     []*job   // whose stages those are
+	from     *class   // of the task that next returned
 }
 
 // emit applies an event and keeps it. The rules made it, so it always applies.
@@ -80,13 +80,28 @@ func (d *decision) own(j *job) {
 
 // reserve tries out what a job that somebody else drives would start now, so that later jobs leave it room.
 func (d *decision) reserve(j *job) {
-	if j.stopped() || !j.everUp {
+	if j.stopped() || j.overBudget() {
 		return
 	}
+	d.tryOpen(j)
 	for t := d.next(j); t != nil; t = d.next(j) {
 		d.begin(t, d.in.Now)
 		d.from.lookedAt()
 		d.reserved = append(d.reserved, t)
+	}
+}
+
+// undo forgets what was only tried out.
+func (d *decision) undo() {
+	for i := len(d.reserved) - 1; i >= 0; i-- {
+		d.takeBack(d.reserved[i])
+	}
+	for _, st := range d.opened {
+		st.opened = false
+	}
+	for _, j := range d.shut {
+		d.tearDown(j)
+		j.dirty = true
 	}
 }
 
@@ -161,9 +176,9 @@ func (d *decision) conclude(j *job) {
 		return
 	}
 	switch {
-	case j.cancelling != nil:
+	case j.cancelling != nil && (j.unsettled > 0 || j.outcome() != sluice.Succeeded):
 		d.emit(j, sluice.JobFinished{Outcome: sluice.Cancelled, Counts: j.counts(true)})
-	case j.unsettled == 0:
+	case j.unsettled == 0: // a cancel that came when all had succeeded changed nothing
 		d.emit(j, sluice.JobFinished{Outcome: j.outcome(), Counts: j.counts(false)})
 	case j.halted != nil:
 	case j.halting != nil:

@@ -1,6 +1,10 @@
 package schedule
 
-import "sluice"
+import (
+	"time"
+
+	"sluice"
+)
 
 // openStages opens the stages of a job whose turn it is, and their gates.
 func (d *decision) openStages(j *job) {
@@ -19,6 +23,35 @@ func (d *decision) openStages(j *job) {
 		}
 		j.advance(d.State, tr.name)
 	}
+}
+
+// tryOpen opens, for a while, the stages that the driver of the job is about to open.
+func (d *decision) tryOpen(j *job) {
+	before := len(d.opened)
+	for i := range j.tracks {
+		tr := &j.tracks[i]
+		for k := range tr.stages {
+			st := &tr.stages[k]
+			if st.opened {
+				continue
+			}
+			if !tr.doneBefore(k) || k > 0 && !tr.stages[k-1].gatePassed(d.in.Now) {
+				break
+			}
+			st.opened = true
+			d.opened = append(d.opened, st)
+		}
+		j.advance(d.State, tr.name)
+	}
+	if len(d.opened) > before {
+		d.shut = append(d.shut, j)
+	}
+}
+
+// gatePassed reports whether the gate behind a stage holds nobody back.
+func (st *stage) gatePassed(now time.Time) bool {
+	pausing := st.gate.Pause > 0 && !st.paused && (st.pauseTill.IsZero() || now.Before(st.pauseTill))
+	return !pausing && (!st.gate.Approve || st.approved)
 }
 
 // doneBefore reports whether all stages before number k are done: every task has succeeded or was skipped, but

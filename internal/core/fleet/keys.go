@@ -1,0 +1,24 @@
+package fleet
+
+import (
+	_ "embed"
+	"slices"
+)
+
+// The keys that may stand where. The loader refuses others; the schema says the same.
+var (
+	fileKeys = []string{"namespace", "include", "ssh", "host", "tag", "sequence", "constraint", "resolver", "inventory",
+		"target", "confirm_above"}
+	sshKeys      = []string{"user", "port", "address", "identity", "jump", "transport"}
+	hostKeys     = append(slices.Clone(sshKeys), "ssh")
+	entryKeys    = []string{"target", "max_failures", "pause", "approve", "ramp"}
+	limitKeys    = []string{"max_parallel"}
+	resolverKeys = []string{"command", "timeout"}
+	targetKeys   = []string{"dir", "pre_hooks", "post_hooks"}
+)
+
+//go:embed schema.json
+var schema []byte
+
+// Schema returns the JSON Schema of the fleet file, for editors.
+func Schema() []byte { return slices.Clone(schema) }

@@ -1,0 +1,349 @@
+package fleet
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"sluice"
+)
+
+// scope is a condition that sequences and constraints may stand under: the hosts of an expression.
+type scope struct {
+	name string
+	expr *node
+	from origin
+}
+
+// sequence is a sequence as it is written.
+type sequence struct {
+	name    string // "" where it has none
+	of      int    // with as many beside it in the same list of lists, if that is more than 1
+	number  int    // which of them it is, from 1
+	at      sluice.Position
+	scopes  []scope
+	entries []entry
+}
+
+type entry struct {
+	scope
+	gate sluice.Gate
+}
+
+// readSequences reads a whole section: a list, a list of lists, or lists by name or tag.
+func (l *loader) readSequences(d *document, n *yaml.Node) {
+	if what(n).Kind == yaml.MappingNode {
+		l.readNamedSequences(d, n, "", nil)
+		return
+	}
+	l.readSequenceLists(d, n, "", nil)
+}
+
+func (l *loader) readNamedSequences(d *document, n *yaml.Node, name string, scopes []scope) {
+	for _, p := range d.pairs(n, "sequence") {
+		inner, below := scopes, p.name
+		if l.nests(p.name) {
+			s, ok := l.scope(d, p.key)
+			if !ok {
+				continue
+			}
+			below = s.name
+			inner = append(scopes[:len(scopes):len(scopes)], s)
+		}
+		switch {
+		case name != "" && len(inner) > len(scopes) && len(scopes) > 0:
+			below = name + " & " + below
+		case name != "":
+			below = name + ": " + below
+		}
+		if what(p.value).Kind == yaml.MappingNode && !isEntry(p.value) {
+			l.readNamedSequences(d, p.value, below, inner)
+			continue
+		}
+		l.readSequenceLists(d, p.value, below, inner)
+	}
+}
+
+// nests reports whether a key of sequences is a condition rather than a name: it is written as a tag or glob, or it
+// is a tag's name.
+func (l *loader) nests(key string) bool {
+	if strings.ContainsAny(key, "$@*?[]{}(),&!") {
+		return true
+	}
+	return l.world.tags[sluice.Tag(key)] != nil
+}
+
+// scope reads a key that is a condition. A tag may stand there without its $.
+func (l *loader) scope(d *document, key *yaml.Node) (scope, bool) {
+	if word := what(key).Value; l.world.tags[sluice.Tag(word)] != nil {
+		return scope{"$" + word, &node{kind: oneTag, name: word}, d.origin(key)}, true
+	}
+	expr, from, ok := l.expression(d, key, "a condition")
+	if !ok {
+		return scope{}, false
+	}
+	return scope{expr.canonical(from.text), expr, from}, true
+}
+
+func (l *loader) readSequenceLists(d *document, n *yaml.Node, name string, scopes []scope) {
+	elements := d.list(n)
+	lists := 0
+	for _, e := range elements {
+		if what(e).Kind == yaml.SequenceNode {
+			lists++
+		}
+	}
+	switch {
+	case len(elements) == 0:
+		if name != "" {
+			d.fail(n, "the sequence %s has no entries", name)
+		}
+	case lists == 0:
+		l.readSequence(d, n, sequence{name: name, scopes: scopes}, elements)
+	case lists == len(elements):
+		for i, e := range elements {
+			l.readSequence(d, e, sequence{name: name, scopes: scopes, of: len(elements), number: i + 1}, d.list(e))
+		}
+	default:
+		d.fail(n, "a sequence is a list of entries or a list of lists, not both")
+	}
+}
+
+func (l *loader) readSequence(d *document, n *yaml.Node, s sequence, elements []*yaml.Node) {
+	s.at = d.at(n)
+	for _, e := range elements {
+		if x, ok := l.readEntry(d, e); ok {
+			s.entries = append(s.entries, x)
+		}
+	}
+	l.sequences = append(l.sequences, s)
+}
+
+// isEntry reports whether a mapping is an entry with a gate.
+func isEntry(n *yaml.Node) bool {
+	n = what(n)
+	for i := 0; i < len(n.Content); i += 2 {
+		if what(n.Content[i]).Value == "target" {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *loader) readEntry(d *document, n *yaml.Node) (entry, bool) {
+	if what(n).Kind != yaml.MappingNode {
+		expr, from, ok := l.expression(d, n, "an entry of a sequence")
+		if !ok {
+			return entry{}, false
+		}
+		return entry{scope: scope{expr.canonical(from.text), expr, from}}, true
+	}
+	var e entry
+	found := false
+	for _, p := range d.pairs(n, "an entry of a sequence") {
+		if !d.known(p, "an entry of a sequence", entryKeys) {
+			continue
+		}
+		switch p.name {
+		case "target":
+			found = true
+			if expr, from, ok := l.expression(d, p.value, "target"); ok {
+				e.scope = scope{expr.canonical(from.text), expr, from}
+			}
+		case "max_failures":
+			e.gate.MaxFailures, _ = d.amount(p.value, p.name)
+		case "pause":
+			e.gate.Pause, _ = d.duration(p.value, p.name, 0)
+		case "approve":
+			e.gate.Approve = d.truth(p.value, p.name)
+		case "ramp":
+			e.gate.Ramp = d.ramp(p.value)
+		}
+	}
+	if !found {
+		d.fail(n, "this entry of a sequence has no target").WithHint("write {target: $tag, pause: 10m}")
+	}
+	return e, e.expr != nil
+}
+
+// settleSequences works out the hosts of every entry.
+func (l *loader) settleSequences() []sluice.Sequence {
+	unnamed := 0
+	for _, s := range l.sequences {
+		if s.name == "" {
+			unnamed++
+		}
+	}
+	var out []sluice.Sequence
+	at := map[string]int{}
+	number := 0
+	for _, s := range l.sequences {
+		name := s.name
+		switch {
+		case name == "" && unnamed > 1:
+			number++
+			name = "sequence-" + strconv.Itoa(number)
+		case name == "":
+			name = "sequence"
+		case s.of > 1:
+			name += "-" + strconv.Itoa(s.number)
+		}
+		entries, ok := l.settleEntries(s, name)
+		if !ok {
+			continue
+		}
+		q := sluice.Sequence{Name: name, Entries: entries, At: s.at}
+		i, twice := at[name]
+		switch {
+		case !twice:
+			at[name] = len(out)
+			out = append(out, q)
+		case !sameEntries(out[i].Entries, entries):
+			l.disagree("sequence", name, s.at, out[i].At)
+		}
+	}
+	return out
+}
+
+// settleEntries leaves out entries that mean no host under the conditions of the sequence, as the same list is
+// written under many; but none whose gate would go with it.
+func (l *loader) settleEntries(s sequence, name string) ([]sluice.Entry, bool) {
+	var within set
+	for i, c := range s.scopes {
+		hosts, err := l.world.hostsOf(c.expr, c.from)
+		if err != nil {
+			l.problems.add(err)
+			return nil, false
+		}
+		if i > 0 {
+			hosts = both(within, hosts)
+		}
+		within = hosts
+	}
+	ok := true
+	var out []sluice.Entry
+	for _, e := range s.entries {
+		hosts, err := l.world.hostsOf(e.expr, e.from)
+		if err != nil {
+			l.problems.add(err)
+			ok = false
+			continue
+		}
+		none := len(hosts) == 0
+		if !none && len(s.scopes) > 0 {
+			hosts = both(within, hosts)
+		}
+		switch {
+		case none:
+			l.problems.add(e.from.fail(0, fmt.Sprintf("the entry %s of the sequence %s means no hosts", e.name, name), ""))
+			ok = false
+		case len(hosts) == 0 && gated(e.gate):
+			l.problems.add(e.from.fail(0, fmt.Sprintf("the entry %s means no hosts within the sequence %s, so that its gate would never be reached", e.name, name), ""))
+			ok = false
+		case len(hosts) > 0:
+			out = append(out, sluice.Entry{Name: e.name, Hosts: l.world.names(hosts), Gate: e.gate, At: e.from.start})
+		}
+	}
+	if ok && len(out) == 0 && len(s.entries) > 0 {
+		l.problems.add(configError(s.at, "the sequence %s means no hosts", name))
+		ok = false
+	}
+	return out, ok && len(out) > 0
+}
+
+func gated(g sluice.Gate) bool { return g.Pause > 0 || g.Approve }
+
+func sameEntries(a, b []sluice.Entry) bool {
+	return slices.EqualFunc(a, b, func(x, y sluice.Entry) bool {
+		return x.Name == y.Name && slices.Equal(x.Hosts, y.Hosts) && x.Gate.MaxFailures == y.Gate.MaxFailures &&
+			x.Gate.Pause == y.Gate.Pause && x.Gate.Approve == y.Gate.Approve && slices.Equal(x.Gate.Ramp, y.Gate.Ramp)
+	})
+}
+
+func (d *document) amount(n *yaml.Node, meant string) (sluice.Amount, bool) {
+	w, ok := d.word(n, meant)
+	if !ok {
+		return sluice.Amount{}, false
+	}
+	a, err := sluice.ParseAmount(w)
+	if err != nil || !a.IsPercent() && a.Floor(0) > MaxHosts {
+		d.fail(n, "%s must be a number of hosts (such as 3) or a share (such as 15%%), not %.40q", meant, w)
+		return sluice.Amount{}, false
+	}
+	return a, true
+}
+
+// ramp reads steps that grow, as far as numbers and shares can be compared.
+func (d *document) ramp(n *yaml.Node) []sluice.Amount {
+	var out []sluice.Amount
+	if what(n).Kind != yaml.SequenceNode || len(what(n).Content) == 0 {
+		d.fail(n, "ramp must be a list, not %s", described(n)).WithHint("write [1, 10%%, 100%%]")
+		return nil
+	}
+	const hundredPercent = 10000
+	for _, e := range what(n).Content {
+		a, ok := d.amount(e, "a step of a ramp")
+		if !ok {
+			continue
+		}
+		if a.Capacity(1) == 0 {
+			d.fail(e, "a step of a ramp cannot be 0")
+		}
+		if k := len(out); k > 0 && out[k-1].IsPercent() == a.IsPercent() && out[k-1].Floor(hundredPercent) >= a.Floor(hundredPercent) {
+			d.fail(e, "the steps of a ramp add up, so %s after %s is none", a, out[k-1])
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+func (d *document) truth(n *yaml.Node, meant string) bool {
+	w, ok := d.word(n, meant)
+	if ok && w != "true" && w != "false" {
+		d.fail(n, "%s must be true or false, not %.40q", meant, w)
+	}
+	return w == "true"
+}
+
+// duration reads Go's notation, with days; highest is the most allowed, 0 any.
+func (d *document) duration(n *yaml.Node, meant string, highest time.Duration) (time.Duration, bool) {
+	w, ok := d.word(n, meant)
+	if !ok {
+		return 0, false
+	}
+	v, ok := parseDuration(w)
+	switch {
+	case !ok:
+		d.fail(n, "%s must be a time such as 30s, 10m, 1h30m or 2d, not %.40q", meant, w)
+	case v <= 0:
+		d.fail(n, "%s must be more than nothing, not %s", meant, w)
+	case highest > 0 && v > highest:
+		d.fail(n, "%s must be at most %s, not %s", meant, highest, w)
+	default:
+		return v, true
+	}
+	return 0, false
+}
+
+func parseDuration(s string) (time.Duration, bool) {
+	days, rest, found := strings.Cut(s, "d")
+	if !found {
+		v, err := time.ParseDuration(s)
+		return v, err == nil
+	}
+	const most = 100_000 // days, well within what a Duration holds
+	n, err := strconv.Atoi(days)
+	if err != nil || n < 0 || n > most {
+		return 0, false
+	}
+	v := time.Duration(n) * 24 * time.Hour
+	if rest == "" {
+		return v, true
+	}
+	more, err := time.ParseDuration(rest)
+	return v + more, err == nil && more >= 0 && more < 24*time.Hour
+}

@@ -1,0 +1,225 @@
+package fleet
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"sluice"
+)
+
+// settings are ssh settings that a file gives: nil fields are not given.
+type settings struct {
+	user, address, transport *string
+	port                     *int
+	identity, jump           *[]string
+}
+
+func (s *settings) apply(to *sluice.SSH) {
+	set(&to.User, s.user)
+	set(&to.Address, s.address)
+	set(&to.Transport, s.transport)
+	set(&to.Port, s.port)
+	set(&to.Identity, s.identity)
+	set(&to.Jump, s.jump)
+}
+
+// set puts a value that is given.
+func set[T any](to *T, given *T) {
+	if given != nil {
+		*to = *given
+	}
+}
+
+// hostSettings are settings of the hosts of an expression.
+type hostSettings struct {
+	expr *node
+	from origin
+	settings
+}
+
+// readHosts reads the section "host:".
+func (l *loader) readHosts(d *document, n *yaml.Node) {
+	for _, p := range d.pairs(n, "host") {
+		expr, from, ok := l.expression(d, p.key, "a host")
+		if !ok {
+			continue
+		}
+		var given, nested []pair
+		for _, q := range d.pairs(p.value, "the settings of "+p.name) {
+			if q.name == "ssh" {
+				nested = d.pairs(q.value, "ssh")
+			} else {
+				given = append(given, q)
+			}
+		}
+		h := hostSettings{expr, from, d.settings(nested, "ssh", sshKeys)}
+		h.add(d.settings(given, "the settings of a host", hostKeys))
+		if expr.plain() {
+			l.named = append(l.named, h)
+		} else {
+			l.tagged = append(l.tagged, h)
+		}
+	}
+}
+
+func (s *settings) add(more settings) {
+	for _, f := range []struct{ to, given **string }{
+		{&s.user, &more.user}, {&s.address, &more.address}, {&s.transport, &more.transport},
+	} {
+		if *f.given != nil {
+			*f.to = *f.given
+		}
+	}
+	if more.port != nil {
+		s.port = more.port
+	}
+	if more.identity != nil {
+		s.identity = more.identity
+	}
+	if more.jump != nil {
+		s.jump = more.jump
+	}
+}
+
+// settings reads ssh settings.
+func (d *document) settings(pairs []pair, place string, allowed []string) settings {
+	var s settings
+	for _, p := range pairs {
+		if !d.known(p, place, allowed) {
+			continue
+		}
+		switch p.name {
+		case "user":
+			s.user = d.checked(p, validUser, "a user name")
+		case "address":
+			s.address = d.checked(p, validAddress, "a host name or IP address")
+		case "transport":
+			s.transport = d.checked(p, validTransport, "ssh or local")
+		case "port":
+			if n, ok := d.number(p.value, "port", 1, 65535); ok {
+				s.port = &n
+			}
+		case "identity":
+			s.identity = d.checkedList(p, validIdentity, "the path of a private key")
+		case "jump":
+			s.jump = d.checkedList(p, validJump, "[user@]host[:port]")
+		}
+	}
+	return s
+}
+
+func (d *document) checked(p pair, valid func(string) bool, meant string) *string {
+	w, ok := d.word(p.value, p.name)
+	if ok && !valid(w) {
+		d.fail(p.value, "%s must be %s, not %.80q", p.name, meant, w)
+		return nil
+	}
+	return &w
+}
+
+// checkedList reads a list that may be empty: it takes back what is set for more hosts.
+func (d *document) checkedList(p pair, valid func(string) bool, meant string) *[]string {
+	var out []string
+	for _, e := range d.list(p.value) {
+		w, ok := d.word(e, p.name)
+		if ok && !valid(w) {
+			d.fail(e, "%s must be %s, not %.80q", p.name, meant, w)
+		}
+		out = append(out, w)
+	}
+	return &out
+}
+
+func validUser(s string) bool {
+	return !strings.HasPrefix(s, "-") && !strings.ContainsAny(s, "@:/\\ \t'\"") && !hasControl(s) && len(s) <= 256
+}
+
+// validAddress is a host name, an IPv4 address, or an IPv6 address with or without a zone.
+func validAddress(s string) bool {
+	ip, zone, _ := strings.Cut(s, "%")
+	if strings.Contains(ip, ":") {
+		return strings.Trim(ip, "0123456789abcdefABCDEF:.") == "" && strings.Trim(zone, "-_.") != "-" && (zone == "" || sluice.ValidHost(zone))
+	}
+	return sluice.ValidHost(s)
+}
+
+func validTransport(s string) bool { return s == "ssh" || s == "local" }
+
+func validIdentity(s string) bool { return !strings.HasPrefix(s, "-") && !hasControl(s) }
+
+func validJump(s string) bool {
+	if user, host, found := strings.Cut(s, "@"); found {
+		if user == "" || !validUser(user) {
+			return false
+		}
+		s = host
+	}
+	host, port := s, ""
+	if inner, after, bracketed := strings.Cut(strings.TrimPrefix(s, "["), "]"); bracketed && strings.HasPrefix(s, "[") {
+		host, port = inner, after
+		if port != "" && port[0] != ':' {
+			return false
+		}
+		port = strings.TrimPrefix(port, ":")
+		return validAddress(host) && (after == "" || validPort(port))
+	}
+	if strings.Count(s, ":") == 1 {
+		host, port, _ = strings.Cut(s, ":")
+		return validAddress(host) && validPort(port)
+	}
+	return validAddress(host)
+}
+
+func validPort(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && 1 <= n && n <= 65535 && s[0] != '+'
+}
+
+// settleSettings works out the settings of every host: those for all, then inventories, then tags, then names;
+// later ones win over earlier ones.
+func (l *loader) settleSettings() (sluice.SSH, map[sluice.Host]sluice.SSH) {
+	var all sluice.SSH
+	for _, s := range l.defaults {
+		s.apply(&all)
+	}
+	own := map[int32]*sluice.SSH{}
+	put := func(host int32, s *settings) {
+		if own[host] == nil {
+			one := all
+			own[host] = &one
+		}
+		s.apply(own[host])
+	}
+	for _, d := range l.docs {
+		l.eachInventory(d, func(inv *inventory) {
+			for _, v := range inv.settings {
+				put(l.world.place[v.host], &v.settings)
+			}
+		})
+	}
+	for _, h := range slices.Concat(l.tagged, l.named) {
+		hosts, err := l.world.hostsOf(h.expr, h.from)
+		if err != nil {
+			l.problems.add(err)
+			continue
+		}
+		for _, place := range hosts {
+			put(place, &h.settings)
+		}
+	}
+	out := map[sluice.Host]sluice.SSH{}
+	for place, s := range own {
+		if !sameSSH(*s, all) {
+			out[l.world.hosts[place]] = *s
+		}
+	}
+	return all, out
+}
+
+func sameSSH(a, b sluice.SSH) bool {
+	return a.User == b.User && a.Port == b.Port && a.Address == b.Address && a.Transport == b.Transport &&
+		slices.Equal(a.Identity, b.Identity) && slices.Equal(a.Jump, b.Jump)
+}
