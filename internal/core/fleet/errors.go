@@ -36,24 +36,27 @@ func (e Errors) Unwrap() []error {
 	return out
 }
 
-// problems collects errors while loading goes on. An error that is already there is the cause of several
-// mishaps, and is told once.
+// problems collects errors while loading goes on. What is there already is the cause of several mishaps, and is
+// told once.
 type problems struct {
 	list  []*sluice.Error
-	seen  map[*sluice.Error]bool
+	seen  map[string]bool
 	files []string // in the order in which they were opened
 }
 
 func (p *problems) add(err *sluice.Error) {
-	if err == nil || p.seen[err] {
+	if err == nil || p.seen[err.Error()] {
 		return
 	}
 	if p.seen == nil {
-		p.seen = map[*sluice.Error]bool{}
+		p.seen = map[string]bool{}
 	}
-	p.seen[err] = true
+	p.seen[err.Error()] = true
 	p.list = append(p.list, err)
 }
+
+// latest is the error added last. Who cannot do without what was wrong remembers it as the reason.
+func (p *problems) latest() *sluice.Error { return p.list[len(p.list)-1] }
 
 // full says that there are so many errors that looking further helps nobody.
 func (p *problems) full() bool { return len(p.list) >= 50*MaxErrors }
@@ -83,7 +86,7 @@ func configError(at sluice.Position, format string, args ...any) *sluice.Error {
 
 // nearest returns the word that was probably meant, or "".
 func nearest[S ~string](word string, words []S) S {
-	best, limit := S(""), 1+len(word)/4
+	best, limit := S(""), min(1+len(word)/4, len(word)-1)
 	for _, w := range words {
 		if d := distance(word, string(w), limit); d <= limit {
 			best, limit = w, d-1

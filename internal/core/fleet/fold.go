@@ -83,8 +83,7 @@ func (f *family) write(b *strings.Builder) {
 		b.WriteString(f.before + f.digits[0] + f.after)
 		return
 	}
-	b.WriteString(f.before)
-	b.WriteByte('[')
+	b.WriteString(f.before + "[")
 	for i := 0; i < len(f.digits); {
 		if i > 0 {
 			b.WriteByte(',')
@@ -96,8 +95,7 @@ func (f *family) write(b *strings.Builder) {
 		}
 		i = last + 1
 	}
-	b.WriteByte(']')
-	b.WriteString(f.after)
+	b.WriteString("]" + f.after)
 }
 
 // run returns the last place of the range that begins at place i: numbers that follow each other as Expand

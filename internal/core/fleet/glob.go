@@ -268,7 +268,7 @@ func between(low, high string, dash byte, step, limit int) (values []string, pro
 		width = len(low)
 	}
 	switch {
-	case err1 != nil || err2 != nil:
+	case err1 != nil || err2 != nil || len(low) > longestNumber || len(high) > longestNumber:
 		return nil, fmt.Sprintf("the range %.60s has a number that is too large", written)
 	case a > b:
 		return nil, fmt.Sprintf("the range %s goes backwards", written)

@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -21,15 +20,14 @@ type Loaded struct {
 func Load(src Source, path string) (*Loaded, error) {
 	l := &loader{
 		world: newWorld(src), src: src, left: MaxBytes, opened: map[string]bool{},
-		fleet:     &sluice.Fleet{Namespace: sluice.DefaultNamespace, Source: path},
-		inventory: map[*yaml.Node]*inventory{},
+		fleet:  &sluice.Fleet{Namespace: sluice.DefaultNamespace, Source: path},
+		listed: map[*yaml.Node]*inventory{},
 	}
 	l.world.report = l.problems.add
-	l.open(path, nil)
+	l.open(path, nil, sluice.Position{File: path})
 	for _, step := range []func(){l.declare, l.read, l.settle} {
-		// A later step would complain of what is only missing because of a mistake found already.
-		if err := l.problems.err(); err != nil {
-			return nil, err
+		if l.incomplete || l.problems.full() {
+			break // the next step would complain of what was only not read
 		}
 		step()
 	}
@@ -98,8 +96,10 @@ type loader struct {
 	opened   map[string]bool
 	docs     []*document // in the order in which they count
 
+	incomplete  bool // a file could not be read
 	namespaceAt sluice.Position
-	inventory   map[*yaml.Node]*inventory // by the element of "inventory:" that names it
+	inventories []*inventory
+	listed      map[*yaml.Node]*inventory // by the element of "inventory:" that names it
 	sequences   []sequence
 	constraints []constraint
 	defaults    []settings
@@ -107,19 +107,27 @@ type loader struct {
 	named       []hostSettings // host: names and globs
 }
 
-// open reads a file and what it includes. within are the files that are being opened, outermost first.
-func (l *loader) open(file string, within []string) {
+// open reads a file and what it includes. within are the files that are being opened, outermost first, and from is
+// what asks for it.
+func (l *loader) open(file string, within []string, from sluice.Position) {
 	file = path.Clean(file)
 	l.opened[file] = true
 	l.problems.files = append(l.problems.files, file)
 	text, err := l.src.ReadFile(file, l.left)
 	if err != nil {
-		l.problems.add(&sluice.Error{Code: sluice.Config, At: sluice.Position{File: file}, Text: "cannot read the fleet file", Err: err})
+		l.incomplete = true
+		e := configError(from, "cannot read the fleet file")
+		if from.Line > 0 {
+			e.Text = "cannot include " + file
+		}
+		e.Err = err
+		l.problems.add(e)
 		return
 	}
 	l.left -= int64(len(text))
 	root, bad := parseYAML(file, text)
 	if bad != nil {
+		l.incomplete = true
 		l.problems.add(bad)
 		return
 	}
@@ -152,7 +160,7 @@ func (l *loader) include(d *document, n *yaml.Node, within []string) {
 				d.fail(e, "more than %d files", maxFiles)
 				return
 			default:
-				l.open(file, within)
+				l.open(file, within, d.at(e))
 			}
 		}
 	}
@@ -191,6 +199,9 @@ func beside(file, name string) string {
 func (l *loader) sections(f func(d *document, p pair)) {
 	for _, d := range l.docs {
 		root := what(d.root)
+		if root.Kind != yaml.MappingNode {
+			continue
+		}
 		for i := 0; i+1 < len(root.Content); i += 2 {
 			f(d, pair{what(root.Content[i]).Value, root.Content[i], root.Content[i+1]})
 		}
@@ -343,8 +354,8 @@ func hasControl(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
-// same says that two things of one name are one.
+// disagree says that two things of one name are not one.
 func (l *loader) disagree(kind, name string, at, before sluice.Position) {
-	l.problems.add(configError(at, "%s is defined differently at %s", fmt.Sprintf("the %s %q", kind, name), before).
+	l.problems.add(configError(at, "the %s %s is defined differently at %s", kind, name, before).
 		WithHint("a %s may be repeated word for word, but not changed", kind))
 }

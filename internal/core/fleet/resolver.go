@@ -51,9 +51,8 @@ func (w *world) run(n *node, from origin) (set, *sluice.Error) {
 		return nil, from.fail(n.at, fmt.Sprintf("there is no resolver %q", n.name), hint)
 	}
 	fail := func(err error) (set, *sluice.Error) {
-		e := from.fail(n.at, fmt.Sprintf("the resolver %s gave no answer for %q", n.name, n.argument),
-			"the program must print a JSON list of host names and exit with status 0")
-		e.Code = sluice.Config
+		e := configError(from.at(n.at), "the resolver %s gave no answer for %q", n.name, n.argument).
+			WithHint("the program must print a JSON list of host names and exit with status 0")
 		e.Err = err
 		return nil, e
 	}

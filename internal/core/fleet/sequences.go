@@ -37,34 +37,36 @@ type entry struct {
 // readSequences reads a whole section: a list, a list of lists, or lists by name or tag.
 func (l *loader) readSequences(d *document, n *yaml.Node) {
 	if what(n).Kind == yaml.MappingNode {
-		l.readNamedSequences(d, n, "", nil)
+		l.readNamedSequences(d, n, sequence{})
 		return
 	}
-	l.readSequenceLists(d, n, "", nil)
+	l.readSequenceLists(d, n, sequence{})
 }
 
-func (l *loader) readNamedSequences(d *document, n *yaml.Node, name string, scopes []scope) {
+// readNamedSequences reads lists by name or condition, below the names and conditions of outer.
+func (l *loader) readNamedSequences(d *document, n *yaml.Node, outer sequence) {
 	for _, p := range d.pairs(n, "sequence") {
-		inner, below := scopes, p.name
+		inner := sequence{name: p.name, scopes: outer.scopes}
+		between := ": "
 		if l.nests(p.name) {
 			s, ok := l.scope(d, p.key)
 			if !ok {
 				continue
 			}
-			below = s.name
-			inner = append(scopes[:len(scopes):len(scopes)], s)
+			inner.name = s.name
+			inner.scopes = append(outer.scopes[:len(outer.scopes):len(outer.scopes)], s)
+			if len(outer.scopes) > 0 && strings.HasSuffix(outer.name, outer.scopes[len(outer.scopes)-1].name) {
+				between = " & "
+			}
 		}
-		switch {
-		case name != "" && len(inner) > len(scopes) && len(scopes) > 0:
-			below = name + " & " + below
-		case name != "":
-			below = name + ": " + below
+		if outer.name != "" {
+			inner.name = outer.name + between + inner.name
 		}
 		if what(p.value).Kind == yaml.MappingNode && !isEntry(p.value) {
-			l.readNamedSequences(d, p.value, below, inner)
+			l.readNamedSequences(d, p.value, inner)
 			continue
 		}
-		l.readSequenceLists(d, p.value, below, inner)
+		l.readSequenceLists(d, p.value, inner)
 	}
 }
 
@@ -89,7 +91,7 @@ func (l *loader) scope(d *document, key *yaml.Node) (scope, bool) {
 	return scope{expr.canonical(from.text), expr, from}, true
 }
 
-func (l *loader) readSequenceLists(d *document, n *yaml.Node, name string, scopes []scope) {
+func (l *loader) readSequenceLists(d *document, n *yaml.Node, s sequence) {
 	elements := d.list(n)
 	lists := 0
 	for _, e := range elements {
@@ -99,14 +101,15 @@ func (l *loader) readSequenceLists(d *document, n *yaml.Node, name string, scope
 	}
 	switch {
 	case len(elements) == 0:
-		if name != "" {
-			d.fail(n, "the sequence %s has no entries", name)
+		if s.name != "" {
+			d.fail(n, "the sequence %q has no entries", s.name)
 		}
 	case lists == 0:
-		l.readSequence(d, n, sequence{name: name, scopes: scopes}, elements)
+		l.readSequence(d, n, s, elements)
 	case lists == len(elements):
 		for i, e := range elements {
-			l.readSequence(d, e, sequence{name: name, scopes: scopes, of: len(elements), number: i + 1}, d.list(e))
+			s.of, s.number = len(elements), i+1
+			l.readSequence(d, e, s, d.list(e))
 		}
 	default:
 		d.fail(n, "a sequence is a list of entries or a list of lists, not both")
@@ -239,17 +242,17 @@ func (l *loader) settleEntries(s sequence, name string) ([]sluice.Entry, bool) {
 		}
 		switch {
 		case none:
-			l.problems.add(e.from.fail(0, fmt.Sprintf("the entry %s of the sequence %s means no hosts", e.name, name), ""))
+			l.problems.add(e.from.fail(0, fmt.Sprintf("the entry %s of the sequence %q means no hosts", e.name, name), ""))
 			ok = false
 		case len(hosts) == 0 && gated(e.gate):
-			l.problems.add(e.from.fail(0, fmt.Sprintf("the entry %s means no hosts within the sequence %s, so that its gate would never be reached", e.name, name), ""))
+			l.problems.add(e.from.fail(0, fmt.Sprintf("the entry %s means no hosts within the sequence %q, so that its gate would never be reached", e.name, name), ""))
 			ok = false
 		case len(hosts) > 0:
 			out = append(out, sluice.Entry{Name: e.name, Hosts: l.world.names(hosts), Gate: e.gate, At: e.from.start})
 		}
 	}
 	if ok && len(out) == 0 && len(s.entries) > 0 {
-		l.problems.add(configError(s.at, "the sequence %s means no hosts", name))
+		l.problems.add(configError(s.at, "the sequence %q means no hosts", name))
 		ok = false
 	}
 	return out, ok && len(out) > 0

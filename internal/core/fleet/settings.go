@@ -18,16 +18,16 @@ type settings struct {
 }
 
 func (s *settings) apply(to *sluice.SSH) {
-	set(&to.User, s.user)
-	set(&to.Address, s.address)
-	set(&to.Transport, s.transport)
-	set(&to.Port, s.port)
-	set(&to.Identity, s.identity)
-	set(&to.Jump, s.jump)
+	put(&to.User, s.user)
+	put(&to.Address, s.address)
+	put(&to.Transport, s.transport)
+	put(&to.Port, s.port)
+	put(&to.Identity, s.identity)
+	put(&to.Jump, s.jump)
 }
 
-// set puts a value that is given.
-func set[T any](to *T, given *T) {
+// put puts a value that is given.
+func put[T any](to *T, given *T) {
 	if given != nil {
 		*to = *given
 	}
@@ -65,22 +65,19 @@ func (l *loader) readHosts(d *document, n *yaml.Node) {
 	}
 }
 
+// add puts the settings that more gives over those of s.
 func (s *settings) add(more settings) {
-	for _, f := range []struct{ to, given **string }{
-		{&s.user, &more.user}, {&s.address, &more.address}, {&s.transport, &more.transport},
-	} {
-		if *f.given != nil {
-			*f.to = *f.given
-		}
-	}
-	if more.port != nil {
-		s.port = more.port
-	}
-	if more.identity != nil {
-		s.identity = more.identity
-	}
-	if more.jump != nil {
-		s.jump = more.jump
+	over(&s.user, more.user)
+	over(&s.address, more.address)
+	over(&s.transport, more.transport)
+	over(&s.port, more.port)
+	over(&s.identity, more.identity)
+	over(&s.jump, more.jump)
+}
+
+func over[T any](to **T, given *T) {
+	if given != nil {
+		*to = given
 	}
 }
 
@@ -113,7 +110,10 @@ func (d *document) settings(pairs []pair, place string, allowed []string) settin
 
 func (d *document) checked(p pair, valid func(string) bool, meant string) *string {
 	w, ok := d.word(p.value, p.name)
-	if ok && !valid(w) {
+	if !ok {
+		return nil
+	}
+	if !valid(w) {
 		d.fail(p.value, "%s must be %s, not %.80q", p.name, meant, w)
 		return nil
 	}
@@ -125,10 +125,13 @@ func (d *document) checkedList(p pair, valid func(string) bool, meant string) *[
 	var out []string
 	for _, e := range d.list(p.value) {
 		w, ok := d.word(e, p.name)
-		if ok && !valid(w) {
+		switch {
+		case !ok:
+		case !valid(w):
 			d.fail(e, "%s must be %s, not %.80q", p.name, meant, w)
+		default:
+			out = append(out, w)
 		}
-		out = append(out, w)
 	}
 	return &out
 }
@@ -139,11 +142,11 @@ func validUser(s string) bool {
 
 // validAddress is a host name, an IPv4 address, or an IPv6 address with or without a zone.
 func validAddress(s string) bool {
-	ip, zone, _ := strings.Cut(s, "%")
-	if strings.Contains(ip, ":") {
-		return strings.Trim(ip, "0123456789abcdefABCDEF:.") == "" && strings.Trim(zone, "-_.") != "-" && (zone == "" || sluice.ValidHost(zone))
+	if !strings.Contains(s, ":") {
+		return sluice.ValidHost(s)
 	}
-	return sluice.ValidHost(s)
+	ip, zone, zoned := strings.Cut(s, "%")
+	return strings.Trim(ip, "0123456789abcdefABCDEF:.") == "" && (!zoned || sluice.ValidHost(zone))
 }
 
 func validTransport(s string) bool { return s == "ssh" || s == "local" }
@@ -186,19 +189,15 @@ func (l *loader) settleSettings() (sluice.SSH, map[sluice.Host]sluice.SSH) {
 		s.apply(&all)
 	}
 	own := map[int32]*sluice.SSH{}
-	put := func(host int32, s *settings) {
+	change := func(host int32, s *settings) {
 		if own[host] == nil {
 			one := all
 			own[host] = &one
 		}
 		s.apply(own[host])
 	}
-	for _, d := range l.docs {
-		l.eachInventory(d, func(inv *inventory) {
-			for _, v := range inv.settings {
-				put(l.world.place[v.host], &v.settings)
-			}
-		})
+	for _, inv := range l.inventories {
+		inv.eachSetting(func(h sluice.Host, s *settings) { change(l.world.place[h], s) })
 	}
 	for _, h := range slices.Concat(l.tagged, l.named) {
 		hosts, err := l.world.hostsOf(h.expr, h.from)
@@ -207,7 +206,7 @@ func (l *loader) settleSettings() (sluice.SSH, map[sluice.Host]sluice.SSH) {
 			continue
 		}
 		for _, place := range hosts {
-			put(place, &h.settings)
+			change(place, &h.settings)
 		}
 	}
 	out := map[sluice.Host]sluice.SSH{}

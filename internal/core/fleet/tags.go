@@ -88,6 +88,8 @@ func (l *loader) define(d *document, t *tag, n *yaml.Node) {
 			flush(e)
 			if expr, from, ok := l.expression(d, e, "an element of the tag "+string(t.name)); ok {
 				t.defs = append(t.defs, definition{expr: expr, from: from})
+			} else if t.err == nil {
+				t.err = l.problems.latest()
 			}
 		}
 	}

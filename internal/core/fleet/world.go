@@ -20,7 +20,7 @@ type world struct {
 	mentions  int
 	settling  []*tag              // tags underway, each needed by the one before
 	report    func(*sluice.Error) // what is wrong with a tag, once for each mistake
-	noFile    bool // names are the hosts themselves
+	noFile    bool                // names are the hosts themselves
 }
 
 func newWorld(src Source) *world {
@@ -60,19 +60,23 @@ func (w *world) names(s set) []sluice.Host {
 	return out
 }
 
-// mention makes the hosts known that an expression names, by itself or through a resolver.
-func (w *world) mention(n *node, from origin) *sluice.Error {
-	switch n.kind {
-	case theNames:
+// mention makes the hosts known that an expression adds, by itself or through a resolver. Names that only narrow
+// it down ("a & b", "a ! b") must be known otherwise: they may be misspelt.
+func (w *world) mention(n *node, from origin) *sluice.Error { return w.mentionIn(n, from, true) }
+
+func (w *world) mentionIn(n *node, from origin, adds bool) *sluice.Error {
+	switch {
+	case n.kind == theNames && adds:
 		if _, err := w.know(n.hosts); err != nil {
 			return configError(from.at(n.at), "%v", err)
 		}
-	case oneAnswer:
+	case n.kind == oneAnswer:
 		_, err := w.ask(n, from)
 		return err
 	}
+	adds = adds && (n.kind == anyOf || w.noFile)
 	for _, k := range n.kids {
-		if err := w.mention(k, from); err != nil {
+		if err := w.mentionIn(k, from, adds); err != nil {
 			return err
 		}
 	}
@@ -140,7 +144,7 @@ func (w *world) named(n *node, from origin) (set, *sluice.Error) {
 	if _, ok := w.tags[sluice.Tag(unknown[0])]; ok {
 		hint = fmt.Sprintf("did you mean the tag $%s?", unknown[0])
 	} else {
-		hint = didYouMean("", unknown[0], w.hosts)
+		hint = didYouMean("", string(unknown[0]), w.hosts)
 	}
 	return nil, from.fail(n.at, fmt.Sprintf("the fleet does not know the host %s", unknown[0]), hint)
 }
@@ -241,9 +245,9 @@ func (w *world) unknownTag(n *node, from origin) *sluice.Error {
 	if w.noFile {
 		return from.fail(n.at, fmt.Sprintf("there is no fleet file, so there is no tag $%s", n.name), "name the hosts, or give a fleet file")
 	}
-	names := make([]string, len(w.tagOrder))
+	names := make([]sluice.Tag, len(w.tagOrder))
 	for i, t := range w.tagOrder {
-		names[i] = string(t.name)
+		names[i] = t.name
 	}
 	return from.fail(n.at, fmt.Sprintf("there is no tag $%s", n.name), didYouMean("$", n.name, names))
 }
@@ -339,7 +343,7 @@ func (o origin) at(offset int) sluice.Position {
 }
 
 func (o origin) fail(offset int, text, hint string) *sluice.Error {
-	if o.shown {
+	if o.shown && strings.TrimSpace(o.text) != "" {
 		text += "\n" + caret(o.text, offset)
 	}
 	return &sluice.Error{Code: o.code, At: o.at(offset), Text: text, Hint: hint}

@@ -81,6 +81,9 @@ func syntaxError(file string, text []byte, err error) *sluice.Error {
 		return configError(sluice.Position{File: file, Line: 1, Column: 1}, "%v", err)
 	}
 	at := sluice.Position{File: file, Line: max(1, l.Mark.Line), Column: max(1, l.Mark.Column)}
+	if strings.HasPrefix(l.Message, "exceeded max depth") {
+		return configError(at, "more than %d levels of nesting", MaxDepth)
+	}
 	e := configError(at, "this is not YAML: %s", l.Message)
 	if l.ContextMsg != "" {
 		e.Text += " " + l.ContextMsg

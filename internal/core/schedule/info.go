@@ -228,3 +228,28 @@ func (s *State) InForce() string {
 
 // KnowsRules reports whether rules of this digest were applied before.
 func (s *State) KnowsRules(digest string) bool { return s.rules[digest] != nil }
+
+// Wait is a reason that several tasks share.
+type Wait struct {
+	Reason // of the first of them
+	Hosts  int
+}
+
+// Waits sums up why tasks of a job wait, in the order of the first of them.
+func (s *State) Waits(id sluice.JobID) (out []Wait) {
+	type key struct {
+		rule        sluice.Rule
+		group, text string
+	}
+	at := map[key]int{}
+	for _, r := range s.Why(id) {
+		k := key{r.Rule, r.Group, r.Text}
+		if i, ok := at[k]; ok {
+			out[i].Hosts++
+			continue
+		}
+		at[k] = len(out)
+		out = append(out, Wait{r, 1})
+	}
+	return out
+}

@@ -40,6 +40,9 @@ func (s *State) Why(id sluice.JobID) []Reason {
 		return nil
 	}
 	s.build(j)
+	for i := range j.tracks { // a halted job does not decide, but goes on being told of what ends
+		j.advance(s, j.tracks[i].name)
+	}
 	w := asker{State: s, holders: map[*group][]Holder{}}
 	var out []Reason
 	for _, t := range j.tasks {
@@ -187,6 +190,10 @@ func (w *asker) ready(t *task, r *Reason) {
 	}
 	if limit := j.spec.Options.Concurrency; limit > 0 && j.running >= limit {
 		r.Rule, r.Text = sluice.RuleConcurrency, fmt.Sprintf("%d attempts run, as many as the job may have at once", j.running)
+		return
+	}
+	if j.halted != nil {
+		r.Rule, r.Text = sluice.RuleHalted, "the job is halted: "+j.halted.Reason
 		return
 	}
 	r.Rule, r.Text = sluice.RuleOrder, "its turn comes next"

@@ -1,0 +1,301 @@
+// Package control is the one service behind every front: submit, halt, resume, retry, skip, cancel, approve, hold,
+// release, watch, and the questions that people ask. Each change reads to the head of the log, checks that it fits,
+// and appends, as one step.
+//
+// It knows ports only; who carries jobs out is handed in as [Service.Drive].
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+
+	"sluice"
+	"sluice/internal/core/schedule"
+	"sluice/internal/core/view"
+)
+
+// Service answers for all namespaces of one journal. It is safe for concurrent use.
+type Service struct {
+	Log     sluice.Log
+	Drivers sluice.Drivers
+	Outputs sluice.Outputs
+	Blobs   sluice.Blobs
+	Clock   sluice.Clock
+	// By is who acts, for the log.
+	By string
+	// Drive carries a job out that this process has claimed.
+	Drive func(ctx context.Context, ns sluice.Namespace, id sluice.JobID, o DriveOptions) (sluice.Event, error)
+}
+
+// DriveOptions say how this process drives a job.
+type DriveOptions struct {
+	Secrets Secrets
+	// FetchDir is where fetched files go.
+	FetchDir string
+	// OnlySettle asks for unknown outcomes, and starts nothing.
+	OnlySettle bool
+	// Observe gets the job's events as they become durable, and its output; never two at once. May be nil.
+	Observe func(sluice.Event)
+	// Notice gets what a person should know beside them. May be nil.
+	Notice func(string)
+	// Waits gets, about once a second, what keeps tasks from starting. May be nil.
+	Waits func([]schedule.Wait)
+}
+
+// Secrets are what the person at the terminal gave. Those that were not given are not set.
+type Secrets struct{ Password, Sudo, Passphrase sluice.Secret }
+
+const page = 10000
+
+// fold reads the whole log of a namespace.
+func (s *Service) fold(ctx context.Context, ns sluice.Namespace) (*schedule.State, error) {
+	state := schedule.New()
+	for {
+		events, err := s.Log.Read(ctx, ns, state.Seq(), page)
+		if err != nil {
+			return nil, err
+		}
+		if len(events) == 0 {
+			return state, nil
+		}
+		for _, e := range events {
+			if err := state.Apply(e); err != nil {
+				return nil, &sluice.Error{Code: sluice.Contact, Text: "the journal cannot be read", Err: err}
+			}
+		}
+	}
+}
+
+// change appends what decide makes of the state at the head of the log. decide may return no events.
+func (s *Service) change(ctx context.Context, ns sluice.Namespace, decide func(*schedule.State) ([]sluice.Event, error)) ([]sluice.Event, error) {
+	state, err := s.fold(ctx, ns)
+	if err != nil {
+		return nil, err
+	}
+	var made []sluice.Event
+	_, err = s.Log.Update(ctx, ns, state.Seq(), func(tail []sluice.Event) ([]sluice.Event, error) {
+		for _, e := range tail {
+			if err := state.Apply(e); err != nil {
+				return nil, err
+			}
+		}
+		var err error
+		made, err = decide(state)
+		return made, err
+	})
+	return made, err
+}
+
+// event makes an event of now.
+func (s *Service) event(job sluice.JobID, b sluice.Body) sluice.Event {
+	return sluice.Event{Time: s.Clock(), Job: job, Body: b}
+}
+
+// changeJob is change for a job that must exist.
+func (s *Service) changeJob(ctx context.Context, id sluice.JobID, decide func(*schedule.State, schedule.Info) ([]sluice.Event, error)) ([]sluice.Event, error) {
+	ns, id, err := s.Find(ctx, string(id))
+	if err != nil {
+		return nil, err
+	}
+	return s.change(ctx, ns, func(state *schedule.State) ([]sluice.Event, error) {
+		info, ok := state.Job(id)
+		if !ok {
+			return nil, noJob(string(id))
+		}
+		return decide(state, info)
+	})
+}
+
+func noJob(id string) error {
+	return sluice.Errorf(sluice.NotFound, "there is no job %q", id).WithHint("sluice jobs")
+}
+
+// Find returns the job whose id begins with prefix; "" is the newest job of all.
+func (s *Service) Find(ctx context.Context, prefix string) (sluice.Namespace, sluice.JobID, error) {
+	if prefix != "" {
+		return s.Log.FindJob(ctx, prefix)
+	}
+	jobs, err := s.Jobs(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	if len(jobs) == 0 {
+		return "", "", sluice.Errorf(sluice.NotFound, "there are no jobs yet").WithHint("sluice run --help")
+	}
+	return jobs[0].Spec.Namespace, jobs[0].Spec.ID, nil
+}
+
+// Jobs lists all jobs of all namespaces, newest first.
+func (s *Service) Jobs(ctx context.Context) ([]schedule.Info, error) {
+	spaces, err := s.Log.Namespaces(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []schedule.Info
+	for _, ns := range spaces {
+		state, err := s.fold(ctx, ns)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, state.Jobs()...)
+	}
+	newestFirst(out)
+	return out, nil
+}
+
+// Job returns the view of a job, and whether a live process drives it.
+func (s *Service) Job(ctx context.Context, prefix string) (*view.Job, bool, error) {
+	ns, id, err := s.Find(ctx, prefix)
+	if err != nil {
+		return nil, false, err
+	}
+	events, err := s.Log.ReadJob(ctx, ns, id)
+	if err != nil {
+		return nil, false, err
+	}
+	return view.Fold(events), s.Drivers.Driven(id), nil
+}
+
+// Why returns the reasons of a job's tasks that wait: of one host, or of all for "".
+func (s *Service) Why(ctx context.Context, prefix string, h sluice.Host) ([]schedule.Reason, error) {
+	ns, id, err := s.Find(ctx, prefix)
+	if err != nil {
+		return nil, err
+	}
+	state, err := s.fold(ctx, ns)
+	if err != nil {
+		return nil, err
+	}
+	if h != "" {
+		if _, ok := state.Task(id, h); !ok {
+			return nil, sluice.Errorf(sluice.NotFound, "host %q is no target of job %s", h, id)
+		}
+	}
+	var out []schedule.Reason
+	for _, r := range state.Why(id) {
+		if h == "" || r.Host == h {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+// Watch hands on all events of a job, past and to come, until it is finished or halted; it returns that event.
+func (s *Service) Watch(ctx context.Context, prefix string, observe func(sluice.Event)) (sluice.Event, error) {
+	ns, id, err := s.Find(ctx, prefix)
+	if err != nil {
+		return sluice.Event{}, err
+	}
+	events, err := s.Log.ReadJob(ctx, ns, id)
+	if err != nil {
+		return sluice.Event{}, err
+	}
+	var last sluice.Event
+	see := func(e sluice.Event) {
+		observe(e)
+		switch e.Body.(type) {
+		case sluice.JobFinished, sluice.JobHalted:
+			last = e
+		case sluice.JobResumed:
+			last = sluice.Event{}
+		}
+	}
+	var seq uint64
+	for _, e := range events {
+		see(e)
+		seq = e.Seq
+	}
+	for last.Body == nil {
+		if err := s.Log.Wait(ctx, ns, seq); err != nil {
+			return sluice.Event{}, err
+		}
+		events, err := s.Log.Read(ctx, ns, seq, page)
+		if err != nil {
+			return sluice.Event{}, err
+		}
+		for _, e := range events {
+			seq = e.Seq
+			if e.Job == id {
+				see(e)
+			}
+		}
+	}
+	return last, nil
+}
+
+// Output opens what the last attempt of a job on a host printed to a stream.
+func (s *Service) Output(ctx context.Context, prefix string, h sluice.Host, stream string) (io.ReadCloser, *view.Task, error) {
+	j, _, err := s.Job(ctx, prefix)
+	if err != nil {
+		return nil, nil, err
+	}
+	t := j.Task(h)
+	switch {
+	case t == nil:
+		return nil, nil, sluice.Errorf(sluice.NotFound, "host %q is no target of job %s", h, j.ID)
+	case t.Attempt == "":
+		return nil, nil, sluice.Errorf(sluice.NotFound, "nothing has run on %s yet", h).WithHint("sluice why %s %s", j.ID, h)
+	}
+	r, err := s.Outputs.Open(j.ID, t.Attempt, stream)
+	return r, t, err
+}
+
+// Carry drives a job on until it is finished or halted, and returns that event. Of a job that has a result only
+// unknown outcomes are asked for. An error with the code Conflict says that another process drives it.
+func (s *Service) Carry(ctx context.Context, id sluice.JobID, o DriveOptions) (sluice.Event, error) {
+	ns, id, err := s.Find(ctx, string(id))
+	if err != nil {
+		return sluice.Event{}, err
+	}
+	release, err := s.Drivers.Claim(id)
+	if err != nil {
+		return sluice.Event{}, err
+	}
+	defer release()
+	state, err := s.fold(ctx, ns)
+	if err != nil {
+		return sluice.Event{}, err
+	}
+	info, ok := state.Job(id)
+	if !ok {
+		return sluice.Event{}, noJob(string(id))
+	}
+	o.OnlySettle = o.OnlySettle || over(info)
+	return s.Drive(ctx, ns, id, o)
+}
+
+// Run submits a job and carries it out. It is claimed before anybody can see it.
+func (s *Service) Run(ctx context.Context, d *Draft, o DriveOptions) (sluice.Event, error) {
+	release, err := s.Drivers.Claim(d.Job.ID)
+	if err != nil {
+		return sluice.Event{}, err
+	}
+	defer release()
+	events, err := s.Submit(ctx, d)
+	if err != nil {
+		return sluice.Event{}, err
+	}
+	if o.Observe != nil {
+		for _, e := range events {
+			if e.Job == d.Job.ID {
+				o.Observe(e)
+			}
+		}
+	}
+	return s.Drive(ctx, d.Job.Namespace, d.Job.ID, o)
+}
+
+// NewJobID makes an id at random.
+func NewJobID() sluice.JobID {
+	b := make([]byte, sluice.JobIDLength)
+	_, _ = rand.Read(b) // does not fail
+	for i := range b {
+		b[i] = sluice.JobIDAlphabet[int(b[i])%len(sluice.JobIDAlphabet)]
+	}
+	return sluice.JobID(b)
+}
+
+func newestFirst(jobs []schedule.Info) {
+	sortStable(jobs, func(a, b schedule.Info) bool { return a.Submitted.After(b.Submitted) })
+}

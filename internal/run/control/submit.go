@@ -1,0 +1,86 @@
+package control
+
+import (
+	"context"
+	"slices"
+
+	"sluice"
+	"sluice/internal/core/plan"
+	"sluice/internal/core/schedule"
+)
+
+// Request is what somebody wants done.
+type Request struct {
+	Fleet      *sluice.Fleet
+	Expression string
+	Targets    []sluice.Host
+	Command    string // for people
+	Action     sluice.Action
+	Options    sluice.Options
+}
+
+// Draft is a request that was planned but not submitted: what it would do.
+type Draft struct {
+	Job   sluice.Job
+	Rules sluice.Rules
+	Plan  sluice.Plan
+	// Retired are hosts that the request named and that are no targets.
+	Retired []sluice.Host
+	// Clears are the holders that a success would put back into service.
+	Clears []schedule.Holder
+}
+
+// Prepare plans a request.
+func (s *Service) Prepare(ctx context.Context, r Request) (*Draft, error) {
+	state, err := s.fold(ctx, r.Fleet.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	d := &Draft{}
+	targets := r.Targets
+	if retired := state.Retired(); len(retired) > 0 {
+		targets = slices.DeleteFunc(slices.Clone(targets), func(h sluice.Host) bool {
+			_, is := slices.BinarySearch(retired, h)
+			if is {
+				d.Retired = append(d.Retired, h)
+			}
+			return is
+		})
+	}
+	if len(targets) == 0 && len(d.Retired) > 0 {
+		return nil, sluice.Errorf(sluice.Usage, "all hosts that are meant are retired").WithHint("sluice host list --out")
+	}
+	ordered := []sluice.Host{}
+	if d.Plan, ordered, err = plan.Make(r.Fleet, targets); err != nil {
+		return nil, err
+	}
+	if d.Rules, err = sluice.NewRules(r.Fleet.Hosts, r.Fleet.Constraints); err != nil {
+		return nil, err
+	}
+	d.Job = sluice.Job{ID: NewJobID(), Namespace: r.Fleet.Namespace, By: s.By, Fleet: r.Fleet.Source, Expression: r.Expression,
+		Command: r.Command, Action: r.Action, Options: r.Options, Targets: ordered, Tracks: d.Plan.Tracks, Rules: d.Rules.Digest,
+		SSH: r.Fleet.SSH, Target: r.Fleet.Target}
+	for _, h := range ordered {
+		if ssh, ok := r.Fleet.HostSSH[h]; ok {
+			if d.Job.HostSSH == nil {
+				d.Job.HostSSH = map[sluice.Host]sluice.SSH{}
+			}
+			d.Job.HostSSH[h] = ssh
+		}
+	}
+	if !r.Options.ReadOnly {
+		d.Clears = state.Clears(ordered)
+	}
+	return d, nil
+}
+
+// Submit puts a job into the log. The rules of its fleet are in force from then on.
+func (s *Service) Submit(ctx context.Context, d *Draft) ([]sluice.Event, error) {
+	return s.change(ctx, d.Job.Namespace, func(state *schedule.State) ([]sluice.Event, error) {
+		var out []sluice.Event
+		if state.InForce() != d.Rules.Digest {
+			out = append(out, s.event("", sluice.RulesApplied{Rules: d.Rules, By: s.By}))
+		}
+		return append(out, s.event(d.Job.ID, sluice.JobSubmitted{Submitted: d.Job})), nil
+	})
+}

@@ -1,0 +1,121 @@
+// Package secrets gives out the passwords of a job, in memory only, and keeps a wrong one from locking an account
+// fleet-wide: the first host that uses a password goes alone, and after two refusals nobody gets it any more.
+//
+// It knows no transport, no terminal and no file.
+package secrets
+
+import (
+	"context"
+	"sync"
+
+	"sluice"
+)
+
+// maxRefused is how often a password may be refused.
+const maxRefused = 2
+
+// Keeper implements [sluice.Credentials].
+type Keeper struct {
+	login, sudo desk
+	passphrase  sluice.Secret
+}
+
+// New makes a Keeper. Secrets that nobody gave are not set.
+func New(login, sudo, passphrase sluice.Secret) *Keeper {
+	k := &Keeper{passphrase: passphrase}
+	k.login.open(login)
+	k.sudo.open(sudo)
+	return k
+}
+
+// Login implements [sluice.Credentials].
+func (k *Keeper) Login(ctx context.Context, _ sluice.Host) (sluice.Secret, func(bool), error) {
+	return k.login.get(ctx)
+}
+
+// Sudo implements [sluice.Credentials].
+func (k *Keeper) Sudo(ctx context.Context, _ sluice.Host) (sluice.Secret, func(bool), error) {
+	return k.sudo.get(ctx)
+}
+
+// Passphrase implements [sluice.Credentials].
+func (k *Keeper) Passphrase() (sluice.Secret, error) {
+	if !k.passphrase.Set() {
+		return sluice.Secret{}, sluice.ErrNoSecret
+	}
+	return k.passphrase, nil
+}
+
+// Values implements [sluice.Credentials].
+func (k *Keeper) Values() (out []sluice.Secret) {
+	for _, s := range []sluice.Secret{k.login.secret, k.sudo.secret, k.passphrase} {
+		if s.Set() {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// Wipe overwrites all secrets, as far as the runtime allows.
+func (k *Keeper) Wipe() {
+	for _, s := range k.Values() {
+		s.Wipe()
+	}
+}
+
+// desk gives out one secret. Until a host has accepted it, one host at a time tries it.
+type desk struct {
+	secret  sluice.Secret
+	turn    chan struct{} // holds one token while the secret is unproved: who has it may try
+	mu      sync.Mutex
+	proved  bool
+	refused int
+}
+
+func (d *desk) open(s sluice.Secret) {
+	d.secret = s
+	d.turn = make(chan struct{}, 1)
+	d.turn <- struct{}{}
+}
+
+func (d *desk) state() (proved bool, closed bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.proved, d.refused >= maxRefused
+}
+
+func (d *desk) get(ctx context.Context) (sluice.Secret, func(bool), error) {
+	if !d.secret.Set() {
+		return sluice.Secret{}, nil, sluice.ErrNoSecret
+	}
+	proved, closed := d.state()
+	if !proved && !closed {
+		select {
+		case <-d.turn:
+		case <-ctx.Done():
+			return sluice.Secret{}, nil, ctx.Err()
+		}
+		if proved, closed = d.state(); proved || closed {
+			d.turn <- struct{}{} // the next one waits for the same news
+		}
+	}
+	if closed {
+		return sluice.Secret{}, nil, sluice.ErrSecretRefused
+	}
+	alone := !proved
+	var once sync.Once
+	return d.secret, func(accepted bool) { once.Do(func() { d.done(accepted, alone) }) }, nil
+}
+
+func (d *desk) done(accepted, alone bool) {
+	d.mu.Lock()
+	if accepted {
+		d.proved = true
+	} else {
+		d.refused++
+	}
+	d.mu.Unlock()
+	if alone {
+		d.turn <- struct{}{}
+	}
+}

@@ -1,0 +1,328 @@
+package work
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"sluice"
+	"sluice/internal/core/target"
+)
+
+// attempt is one Do.
+type attempt struct {
+	w    *Worker
+	a    Assignment
+	job  *sluice.Job
+	ssh  sluice.SSH
+	main []target.Word // what the command step runs
+
+	secrets        *target.Secrets
+	stdout, stderr *stream
+	steps          int    // reported so far
+	failed         string // the last step, if it failed
+	prompts        *target.Prompts
+	lure           target.Lure
+	answered       func(accepted bool) // a prompt of the command waits for its verdict
+
+	// mayRun says that the attempt may have been started: the go was sent, or somebody else started it.
+	mayRun bool
+
+	sudo     sluice.Secret
+	sudoDone func(accepted bool) // nil: no password is held
+
+	killed  chan struct{} // closed when the kill was asked for
+	kill    atomic.Int32  // KillReason + 1
+	spoofed bool
+	done    chan struct{}
+	helpers sync.WaitGroup
+}
+
+func (w *Worker) newAttempt(a Assignment) (*attempt, error) {
+	t := &attempt{w: w, a: a, job: a.Job, ssh: a.Job.SSHFor(a.Host), killed: make(chan struct{}), done: make(chan struct{})}
+	t.mayRun = a.Resumed || a.Mode == Settle
+	var values [][]byte
+	if w.cfg.Credentials != nil {
+		for _, s := range w.cfg.Credentials.Values() {
+			values = append(values, s.Reveal())
+		}
+	}
+	t.secrets = target.NewSecrets(values...)
+	limit := a.Job.Options.OutputLimit
+	if limit <= 0 {
+		limit = sluice.DefaultOutputLimit
+	}
+	for _, s := range []struct {
+		name string
+		to   **stream
+	}{{"stdout", &t.stdout}, {"stderr", &t.stderr}} {
+		size, err := w.cfg.Outputs.Size(a.Job.ID, a.Attempt, s.name)
+		if err != nil {
+			return nil, fmt.Errorf("output of %s: %w", a.Attempt, err)
+		}
+		*s.to = &stream{t: t, name: s.name, read: size, written: size, limit: limit, redactor: t.secrets.Redactor()}
+	}
+	if a.Kill != nil {
+		t.helpers.Add(1)
+		go t.awaitKill()
+	}
+	return t, nil
+}
+
+func (t *attempt) awaitKill() {
+	defer t.helpers.Done()
+	select {
+	case reason := <-t.a.Kill:
+		t.kill.Store(int32(reason) + 1)
+		close(t.killed)
+	case <-t.done:
+	}
+}
+
+// killWord is why the attempt is to be killed, "" if it is not.
+func (t *attempt) killWord() string {
+	switch {
+	case t.spoofed:
+		return target.KillSpoof
+	case t.kill.Load() == 0:
+		return ""
+	case KillReason(t.kill.Load()-1) == KillTimeLimit:
+		return target.KillJob
+	}
+	return target.KillCancel
+}
+
+func (t *attempt) end() {
+	close(t.done)
+	t.helpers.Wait()
+	t.sudoAnswered(true) // it was never offered, or the host did not answer
+	if t.answered != nil {
+		t.answered(true)
+	}
+}
+
+func (t *attempt) do(ctx context.Context) error {
+	if err := t.validate(); err != nil {
+		return t.commit(ctx, target.Conclude(target.Evidence{Sight: target.SawRefusal, Text: err.Error()}))
+	}
+	if t.plain() {
+		return t.doPlain(ctx)
+	}
+	if text := t.prepareMain(ctx); text != "" {
+		return t.commit(ctx, target.Conclude(target.Evidence{Sight: target.SawRefusal, Text: text}))
+	}
+	e, c, link, err := t.pursue(ctx)
+	if err != nil {
+		return err
+	}
+	if c != nil {
+		defer func() { c.close(); _ = link.Close() }()
+	}
+	e.Kill, e.Failed, e.Settle = t.killWord(), t.failed, t.a.Mode == Settle
+	result := target.Conclude(e)
+	t.settlePrompt(result.Outcome)
+	if err := t.commit(ctx, result); err != nil {
+		return err
+	}
+	if result.Outcome != sluice.Unknown && e.Sight != target.SawNothing {
+		t.clean(ctx, c)
+	}
+	return nil
+}
+
+// commit flushes what was printed, and hands the outcome over.
+func (t *attempt) commit(ctx context.Context, r sluice.TaskFinished) error {
+	r.Host, r.Attempt = t.a.Host, t.a.Attempt
+	if r.Outcome != sluice.Unknown {
+		t.stdout.flush()
+		t.stderr.flush()
+	}
+	if t.stdout.fresh || t.stderr.fresh {
+		if err := t.w.cfg.Outputs.Sync(t.job.ID); err != nil {
+			t.stdout.broken, t.stderr.broken = true, true
+		}
+	}
+	r.Truncated = nil
+	for _, s := range []*stream{t.stdout, t.stderr} {
+		if s.cut || s.broken {
+			r.Truncated = append(r.Truncated, s.name)
+		}
+	}
+	r.Reason = t.secrets.Text(r.Reason)
+	return t.a.Commit(ctx, r)
+}
+
+// clean tells the launcher that the outcome is durable, so that the record goes; and waits for that, but not
+// for long: a record that stays is no fault of the attempt.
+func (t *attempt) clean(ctx context.Context, c *conn) {
+	if c == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	c.say("ack\n")
+	c.drain(ctx)
+}
+
+// pursue tries until there is evidence of how the attempt ended, or the time for reconnecting is over. Where
+// the evidence came from a session, it is still open.
+func (t *attempt) pursue(ctx context.Context) (target.Evidence, *conn, sluice.Link, error) {
+	var p persistence
+	for {
+		e, c, link, err := t.try(ctx, &p)
+		if err == nil {
+			return e, c, link, nil
+		}
+		if ctx.Err() != nil {
+			return e, nil, nil, ctx.Err()
+		}
+		if e, over := t.giveUp(&p, err); over {
+			return e, nil, nil, nil
+		}
+		if err := t.pause(ctx, p.next()); err != nil {
+			return e, nil, nil, err
+		}
+	}
+}
+
+// persistence counts how long and how often a host was tried.
+type persistence struct {
+	since time.Time // when the trying began; zero while there is contact
+	tries int
+}
+
+func (p *persistence) progress() { *p = persistence{} }
+
+// next is the pause before the next try: it doubles up to ten seconds, and a third of it is chance.
+func (p *persistence) next() time.Duration {
+	d := min(10*time.Second, 100*time.Millisecond<<min(p.tries, 7))
+	return d - time.Duration(rand.Int64N(int64(d)/3))
+}
+
+// triesBefore bounds how often a host is tried before anything can have started there.
+const triesBefore = 4
+
+// giveUp decides whether an error is the end. Before the start only what passes by itself is tried again, a few
+// times; afterwards everything is, for as long as the job allows, but for what may lock an account.
+func (t *attempt) giveUp(p *persistence, err error) (target.Evidence, bool) {
+	if p.since.IsZero() {
+		p.since = t.w.cfg.Clock()
+	}
+	p.tries++
+	text := describe(err)
+	if !t.mayRun {
+		e := target.Evidence{Sight: target.SawNothing, Text: text}
+		var refused *refusal
+		var bad *sluice.ConnectError
+		switch {
+		case t.killWord() != "":
+			return e, true
+		case errors.As(err, &refused):
+			e.Sight = target.SawRefusal
+			return e, true
+		case errors.As(err, &bad) && (bad.Failure == sluice.AuthRefused || bad.Failure == sluice.NeedSecret):
+			return e, true
+		}
+		e.Unreachable = true
+		return e, p.tries >= triesBefore || !transient(err)
+	}
+	e := target.Evidence{Sight: target.SawSilence, Text: text}
+	var refused *refusal
+	var bad *sluice.ConnectError
+	final := errors.As(err, &refused) || errors.As(err, &bad) && bad.Failure != sluice.NoRoute
+	budget := t.job.Options.Reconnect
+	if budget <= 0 {
+		budget = sluice.DefaultReconnect
+	}
+	return e, final || t.w.cfg.Clock().Sub(p.since) >= budget
+}
+
+// describe says why there is no contact, for people.
+func describe(err error) string {
+	var bad *sluice.ConnectError
+	if errors.As(err, &bad) && bad.Failure == sluice.AuthRefused {
+		return "login refused: " + printable(err.Error())
+	}
+	return printable(err.Error())
+}
+
+// transient says that an error may pass by itself in a moment.
+func transient(err error) bool {
+	var bad *sluice.ConnectError
+	if errors.As(err, &bad) && bad.Failure != sluice.NoRoute {
+		return false
+	}
+	for _, e := range []error{sluice.ErrLinkLost, io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, errForeignBytes} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// pause waits; a kill ends the wait early, once.
+func (t *attempt) pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	killed := t.killed
+	if t.mayRun {
+		killed = nil // what may run is not killed by waiting less
+	}
+	select {
+	case <-timer.C:
+	case <-killed:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// try connects once and follows the attempt as far as the link carries.
+func (t *attempt) try(ctx context.Context, p *persistence) (target.Evidence, *conn, sluice.Link, error) {
+	var none target.Evidence
+	before, cancel := t.untilKilled(ctx)
+	defer cancel()
+	link, err := t.w.cfg.Transport(t.ssh).Connect(before, t.a.Host, t.ssh)
+	if err != nil {
+		return none, nil, nil, err
+	}
+	c, err := t.open(before, link, t.job.Options.TTY && t.a.Mode == Run)
+	if err != nil {
+		_ = link.Close()
+		return none, nil, nil, err
+	}
+	f := &follower{t: t, c: c, link: link, seen: p.progress}
+	e, err := f.follow(ctx)
+	if err != nil {
+		c.close()
+		_ = link.Close()
+		return none, nil, nil, err
+	}
+	return e, c, link, nil
+}
+
+// untilKilled is a context for what a kill may interrupt: everything before the start.
+func (t *attempt) untilKilled(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	if t.mayRun {
+		return ctx, cancel
+	}
+	stop := make(chan struct{})
+	t.helpers.Add(1)
+	go func() {
+		defer t.helpers.Done()
+		select {
+		case <-t.killed:
+			cancel()
+		case <-stop:
+		}
+	}()
+	var once sync.Once
+	return ctx, func() { once.Do(func() { close(stop) }); cancel() }
+}

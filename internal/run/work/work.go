@@ -1,0 +1,120 @@
+// Package work carries out one attempt on one target: it starts the steps there at most once, reads their
+// output, survives the loss of the link, kills the whole tree when it is told to, and says how it ended.
+//
+// It knows transports, outputs, blobs and credentials as ports only, and nothing of logs and schedules: who
+// calls it makes the outcome durable. What must hold on the target stands in internal/core/target.
+package work
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"sync"
+	"time"
+
+	"sluice"
+)
+
+// Mode says what an attempt may do on the target.
+type Mode int
+
+const (
+	// Run starts the attempt, or joins it if it was started before under this id.
+	Run Mode = iota
+	// Settle never starts anything: it fetches the true result, or proves that the attempt did not start and
+	// never will.
+	Settle
+)
+
+// KillReason says why an attempt is killed.
+type KillReason int
+
+const (
+	// KillCancel is an operator's wish; the outcome is cancelled. A closed channel says it, too.
+	KillCancel KillReason = iota
+	// KillTimeLimit is the job's time limit; the outcome is timed_out.
+	KillTimeLimit
+)
+
+// Assignment is one attempt to carry out.
+type Assignment struct {
+	Job     *sluice.Job
+	Host    sluice.Host
+	Attempt sluice.AttemptID
+	Mode    Mode
+	// Resumed says that the attempt may have been sent to the host before, by another process: a host that
+	// cannot be reached is then no proof that nothing started. Settle implies it.
+	Resumed bool
+	// Kill asks for the end of the whole tree; the first value counts. May be nil.
+	Kill <-chan KillReason
+	// Step is called as steps end, once for each; nil: nobody wants to know. Joining an attempt calls it
+	// again for the steps that ended before.
+	Step func(sluice.TaskStep)
+	// Output is called with redacted output after it was written to Outputs; may be nil.
+	Output func(stream string, offset int64, data []byte)
+	// Commit is called exactly once when the attempt has an outcome. It returns when the outcome is durable;
+	// only then the record on the target goes. For the outcome unknown the record stays.
+	Commit func(ctx context.Context, r sluice.TaskFinished) error
+	// FetchDir is where a fetch job puts what it gets, below a directory named for the host.
+	FetchDir string
+}
+
+// Config is what a Worker needs of the world.
+type Config struct {
+	// Transport returns the transport for these settings.
+	Transport   func(sluice.SSH) sluice.Transport
+	Outputs     sluice.Outputs
+	Blobs       sluice.Blobs
+	Credentials sluice.Credentials // nil: there are no secrets
+	Clock       sluice.Clock       // nil: the machine's
+	// HelloTimeout bounds the time in which a login shell must get to its first command; 0: 30 s.
+	HelloTimeout time.Duration
+}
+
+// Worker carries out attempts. It is safe for concurrent use.
+type Worker struct {
+	cfg     Config
+	running sync.WaitGroup
+}
+
+// New makes a Worker.
+func New(cfg Config) *Worker {
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	return &Worker{cfg: cfg}
+}
+
+// Do carries the assignment out and returns when its outcome is committed and the target is clean, or with an
+// error when the outcome could not be committed. When ctx is cancelled the controller goes away: everything
+// on the target keeps running, nothing is committed, and the context's error is returned.
+func (w *Worker) Do(ctx context.Context, a Assignment) error {
+	w.running.Add(1)
+	defer w.running.Done()
+	t, err := w.newAttempt(a)
+	if err != nil {
+		return err
+	}
+	defer t.end()
+	return t.do(ctx)
+}
+
+// Close waits for every Do to return. It ends none of them; their contexts do.
+func (w *Worker) Close() error {
+	w.running.Wait()
+	return nil
+}
+
+func (w *Worker) helloTimeout() time.Duration {
+	if w.cfg.HelloTimeout > 0 {
+		return w.cfg.HelloTimeout
+	}
+	return 30 * time.Second
+}
+
+// nonce is 128 bits that nobody can guess.
+func nonce() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
