@@ -43,8 +43,7 @@ func (r *iniReader) line(line string) *sluice.Error {
 	case line[0] == '[':
 		return r.header(line)
 	case r.kind == "children":
-		name, _, _ := strings.Cut(line, " ")
-		r.section.children = append(r.section.children, r.group(name, r.at))
+		r.section.children = append(r.section.children, r.group(strings.Fields(line)[0], r.at))
 		return nil
 	case r.kind == "vars":
 		name, value, found := strings.Cut(line, "=")

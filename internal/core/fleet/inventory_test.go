@@ -20,7 +20,7 @@ web[10:20:5]:2222
 db-[a:b] ansible_port=2201 ansible_ssh_private_key_file='~/keys/my db' some_fact="x y" other="a=b"
 
 [north:children]
-web
+web	# in front
 db
 [north:vars]
 ansible_user = north

@@ -426,3 +426,18 @@ sequence sequence
 		})
 	}
 }
+
+// TestOneLongLine loads a file as a program would write it: all in one line.
+func TestOneLongLine(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(`{"tag": {"web": [`)
+	const n = 50_000
+	for i := range n {
+		fmt.Fprintf(&b, "%q, ", fmt.Sprintf("web[%d-%d]", 2*i, 2*i+1))
+	}
+	b.WriteString(`"$nope"]}}`)
+	_, err := fleet.Load(one(b.String()), "fleet.yaml")
+	if want := fmt.Sprintf("fleet.yaml:1:%d: there is no tag $nope", b.Len()-9); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}

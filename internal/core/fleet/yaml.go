@@ -318,9 +318,13 @@ func (d *document) origin(n *yaml.Node) origin {
 	return o
 }
 
+// longestLine is how far places inside an expression are looked for: a file that is one line would be gone through
+// again for each of its expressions.
+const longestLine = 10_000
+
 // standsAt reports whether the text stands in the file at a place as it is: without escapes and folded lines.
 func (d *document) standsAt(line, column int, text string) bool {
-	if line < 1 || line > len(d.lines) {
+	if line < 1 || line > len(d.lines) || column > longestLine {
 		return false
 	}
 	l := d.lines[line-1]
