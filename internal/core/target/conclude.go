@@ -36,11 +36,11 @@ type Evidence struct {
 	Text   string // what the host or the transport said (SawNothing, SawRefusal, SawSilence)
 	// Unreachable says that the host could not be reached at all (SawNothing).
 	Unreachable bool
-	Left        []int // SawLost
+	// Refused says that a password was offered and refused (SawNothing, SawRefusal).
+	Refused bool
+	Left    []int // SawLost
 	// Kill is the kill that the client was asked for, "" if none.
 	Kill string
-	// Settle says that the attempt was not to be started.
-	Settle bool
 }
 
 // Conclude gives the outcome that the evidence allows, and no more.
@@ -70,7 +70,7 @@ func Conclude(e Evidence) sluice.TaskFinished {
 }
 
 func notStarted(e Evidence) sluice.TaskFinished {
-	r := sluice.TaskFinished{Outcome: sluice.Failed, NotStarted: true, Reason: e.Text}
+	r := sluice.TaskFinished{Outcome: sluice.Failed, NotStarted: true, Refused: e.Refused, Reason: e.Text}
 	switch {
 	case e.Kill == KillJob:
 		r.Outcome, r.Reason = sluice.TimedOut, "the job's time limit passed before it started"
@@ -150,4 +150,15 @@ func join(text, detail string) string {
 
 func list(pids []int) string {
 	return strings.Trim(strings.ReplaceAll(fmt.Sprint(pids), " ", ", "), "[]")
+}
+
+// SignalCode is the exit status that a shell gives for a death by a signal, named without "SIG"; 255 for a
+// signal that is not known.
+func SignalCode(name string) int {
+	for n := 1; n < 32; n++ {
+		if signalName(n) == name {
+			return 128 + n
+		}
+	}
+	return 255
 }

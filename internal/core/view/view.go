@@ -112,6 +112,8 @@ func (j *Job) Apply(e sluice.Event) {
 		}
 	case sluice.TaskFinished:
 		j.finished(b, e.Time)
+	case sluice.TaskRetried:
+		j.retried(b)
 	case sluice.JobHalting:
 		j.Halting = &b
 	case sluice.JobHalted:
@@ -190,6 +192,20 @@ func (j *Job) finished(b sluice.TaskFinished, at time.Time) {
 	t.Took = time.Duration(b.DurationMS) * time.Millisecond
 	j.Counts[b.Outcome]++
 	stage.Counts[b.Outcome]++
+}
+
+// retried takes the outcomes back: the tasks wait again, and count as hosts that are still to be done.
+func (j *Job) retried(b sluice.TaskRetried) {
+	for _, h := range b.Hosts {
+		i, ok := j.byHost[h]
+		if !ok || j.Tasks[i].Outcome == "" {
+			continue
+		}
+		t := &j.Tasks[i]
+		j.Counts[t.Outcome]--
+		j.Stages[t.Stage].Counts[t.Outcome]--
+		t.Outcome, t.ExitCode, t.Reason, t.Took, t.At = "", nil, "", 0, time.Time{}
+	}
 }
 
 // Task returns the task on a host, or nil.

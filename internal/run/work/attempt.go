@@ -23,6 +23,8 @@ type attempt struct {
 	ssh  sluice.SSH
 	main []target.Word // what the command step runs
 
+	parcel *parcel // what it needs on the host; nil for nothing
+
 	secrets        *target.Secrets
 	stdout, stderr *stream
 	steps          int    // reported so far
@@ -114,8 +116,8 @@ func (t *attempt) do(ctx context.Context) error {
 	if t.plain() {
 		return t.doPlain(ctx)
 	}
-	if text := t.prepareMain(ctx); text != "" {
-		return t.commit(ctx, target.Conclude(target.Evidence{Sight: target.SawRefusal, Text: text}))
+	if err := t.prepareMain(ctx); err != nil {
+		return t.commit(ctx, target.Conclude(target.Evidence{Sight: target.SawRefusal, Text: err.Error()}))
 	}
 	e, c, link, err := t.pursue(ctx)
 	if err != nil {
@@ -124,7 +126,7 @@ func (t *attempt) do(ctx context.Context) error {
 	if c != nil {
 		defer func() { c.close(); _ = link.Close() }()
 	}
-	e.Kill, e.Failed, e.Settle = t.killWord(), t.failed, t.a.Mode == Settle
+	e.Kill, e.Failed = t.killWord(), t.failed
 	result := target.Conclude(e)
 	t.settlePrompt(result.Outcome)
 	if err := t.commit(ctx, result); err != nil {
@@ -217,7 +219,7 @@ func (t *attempt) giveUp(p *persistence, err error) (target.Evidence, bool) {
 	p.tries++
 	text := describe(err)
 	if !t.mayRun {
-		e := target.Evidence{Sight: target.SawNothing, Text: text}
+		e := target.Evidence{Sight: target.SawNothing, Text: text, Refused: refusedPassword(err)}
 		var refused *refusal
 		var bad *sluice.ConnectError
 		switch {
@@ -286,8 +288,8 @@ func (t *attempt) pause(ctx context.Context, d time.Duration) error {
 // try connects once and follows the attempt as far as the link carries.
 func (t *attempt) try(ctx context.Context, p *persistence) (target.Evidence, *conn, sluice.Link, error) {
 	var none target.Evidence
-	before, cancel := t.untilKilled(ctx)
-	defer cancel()
+	before, stop := t.untilKilled(ctx)
+	defer stop()
 	link, err := t.w.cfg.Transport(t.ssh).Connect(before, t.a.Host, t.ssh)
 	if err != nil {
 		return none, nil, nil, err
@@ -297,6 +299,7 @@ func (t *attempt) try(ctx context.Context, p *persistence) (target.Evidence, *co
 		_ = link.Close()
 		return none, nil, nil, err
 	}
+	stop()
 	f := &follower{t: t, c: c, link: link, seen: p.progress}
 	e, err := f.follow(ctx)
 	if err != nil {
@@ -307,22 +310,24 @@ func (t *attempt) try(ctx context.Context, p *persistence) (target.Evidence, *co
 	return e, c, link, nil
 }
 
-// untilKilled is a context for what a kill may interrupt: everything before the start.
-func (t *attempt) untilKilled(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
+// untilKilled is a context for what a kill may interrupt: everything before the start. stop ends that; what was
+// opened under the context stays open.
+func (t *attempt) untilKilled(ctx context.Context) (before context.Context, stop func()) {
 	if t.mayRun {
-		return ctx, cancel
+		return ctx, func() {}
 	}
-	stop := make(chan struct{})
+	before, cancel := context.WithCancel(ctx)
+	watching := make(chan struct{})
 	t.helpers.Add(1)
 	go func() {
 		defer t.helpers.Done()
 		select {
 		case <-t.killed:
 			cancel()
-		case <-stop:
+		case <-watching:
+			<-t.done
+			cancel()
 		}
 	}()
-	var once sync.Once
-	return ctx, func() { once.Do(func() { close(stop) }); cancel() }
+	return before, sync.OnceFunc(func() { close(watching) })
 }

@@ -17,6 +17,7 @@ type conn struct {
 	readers sync.WaitGroup
 	once    sync.Once
 	tty     bool
+	prompt  string // sudo's, that was answered on the way; "" without sudo
 }
 
 type piece struct {

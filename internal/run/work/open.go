@@ -45,19 +45,22 @@ const (
 // says, with a word that only we know, that it is there: neither rc files nor a sudo that does not ask can eat
 // a password or part of a command.
 func (t *attempt) open(ctx context.Context, link sluice.Link, tty bool) (*conn, error) {
-	c, err := t.greet(ctx, link, "exec sh", tty)
+	c, err := t.greet(ctx, link, tty)
 	if errors.Is(err, errNeedsTTY) && !tty {
-		return t.greet(ctx, link, "exec sh", true)
+		c, err = t.greet(ctx, link, true)
+	}
+	if err == nil {
+		t.lure.Add(c.prompt)
 	}
 	return c, err
 }
 
-func (t *attempt) greet(ctx context.Context, link sluice.Link, shell string, tty bool) (*conn, error) {
+func (t *attempt) greet(ctx context.Context, link sluice.Link, tty bool) (*conn, error) {
 	g := &greeting{t: t, hello: "sluice-" + nonce()}
-	command := "echo " + g.hello + "; " + shell
+	command := "echo " + g.hello + "; exec sh"
 	if tty {
 		// A shell with a terminal at input and errors would be an interactive one.
-		command = "stty raw -echo; echo " + g.hello + "; " + shell + " 2>/dev/null"
+		command = "stty raw -echo; echo " + g.hello + "; exec sh 2>/dev/null"
 	}
 	if user := t.job.Options.Sudo; user != "" {
 		g.prompt = "sluice-" + nonce() + ":"
@@ -66,12 +69,12 @@ func (t *attempt) greet(ctx context.Context, link sluice.Link, shell string, tty
 			command = "stty raw -echo; " + command
 		}
 	}
-	t.spoof(g.prompt)
 	s, err := link.Start(ctx, command, tty)
 	if err != nil {
 		return nil, err
 	}
 	g.c = newConn(s, tty)
+	g.c.prompt = g.prompt
 	if err := g.wait(ctx); err != nil {
 		g.c.close()
 		return nil, err

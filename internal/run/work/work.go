@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/run/tree"
 )
 
 // Mode says what an attempt may do on the target.
@@ -75,6 +76,9 @@ type Config struct {
 type Worker struct {
 	cfg     Config
 	running sync.WaitGroup
+
+	mu    sync.Mutex
+	looks map[string]tree.Look // by digest
 }
 
 // New makes a Worker.
@@ -82,7 +86,7 @@ func New(cfg Config) *Worker {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	return &Worker{cfg: cfg}
+	return &Worker{cfg: cfg, looks: map[string]tree.Look{}}
 }
 
 // Do carries the assignment out and returns when its outcome is committed and the target is clean, or with an

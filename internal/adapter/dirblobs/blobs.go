@@ -1,0 +1,155 @@
+// Package dirblobs keeps content under its digest in a directory, one file for each: it is a [sluice.Blobs]. It
+// knows nothing of what the content is for, nor when it is not needed any more.
+//
+// A file gets its name only when it is whole and on the disk, so every file there is complete. It is proved again
+// whenever it is read.
+package dirblobs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"sluice"
+)
+
+const (
+	algorithm = "sha256:"
+	tempName  = ".new-*"
+	// staleAfter is the age at which a temporary file cannot be a put that is going on: writing makes it young.
+	staleAfter = 24 * time.Hour
+)
+
+// Blobs keeps blobs in a directory. It is safe for concurrent use, also by several processes.
+type Blobs struct{ dir string }
+
+var _ sluice.Blobs = (*Blobs)(nil)
+
+// New keeps blobs in dir, which it makes if it is missing, for this user alone. What puts have left there that
+// were killed long before now is removed.
+func New(dir string, now time.Time) (*Blobs, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("blobs: %w", err)
+	}
+	stale, err := filepath.Glob(filepath.Join(dir, tempName))
+	if err != nil {
+		return nil, fmt.Errorf("blobs: %w", err)
+	}
+	for _, path := range stale {
+		if info, err := os.Stat(path); err == nil && now.Sub(info.ModTime()) > staleAfter {
+			_ = os.Remove(path) // another process may have been faster
+		}
+	}
+	return &Blobs{dir}, nil
+}
+
+// Put keeps the content. It is durable when Put returns.
+func (b *Blobs) Put(ctx context.Context, r io.Reader) (digest string, size int64, err error) {
+	f, err := os.CreateTemp(b.dir, tempName) // mode 0600
+	if err != nil {
+		return "", 0, fmt.Errorf("blobs: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("blobs: %w", errors.Join(err, f.Close(), os.Remove(f.Name())))
+		}
+	}()
+	sum := sha256.New()
+	size, err = io.Copy(io.MultiWriter(f, sum), contextReader{ctx, r})
+	if err != nil {
+		return "", 0, err
+	}
+	if err = f.Sync(); err != nil {
+		return "", 0, err
+	}
+	digest = algorithm + hex.EncodeToString(sum.Sum(nil))
+	// Also where it is there already: the new one is known to be whole.
+	if err = os.Rename(f.Name(), b.path(digest)); err != nil {
+		return "", 0, err
+	}
+	if err := errors.Join(f.Close(), syncDir(b.dir)); err != nil {
+		return "", 0, fmt.Errorf("blobs: %w", err)
+	}
+	return digest, size, nil
+}
+
+// Open reads a blob. If it is not what its digest says, the reader ends with an error instead of the end of file.
+func (b *Blobs) Open(ctx context.Context, digest string) (io.ReadCloser, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if !valid(digest) {
+		return nil, sluice.Errorf(sluice.Usage, "%q is no digest: %q and 64 hexadecimal digits are", digest, algorithm)
+	}
+	f, err := os.Open(b.path(digest))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no blob %s: %w", digest, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("blobs: %w", err)
+	}
+	return &reader{f: f, sum: sha256.New(), digest: digest}, nil
+}
+
+// path is the file of a digest that is valid.
+func (b *Blobs) path(digest string) string {
+	return filepath.Join(b.dir, "sha256-"+strings.TrimPrefix(digest, algorithm))
+}
+
+func valid(digest string) bool {
+	digits, ok := strings.CutPrefix(digest, algorithm)
+	if !ok || len(digits) != 2*sha256.Size {
+		return false
+	}
+	return strings.Trim(digits, "0123456789abcdef") == ""
+}
+
+// reader proves what it reads.
+type reader struct {
+	f      *os.File
+	sum    hash.Hash
+	digest string
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	n, err := r.f.Read(p)
+	r.sum.Write(p[:n])
+	if err == io.EOF {
+		if is := algorithm + hex.EncodeToString(r.sum.Sum(nil)); is != r.digest {
+			return n, fmt.Errorf("blob %s is damaged: its content is %s", r.digest, is)
+		}
+	}
+	return n, err
+}
+
+func (r *reader) Close() error { return r.f.Close() }
+
+// contextReader ends with its context.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,121 @@
+package dirblobs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"sluice"
+	"sluice/internal/lab/conform"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func newBlobs(t *testing.T, dir string) *Blobs {
+	t.Helper()
+	b, err := New(dir, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestConformance(t *testing.T) {
+	conform.Blobs(t, func(t *testing.T) sluice.Blobs { return newBlobs(t, filepath.Join(t.TempDir(), "a", "b")) })
+}
+
+func TestDamage(t *testing.T) {
+	content := strings.Repeat("content ", 10_000)
+	for name, harm := range map[string]func(path string) error{
+		"a bit flipped": func(p string) error {
+			return os.WriteFile(p, []byte("C"+content[1:]), 0o600)
+		},
+		"cut":      func(p string) error { return os.Truncate(p, 100) },
+		"emptied":  func(p string) error { return os.Truncate(p, 0) },
+		"appended": func(p string) error { return os.WriteFile(p, []byte(content+"x"), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBlobs(t, t.TempDir())
+			digest, _, err := b.Put(t.Context(), strings.NewReader(content))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := harm(b.path(digest)); err != nil {
+				t.Fatal(err)
+			}
+			r, err := b.Open(t.Context(), digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			if _, err := io.ReadAll(r); err == nil || !strings.Contains(err.Error(), "damaged") {
+				t.Errorf("error %v, want one that says that it is damaged", err)
+			}
+			// Putting it again heals it.
+			if _, _, err := b.Put(t.Context(), strings.NewReader(content)); err != nil {
+				t.Fatal(err)
+			}
+			again, err := b.Open(t.Context(), digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer again.Close()
+			if got, err := io.ReadAll(again); err != nil || string(got) != content {
+				t.Errorf("%d bytes, error %v", len(got), err)
+			}
+		})
+	}
+}
+
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	b := newBlobs(t, dir)
+	if _, _, err := b.Put(t.Context(), strings.NewReader("x")); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("broken")
+	if _, _, err := b.Put(t.Context(), iotest.ErrReader(broken)); !errors.Is(err, broken) {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := b.Put(ctx, strings.NewReader("y")); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("%v, error %v: only what is whole may be there", entries, err)
+	}
+	if info, err := entries[0].Info(); err != nil || info.Mode() != 0o600 {
+		t.Errorf("mode %v, error %v", info.Mode(), err)
+	}
+}
+
+func TestStale(t *testing.T) {
+	dir := t.TempDir()
+	for name, age := range map[string]time.Duration{".new-old": 25 * time.Hour, ".new-young": time.Hour, "sha256-old": 1000 * time.Hour} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, now.Add(-age), now.Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	newBlobs(t, dir)
+	for name, want := range map[string]bool{".new-old": false, ".new-young": true, "sha256-old": true} {
+		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != want {
+			t.Errorf("%s: there %v, want %v", name, err == nil, want)
+		}
+	}
+}

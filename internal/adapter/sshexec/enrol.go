@@ -1,0 +1,145 @@
+package sshexec
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"sluice"
+	"sluice/internal/adapter/sshexec/hostkeys"
+)
+
+// Enrol connects far enough to learn a host's key, and does not log in. The fingerprint is for people to
+// compare. If the key is known already there is no error; if another key is known, or this one is revoked or
+// too weak, the error is a [*sluice.ConnectError], and the key is returned, too.
+func (t *Transport) Enrol(ctx context.Context, h sluice.Host, s sluice.SSH) (key ssh.PublicKey, fingerprint string, err error) {
+	d, err := t.destination(h, s)
+	if err != nil {
+		return nil, "", &sluice.ConnectError{Host: h, Failure: sluice.NoRoute, Err: err}
+	}
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return nil, "", &sluice.ConnectError{Host: h, Failure: sluice.NoRoute, Err: errClosed}
+	}
+	t.wg.Add(1)
+	t.mu.Unlock()
+	defer t.wg.Done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(t.ctx, func() { cancel(errClosed) })()
+	var p probe
+	if _, err := t.connect(ctx, d, &p); err != nil {
+		return nil, "", err
+	}
+	known, err := t.known(d)
+	if err != nil {
+		return nil, "", refuseHost(d, err)
+	}
+	fingerprint = ssh.FingerprintSHA256(p.key)
+	var refused *hostkeys.Refused
+	if err := known.Check(p.key, t.cfg.Clock()); errors.As(err, &refused) && refused.Verdict != hostkeys.Unknown {
+		return p.key, fingerprint, refuseHost(d, err)
+	}
+	return p.key, fingerprint, nil
+}
+
+// AppendKnownHost makes a key known for a host, in the user's first known_hosts file. A line that is there
+// already is not written again. Other writers, in other processes, too, lose nothing.
+func (t *Transport) AppendKnownHost(ctx context.Context, h sluice.Host, s sluice.SSH, key ssh.PublicKey) error {
+	d, err := t.destination(h, s)
+	if err != nil {
+		return err
+	}
+	if len(d.userKnown) == 0 {
+		return sluice.Errorf(sluice.Config, "there is no known_hosts file to write the key of %s to", h).
+			WithHint("UserKnownHostsFile is none in ssh_config")
+	}
+	if err := appendLine(ctx, d.userKnown[0], t.knownName(d), key, d.hashNames); err != nil {
+		return fmt.Errorf("the key of %s is not written: %w", h, err)
+	}
+	return nil
+}
+
+func (t *Transport) knownName(d *destination) string {
+	return hostkeys.Find(nil, d.address, d.port, d.alias).Name
+}
+
+// appendLine appends under a lock on the file itself, in one write: ssh, which knows no locks, appends in the
+// same way.
+func appendLine(ctx context.Context, path, name string, key ssh.PublicKey, hashed bool) (err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := openLocked(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	have, err := io.ReadAll(io.LimitReader(f, maxFile))
+	if err != nil {
+		return err
+	}
+	db, err := hostkeys.Parse(path, have)
+	if err != nil {
+		return err
+	}
+	for _, e := range db.Lookup(name) {
+		if !e.CA && bytes.Equal(e.Key.Marshal(), key.Marshal()) {
+			return nil
+		}
+	}
+	line := hostkeys.Line(name, key, hashed) + "\n"
+	if len(have) > 0 && have[len(have)-1] != '\n' {
+		line = "\n" + line
+	}
+	if _, err := io.WriteString(f, line); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+const lockPoll = 10 * time.Millisecond
+
+// openLocked opens a file and locks it. A file that was replaced meanwhile (ssh-keygen -R does that) is opened
+// again.
+func openLocked(ctx context.Context, path string) (*os.File, error) {
+	ticker := time.NewTicker(lockPoll)
+	defer ticker.Stop()
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		for {
+			err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+			if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				_ = f.Close()
+				return nil, fmt.Errorf("another program holds %s: %w", path, context.Cause(ctx))
+			case <-ticker.C:
+			}
+		}
+		if err != nil {
+			_ = f.Close()
+			return nil, err
+		}
+		mine, err1 := f.Stat()
+		current, err2 := os.Stat(path)
+		if err1 == nil && err2 == nil && os.SameFile(mine, current) {
+			return f, nil
+		}
+		_ = f.Close()
+	}
+}

@@ -1,0 +1,228 @@
+package sshexec
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"sluice"
+	"sluice/internal/adapter/sshexec/hostkeys"
+)
+
+func TestHostKeys(t *testing.T) {
+	h := newHome(t)
+	s := startSSHD(t, h)
+	good := h.read(t, ".ssh/known_hosts")
+	keygen(t, h.path("other"))
+	other := h.read(t, "other.pub")
+	host := func(known string) string { return s.name() + " " + known }
+	for _, c := range []struct {
+		name  string
+		known string
+		fails bool
+		text  []string
+	}{
+		{"known", good, false, nil},
+		{"hashed", hostkeys.Line(s.name(), parseKey(t, s.hostPu), true) + "\n", false, nil},
+		{"wildcard", "[127.0.0.*]:* " + s.hostPu, false, nil},
+		{"without the port", "127.0.0.1 " + s.hostPu, false, nil},
+		{"both keys", host(other) + good, false, nil},
+		{"unknown", "", true, []string{"no host key is known", "sluice host enrol web1"}},
+		{"negated", "!*127.0.0.1*,* " + s.hostPu, true, []string{"no host key is known"}},
+		{"changed", host(other), true, []string{"HAS CHANGED", fingerprint(t, other), fingerprint(t, s.hostPu), "known_hosts:1"}},
+		{"revoked", good + "@revoked * " + s.hostPu, true, []string{"revoked", "known_hosts:2"}},
+		{"unreadable revocation", good + "@revoked * ssh-ed25519 AAAA!\n", true, []string{"known_hosts:2", "may revoke"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h.write(t, ".ssh/known_hosts", c.known)
+			tr := h.transport(t)
+			if !c.fails {
+				_ = connect(t, tr, "web1", s.ssh()).Close()
+				return
+			}
+			wantFailure(t, failure(t, tr, "web1", s.ssh()), sluice.HostKeyBad, c.text...)
+		})
+	}
+}
+
+// There is no way to turn the check off.
+func TestStrictHostKeyCheckingIsAlwaysOn(t *testing.T) {
+	h := newHome(t)
+	s := startSSHD(t, h)
+	h.write(t, ".ssh/known_hosts", "")
+	h.write(t, ".ssh/config", "Host *\n StrictHostKeyChecking no\n UserKnownHostsFile /dev/null\n CheckHostIP no\n")
+	wantFailure(t, failure(t, h.transport(t), "web1", s.ssh()), sluice.HostKeyBad)
+	h.write(t, ".ssh/config", "Host *\n StrictHostKeyChecking accept-new\n")
+	wantFailure(t, failure(t, h.transport(t), "web1", s.ssh()), sluice.HostKeyBad)
+	if s.connections() > 0 {
+		t.Error("an unknown host was connected to")
+	}
+}
+
+// A host that also has a key of another type than the known one must be asked for the known one.
+func TestKnownTypeIsAskedFor(t *testing.T) {
+	h := newHome(t)
+	dir := t.TempDir()
+	keygen(t, filepath.Join(dir, "rsa"), "-t", "rsa", "-b", "2048")
+	keygen(t, filepath.Join(dir, "ecdsa"), "-t", "ecdsa")
+	s := startSSHD(t, h, "HostKey "+filepath.Join(dir, "rsa"), "HostKey "+filepath.Join(dir, "ecdsa"))
+	for _, kind := range []string{"rsa", "ecdsa"} {
+		h.write(t, ".ssh/known_hosts", s.name()+" "+readText(t, filepath.Join(dir, kind+".pub")))
+		_ = connect(t, h.transport(t), "web1", s.ssh()).Close()
+	}
+	only := startSSHD(t, h)
+	h.write(t, ".ssh/known_hosts", only.name()+" "+readText(t, filepath.Join(dir, "rsa.pub")))
+	wantFailure(t, failure(t, h.transport(t), "web1", only.ssh()), sluice.HostKeyBad, "HAS CHANGED", fingerprint(t, only.hostPu))
+}
+
+func TestHostCertificates(t *testing.T) {
+	h := newHome(t)
+	dir := t.TempDir()
+	keygen(t, filepath.Join(dir, "ca"))
+	keygen(t, filepath.Join(dir, "key"))
+	run(t, "ssh-keygen", "-q", "-s", filepath.Join(dir, "ca"), "-h", "-I", "id", "-n", "127.0.0.1,alias.test", filepath.Join(dir, "key.pub"))
+	s := startSSHD(t, h, "HostKey "+filepath.Join(dir, "key"), "HostCertificate "+filepath.Join(dir, "key-cert.pub"))
+	ca, key := readText(t, filepath.Join(dir, "ca.pub")), readText(t, filepath.Join(dir, "key.pub"))
+	for _, c := range []struct {
+		name, known, config string
+		text                string
+	}{
+		{"authority", "@cert-authority 127.* " + ca, "", ""},
+		{"authority with port", "@cert-authority " + s.name() + " " + ca, "", ""},
+		{"alias", "@cert-authority *.test " + ca, "HostKeyAlias alias.test\n", ""},
+		{"plain key of a host with a certificate", s.name() + " " + key, "", ""},
+		{"not for this name", "@cert-authority *.test " + ca, "HostKeyAlias other.test\n", "principal"},
+		{"authority of others", "@cert-authority *.test " + ca, "", "no host key is known"},
+		{"authority as plain key", s.name() + " " + ca, "", "HAS CHANGED"},
+		{"revoked authority", "@cert-authority * " + ca + "@revoked * " + ca, "", "revoked"},
+		{"revoked key", "@cert-authority * " + ca + "@revoked * " + key, "", "revoked"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h.write(t, ".ssh/known_hosts", c.known)
+			h.write(t, ".ssh/config", c.config)
+			tr := h.transport(t)
+			if c.text == "" {
+				_ = connect(t, tr, "web1", s.ssh()).Close()
+				return
+			}
+			wantFailure(t, failure(t, tr, "web1", s.ssh()), sluice.HostKeyBad, c.text)
+		})
+	}
+}
+
+func TestHostKeyAliasAndFiles(t *testing.T) {
+	h := newHome(t)
+	s := startSSHD(t, h)
+	h.write(t, ".ssh/known_hosts", "")
+	h.write(t, "theirs", "one-name "+s.hostPu)
+	h.write(t, ".ssh/config", "Host web*\n HostKeyAlias One-Name\n UserKnownHostsFile ~/none %d/theirs\n")
+	tr := h.transport(t)
+	_ = connect(t, tr, "web1", s.ssh()).Close()
+	wantFailure(t, failure(t, tr, "db1", s.ssh()), sluice.HostKeyBad, "no host key is known for "+s.name())
+	override := h.transport(t, func(c *Config) { c.KnownHosts = []string{h.path("nothing")} })
+	wantFailure(t, failure(t, override, "web1", s.ssh()), sluice.HostKeyBad)
+}
+
+func TestRevokedHostKeys(t *testing.T) {
+	h := newHome(t)
+	s := startSSHD(t, h)
+	h.write(t, ".ssh/config", "RevokedHostKeys ~/revoked\n")
+	tr := h.transport(t)
+	wantFailure(t, failure(t, tr, "web1", s.ssh()), sluice.HostKeyBad, "cannot be used")
+	h.write(t, "revoked", "# none yet\n")
+	_ = connect(t, tr, "web1", s.ssh()).Close()
+	h.write(t, "revoked", s.hostPu)
+	wantFailure(t, failure(t, tr, "web1", s.ssh()), sluice.HostKeyBad, "revoked:1")
+	run(t, "ssh-keygen", "-q", "-k", "-f", h.path("revoked"), filepath.Join(s.dir, "host_key.pub"))
+	wantFailure(t, failure(t, tr, "web1", s.ssh()), sluice.HostKeyBad, "binary key revocation lists")
+}
+
+func TestEnrol(t *testing.T) {
+	h := newHome(t)
+	s := startSSHD(t, h)
+	for _, hash := range []string{"no", "yes"} {
+		h.write(t, ".ssh/known_hosts", "# no newline at the end")
+		h.write(t, ".ssh/config", "HashKnownHosts "+hash+"\n")
+		tr := h.transport(t)
+		key, print, err := tr.Enrol(t.Context(), "web1", s.ssh())
+		if err != nil || print != fingerprint(t, s.hostPu) {
+			t.Fatalf("%s, %v", print, err)
+		}
+		wantFailure(t, failure(t, tr, "web1", s.ssh()), sluice.HostKeyBad)
+		for range 2 {
+			if err := tr.AppendKnownHost(t.Context(), "web1", s.ssh(), key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		text := h.read(t, ".ssh/known_hosts")
+		if strings.Count(text, "ssh-ed25519") != 1 || strings.Contains(text, s.name()) == (hash == "yes") {
+			t.Errorf("known_hosts is %q", text)
+		}
+		_ = connect(t, tr, "web1", s.ssh()).Close()
+		if _, _, err := tr.Enrol(t.Context(), "web1", s.ssh()); err != nil {
+			t.Errorf("known already: %v", err)
+		}
+	}
+	if strings.Contains(s.text(), "preauth") && strings.Contains(s.text(), "Failed publickey") {
+		t.Error("enrolling logs in")
+	}
+	keygen(t, h.path("other"))
+	h.write(t, ".ssh/known_hosts", s.name()+" "+h.read(t, "other.pub"))
+	key, _, err := h.transport(t).Enrol(t.Context(), "web1", s.ssh())
+	if err == nil || !strings.Contains(err.Error(), "HAS CHANGED") || key == nil {
+		t.Errorf("changed: %v, %v", key, err)
+	}
+}
+
+func TestKnownHostsHaveNoLostEntries(t *testing.T) {
+	h := newHome(t)
+	if err := os.RemoveAll(h.path(".ssh")); err != nil {
+		t.Fatal(err)
+	}
+	keygen(t, h.path("key"))
+	key := parseKey(t, h.read(t, "key.pub"))
+	var wg sync.WaitGroup
+	for writer := range 8 {
+		tr := h.transport(t)
+		wg.Go(func() {
+			for i := range 10 {
+				if err := tr.AppendKnownHost(t.Context(), sluice.Host(fmt.Sprintf("h%d-%d", writer, i)), sluice.SSH{}, key); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	db, err := hostkeys.Parse("known_hosts", []byte(h.read(t, ".ssh/known_hosts")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for writer := range 8 {
+		for i := range 10 {
+			if name := fmt.Sprintf("h%d-%d", writer, i); len(db.Lookup(name)) != 1 {
+				t.Errorf("%s is lost", name)
+			}
+		}
+	}
+	for path, mode := range map[string]os.FileMode{".ssh": 0o700, ".ssh/known_hosts": 0o600} {
+		if info, err := os.Stat(h.path(path)); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+	}
+}
+
+func parseKey(t testing.TB, text string) ssh.PublicKey {
+	t.Helper()
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func fingerprint(t testing.TB, text string) string { return ssh.FingerprintSHA256(parseKey(t, text)) }

@@ -1,0 +1,183 @@
+// Package app wires the program together: it is the one place that knows which adapter stands behind which port.
+package app
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"sluice"
+	"sluice/internal/adapter/dirblobs"
+	"sluice/internal/adapter/diroutputs"
+	"sluice/internal/adapter/flockdrivers"
+	"sluice/internal/adapter/sqlitelog"
+	"sluice/internal/adapter/sshexec"
+	"sluice/internal/run/control"
+	"sluice/internal/run/dispatch"
+	"sluice/internal/run/secrets"
+	"sluice/internal/run/work"
+)
+
+// Places are where things live on this machine. All follow HOME and XDG_*.
+type Places struct {
+	Home   string
+	State  string // $XDG_STATE_HOME/sluice
+	Config string // $XDG_CONFIG_HOME/sluice
+}
+
+// FindPlaces reads the environment. HOME must be set, and absolute.
+func FindPlaces(env func(string) string) (Places, error) {
+	home := env("HOME")
+	if !filepath.IsAbs(home) {
+		return Places{}, sluice.Errorf(sluice.Config, "HOME is not set to an absolute path; it says where keys, settings and the journal are")
+	}
+	xdg := func(name, fallback string) string {
+		if dir := env(name); filepath.IsAbs(dir) {
+			return filepath.Join(dir, "sluice")
+		}
+		return filepath.Join(home, fallback, "sluice")
+	}
+	return Places{Home: home, State: xdg("XDG_STATE_HOME", ".local/state"), Config: xdg("XDG_CONFIG_HOME", ".config")}, nil
+}
+
+// Local is the program without a server: the journal of this machine, and jobs driven by this process.
+type Local struct {
+	Places Places
+	Env    func(string) string
+	Clock  sluice.Clock
+}
+
+func (l *Local) journalConfig() sqlitelog.Config { return sqlitelog.Config{Dir: l.Places.State} }
+
+// Service opens the journal. With create == false it returns nil where there is none.
+func (l *Local) Service(ctx context.Context, create bool) (*control.Service, func() error, error) {
+	if !create {
+		if _, err := os.Stat(filepath.Join(l.Places.State, "journal.db")); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, nil
+		}
+	}
+	log, err := sqlitelog.Open(ctx, l.journalConfig())
+	if err != nil {
+		return nil, nil, contact(err)
+	}
+	svc, err := l.around(log)
+	if err != nil {
+		return nil, nil, contact(errors.Join(err, log.Close()))
+	}
+	return svc, log.Close, nil
+}
+
+// contact marks errors of the journal's files.
+func contact(err error) error {
+	if sluice.CodeOf(err) != "" {
+		return err
+	}
+	return &sluice.Error{Code: sluice.Contact, Text: "cannot open the journal", Err: err}
+}
+
+func (l *Local) around(log sluice.Log) (*control.Service, error) {
+	outputs, err := diroutputs.New(filepath.Join(l.Places.State, "output"))
+	if err != nil {
+		return nil, err
+	}
+	blobs, err := dirblobs.New(filepath.Join(l.Places.State, "blobs"), l.Clock())
+	if err != nil {
+		return nil, err
+	}
+	drivers, err := flockdrivers.New(filepath.Join(l.Places.State, "drivers"))
+	if err != nil {
+		return nil, err
+	}
+	svc := &control.Service{Log: log, Drivers: drivers, Outputs: outputs, Blobs: blobs, Clock: l.Clock, By: l.who()}
+	svc.Drive = func(ctx context.Context, ns sluice.Namespace, id sluice.JobID, o control.DriveOptions) (sluice.Event, error) {
+		return l.drive(ctx, svc, ns, id, o)
+	}
+	return svc, nil
+}
+
+// who names the person for the journal, such as "ann@laptop".
+func (l *Local) who() string {
+	name := l.Env("USER")
+	if u, err := user.LookupId(strconv.Itoa(os.Getuid())); err == nil {
+		name = u.Username // who one says one is does not count
+	}
+	if sudo := l.Env("SUDO_USER"); sudo != "" && os.Getuid() == 0 {
+		name = sudo + " as root"
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	return name + "@" + host
+}
+
+// drive carries a job out from this process.
+func (l *Local) drive(ctx context.Context, svc *control.Service, ns sluice.Namespace, id sluice.JobID, o control.DriveOptions) (last sluice.Event, err error) {
+	keeper := secrets.New(o.Secrets.Password, o.Secrets.Sudo, o.Secrets.Passphrase)
+	defer keeper.Wipe()
+	ssh, err := l.ssh(keeper)
+	if err != nil {
+		return sluice.Event{}, err
+	}
+	worker := work.New(work.Config{
+		Transport: func(s sluice.SSH) sluice.Transport {
+			return ssh
+		},
+		Outputs: svc.Outputs, Blobs: svc.Blobs, Credentials: keeper, Clock: l.Clock,
+	})
+	defer func() {
+		err = errors.Join(err, worker.Close(), ssh.Close(), svc.Outputs.Close(id))
+	}()
+	return dispatch.Drive(ctx, dispatch.Config{Log: svc.Log, Namespace: ns, Drivers: svc.Drivers, Outputs: svc.Outputs,
+		Worker: worker, Clock: l.Clock, Driver: svc.By + " pid " + strconv.Itoa(os.Getpid()), FetchDir: o.FetchDir,
+		OnlySettle: o.OnlySettle, Observe: o.Observe, Waits: o.Waits, Notice: o.Notice}, id)
+}
+
+func (l *Local) ssh(c sluice.Credentials) (*sshexec.Transport, error) {
+	t, err := sshexec.New(sshexec.Config{Home: l.Places.Home, Env: l.Env, Credentials: c, Clock: l.Clock})
+	if err != nil {
+		return nil, &sluice.Error{Code: sluice.Config, Text: "cannot set up ssh", Err: err}
+	}
+	return t, nil
+}
+
+// Journal looks after the journal's file: verify, accept, path.
+func (l *Local) Journal(ctx context.Context, act string) (string, error) {
+	switch act {
+	case "accept":
+		heads, err := sqlitelog.Accept(ctx, l.journalConfig(), l.Clock())
+		if err != nil {
+			return "", contact(err)
+		}
+		return "accepted:" + lines(heads), nil
+	case "verify":
+		log, err := sqlitelog.Open(ctx, l.journalConfig())
+		if err != nil {
+			return "", contact(err)
+		}
+		defer log.Close()
+		heads, err := log.Verify(ctx)
+		if err != nil {
+			return "", contact(err)
+		}
+		return "whole:" + lines(heads), nil
+	}
+	return l.Places.State, nil
+}
+
+// DefaultFleet is the fleet file that is used where none is named, if it is there.
+func (p Places) DefaultFleet() string {
+	file := filepath.Join(p.Config, "fleet.yaml")
+	if _, err := os.Stat(file); err != nil {
+		return ""
+	}
+	return file
+}
+
+// Now is the machine's clock, in UTC: the journal knows no other.
+func Now() time.Time { return time.Now().UTC() }

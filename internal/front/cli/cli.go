@@ -1,0 +1,246 @@
+// Package cli is the command line: arguments in, exit status out. Each command is a file with its flags, its run
+// function and its printer. It calls control and shows views; it opens no file of the journal and no connection
+// itself: what it needs of the world is handed in as [World].
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sluice"
+	"sluice/internal/core/fleet"
+	"sluice/internal/run/control"
+)
+
+// Exit statuses. They are a contract with scripts; docs/exit-codes.md explains them.
+const (
+	exitOK        = 0 // all succeeded, or were skipped by choice
+	exitFailures  = 1 // finished with failures
+	exitUsage     = 2 // usage or configuration error; nothing was done
+	exitHalted    = 3 // halted by a rule or an operator
+	exitCancelled = 4
+	exitContact   = 5 // no contact to the server or the journal
+)
+
+// World is what the command line runs in.
+type World struct {
+	Args           []string
+	Env            func(name string) string
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	// Terminal reports whether stdout, or stderr, is a terminal, and how large it is.
+	StdoutTerminal, StderrTerminal bool
+	Size                           func() (width, height int)
+	// Ask reads a secret from the terminal without showing it; nil without a terminal.
+	Ask func(prompt string) (sluice.Secret, error)
+	// Confirm reads a line from the terminal; nil without a terminal.
+	Confirm func(prompt string) (string, error)
+	// ReadFD reads a file descriptor to its end.
+	ReadFD func(fd int) ([]byte, error)
+	// Interrupts are Ctrl-C and SIGTERM.
+	Interrupts <-chan struct{}
+	Clock      sluice.Clock
+	// Service opens the journal. With create == false it returns nil where there is none yet.
+	Service func(ctx context.Context, create bool) (*control.Service, func() error, error)
+	// Fleets reads fleet files.
+	Fleets fleet.Source
+	// DefaultFleet is the fleet file that is used where none is named; "" if there is none.
+	DefaultFleet string
+	// Files are the local files of commands.
+	Files Files
+	// Enrol learns the host key of a host without logging in.
+	Enrol func(ctx context.Context, h sluice.Host, s sluice.SSH) (HostKey, error)
+	// Journal looks after the journal's file.
+	Journal func(ctx context.Context, act string) (string, error)
+	Build   Build
+}
+
+// Files are what commands do with local files.
+type Files interface {
+	Read(path string) ([]byte, error)
+	// Pack makes a blob of a file or tree, and returns its digest and size.
+	Pack(ctx context.Context, path string, put func(context.Context, io.Reader) (string, int64, error)) (digest string, size int64, err error)
+	// Create makes a file for output, with the directories above it.
+	Create(path string) (io.WriteCloser, error)
+	Absolute(path string) (string, error)
+}
+
+// HostKey is a key that a host showed.
+type HostKey struct {
+	Fingerprint string // SHA256:...
+	Type        string // ssh-ed25519 ...
+	Address     string // that was asked
+	Known       bool   // it is in known_hosts already
+	// Keep adds it to known_hosts.
+	Keep func() error
+}
+
+// Build says what program this is.
+type Build struct{ Version, Revision, Time, Go string }
+
+// app is one run of the command line.
+type app struct {
+	World
+	output string // text or json
+}
+
+// Main runs the command line and returns the exit status.
+func Main(ctx context.Context, w World) int {
+	a := &app{World: w}
+	root := a.root()
+	root.SetArgs(w.Args)
+	root.SetOut(w.Stdout)
+	root.SetErr(w.Stderr)
+	root.SetIn(w.Stdin)
+	err := root.ExecuteContext(ctx)
+	var status exitError
+	if errors.As(err, &status) {
+		return int(status)
+	}
+	if err != nil {
+		a.complain(err)
+		return exitFor(err)
+	}
+	return exitOK
+}
+
+// exitError ends the program with a status and nothing more to say.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// exitFor maps an error to its exit status. What is not one of ours is a mistake on the command line.
+func exitFor(err error) int {
+	if sluice.CodeOf(err) == sluice.Contact || errors.Is(err, context.Canceled) {
+		return exitContact
+	}
+	return exitUsage
+}
+
+// complain tells the person what is wrong and what to do.
+func (a *app) complain(err error) {
+	fmt.Fprintf(a.Stderr, "sluice: %v\n", err)
+	var e *sluice.Error
+	if errors.As(err, &e) && e.Hint != "" {
+		fmt.Fprintf(a.Stderr, "        %s\n", e.Hint)
+	}
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sluice",
+		Short: "Controlled change for fleets of Linux hosts",
+		Long: `Sluice runs a command, a script or a copy on many hosts in the order, at the width and with the stops
+that the fleet's rules allow. What fails keeps counting; what is not known is never made up.
+
+  sluice run -w web[01-20] -- uptime            no set-up needed
+  sluice run -f fleet.yaml -t '$app.web' -- 'systemctl restart app'
+  sluice plan -f fleet.yaml -t all              what would happen
+  sluice rehearse -f fleet.yaml -t all --fail 10%   against simulated hosts`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		DisableAutoGenTag: true,
+		Args:              noSuchCommand,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.PersistentFlags().StringVarP(&a.output, "output", "o", "text", "`format` of the output: text or json")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return sluice.Errorf(sluice.Usage, "%v", err).WithHint("%s --help", c.CommandPath())
+	})
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		if a.output != "text" && a.output != "json" {
+			return sluice.Errorf(sluice.Usage, "the output can be text or json, not %q", a.output)
+		}
+		return nil
+	}
+	root.AddGroup(&cobra.Group{ID: "do", Title: "Do:"}, &cobra.Group{ID: "see", Title: "See before:"},
+		&cobra.Group{ID: "job", Title: "While it runs, and after:"}, &cobra.Group{ID: "fleet", Title: "The fleet:"})
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add("do", a.runCommand(), a.copyCommand(), a.fetchCommand())
+	add("see", a.planCommand(), a.rehearseCommand(), a.hostsCommand())
+	add("job", a.jobsCommand(), a.statusCommand(), a.watchCommand(), a.whyCommand(), a.logCommand(), a.haltCommand(),
+		a.resumeCommand(), a.cancelCommand(), a.retryCommand(), a.skipCommand(), a.approveCommand())
+	add("fleet", a.hostCommand(), a.schemaCommand())
+	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root))
+	return root
+}
+
+func noSuchCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	e := sluice.Errorf(sluice.Usage, "there is no command %q", args[0])
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		return e.WithHint("did you mean %q?", near[0])
+	}
+	return e.WithHint("sluice --help")
+}
+
+// args checks the number of positional arguments and names what is missing.
+func args(least, most int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) < least || most >= 0 && len(args) > most {
+			return sluice.Errorf(sluice.Usage, "%s takes %s", c.CommandPath(), what).WithHint("%s --help", c.CommandPath())
+		}
+		return nil
+	}
+}
+
+func (a *app) json() bool { return a.output == "json" }
+
+// printJSON writes one object a line.
+func (a *app) printJSON(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.Stdout, "%s\n", b)
+	return err
+}
+
+// service opens the journal for a command.
+func (a *app) service(ctx context.Context) (*control.Service, func(), error) {
+	svc, closing, err := a.Service(ctx, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	return svc, func() {
+		if err := closing(); err != nil {
+			a.complain(err)
+		}
+	}, nil
+}
+
+// exitOf is the status with which the last event of a job ends the program.
+func exitOf(last sluice.Event) error {
+	switch b := last.Body.(type) {
+	case sluice.JobHalted:
+		return exitError(exitHalted)
+	case sluice.JobFinished:
+		switch b.Outcome {
+		case sluice.Succeeded:
+			return nil
+		case sluice.Cancelled:
+			return exitError(exitCancelled)
+		}
+	}
+	return exitError(exitFailures)
+}
+
+func ago(t, now time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return now.Sub(t).Round(time.Second).String()
+}

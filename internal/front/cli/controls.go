@@ -1,0 +1,262 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"sluice"
+	"sluice/internal/core/fleet"
+	"sluice/internal/run/control"
+)
+
+// record makes a command that only records something about a job.
+func (a *app) record(use, shortText, long string, check cobra.PositionalArgs, flags func(*cobra.Command),
+	do func(context.Context, *control.Service, []string) ([]sluice.Event, string, error)) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: shortText, Long: long, Args: check,
+		RunE: func(c *cobra.Command, args []string) error {
+			svc, closing, err := a.service(c.Context())
+			if err != nil {
+				return err
+			}
+			defer closing()
+			events, said, err := do(c.Context(), svc, args)
+			if err != nil {
+				return err
+			}
+			if !a.json() {
+				fmt.Fprintln(a.Stdout, said)
+				return nil
+			}
+			for _, e := range events {
+				if err := a.printJSON(e); err != nil {
+					return err
+				}
+			}
+			return nil
+		}}
+	if flags != nil {
+		flags(c)
+	}
+	return c
+}
+
+func (a *app) haltCommand() *cobra.Command {
+	var reason string
+	return a.record("halt JOB", "Start nothing more of a job; what runs ends by itself",
+		"Start nothing more of a job. What runs ends by itself. The job stays halted until it is resumed.",
+		args(1, 1, "a job"), func(c *cobra.Command) { c.Flags().StringVar(&reason, "reason", "", "why, for the journal") },
+		func(ctx context.Context, svc *control.Service, args []string) ([]sluice.Event, string, error) {
+			events, err := svc.Halt(ctx, sluice.JobID(args[0]), reason)
+			return events, "Halting. What runs ends by itself.\nNext: sluice status " + args[0] + ", sluice resume " + args[0], err
+		})
+}
+
+func (a *app) skipCommand() *cobra.Command {
+	var reason string
+	return a.record("skip JOB HOST... --reason TEXT", "Say that hosts need not run, so that the stages behind them open",
+		"Say that hosts need not run. The stages behind them open. A host that failed stays out of service and keeps its place\nuntil it succeeds or is released.",
+		args(2, -1, "a job and hosts"), func(c *cobra.Command) { needReason(c, &reason) },
+		func(ctx context.Context, svc *control.Service, args []string) ([]sluice.Event, string, error) {
+			hosts, err := namedHosts(nil, args[1:])
+			if err != nil {
+				return nil, "", err
+			}
+			events, err := svc.Skip(ctx, sluice.JobID(args[0]), hosts, reason)
+			return events, fmt.Sprintf("Skipped %s.\nNext: sluice resume %s, if the job is halted", fleet.Fold(hosts), args[0]), err
+		})
+}
+
+func needReason(c *cobra.Command, to *string) {
+	c.Flags().StringVar(to, "reason", "", "why, for the journal")
+	_ = c.MarkFlagRequired("reason")
+}
+
+func (a *app) approveCommand() *cobra.Command {
+	var stage string
+	return a.record("approve JOB", "Let a job pass the gates that wait for approval",
+		"Let a job pass the gates that wait for approval: all of them, or that behind one stage.",
+		args(1, 1, "a job"), func(c *cobra.Command) {
+			c.Flags().StringVar(&stage, "stage", "", "only the gate behind this `stage`")
+		},
+		func(ctx context.Context, svc *control.Service, args []string) ([]sluice.Event, string, error) {
+			events, err := svc.Approve(ctx, sluice.JobID(args[0]), stage)
+			return events, "Approved.", err
+		})
+}
+
+// driveFlags are those of commands that carry a job on.
+type driveFlags struct {
+	secretFlags
+	maxFailures    string
+	outputDir      string
+	quiet, verbose bool
+}
+
+func (f *driveFlags) add(c *cobra.Command) {
+	f.secretFlags.add(c)
+	c.Flags().StringVar(&f.outputDir, "output-dir", "", "write each host's output to files in this `directory`")
+	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print failures and the end only")
+	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "print output as it comes")
+}
+
+func (f *driveFlags) addBudget(c *cobra.Command) {
+	c.Flags().StringVar(&f.maxFailures, "max-failures", "", "raise the job's budget to `N|P%`")
+}
+
+func (f *driveFlags) budget() (*sluice.Amount, error) {
+	if f.maxFailures == "" {
+		return nil, nil
+	}
+	m, err := sluice.ParseAmount(f.maxFailures)
+	if err != nil {
+		return nil, sluice.Errorf(sluice.Usage, "--max-failures: %v", err)
+	}
+	return &m, nil
+}
+
+// drive records a change of a job and then carries the job on, unless a live process does so already: then it
+// follows what that one does.
+func (a *app) drive(ctx context.Context, f *driveFlags, id string, change func(*control.Service, sluice.JobID) ([]sluice.Event, error)) error {
+	svc, closing, err := a.service(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing()
+	_, found, err := svc.Find(ctx, id)
+	if err != nil {
+		return err
+	}
+	secrets, err := a.needed(ctx, svc, found, f.secretFlags)
+	if err != nil {
+		return err
+	}
+	events, err := change(svc, found)
+	if err != nil {
+		return err
+	}
+	return a.carry(ctx, svc, showing{quiet: f.quiet, verbose: f.verbose, outputDir: f.outputDir}, string(found),
+		func(ctx context.Context, o control.DriveOptions) (sluice.Event, error) {
+			o.Secrets, o.FetchDir = secrets, f.outputDir
+			if err := a.replay(ctx, svc, found, events, o.Observe); err != nil {
+				return sluice.Event{}, err
+			}
+			last, err := svc.Carry(ctx, found, o)
+			if sluice.CodeOf(err) == sluice.Conflict {
+				o.Notice("another process carries the job out; following it")
+				return svc.Watch(ctx, string(found), o.Observe)
+			}
+			return last, err
+		})
+}
+
+// replay shows what happened before this process took the job up, so that the view is whole; as JSON only what
+// is new is printed.
+func (a *app) replay(ctx context.Context, svc *control.Service, id sluice.JobID, fresh []sluice.Event, observe func(sluice.Event)) error {
+	if a.json() {
+		for _, e := range fresh {
+			observe(e)
+		}
+		return nil
+	}
+	ns, _, err := svc.Find(ctx, string(id))
+	if err != nil {
+		return err
+	}
+	past, err := svc.Log.ReadJob(ctx, ns, id)
+	if err != nil {
+		return err
+	}
+	for _, e := range past {
+		observe(e)
+	}
+	return nil
+}
+
+// needed sees to it that a job gets the secrets that it was submitted with.
+func (a *app) needed(ctx context.Context, svc *control.Service, id sluice.JobID, flags secretFlags) (control.Secrets, error) {
+	j, _, err := svc.Job(ctx, string(id))
+	if err != nil {
+		return control.Secrets{}, err
+	}
+	o := j.Spec.Options
+	password, sudo, passphrase := flags.wants()
+	if a.Ask != nil {
+		flags.askPassword = flags.askPassword || o.AskPassword && !password
+		flags.askSudo = flags.askSudo || o.AskSudoPassword && !sudo
+		flags.askPassphrase = flags.askPassphrase || o.AskPassphrase && !passphrase
+	} else if o.AskPassword && !password || o.AskSudoPassword && !sudo || o.AskPassphrase && !passphrase {
+		return control.Secrets{}, sluice.Errorf(sluice.Usage, "job %s was started with secrets and needs them again", id).
+			WithHint("--password-fd, --sudo-password-fd and --passphrase-fd read them from descriptors")
+	}
+	return a.secrets(flags)
+}
+
+func (a *app) resumeCommand() *cobra.Command {
+	var f driveFlags
+	c := &cobra.Command{
+		Use:   "resume JOB",
+		Short: "Carry a job on that was halted, or whose process is gone",
+		Long: `Carry a job on that was halted, or whose process is gone. What was left running on the hosts is joined, never started
+a second time; hosts of which it is not known how the command ended are asked.`,
+		Args: args(1, 1, "a job"),
+		RunE: func(c *cobra.Command, args []string) error {
+			budget, err := f.budget()
+			if err != nil {
+				return err
+			}
+			return a.drive(c.Context(), &f, args[0], func(svc *control.Service, id sluice.JobID) ([]sluice.Event, error) {
+				return svc.Resume(c.Context(), id, budget)
+			})
+		},
+	}
+	f.add(c)
+	f.addBudget(c)
+	return c
+}
+
+func (a *app) retryCommand() *cobra.Command {
+	var f driveFlags
+	c := &cobra.Command{
+		Use:   "retry JOB [HOST...]",
+		Short: "Try hosts again that ended badly, and carry the job on",
+		Long: `Try hosts again that ended badly: those that are named, or all of the job. Hosts of which it is not known how the
+command ended are not tried again; "sluice resume" asks them first.`,
+		Args: args(1, -1, "a job, and hosts if not all"),
+		RunE: func(c *cobra.Command, args []string) error {
+			budget, err := f.budget()
+			if err != nil {
+				return err
+			}
+			hosts, err := namedHosts(nil, args[1:])
+			if err != nil {
+				return err
+			}
+			return a.drive(c.Context(), &f, args[0], func(svc *control.Service, id sluice.JobID) ([]sluice.Event, error) {
+				return svc.Retry(c.Context(), id, hosts, budget)
+			})
+		},
+	}
+	f.add(c)
+	f.addBudget(c)
+	return c
+}
+
+func (a *app) cancelCommand() *cobra.Command {
+	var f driveFlags
+	var reason string
+	c := &cobra.Command{
+		Use:   "cancel JOB",
+		Short: "Start nothing more of a job and kill what runs, with everything that it started",
+		Args:  args(1, 1, "a job"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.drive(c.Context(), &f, args[0], func(svc *control.Service, id sluice.JobID) ([]sluice.Event, error) {
+				return svc.Cancel(c.Context(), id, reason)
+			})
+		},
+	}
+	f.add(c)
+	c.Flags().StringVar(&reason, "reason", "", "why, for the journal")
+	return c
+}

@@ -1,0 +1,448 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sluice"
+	"sluice/internal/core/fleet"
+	"sluice/internal/core/schedule"
+	"sluice/internal/core/view"
+	"sluice/internal/front/clean"
+	"sluice/internal/run/control"
+)
+
+// jobLine is a job in a list, as JSON.
+type jobLine struct {
+	Job       sluice.JobID           `json:"job"`
+	State     string                 `json:"state"`
+	Halting   bool                   `json:"halting,omitzero"`
+	Driven    bool                   `json:"driven"` // a live process carries it out
+	Submitted time.Time              `json:"submitted"`
+	By        string                 `json:"by"`
+	Namespace sluice.Namespace       `json:"namespace"`
+	Command   string                 `json:"command"`
+	Targets   int                    `json:"targets"`
+	Running   int                    `json:"running"`
+	Counts    map[sluice.Outcome]int `json:"counts"`
+}
+
+// plainState is one of the states that programs rely on: a job that is being halted still runs.
+func plainState(s string) string {
+	if s == string(schedule.Halting) {
+		return string(schedule.Running)
+	}
+	return s
+}
+
+func line(i schedule.Info, driven bool) jobLine {
+	return jobLine{Job: i.Spec.ID, State: plainState(string(i.State)), Halting: i.State == schedule.Halting, Driven: driven,
+		Submitted: i.Submitted.UTC(), By: i.Spec.By, Namespace: i.Spec.Namespace, Command: i.Spec.Command,
+		Targets: len(i.Spec.Targets), Running: i.Running, Counts: i.Counts}
+}
+
+func (a *app) jobsCommand() *cobra.Command {
+	var most int
+	var all bool
+	c := &cobra.Command{
+		Use:   "jobs",
+		Short: "List jobs, newest first",
+		Args:  args(0, 0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			svc, closing, err := a.service(c.Context())
+			if err != nil {
+				return err
+			}
+			defer closing()
+			jobs, err := svc.Jobs(c.Context())
+			if err != nil {
+				return err
+			}
+			if !all && len(jobs) > most {
+				jobs = jobs[:most]
+			}
+			return a.printJobs(svc, jobs)
+		},
+	}
+	c.Flags().IntVarP(&most, "last", "n", 20, "show the last `N` jobs")
+	c.Flags().BoolVar(&all, "all", false, "show all jobs")
+	return c
+}
+
+func (a *app) printJobs(svc *control.Service, jobs []schedule.Info) error {
+	if a.json() {
+		for _, i := range jobs {
+			if err := a.printJSON(line(i, svc.Drivers.Driven(i.Spec.ID))); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(jobs) == 0 {
+		fmt.Fprintln(a.Stderr, "There are no jobs yet. Start one with: sluice run -w HOSTS -- COMMAND")
+		return nil
+	}
+	fmt.Fprintf(a.Stdout, "%-12s  %-19s  %-9s  %-15s  %s\n", "JOB", "SUBMITTED", "STATE", "HOSTS", "COMMAND")
+	for _, i := range jobs {
+		done := 0
+		for _, n := range i.Counts {
+			done += n
+		}
+		state := string(i.State)
+		fmt.Fprintf(a.Stdout, "%-12s  %-19s  %-9s  %-15s  %s\n", i.Spec.ID, i.Submitted.Local().Format("2006-01-02 15:04:05"), state,
+			fmt.Sprintf("%d/%d %s", done, len(i.Spec.Targets), orphan(i, svc.Drivers.Driven(i.Spec.ID))), cut(clean.Line(i.Spec.Command), a.width()-64))
+	}
+	return nil
+}
+
+// orphan marks a job that goes on, but that no process carries out.
+func orphan(i schedule.Info, driven bool) string {
+	switch i.State {
+	case schedule.Succeeded, schedule.Failed, schedule.Cancelled, schedule.Halted:
+		return ""
+	}
+	if driven {
+		return ""
+	}
+	return "left"
+}
+
+// width is that of the terminal, or of none.
+func (a *app) width() int {
+	if a.Size != nil && a.StdoutTerminal {
+		if w, _ := a.Size(); w > 0 {
+			return w
+		}
+	}
+	return 200
+}
+
+func cut(s string, n int) string {
+	n = max(n, 10)
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}
+
+// jobStatus is a whole job, as JSON.
+type jobStatus struct {
+	jobLine
+	Started time.Time     `json:"started,omitzero"`
+	Ended   time.Time     `json:"ended,omitzero"`
+	Fleet   string        `json:"fleet,omitzero"`
+	Halted  *haltedLine   `json:"halted,omitzero"`
+	Gates   []gateLine    `json:"gates,omitzero"`
+	Stages  []stageLine   `json:"stages"`
+	Hosts   []hostOutcome `json:"hosts"`
+}
+
+type haltedLine struct {
+	Rule       sluice.Rule   `json:"rule"`
+	Reason     string        `json:"reason"`
+	Constraint string        `json:"constraint,omitzero"`
+	Holders    []sluice.Host `json:"holders,omitzero"`
+}
+
+type gateLine struct {
+	Track string          `json:"track"`
+	Stage string          `json:"stage"`
+	Kind  sluice.GateKind `json:"kind"`
+	Until time.Time       `json:"until,omitzero"`
+}
+
+type stageLine struct {
+	Track   string                 `json:"track"`
+	Stage   string                 `json:"stage"`
+	Hosts   int                    `json:"hosts"`
+	Open    bool                   `json:"open"`
+	Running int                    `json:"running"`
+	Counts  map[sluice.Outcome]int `json:"counts"`
+}
+
+type hostOutcome struct {
+	Host       sluice.Host      `json:"host"`
+	State      string           `json:"state"` // waiting, running, or the outcome
+	Outcome    sluice.Outcome   `json:"outcome,omitzero"`
+	Attempt    sluice.AttemptID `json:"attempt,omitzero"`
+	ExitCode   *int             `json:"exit_code,omitzero"`
+	DurationMS int64            `json:"duration_ms,omitzero"`
+	Reason     string           `json:"reason,omitzero"`
+}
+
+func taskState(t *view.Task) string {
+	switch {
+	case t.Running:
+		return "running"
+	case t.Outcome == "":
+		return "waiting"
+	}
+	return string(t.Outcome)
+}
+
+func status(j *view.Job, driven bool) jobStatus {
+	s := jobStatus{jobLine: jobLine{Job: j.ID, State: plainState(j.State()), Halting: j.State() == "halting", Driven: driven,
+		Submitted: j.Submitted.UTC(), By: j.Spec.By, Namespace: j.Spec.Namespace, Command: j.Spec.Command,
+		Targets: len(j.Tasks), Running: j.Running, Counts: j.Counts}, Started: j.Started.UTC(), Ended: j.Ended.UTC(), Fleet: j.Spec.Fleet}
+	if h := j.Halted; h != nil {
+		s.Halted = &haltedLine{h.Rule, h.Reason, h.Constraint, h.Holders}
+	}
+	for _, g := range j.Gates {
+		s.Gates = append(s.Gates, gateLine{g.Track, g.Stage, g.Kind, g.Until})
+	}
+	for _, st := range j.Stages {
+		s.Stages = append(s.Stages, stageLine{st.Track, st.Name, st.Hosts, !st.Opened.IsZero(), st.Running, st.Counts})
+	}
+	for i := range j.Tasks {
+		t := &j.Tasks[i]
+		s.Hosts = append(s.Hosts, hostOutcome{t.Host, taskState(t), t.Outcome, t.Attempt, t.ExitCode, t.Took.Milliseconds(), t.Reason})
+	}
+	return s
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	var refresh bool
+	var secrets secretFlags
+	c := &cobra.Command{
+		Use:   "status [JOB]",
+		Short: "Show where a job stands (the newest, if none is named)",
+		Args:  args(0, 1, "at most one job"),
+		RunE: func(c *cobra.Command, args []string) error {
+			svc, closing, err := a.service(c.Context())
+			if err != nil {
+				return err
+			}
+			defer closing()
+			id := first(args)
+			if refresh {
+				if err := a.refresh(c, svc, id, secrets); err != nil {
+					return err
+				}
+			}
+			j, driven, err := svc.Job(c.Context(), id)
+			if err != nil {
+				return err
+			}
+			if a.json() {
+				return a.printJSON(status(j, driven))
+			}
+			return a.printStatus(svc, j, driven)
+		},
+	}
+	c.Flags().BoolVar(&refresh, "refresh", false, "ask the hosts for outcomes that are not known")
+	secrets.add(c)
+	return c
+}
+
+func first(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
+// refresh asks the hosts for unknown outcomes.
+func (a *app) refresh(c *cobra.Command, svc *control.Service, id string, flags secretFlags) error {
+	_, found, err := svc.Find(c.Context(), id)
+	if err != nil {
+		return err
+	}
+	secrets, err := a.secrets(flags)
+	if err != nil {
+		return err
+	}
+	_, err = svc.Carry(c.Context(), found, control.DriveOptions{OnlySettle: true, Secrets: secrets, Notice: a.notice})
+	return err
+}
+
+func (a *app) notice(text string) { fmt.Fprintf(a.Stderr, "sluice: %s\n", clean.Line(text)) }
+
+func (a *app) printStatus(svc *control.Service, j *view.Job, driven bool) error {
+	out := a.Stdout
+	state := j.State()
+	if j.Ended.IsZero() && !driven {
+		state += ", but no process carries it out"
+	}
+	fmt.Fprintf(out, "job      %s: %s\n", j.ID, state)
+	fmt.Fprintf(out, "command  %s\n", clean.Line(j.Spec.Command))
+	fmt.Fprintf(out, "by       %s, %s\n", clean.Line(j.Spec.By), j.Submitted.Local().Format("2006-01-02 15:04:05"))
+	end := j.Ended
+	if end.IsZero() {
+		end = a.Clock()
+	}
+	if !j.Started.IsZero() {
+		fmt.Fprintf(out, "took     %s\n", end.Sub(j.Started).Round(100*time.Millisecond))
+	}
+	if h := j.Halted; h != nil {
+		fmt.Fprintf(out, "halted   %s: %s\n", h.Rule, clean.Line(h.Reason))
+	}
+	for _, g := range j.Gates {
+		fmt.Fprintf(out, "gate     %s after %s\n", g.Kind, clean.Line(g.Stage))
+	}
+	groups := map[string][]sluice.Host{}
+	for i := range j.Tasks {
+		t := &j.Tasks[i]
+		key := taskState(t)
+		if t.Reason != "" && !t.Running {
+			key += ": " + clean.Line(t.Reason)
+		}
+		groups[key] = append(groups[key], t.Host)
+	}
+	for _, key := range sortedBySeverity(groups) {
+		fmt.Fprintf(out, "%5d  %s\n       %s\n", len(groups[key]), key, fleet.Fold(groups[key]))
+	}
+	a.next(out, j, driven)
+	return nil
+}
+
+// sortedBySeverity orders groups of hosts: what went wrong first.
+func sortedBySeverity(groups map[string][]sluice.Host) []string {
+	rank := func(key string) int {
+		state, _, _ := strings.Cut(key, ":")
+		return slices.Index([]string{"failed", "timed_out", "unreachable", "unknown", "cancelled", "running", "waiting", "skipped", "succeeded"}, state)
+	}
+	var keys []string
+	for k := range groups {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b string) int {
+		if c := rank(a) - rank(b); c != 0 {
+			return c
+		}
+		return strings.Compare(a, b)
+	})
+	return keys
+}
+
+// next names the commands to type next.
+func (a *app) next(out io.Writer, j *view.Job, driven bool) {
+	var lines []string
+	switch {
+	case j.Ended.IsZero() && !driven:
+		lines = append(lines, "sluice resume "+string(j.ID)+"      carries it on")
+	case j.Ended.IsZero():
+		lines = append(lines, "sluice watch "+string(j.ID)+"       follows it", "sluice why "+string(j.ID)+"         says what waits, and why")
+	case j.Halted != nil:
+		lines = append(lines, "sluice why "+string(j.ID)+"         says what waits, and why", "sluice retry "+string(j.ID)+"       tries what failed again",
+			"sluice resume "+string(j.ID)+"      goes on")
+	case j.Counts[sluice.Unknown] > 0:
+		lines = append(lines, "sluice resume "+string(j.ID)+"      asks the hosts how it ended")
+	case j.Finished.Outcome == sluice.Failed:
+		lines = append(lines, "sluice retry "+string(j.ID)+"       tries what failed again")
+	}
+	for i := range j.Tasks {
+		if t := &j.Tasks[i]; t.Outcome.Failure() && t.Attempt != "" {
+			lines = append(lines, fmt.Sprintf("sluice log %s %s", j.ID, t.Host))
+			break
+		}
+	}
+	for i, l := range lines {
+		if i == 0 {
+			fmt.Fprintln(out, "\nNext:")
+		}
+		fmt.Fprintln(out, "  "+l)
+	}
+}
+
+func (a *app) watchCommand() *cobra.Command {
+	var s showing
+	c := &cobra.Command{
+		Use:   "watch [JOB]",
+		Short: "Follow a job until it is finished or halted",
+		Long:  "Follow a job until it is finished or halted; the exit status is the job's. Ctrl-C ends the watching, not the job.",
+		Args:  args(0, 1, "at most one job"),
+		RunE: func(c *cobra.Command, args []string) error {
+			svc, closing, err := a.service(c.Context())
+			if err != nil {
+				return err
+			}
+			defer closing()
+			s.log = true
+			show := a.show(svc, s)
+			last, err := a.watch(c.Context(), svc, first(args), show)
+			show.Close()
+			if err != nil {
+				return err
+			}
+			if err := show.Summary(last); err != nil {
+				return err
+			}
+			return exitOf(last)
+		},
+	}
+	c.Flags().BoolVarP(&s.quiet, "quiet", "q", false, "print failures and the end only")
+	return c
+}
+
+func (a *app) logCommand() *cobra.Command {
+	var stream string
+	c := &cobra.Command{
+		Use:   "log JOB HOST",
+		Short: "Print what a job's last attempt on a host printed",
+		Args:  args(2, 2, "a job and a host"),
+		RunE: func(c *cobra.Command, args []string) error {
+			svc, closing, err := a.service(c.Context())
+			if err != nil {
+				return err
+			}
+			defer closing()
+			return a.printLog(c, svc, args[0], sluice.Host(args[1]), stream)
+		},
+	}
+	c.Flags().StringVar(&stream, "stream", "", "only this `stream`: stdout or stderr")
+	return c
+}
+
+func (a *app) printLog(c *cobra.Command, svc *control.Service, job string, h sluice.Host, only string) error {
+	for _, s := range []struct {
+		name string
+		to   io.Writer
+	}{{"stdout", a.Stdout}, {"stderr", a.Stderr}} {
+		if only != "" && only != s.name {
+			continue
+		}
+		in, t, err := svc.Output(c.Context(), job, h, s.name)
+		if err != nil {
+			return err
+		}
+		to := s.to
+		switch {
+		case a.json():
+			to = &eventWriter{a: a, host: h, attempt: t.Attempt, stream: s.name}
+		case s.name == "stdout" && a.StdoutTerminal || s.name == "stderr" && a.StderrTerminal:
+			to = clean.Writer(s.to) // what a host printed does not steer a terminal
+		}
+		_, err = io.Copy(to, in)
+		if e := in.Close(); err == nil {
+			err = e
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if only != "" && only != "stdout" && only != "stderr" {
+		return sluice.Errorf(sluice.Usage, "there is no stream %q: stdout or stderr", only)
+	}
+	return nil
+}
+
+// eventWriter prints what is written to it as task.output events.
+type eventWriter struct {
+	a       *app
+	host    sluice.Host
+	attempt sluice.AttemptID
+	stream  string
+	offset  int64
+}
+
+func (w *eventWriter) Write(p []byte) (int, error) {
+	job, _, _, _ := w.attempt.Parse()
+	e := sluice.Event{Time: w.a.Clock(), Job: job, Body: sluice.NewTaskOutput(w.host, w.attempt, w.stream, w.offset, p)}
+	w.offset += int64(len(p))
+	return len(p), w.a.printJSON(e)
+}

@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"sluice"
+	"sluice/internal/core/plan"
+)
+
+// planJSON is the machine form of a plan.
+type planJSON struct {
+	Tracks      []planTrack      `json:"tracks"`
+	Constraints []planConstraint `json:"constraints"`
+	Worst       []planWorst      `json:"worst"`
+}
+
+type planTrack struct {
+	Name   string      `json:"name"`
+	Stages []planStage `json:"stages"`
+}
+
+type planStage struct {
+	Name        string        `json:"name"`
+	Hosts       []sluice.Host `json:"hosts"`
+	MaxFailures int           `json:"max_failures,omitzero"`
+	Pause       string        `json:"pause,omitzero"`
+	Approve     bool          `json:"approve,omitzero"`
+}
+
+type planConstraint struct {
+	Name     string        `json:"name"`
+	Group    string        `json:"group"`
+	Limit    sluice.Amount `json:"limit"`
+	Capacity int           `json:"capacity"`
+	Members  int           `json:"members"`
+}
+
+type planWorst struct {
+	Tag     sluice.Tag `json:"tag"`
+	Members int        `json:"members"`
+	Targets int        `json:"targets"`
+	Out     int        `json:"out"`
+}
+
+func planForm(f *sluice.Fleet, p sluice.Plan) planJSON {
+	out := planJSON{Tracks: []planTrack{}, Constraints: []planConstraint{}, Worst: []planWorst{}}
+	for _, t := range p.Tracks {
+		pt := planTrack{Name: t.Name}
+		for _, s := range t.Stages {
+			ps := planStage{Name: s.Name, Hosts: s.Hosts, MaxFailures: s.MaxFailures, Approve: s.Gate.Approve}
+			if s.Gate.Pause > 0 {
+				ps.Pause = s.Gate.Pause.String()
+			}
+			pt.Stages = append(pt.Stages, ps)
+		}
+		out.Tracks = append(out.Tracks, pt)
+	}
+	for _, c := range p.Constraints {
+		for _, g := range c.Groups {
+			out.Constraints = append(out.Constraints, planConstraint{c.Name, g.Name, g.Limit, g.Limit.Capacity(len(g.Members)), len(g.Members)})
+		}
+	}
+	for _, w := range plan.WorstCase(f, p) {
+		out.Worst = append(out.Worst, planWorst{w.Tag, w.Members, w.Targets, w.Out})
+	}
+	return out
+}
+
+func (a *app) planCommand() *cobra.Command {
+	var f jobFlags
+	c := &cobra.Command{
+		Use:   "plan -f FLEET -t EXPRESSION",
+		Short: "Show what a job would do: tracks, stages, hosts, limits, and the worst case",
+		Args:  args(0, 0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			fl, p, _, err := a.draft(c.Context(), &f)
+			if err != nil {
+				return err
+			}
+			if a.json() {
+				return a.printJSON(planForm(fl, p))
+			}
+			return a.showPlan(a.Stdout, fl, p)
+		},
+	}
+	f.addRules(c)
+	return c
+}
+
+// ownLimit is the constraint that --max-parallel adds, as it is shown.
+func ownLimit(limit *sluice.Amount, targets []sluice.Host) []sluice.Constraint {
+	if limit == nil {
+		return nil
+	}
+	return []sluice.Constraint{{Name: "max-parallel", Groups: []sluice.Group{{Name: "max-parallel", Limit: *limit, Members: targets}}}}
+}
+
+func (a *app) showPlan(w io.Writer, f *sluice.Fleet, p sluice.Plan) error {
+	return planText(w, f, p, plan.WorstCase(f, p), a.width())
+}
+
+func count(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}

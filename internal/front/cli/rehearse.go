@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sluice"
+	"sluice/internal/core/rehearse"
+)
+
+// rehearseFlags say how the simulated hosts behave.
+type rehearseFlags struct {
+	jobFlags
+	seed             uint64
+	duration         time.Duration
+	jitter           string
+	fail, hang, lose string
+	crash, crashFor  time.Duration
+}
+
+func (a *app) rehearseCommand() *cobra.Command {
+	var f rehearseFlags
+	c := &cobra.Command{
+		Use:   "rehearse -f FLEET -t EXPRESSION",
+		Short: "Carry a job out against simulated hosts, with failures as you like",
+		Long: `Carry a job out against simulated hosts: the plan and the scheduler are the real ones. The same seed gives the same
+rehearsal, byte for byte. The exit status is the one that the run would have.`,
+		Example: `  sluice rehearse -f fleet.yaml -t all --duration 2m --jitter 20%
+  sluice rehearse -f fleet.yaml -t all --fail 10% --max-failures 3
+  sluice rehearse -f fleet.yaml -t all --fail web03,web07 -o json`,
+		Args: args(0, 0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error { return a.rehearse(c, &f) },
+	}
+	f.addRules(c)
+	fs := c.Flags()
+	fs.BoolVar(&f.o.ReadOnly, "read-only", false, "the command changes nothing")
+	fs.Uint64Var(&f.seed, "seed", 1, "`number` from which all chance is drawn")
+	fs.DurationVar(&f.duration, "duration", rehearse.DefaultDuration, "`time` that a host takes")
+	fs.StringVar(&f.jitter, "jitter", "0%", "each host takes up to this `share` more or less")
+	fs.StringVar(&f.fail, "fail", "", "hosts that fail: a share such as `10%`, or hosts")
+	fs.StringVar(&f.hang, "hang", "", "hosts that hang: a share such as `2%`, or hosts")
+	fs.StringVar(&f.lose, "lose", "", "hosts whose link is lost for good: a share such as `1%`, or hosts")
+	fs.DurationVar(&f.crash, "crash", 0, "the controller crashes this `time` after the start")
+	fs.DurationVar(&f.crashFor, "crash-for", 10*time.Second, "and is back after this `time`")
+	return c
+}
+
+func (f *rehearseFlags) simulation(resolve func(string) ([]sluice.Host, error)) (rehearse.Options, error) {
+	o := rehearse.Options{Seed: f.seed, Start: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), Duration: f.duration,
+		CrashAt: f.crash, CrashFor: f.crashFor, PatienceFor: rehearse.DefaultPatience}
+	if f.duration <= 0 || f.crash < 0 || f.crashFor <= 0 {
+		return o, sluice.Errorf(sluice.Usage, "times of a rehearsal must be positive")
+	}
+	jitter, err := sluice.ParseAmount(f.jitter)
+	if err != nil || !jitter.IsPercent() {
+		return o, sluice.Errorf(sluice.Usage, "--jitter: %q is no share, such as 20%%", f.jitter)
+	}
+	o.Jitter = share(jitter)
+	for _, c := range []struct {
+		flag, text string
+		to         *rehearse.Chance
+	}{{"--fail", f.fail, &o.Fail}, {"--hang", f.hang, &o.Hang}, {"--lose", f.lose, &o.Lose}} {
+		if err := chance(c.text, resolve, c.to); err != nil {
+			return o, fmt.Errorf("%s: %w", c.flag, err)
+		}
+	}
+	return o, nil
+}
+
+// share is the amount as a number from 0 to 1.
+func share(a sluice.Amount) float64 { return float64(a.Floor(10000)) / 10000 }
+
+// chance reads a share, or an expression of hosts.
+func chance(text string, resolve func(string) ([]sluice.Host, error), to *rehearse.Chance) error {
+	if text == "" {
+		return nil
+	}
+	if strings.HasSuffix(text, "%") {
+		a, err := sluice.ParseAmount(text)
+		if err != nil {
+			return sluice.Errorf(sluice.Usage, "%v", err)
+		}
+		to.Share = share(a)
+		return nil
+	}
+	hosts, err := resolve(text)
+	if err != nil {
+		return err
+	}
+	to.Hosts = map[sluice.Host]bool{}
+	for _, h := range hosts {
+		to.Hosts[h] = true
+	}
+	return nil
+}
+
+// rehearsalID is the id of a rehearsed job, made of the seed.
+func rehearsalID(seed uint64) sluice.JobID {
+	b := []byte(strings.Repeat("0", sluice.JobIDLength))
+	for i := len(b) - 1; i >= 0; i-- {
+		b[i] = sluice.JobIDAlphabet[seed%uint64(len(sluice.JobIDAlphabet))]
+		seed /= uint64(len(sluice.JobIDAlphabet))
+	}
+	return sluice.JobID(b)
+}
+
+func (a *app) rehearse(c *cobra.Command, f *rehearseFlags) error {
+	l, err := a.load(f.targetFlags)
+	if err != nil {
+		return err
+	}
+	o, err := f.simulation(l.resolve)
+	if err != nil {
+		return err
+	}
+	fl, p, job, err := a.draft(c.Context(), &f.jobFlags)
+	if err != nil {
+		return err
+	}
+	rules, err := sluice.NewRules(fl.Hosts, fl.Constraints)
+	if err != nil {
+		return err
+	}
+	job.ID, job.By, job.Rules, job.Command = rehearsalID(f.seed), "rehearsal", rules.Digest, "rehearsal"
+	job.Action = sluice.Action{Kind: sluice.RunCommand, Shell: "true"}
+	show := &jsonDisplay{a: a}
+	r, err := rehearse.Run(fl, rules, job, o, func(e sluice.Event) {
+		if a.json() && e.Job != "" {
+			show.Event(e)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if !a.json() {
+		if err := rehearsalText(a.Stdout, fl, p, r, a.width()); err != nil {
+			return err
+		}
+	}
+	return exitOf(r.Last)
+}

@@ -1,0 +1,333 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sluice"
+	"sluice/internal/core/fleet"
+	"sluice/internal/core/target"
+	"sluice/internal/front/clean"
+	"sluice/internal/run/control"
+)
+
+// jobFlags say how a job is carried out; run, copy, fetch and rehearse share them.
+type jobFlags struct {
+	targetFlags
+	secretFlags
+	maxFailures, maxParallel string
+	o                        sluice.Options
+	user                     string
+	env                      []string
+	hooksDir                 string
+	outputDir                string
+	quiet, yes, verbose      bool
+}
+
+// addRules adds what the scheduler heeds.
+func (f *jobFlags) addRules(c *cobra.Command) {
+	f.targetFlags.add(c)
+	fs := c.Flags()
+	fs.StringVar(&f.maxFailures, "max-failures", "", "halt when more than `N|P%` of the hosts failed (default: no budget)")
+	fs.StringVar(&f.maxParallel, "max-parallel", "", "at most `N|P%` of these hosts out of service at once")
+	fs.IntVar(&f.o.Concurrency, "concurrency", sluice.DefaultConcurrency, "at most `N` attempts at once")
+	fs.DurationVar(&f.o.Timeout, "timeout", 0, "end a host's run after this `time`, such as 5m (default: never)")
+	fs.DurationVar(&f.o.JobTimeout, "job-timeout", 0, "halt the job and end what runs after this `time`")
+	fs.DurationVar(&f.o.Reconnect, "reconnect", sluice.DefaultReconnect, "try a lost link again for this `time`")
+}
+
+func (f *jobFlags) add(c *cobra.Command) {
+	f.addRules(c)
+	f.secretFlags.add(c)
+	fs := c.Flags()
+	fs.StringVar(&f.user, "user", "", "log in as this `user`")
+	fs.StringVar(&f.o.Sudo, "sudo", "", "become this `user` by sudo (root if none is named)")
+	fs.Lookup("sudo").NoOptDefVal = "root"
+	fs.StringArrayVar(&f.env, "env", nil, "set `NAME=VALUE` for the command and its hooks; may be repeated")
+	fs.StringVar(&f.hooksDir, "hooks", "", "`directory` on the target with pre.d and post.d (default /etc/sluice)")
+	fs.BoolVar(&f.o.NoHooks, "no-hooks", false, "run no hooks")
+	fs.StringVar(&f.outputDir, "output-dir", "", "write each host's output to files in this `directory`")
+	fs.BoolVarP(&f.quiet, "quiet", "q", false, "print failures and the end only")
+	fs.BoolVarP(&f.verbose, "verbose", "v", false, "print output as it comes")
+	fs.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+}
+
+// options checks the flags and makes the job's options of them.
+func (f *jobFlags) options() (sluice.Options, error) {
+	o := f.o
+	o.OutputLimit = sluice.DefaultOutputLimit
+	for _, m := range []struct {
+		flag, text string
+		to         **sluice.Amount
+	}{{"--max-failures", f.maxFailures, &o.MaxFailures}, {"--max-parallel", f.maxParallel, &o.MaxParallel}} {
+		if m.text == "" {
+			continue
+		}
+		amount, err := sluice.ParseAmount(m.text)
+		if err != nil {
+			return o, sluice.Errorf(sluice.Usage, "%s: %v", m.flag, err)
+		}
+		*m.to = &amount
+	}
+	if o.Concurrency < 1 {
+		return o, sluice.Errorf(sluice.Usage, "--concurrency must be at least 1")
+	}
+	if o.Timeout < 0 || o.JobTimeout < 0 || o.Reconnect < 0 {
+		return o, sluice.Errorf(sluice.Usage, "a time limit cannot be negative")
+	}
+	if o.Sudo != "" && !target.ValidUser(o.Sudo) {
+		return o, sluice.Errorf(sluice.Usage, "--sudo: %q is no name of a user", o.Sudo)
+	}
+	if f.user != "" && !target.ValidUser(f.user) {
+		return o, sluice.Errorf(sluice.Usage, "--user: %q is no name of a user", f.user)
+	}
+	for _, p := range o.Prompts {
+		if _, err := regexp.Compile(p); err != nil {
+			return o, sluice.Errorf(sluice.Usage, "--prompt: %v", err)
+		}
+	}
+	o.AskPassword, o.AskSudoPassword, o.AskPassphrase = f.wants()
+	return o, f.environment(&o)
+}
+
+func (f *jobFlags) environment(o *sluice.Options) error {
+	for _, e := range f.env {
+		name, value, ok := strings.Cut(e, "=")
+		if !ok || !target.ValidEnv(name) || !target.Sendable(value) {
+			return sluice.Errorf(sluice.Usage, "--env: %q is not NAME=VALUE with a name of letters, digits and _", e)
+		}
+		if o.Env == nil {
+			o.Env = map[string]string{}
+		}
+		o.Env[name] = value
+	}
+	return nil
+}
+
+// request is what the flags say of any kind of job.
+func (a *app) request(f *jobFlags) (control.Request, error) {
+	o, err := f.options()
+	if err != nil {
+		return control.Request{}, err
+	}
+	l, err := a.load(f.targetFlags)
+	if err != nil {
+		return control.Request{}, err
+	}
+	fl := *l.fleet
+	if f.hooksDir != "" {
+		dir := strings.TrimRight(f.hooksDir, "/")
+		fl.Target.PreHooks, fl.Target.PostHooks = dir+"/pre.d", dir+"/post.d"
+	}
+	if f.user != "" {
+		fl.SSH.User = f.user
+		hosts := make(map[sluice.Host]sluice.SSH, len(fl.HostSSH))
+		for h, s := range fl.HostSSH {
+			s.User = f.user
+			hosts[h] = s
+		}
+		fl.HostSSH = hosts
+	}
+	return control.Request{Fleet: &fl, Expression: l.expression, Targets: l.targets, Options: o}, nil
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var f jobFlags
+	var script string
+	c := &cobra.Command{
+		Use:   "run {-f FLEET -t EXPRESSION | -w HOSTS} [flags] -- COMMAND [ARGUMENT...]",
+		Short: "Run a command on hosts, under the fleet's rules",
+		Long: `Run a command on hosts, in the order and at the width that the fleet's rules allow.
+
+One word after -- is shell text; several words arrive on the targets as exactly those arguments.
+A host that fails keeps counting against its constraints until it succeeds or is released.
+Ctrl-C halts the job: what runs ends by itself. Twice cancels it: what runs is killed.`,
+		Example: `  sluice run -w web[01-20] -- uptime
+  sluice run -f fleet.yaml -t '$app.web & !$canary' --sudo -- systemctl restart app
+  sluice run -f fleet.yaml -t all --max-failures 2 --script fix.sh -- --dry-run`,
+		RunE: func(c *cobra.Command, words []string) error {
+			r, err := a.request(&f)
+			if err != nil {
+				return err
+			}
+			return a.submit(c.Context(), &f, r, func(svc *control.Service, r *control.Request) error {
+				return a.command(c.Context(), svc, r, script, words)
+			})
+		},
+	}
+	f.add(c)
+	fs := c.Flags()
+	fs.BoolVar(&f.o.ReadOnly, "read-only", false, "the command changes nothing: take no lock and no capacity, make and clear no holder")
+	fs.BoolVar(&f.o.TTY, "tty", false, "run the command on a terminal; a lost link may then kill it")
+	fs.StringArrayVar(&f.o.Prompts, "prompt", nil, "answer a prompt of the command that matches this `pattern` with the password, once; may be repeated")
+	fs.StringVar(&script, "script", "", "run this local `file` on the targets; what follows -- are its arguments")
+	return c
+}
+
+// command fills in what the words after -- mean.
+func (a *app) command(ctx context.Context, svc *control.Service, r *control.Request, script string, words []string) error {
+	for _, w := range words {
+		if !target.Sendable(w) {
+			return sluice.Errorf(sluice.Usage, "a command cannot have a NUL in it")
+		}
+	}
+	if script != "" {
+		content, err := a.Files.Read(script)
+		if err != nil {
+			return &sluice.Error{Code: sluice.Usage, Text: "--script", Err: err}
+		}
+		digest, size, err := svc.Blobs.Put(ctx, strings.NewReader(string(content)))
+		if err != nil {
+			return err
+		}
+		r.Action = sluice.Action{Kind: sluice.RunScript, Script: digest, Size: size, Args: words}
+		r.Command = target.Quote(append([]string{script}, words...)...)
+		return nil
+	}
+	switch len(words) {
+	case 0:
+		return sluice.Errorf(sluice.Usage, "there is no command").WithHint("what is to run stands after --, such as: -- uptime")
+	case 1:
+		r.Action = sluice.Action{Kind: sluice.RunCommand, Shell: words[0]}
+	default:
+		r.Action = sluice.Action{Kind: sluice.RunCommand, Shell: target.Quote(words...)}
+	}
+	if strings.TrimSpace(words[0]) == "" {
+		return sluice.Errorf(sluice.Usage, "the command is empty")
+	}
+	r.Command = r.Action.Shell
+	return nil
+}
+
+// submit plans the request, asks where it must, and carries the job out.
+func (a *app) submit(ctx context.Context, f *jobFlags, r control.Request, fill func(*control.Service, *control.Request) error) error {
+	svc, closing, err := a.service(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing()
+	if err := fill(svc, &r); err != nil {
+		return err
+	}
+	d, err := svc.Prepare(ctx, r)
+	if err != nil {
+		return err
+	}
+	if len(d.Retired) > 0 {
+		fmt.Fprintf(a.Stderr, "sluice: left out, because retired: %s\n", fleet.Fold(d.Retired))
+	}
+	if err := a.confirm(f, r, d); err != nil {
+		return err
+	}
+	secrets, err := a.secrets(f.secretFlags)
+	if err != nil {
+		return err
+	}
+	return a.carry(ctx, svc, f.showing(), string(d.Job.ID), func(ctx context.Context, o control.DriveOptions) (sluice.Event, error) {
+		o.Secrets, o.FetchDir = secrets, f.outputDir
+		return svc.Run(ctx, d, o)
+	})
+}
+
+// confirm asks before a job on many hosts, or one whose success would clear holders.
+func (a *app) confirm(f *jobFlags, r control.Request, d *control.Draft) error {
+	many := r.Fleet.ConfirmAbove > 0 && len(d.Job.Targets) > r.Fleet.ConfirmAbove
+	if f.yes || !many && len(d.Clears) == 0 {
+		return nil
+	}
+	var why []string
+	if many {
+		why = append(why, fmt.Sprintf("%d hosts are more than %d, above which this fleet asks", len(d.Job.Targets), r.Fleet.ConfirmAbove))
+	}
+	if len(d.Clears) > 0 {
+		var names []string
+		for i, h := range d.Clears {
+			if i == 10 {
+				names = append(names, fmt.Sprintf("and %d more", len(d.Clears)-i))
+				break
+			}
+			names = append(names, fmt.Sprintf("%s (%s in job %s)", h.Host, h.Why, h.Job))
+		}
+		why = append(why, "a success would put hosts back into service that are out: "+strings.Join(names, ", "))
+	}
+	if a.Confirm == nil {
+		return sluice.Errorf(sluice.Usage, "%s", strings.Join(why, "; ")).WithHint("--yes does it without being asked; sluice plan shows it")
+	}
+	if err := a.showPlan(a.Stderr, r.Fleet, d.Plan); err != nil {
+		return err
+	}
+	for _, w := range why {
+		fmt.Fprintf(a.Stderr, "%s.\n", w)
+	}
+	answer, err := a.Confirm(fmt.Sprintf("Run %s on %d hosts? [y/N] ", clean.Line(d.Job.Command), len(d.Job.Targets)))
+	if err != nil {
+		return err
+	}
+	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
+		return sluice.Errorf(sluice.Usage, "not confirmed; nothing was done")
+	}
+	return nil
+}
+
+// carry runs a job in the foreground: it shows what happens, and turns interrupts into halt and cancel.
+func (a *app) carry(ctx context.Context, svc *control.Service, s showing, id string, drive func(context.Context, control.DriveOptions) (sluice.Event, error)) error {
+	show := a.show(svc, s)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	done := make(chan struct{})
+	interrupts := make(chan struct{})
+	go func() {
+		defer close(interrupts)
+		a.interrupts(ctx, svc, sluice.JobID(id), done, show, stop)
+	}()
+	last, err := drive(ctx, control.DriveOptions{Observe: show.Event, Waits: show.Waits, Notice: show.Notice})
+	close(done)
+	<-interrupts
+	show.Close()
+	if cause := context.Cause(ctx); errors.Is(cause, errLetGo) {
+		fmt.Fprintf(a.Stderr, "sluice: let go of job %s; what runs on the targets runs on\n        sluice resume %s\n", id, id)
+		return exitError(exitCancelled)
+	}
+	if err != nil {
+		return err
+	}
+	if err := show.Summary(last); err != nil {
+		return err
+	}
+	return exitOf(last)
+}
+
+var errLetGo = errors.New("let go")
+
+// interrupts halts the job at the first interrupt, cancels it at the second, and lets go of it at the third.
+func (a *app) interrupts(ctx context.Context, svc *control.Service, id sluice.JobID, done <-chan struct{}, show display, letGo context.CancelCauseFunc) {
+	for n := 1; ; n++ {
+		select {
+		case <-done:
+			return
+		case <-ctx.Done():
+			return
+		case <-a.Interrupts:
+		}
+		var err error
+		switch n {
+		case 1:
+			show.Notice("halting: nothing new starts, what runs ends by itself; Ctrl-C again kills it")
+			_, err = svc.Halt(ctx, id, "interrupted by "+svc.By)
+		case 2:
+			show.Notice("cancelling: what runs is being killed; Ctrl-C again lets go of it")
+			_, err = svc.Cancel(ctx, id, "interrupted twice by "+svc.By)
+		default:
+			letGo(errLetGo)
+			return
+		}
+		if err != nil && sluice.CodeOf(err) != sluice.Conflict {
+			show.Notice(err.Error())
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"bytes"
+
+	"github.com/spf13/cobra"
+
+	"sluice"
+	"sluice/internal/run/control"
+)
+
+// secretFlags say where passwords come from. None of them takes a password itself: arguments are seen by everybody.
+type secretFlags struct {
+	askPassword, askSudo, askPassphrase bool
+	passwordFD, sudoFD, passphraseFD    int
+}
+
+func (s *secretFlags) add(c *cobra.Command) {
+	fs := c.Flags()
+	fs.BoolVar(&s.askPassword, "ask-password", false, "ask for the password to log in with")
+	fs.BoolVar(&s.askSudo, "ask-sudo-password", false, "ask for the password that sudo asks for")
+	fs.BoolVar(&s.askPassphrase, "ask-passphrase", false, "ask for the passphrase of encrypted keys")
+	fs.IntVar(&s.passwordFD, "password-fd", -1, "read the password from this file `descriptor` instead")
+	fs.IntVar(&s.sudoFD, "sudo-password-fd", -1, "read the sudo password from this file `descriptor` instead")
+	fs.IntVar(&s.passphraseFD, "passphrase-fd", -1, "read the passphrase from this file `descriptor` instead")
+}
+
+// wants says which secrets the job will have.
+func (s *secretFlags) wants() (password, sudo, passphrase bool) {
+	return s.askPassword || s.passwordFD >= 0, s.askSudo || s.sudoFD >= 0, s.askPassphrase || s.passphraseFD >= 0
+}
+
+// secrets asks for what the flags say, once, before anything starts.
+func (a *app) secrets(s secretFlags) (control.Secrets, error) {
+	var out control.Secrets
+	for _, w := range []struct {
+		ask    bool
+		fd     int
+		flag   string
+		prompt string
+		to     *sluice.Secret
+	}{
+		{s.askPassword, s.passwordFD, "--ask-password", "Password for logging in: ", &out.Password},
+		{s.askSudo, s.sudoFD, "--ask-sudo-password", "Password for sudo: ", &out.Sudo},
+		{s.askPassphrase, s.passphraseFD, "--ask-passphrase", "Passphrase of your keys: ", &out.Passphrase},
+	} {
+		switch {
+		case w.fd >= 0:
+			text, err := a.ReadFD(w.fd)
+			if err != nil {
+				return out, &sluice.Error{Code: sluice.Usage, Text: "reading a secret", Err: err}
+			}
+			text = bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
+			if len(text) == 0 || bytes.ContainsAny(text, "\n\x00") {
+				return out, sluice.Errorf(sluice.Usage, "descriptor %d has no secret of one line", w.fd)
+			}
+			*w.to = sluice.NewSecret(text)
+		case w.ask:
+			if a.Ask == nil {
+				return out, sluice.Errorf(sluice.Usage, "%s needs a terminal to ask at", w.flag).
+					WithHint("--password-fd, --sudo-password-fd and --passphrase-fd read from descriptors")
+			}
+			secret, err := a.Ask(w.prompt)
+			if err != nil {
+				return out, &sluice.Error{Code: sluice.Usage, Text: "reading a secret", Err: err}
+			}
+			*w.to = secret
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sluice"
+	"sluice/internal/core/fleet"
+	"sluice/internal/core/schedule"
+	"sluice/internal/front/clean"
+)
+
+// reasonLine is why a host waits, as JSON.
+type reasonLine struct {
+	Host       sluice.Host  `json:"host"`
+	Rule       sluice.Rule  `json:"rule"`
+	Constraint string       `json:"constraint"`
+	Group      string       `json:"group,omitzero"`
+	Text       string       `json:"text"`
+	Holders    []holderLine `json:"holders"`
+}
+
+type holderLine struct {
+	Host  sluice.Host  `json:"host"`
+	Job   sluice.JobID `json:"job"`
+	Since time.Time    `json:"since"`
+	Why   string       `json:"why"`
+}
+
+func reason(r schedule.Reason) reasonLine {
+	out := reasonLine{Host: r.Host, Rule: r.Rule, Constraint: r.Constraint, Group: r.Group, Text: r.Text, Holders: []holderLine{}}
+	for _, h := range r.Holders {
+		out.Holders = append(out.Holders, holderLine{h.Host, h.Job, h.Since.UTC(), h.Why})
+	}
+	return out
+}
+
+func (a *app) whyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "why [JOB [HOST]]",
+		Short: "Say why hosts of a job wait: which rule, which hosts are in the way, since when",
+		Args:  args(0, 2, "a job, and a host if only one is of interest"),
+		RunE: func(c *cobra.Command, args []string) error {
+			svc, closing, err := a.service(c.Context())
+			if err != nil {
+				return err
+			}
+			defer closing()
+			var h sluice.Host
+			if len(args) == 2 {
+				h = sluice.Host(args[1])
+			}
+			reasons, err := svc.Why(c.Context(), first(args), h)
+			if err != nil {
+				return err
+			}
+			if a.json() {
+				for _, r := range reasons {
+					if err := a.printJSON(reason(r)); err != nil {
+						return err
+					}
+				}
+				if len(reasons) > 0 {
+					return nil
+				}
+			}
+			if len(reasons) > 0 {
+				a.printReasons(reasons)
+				return nil
+			}
+			return a.nothingWaits(c, first(args), h)
+		},
+	}
+}
+
+// printReasons folds hosts that wait for the same thing.
+func (a *app) printReasons(reasons []schedule.Reason) {
+	type key struct{ rule, group, text string }
+	hosts := map[key][]sluice.Host{}
+	var order []key
+	like := map[key]schedule.Reason{}
+	for _, r := range reasons {
+		k := key{string(r.Rule), r.Group, r.Text}
+		if hosts[k] == nil {
+			order = append(order, k)
+			like[k] = r
+		}
+		hosts[k] = append(hosts[k], r.Host)
+	}
+	for i, k := range order {
+		if i > 0 {
+			fmt.Fprintln(a.Stdout)
+		}
+		noun, verb := "hosts", "wait"
+		if len(hosts[k]) == 1 {
+			noun, verb = "host", "waits"
+		}
+		fmt.Fprintf(a.Stdout, "%d %s %s: %s\n", len(hosts[k]), noun, verb, clean.Line(k.text))
+		fmt.Fprintf(a.Stdout, "  %s\n", fleet.Fold(hosts[k]))
+		fmt.Fprintf(a.Stdout, "  rule: %s", k.rule)
+		if c := like[k].Constraint; c != "" {
+			fmt.Fprintf(a.Stdout, " %s (%s)", clean.Line(c), clean.Line(k.group))
+		}
+		fmt.Fprintln(a.Stdout)
+		a.printHolders(like[k].Holders)
+	}
+}
+
+func (a *app) printHolders(holders []schedule.Holder) {
+	const most = 20
+	for i, h := range holders {
+		if i == most {
+			fmt.Fprintf(a.Stdout, "  and %d more\n", len(holders)-most)
+			return
+		}
+		by := "by an operator"
+		if h.Job != "" {
+			by = "in job " + string(h.Job)
+		}
+		fmt.Fprintf(a.Stdout, "  in the way: %s, %s %s", h.Host, strings.ReplaceAll(h.Why, "_", " "), by)
+		if !h.Since.IsZero() {
+			fmt.Fprintf(a.Stdout, ", for %s", ago(h.Since, a.Clock()))
+		}
+		fmt.Fprintln(a.Stdout)
+	}
+}
+
+// nothingWaits says where the job, or the host, stands instead.
+func (a *app) nothingWaits(c *cobra.Command, id string, h sluice.Host) error {
+	svc, closing, err := a.service(c.Context())
+	if err != nil {
+		return err
+	}
+	defer closing()
+	j, _, err := svc.Job(c.Context(), id)
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("nothing waits: job %s is %s", j.ID, j.State())
+	if t := j.Task(h); t != nil {
+		text = fmt.Sprintf("%s does not wait: %s", h, taskState(t))
+	}
+	if a.json() {
+		if h == "" {
+			return nil
+		}
+		return a.printJSON(reasonLine{Host: h, Text: text, Holders: []holderLine{}})
+	}
+	fmt.Fprintln(a.Stdout, text)
+	return nil
+}

@@ -1,0 +1,116 @@
+package testfleet
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+)
+
+// Direction says which way packets are lost.
+type Direction uint8
+
+const (
+	ToHost   Direction = 1 << iota // what the client sends to the host
+	FromHost                       // what the host sends to the client
+	// BothWays cuts off the host from the other hosts, too; the ways by themselves are those to and from the client.
+	BothWays = ToHost | FromHost
+)
+
+// States of a port of a bridge.
+const (
+	portDead    = 0
+	portForward = 3
+)
+
+// Unplug pulls the cable: the host's card has no carrier.
+func (h *Host) Unplug(ctx context.Context) error {
+	return h.changeCable(ctx, "pulling its cable", func(c *cable) { c.unplugged = true })
+}
+
+// Silence loses packets on the way, so that neither side is told anything: no reset, no "host unreachable".
+func (h *Host) Silence(ctx context.Context, d Direction) error {
+	return h.changeCable(ctx, "silencing it", func(c *cable) { c.lost |= d })
+}
+
+// RestoreLink undoes Unplug and Silence.
+func (h *Host) RestoreLink(ctx context.Context) error {
+	return h.changeCable(ctx, "restoring its link", func(c *cable) { *c = cable{} })
+}
+
+// changeCable changes the state, which outlives a power cut, and brings it about if the host is up.
+func (h *Host) changeCable(ctx context.Context, what string, change func(*cable)) error {
+	if h.vm == nil {
+		return fmt.Errorf("%s: %s: %w", h.Name, what, ErrUnsupported)
+	}
+	m := h.vm
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change(&m.cable)
+	if err := m.control.batch(ctx, "ip", "neigh replace "+h.IP+" lladdr "+m.cable.hostMAC(m.index)+" dev br0 nud permanent"); err != nil {
+		return fmt.Errorf("%s: %s: %w", h.Name, what, err)
+	}
+	if !m.run.up() {
+		return nil
+	}
+	if err := m.applyCable(ctx); err != nil {
+		return fmt.Errorf("%s: %s: %w", h.Name, what, err)
+	}
+	return nil
+}
+
+// applyCable brings about the state of the cable on the port and on the host.
+func (m *machine) applyCable(ctx context.Context) error {
+	state := "up"
+	if m.cable.unplugged {
+		state = "down"
+	}
+	if err := m.control.batch(ctx, "ip", "link set "+m.run.port+" "+state); err != nil {
+		return err
+	}
+	if !m.cable.unplugged { // without carrier a port has no state
+		if err := m.control.batch(ctx, "bridge", "link set dev "+m.run.port+" state "+strconv.Itoa(m.cable.portState())); err != nil {
+			return err
+		}
+	}
+	return m.gatewayIs(ctx, m.cable.gatewayMAC())
+}
+
+// gatewayIs changes the address under which the host sends to the client.
+func (m *machine) gatewayIs(ctx context.Context, mac string) error {
+	return batch(ctx, fmt.Sprintf("/proc/%d/ns/net", m.run.first.Pid), "ip", "neigh replace "+gateway+" lladdr "+mac+" dev eth0 nud permanent")
+}
+
+func (c cable) portState() int {
+	if c.lost == BothWays {
+		return portDead
+	}
+	return portForward
+}
+
+// hostMAC is where the client sends what is meant for the host.
+func (c cable) hostMAC(i int) string {
+	if c.lost&ToHost != 0 {
+		return nobodyMAC
+	}
+	return hostMAC(i)
+}
+
+// gatewayMAC is where the host sends what is meant for the client.
+func (c cable) gatewayMAC() string {
+	if c.lost&FromHost != 0 {
+		return nobodyMAC
+	}
+	return gatewayMAC
+}
+
+// onBoot is shell text that plugs in the port of a booting host.
+func (c cable) onBoot(port string) string {
+	if c.unplugged {
+		return "ip link set " + port + " master br0 down\n"
+	}
+	text := "ip link set " + port + " master br0 up\n"
+	if c.lost == BothWays {
+		text += "bridge link set dev " + port + " state " + strconv.Itoa(portDead) + "\n"
+	}
+	return text
+}
