@@ -44,13 +44,14 @@ s_who() {
 	fi
 }
 
-# The control group of the attempt: where we may make one, nothing escapes a kill.
+# The control group of the attempt: where we may make one, nothing escapes a kill. Its name is ours alone, so
+# that making it never fails because another launcher was faster.
 s_group() {
 	s_cg=
 	case $s_uid in 0) ;; *) return ;; esac
 	for s_k in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/freezer; do
 		if [ -w $s_k/cgroup.procs ] && [ -w $s_k ]; then
-			s_cg=$s_k/sluice-$s_id
+			s_cg=$s_k/sluice-$s_id.$$
 			return
 		fi
 	done
@@ -72,7 +73,7 @@ s_enter() {
 	s_i=0
 	while :; do
 		s_new= s_mk=$s_cg
-		case $s_mk in ?*) if [ -d "$s_mk" ]; then s_mk=; fi ;; esac
+		if [ -d "$s_cg" ]; then s_mk=; fi
 		if [ -L "$s_p" ]; then s_fail "place $s_p is a symbolic link"; fi
 		if [ -d "$s_p" ]; then
 			s_owned old || continue
@@ -91,7 +92,8 @@ s_enter() {
 	done
 }
 
-# Takes the gate: exactly one process ever does. What it says is whole or empty; empty is never a start.
+# Takes the gate: exactly one process ever does. What it says is whole or empty; empty is never a start. The
+# words: "started", with the host's life; "revoked", it never starts; "reset", who took it removes all of it.
 s_take() {
 	set -C
 	{ echo "$1" >gate; } 2>/dev/null
@@ -106,7 +108,12 @@ s_remove() {
 	rm -rf -- "$s_id"
 	set -- *
 	case $1 in '*') set -- "$s_p" ;; *) set -- ;; esac
-	case $s_cg in ?*) if [ -d "$s_cg" ]; then set -- "$s_cg" "$@"; fi ;; esac
+	case $s_cg in ?*)
+		for s_k in "${s_cg%.*}".*; do
+			if [ -d "$s_k" ]; then set -- "$s_k" "$@"; fi
+		done
+		;;
+	esac
 	case $# in 0) ;; *) rmdir "$@" 2>/dev/null ;; esac
 }
 
@@ -144,11 +151,13 @@ s_join() {
 	done
 }
 
-# Makes everything ready, then waits until the client, alive at the other end, says go.
+# Makes everything ready; whoever finds the gate taken must find us alive, so live is open before that. Then
+# s_go waits until the client, alive at the other end, says go.
 s_prepare() {
 	s_pad=................................................................
 	mkfifo live ctl o e $s_in 2>/dev/null &&
-		s_w "$s_pad$s_pad$s_pad$s_pad$s_nl" >result && s_w '' >out && s_w '' >err && s_w '' >steps && return
+		s_w "$s_pad$s_pad$s_pad$s_pad$s_nl" >result && s_w '' >out && s_w '' >err && s_w '' >steps &&
+		exec 7<>ctl 9<>live 8<live && return
 	s_e=$( (mkfifo why && s_w "$s_pad$s_pad$s_pad$s_pad" >why2) 2>&1 )
 	s_take revoked
 	s_frame "fail prepare ${s_e%%$s_nl*}"
@@ -173,10 +182,12 @@ s_go() {
 		esac
 		;;
 	*)
-		s_take revoked
-		s_k=$?
+		if s_take reset; then
+			s_remove
+			s_frame revoked
+			exit 0
+		fi
 		s_frame revoked
-		case $s_k in 0) s_remove && exit 0 ;; esac
 		;;
 	esac
 	s_ack
@@ -224,7 +235,7 @@ s_hooks() {
 # The runner: all steps, in the control group. It leaves rc, the record of last resort.
 s_run() {
 	case $s_pty in '') trap - HUP ;; esac
-	trap - TERM INT
+	trap - TERM INT PIPE
 	case $s_cg in ?*) echo 0 >$s_cg/cgroup.procs ;; esac 2>/dev/null
 	s_i=0
 	read -r s_b0 s_x </proc/uptime
@@ -320,7 +331,9 @@ s_scan() {
 	s_all=$(grep -E '^(State|PPid|NSsid):' /proc/[0-9]*/status 2>/dev/null)
 	s_set=" $s_rp$s_pids "
 	case $s_cg in ?*)
-		while read -r s_k; do s_set="$s_set$s_k "; done <$s_cg/cgroup.procs
+		for s_x in "${s_cg%.*}".*/cgroup.procs; do
+			while read -r s_k; do s_set="$s_set$s_k "; done <"$s_x"
+		done
 		;;
 	esac 2>/dev/null
 	for s_k in $(grep -lF "SLUICE_MARK=$s_id." /proc/[0-9]*/environ 2>/dev/null); do
@@ -533,7 +546,7 @@ s_fp=
 s_who
 case $s_mode in put) s_put ;; esac
 s_group
-trap "$s_ign" HUP TERM INT
+trap "$s_ign" HUP TERM INT PIPE
 while :; do
 	s_enter
 	s_g=started s_ge=$s_epoch
@@ -541,7 +554,6 @@ while :; do
 	1run)
 		s_prepare
 		s_go
-		exec 7<>ctl 9<>live 8<live
 		s_super </dev/null >/dev/null 2>&1 &
 		exec 9>&-
 		break
@@ -552,6 +564,7 @@ while :; do
 		s_ack
 		;;
 	*)
+		if [ -d "$s_cg" ]; then rmdir "$s_cg"; fi
 		s_join || continue
 		s_frame old
 		exec 7<>ctl 9<>live 8<live 9>&-

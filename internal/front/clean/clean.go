@@ -24,8 +24,6 @@ func clean(s string, lines bool) string {
 	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])
 		switch {
-		case ' ' <= r && r < 0x7f:
-			b.WriteByte(s[0])
 		case r == utf8.RuneError && n == 1:
 			fmt.Fprintf(&b, `\x%02x`, s[i])
 		case lines && (r == '\n' || r == '\t'):

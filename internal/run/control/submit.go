@@ -50,7 +50,7 @@ func (s *Service) Prepare(ctx context.Context, r Request) (*Draft, error) {
 	if len(targets) == 0 && len(d.Retired) > 0 {
 		return nil, sluice.Errorf(sluice.Usage, "all hosts that are meant are retired").WithHint("sluice host list --out")
 	}
-	ordered := []sluice.Host{}
+	var ordered []sluice.Host
 	if d.Plan, ordered, err = plan.Make(r.Fleet, targets); err != nil {
 		return nil, err
 	}

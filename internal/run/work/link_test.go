@@ -96,25 +96,30 @@ func TestBinaryOutputOverLostLinks(t *testing.T) {
 func TestTwoClientsOneRun(t *testing.T) {
 	for _, shell := range shells {
 		t.Run(shell, func(t *testing.T) {
-			for range 4 {
+			for range 20 {
 				h := newHost(t, shell)
 				one, two := newBench(t, h), newBench(t, h)
 				two.job = one.job
 				one.count(50, "exit 5")
-				var wg sync.WaitGroup
-				var first sync.Once
-				committed := make(chan struct{})
-				outcomes := make([]sluice.TaskFinished, 2)
-				for i, b := range []*bench{one, two} {
+				// The record may go when the log has the outcome, which is one log for both.
+				var wg, both sync.WaitGroup
+				both.Add(2)
+				for _, b := range []*bench{one, two} {
 					wg.Go(func() {
-						// The record goes when the first has committed; the log is one, so the second waits for it.
-						_ = b.worker.Do(context.Background(), work.Assignment{Job: b.job, Host: "web1", Attempt: b.id(), Commit: func(context.Context, sluice.TaskFinished) error { return nil }, Step: nil, Kill: nil, Mode: work.Run, Resumed: i == 1, FetchDir: ""})
-						first.Do(func() { close(committed) })
+						err := b.worker.Do(context.Background(), work.Assignment{Job: b.job, Host: "web1", Attempt: b.id(), Commit: func(_ context.Context, r sluice.TaskFinished) error {
+							want(t, r, sluice.Failed, 5, "the command ended with 5")
+							both.Done()
+							both.Wait()
+							return nil
+						}})
+						if err != nil {
+							t.Error(err)
+						}
 					})
 				}
 				wg.Wait()
-				<-committed
-				_ = outcomes
+				one.wantOneRun(50)
+				two.wantOneRun(50)
 				runs, _ := os.ReadFile(filepath.Join(h.home, "runs"))
 				if string(runs) != "ran\n" {
 					t.Fatalf("runs: %q", runs)

@@ -1,0 +1,37 @@
+# What people type here. Each target is one line of intent; the how is in the scripts.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+.PHONY: build test check race demo bench lint fuzz man clean
+
+build: ## the program, in ./sluice
+	$(GO) build -trimpath -o sluice ./cmd/sluice
+
+demo: ## a real rollout, live, on a fleet that it brings along; no root, nothing installed
+	$(GO) run ./internal/lab/demo
+
+test: ## install what the tests need, and run them all
+	.ci/install-test-deps
+	$(GO) vet ./...
+	$(GO) test -race ./...
+
+check: ## the quick loop: no race detector, few cases
+	$(GO) vet ./...
+	$(GO) test -short ./...
+
+lint: ## what CI lints with
+	.ci/lint
+
+bench: ## one table, side by side with peers; writes docs/benchmarks.md
+	.ci/install-test-deps --bench
+	$(GO) run ./internal/lab/bench -write docs/benchmarks.md
+
+fuzz: ## every fuzz target for FUZZTIME each
+	.ci/fuzz $(FUZZTIME)
+
+man: ## man pages, in ./dist/man
+	mkdir -p dist/man && $(GO) run ./cmd/sluice man dist/man
+
+clean:
+	rm -rf sluice dist
