@@ -47,7 +47,8 @@ type jobFile struct {
 	job  sluice.JobID
 	dir  string
 	path string
-	uses int // by calls that are going on; guarded by Outputs.mu
+	disk func(*os.File) error // makes a file durable
+	uses int                  // by calls that are going on; guarded by Outputs.mu
 
 	syncing sync.Mutex // held for a sync; before mu
 
@@ -301,7 +302,7 @@ func (j *jobFile) sync() error {
 	if h == nil || err != nil {
 		return err
 	}
-	err = errors.Join(fdatasync(h.File), h.release())
+	err = errors.Join(j.disk(h.File), h.release())
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err != nil {

@@ -20,8 +20,9 @@ const (
 
 // Outputs keeps outputs in a directory. It is safe for concurrent use.
 type Outputs struct {
-	dir string
-	max int
+	dir  string
+	max  int
+	disk func(*os.File) error // fdatasync; tests have it fail
 
 	mu    sync.Mutex
 	files map[sluice.JobID]*jobFile
@@ -35,7 +36,7 @@ func New(dir string) (*Outputs, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("outputs: %w", err)
 	}
-	return &Outputs{dir: dir, max: maxOpen, files: map[sluice.JobID]*jobFile{}}, nil
+	return &Outputs{dir: dir, max: maxOpen, disk: fdatasync, files: map[sluice.JobID]*jobFile{}}, nil
 }
 
 // Write keeps data at the offset of a stream.
@@ -154,7 +155,7 @@ func (o *Outputs) use(job sluice.JobID) *jobFile {
 	defer o.mu.Unlock()
 	j := o.files[job]
 	if j == nil {
-		j = &jobFile{job: job, dir: o.dir, path: filepath.Join(o.dir, string(job)+suffix), streams: map[stream]extent{}}
+		j = &jobFile{job: job, dir: o.dir, path: filepath.Join(o.dir, string(job)+suffix), disk: o.disk, streams: map[stream]extent{}}
 		o.files[job] = j
 	}
 	j.uses++

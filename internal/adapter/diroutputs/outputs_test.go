@@ -2,6 +2,7 @@ package diroutputs
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -301,6 +302,72 @@ func TestDamageBeforeMark(t *testing.T) {
 	}
 }
 
+// TestDamageBehindMark damages a header that was not synced: a writer cuts off there, so that every stream can be
+// read and goes on.
+func TestDamageBehindMark(t *testing.T) {
+	dir := t.TempDir()
+	file, want := filled(t, dir)
+	at := len(file) - 111 - frameHeader - 101 - frameHeader // the last but one
+	file[at] ^= 1
+	if err := os.WriteFile(path(dir), file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := newOutputs(t, dir)
+	write(t, o, 2, 0, "new")
+	for host, lost := range []int{101, 111} {
+		if got, err := readAll(o, try(host)); err != nil || got != want[host][:len(want[host])-lost] {
+			t.Errorf("host %d: %d bytes of %d, error %v", host, len(got), len(want[host]), err)
+		}
+	}
+	if info, err := os.Stat(path(dir)); err != nil || info.Size() != int64(at+frameHeader+len("new")) {
+		t.Errorf("the file has %d bytes, error %v", info.Size(), err)
+	}
+}
+
+// TestSyncFails has the disk refuse to keep the file. That is said until the process ends: the kernel says it once.
+func TestSyncFails(t *testing.T) {
+	o := newOutputs(t, t.TempDir())
+	o.max = 0
+	broken := errors.New("input/output error")
+	o.disk = func(*os.File) error { return broken }
+	write(t, o, 0, 0, "x")
+	for range 2 {
+		if err := o.Sync(job); !errors.Is(err, broken) {
+			t.Errorf("Sync: %v", err)
+		}
+		if err := o.Close(job); err != nil {
+			t.Error(err)
+		}
+		if err := o.Write(job, try(0), "stdout", 1, []byte("y")); !errors.Is(err, broken) {
+			t.Errorf("Write: %v", err)
+		}
+	}
+	if got, err := readAll(o, try(0)); got != "x" || err != nil {
+		t.Errorf("reading: %q, %v", got, err)
+	}
+}
+
+// TestSyncOnlyWhenNeeded counts what reaches the disk.
+func TestSyncOnlyWhenNeeded(t *testing.T) {
+	o := newOutputs(t, t.TempDir())
+	n := 0
+	o.disk = func(*os.File) error { n++; return nil }
+	for want := range 3 {
+		for range 2 {
+			if err := o.Sync(job); err != nil || n != want {
+				t.Errorf("%d syncs, error %v; want %d", n, err, want)
+			}
+			if err := o.Close(job); err != nil {
+				t.Error(err)
+			}
+		}
+		write(t, o, want, 0, "x")
+		if err := o.Close(job); err != nil { // closing does not make it durable, nor forget that it is not
+			t.Error(err)
+		}
+	}
+}
+
 // TestFramesInData has a host print a copy of the file. It stays data, also where the scanner has to search.
 func TestFramesInData(t *testing.T) {
 	other := t.TempDir()
@@ -382,8 +449,12 @@ func writeUntilFull(dir string) error {
 	for err == nil {
 		err = put()
 	}
-	if !strings.Contains(err.Error(), "no space left") {
+	if !errors.Is(err, syscall.ENOSPC) {
 		return err
+	}
+	frames := int64(len(want) / 9_999)
+	if info, err := os.Stat(path(dir + "/outputs")); err != nil || info.Size() != int64(fileHeader)+frames*(frameHeader+9_999) {
+		return fmt.Errorf("the file has %d bytes with %d frames: a part of one is left, error %w", info.Size(), frames, err)
 	}
 	if got, err := readAll(o, try(0)); got != want || err != nil {
 		return fmt.Errorf("on a full disk %d bytes can be read of %d, error %w", len(got), len(want), err)

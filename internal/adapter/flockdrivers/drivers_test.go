@@ -150,6 +150,19 @@ func TestKilledHolder(t *testing.T) {
 	}
 }
 
+// TestSweepLooksAgain has a job claimed between a sweep's first look and its removal.
+func TestSweepLooksAgain(t *testing.T) {
+	d := newDrivers(t, t.TempDir())
+	release, err := d.Claim(job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	if err := d.removeIfFree(job); err != nil || !d.Driven(job) {
+		t.Errorf("a sweep removed what is held, error %v", err)
+	}
+}
+
 func TestProcessesInTurn(t *testing.T) {
 	dir := t.TempDir()
 	var cmds []*exec.Cmd

@@ -36,6 +36,7 @@ type anchor struct {
 	f    *os.File
 	path string
 	file pinned
+	sync func(*os.File) error // fdatasync; tests have it fail
 
 	mu    sync.Mutex
 	pairs map[sluice.Namespace]int64 // where the two lines of a namespace are
@@ -51,7 +52,7 @@ func openAnchor(path string) (*anchor, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &anchor{f: f, path: path, file: file,
+	return &anchor{f: f, path: path, file: file, sync: fdatasync,
 		pairs: map[sluice.Namespace]int64{}, known: map[sluice.Namespace]mark{}}, nil
 }
 
@@ -201,7 +202,7 @@ func (a *anchor) put(ctx context.Context, ns sluice.Namespace, m mark, force boo
 		_, err = a.f.WriteAt(line, pair+older)
 	}
 	if err == nil {
-		err = fdatasync(a.f)
+		err = a.sync(a.f)
 	}
 	if err == nil {
 		a.known[ns] = m

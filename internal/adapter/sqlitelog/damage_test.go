@@ -267,6 +267,33 @@ func TestWhileInUse(t *testing.T) {
 	})
 }
 
+// TestSyncFails has the disk refuse to keep the anchor. Nothing is acknowledged from then on, not even if the disk
+// says later that all is well.
+func TestSyncFails(t *testing.T) {
+	l := openIn(t, t.TempDir())
+	appendTo(t, l, "prod", "h1")
+	broken := errors.New("input/output error")
+	l.anchor.sync = func(*os.File) error { return broken }
+	if _, err := l.Update(t.Context(), "prod", 1, deciding(held("h2"))); sluice.CodeOf(err) != sluice.Contact || !errors.Is(err, broken) {
+		t.Errorf("error %v, want code %s", err, sluice.Contact)
+	}
+	l.anchor.sync = fdatasync
+	_, err := l.Update(t.Context(), "prod", 0, func([]sluice.Event) ([]sluice.Event, error) {
+		t.Error("decide was asked")
+		return nil, nil
+	})
+	if sluice.CodeOf(err) != sluice.Contact {
+		t.Errorf("later: error %v, want code %s", err, sluice.Contact)
+	}
+	if got := hosts(t, l, "prod"); len(got) != 2 {
+		t.Errorf("reading goes on, but there are %v", got)
+	}
+	again := openIn(t, l.dir)
+	if head := appendTo(t, again, "prod", "h3"); head != 3 {
+		t.Errorf("head %d after a new start", head)
+	}
+}
+
 // TestFlippedBytes damages one byte in the files. Either that is found, or nothing that matters was hit and all
 // events are there as they were.
 func TestFlippedBytes(t *testing.T) {
@@ -337,6 +364,7 @@ func TestTampered(t *testing.T) {
 		"first record removed":         {"DELETE FROM record WHERE ns = 'prod' AND first = 1", true},
 		"index entry removed":          {"DELETE FROM job_record WHERE record = (SELECT min(record) FROM job_record)", false},
 		"index entry added":            {"INSERT INTO job_record SELECT 'bbbb00000000', max(id) FROM record", false},
+		"index entry turned":           {"UPDATE job_record SET record = record - 1", false},
 		"job removed":                  {"DELETE FROM job", false},
 		"namespace removed":            {"DELETE FROM namespace WHERE name = 'lab'", false},
 		"namespace added":              {"INSERT INTO namespace VALUES ('ghost')", false},
@@ -371,6 +399,50 @@ func TestTampered(t *testing.T) {
 				t.Errorf("what is broken was accepted: %v", err)
 			}
 		})
+	}
+}
+
+// TestGap reads on from an event that is not there any more.
+func TestGap(t *testing.T) {
+	l := openIn(t, crashed(t))
+	if _, err := l.w.ExecContext(t.Context(), "DELETE FROM record WHERE ns = 'prod' AND last BETWEEN 7 AND 9"); err != nil {
+		t.Fatal(err)
+	}
+	for after := range uint64(11) {
+		_, err := l.Read(t.Context(), "prod", after, 100)
+		if broken := after < 10; broken != (sluice.CodeOf(err) == sluice.Contact) {
+			t.Errorf("after %d: error %v", after, err)
+		}
+	}
+}
+
+// TestForged puts another record into the middle of the chain, in order by itself.
+func TestForged(t *testing.T) {
+	l := openIn(t, crashed(t))
+	var before mark
+	err := l.scan(t.Context(), l.w, "prod", 6, func(_ int64, r *record) (bool, error) {
+		before = r.end()
+		return false, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := pack("prod", before, []sluice.Event{held("forged")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := l.packer.store(r)
+	if _, err := l.w.ExecContext(t.Context(), "UPDATE record SET hash = ?, form = ?, size = ?, payload = ? WHERE ns = 'prod' AND last = 7",
+		w.hash, w.form, w.size, w.payload); err != nil {
+		t.Fatal(err)
+	}
+	for after := range uint64(8) {
+		if _, err := l.Read(t.Context(), "prod", after, 100); sluice.CodeOf(err) != sluice.Contact {
+			t.Errorf("Read after %d: %v", after, err)
+		}
+	}
+	if _, err := l.Verify(t.Context()); sluice.CodeOf(err) != sluice.Contact {
+		t.Errorf("Verify: %v", err)
 	}
 }
 

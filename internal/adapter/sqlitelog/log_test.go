@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -142,6 +143,30 @@ func TestClosed(t *testing.T) {
 	}
 	if err := l.Close(); err != nil {
 		t.Errorf("closing again: %v", err)
+	}
+}
+
+// TestOwnAppendsNeedNoPolling has nobody look at the file.
+func TestOwnAppendsNeedNoPolling(t *testing.T) {
+	l := openIn(t, t.TempDir())
+	l.follow.stop()
+	ended := make(chan error, 1)
+	for i := range uint64(20) {
+		go func() { ended <- l.Wait(t.Context(), "prod", i) }()
+		if i%2 == 0 { // half of the time when it certainly waits already
+			for l.follow.idle() {
+				runtime.Gosched()
+			}
+		}
+		appendTo(t, l, "prod", "h")
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(time.Minute):
+			t.Fatal("an append of the same process is not seen without polling")
+		}
 	}
 }
 

@@ -54,7 +54,7 @@ func TestPlantedBugsAreFound(t *testing.T) {
 			overlay := plant(t, bug.file, bug.right, bug.wrong)
 			cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-overlay", overlay, "-count=1",
 				"-run", "^(TestInvariants|TestEveryJobEnds|TestWhyIsTrue|TestFoldIsAFunction|TestCapacity)$", ".",
-				"-rapid.checks=3000", "-rapid.steps=60", "-rapid.nofailfile", "-rapid.shrinktime=0s", "-failfast")
+				"-rapid.checks=5000", "-rapid.seed=7", "-rapid.steps=60", "-rapid.nofailfile", "-rapid.shrinktime=0s", "-failfast")
 			cmd.Env = append(os.Environ(), "SLUICE_PLANTED=1")
 			out, err := cmd.CombinedOutput()
 			switch {

@@ -197,7 +197,7 @@ func (w *world) end(from map[sluice.AttemptID]sluice.Host) {
 	}
 	b := sluice.TaskFinished{Host: host, Attempt: id, Outcome: rapid.SampledFrom(outcomes).Draw(w.t, "outcome")}
 	b.NotStarted = b.Outcome == sluice.Unreachable || b.Outcome == sluice.Cancelled && rapid.Bool().Draw(w.t, "not started")
-	b.Refused = b.Outcome == sluice.Failed && rapid.IntRange(0, 9).Draw(w.t, "refused") == 0
+	b.Refused = b.Outcome == sluice.Failed && rapid.IntRange(0, 2).Draw(w.t, "refused") == 0
 	delete(from, id)
 	if b.Outcome == sluice.Unknown {
 		w.unknown[id] = host

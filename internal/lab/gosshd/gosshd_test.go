@@ -166,7 +166,7 @@ func TestLostLink(t *testing.T) {
 	session := c.session(t, s)
 	out, err := session.StdoutPipe()
 	must(t, err)
-	must(t, session.Start("echo $$; read x <"+fifo+"; echo after >"+dir+"/file; echo done >"+fifo+"; exec sleep 1000"))
+	must(t, session.Start("echo $$; read x <'"+fifo+"'; echo after >'"+dir+"/file'; echo done >'"+fifo+"'; exec sleep 1000"))
 	var pid int
 	if _, err := fmt.Fscan(out, &pid); err != nil {
 		t.Fatal(err)
@@ -311,7 +311,7 @@ func TestOpenSSHClient(t *testing.T) {
 	for i, s := range servers {
 		wg.Go(func() {
 			ip, port, _ := net.SplitHostPort(s.Addr().String())
-			cmd := exec.Command("ssh", "-F", "/dev/null", "-i", dir+"/key", "-o", "UserKnownHostsFile="+dir+"/known_hosts",
+			cmd := exec.Command("ssh", "-F", "/dev/null", "-i", dir+"/key", "-o", `UserKnownHostsFile="`+dir+`/known_hosts"`,
 				"-o", "StrictHostKeyChecking=yes", "-p", port, "u@"+ip, "echo $HOST; echo e >&2; exit 6")
 			var out, errs bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &errs

@@ -22,18 +22,19 @@ for size; do
 done >/tmp/disks
 mount -a -T /tmp/disks
 
-# The first process of the process namespace that holds those of all hosts. Its second line of /proc is from the
-# machine's, so it says who it is outside.
-unshare --pid --fork --kill-child /bin/sh -c 'read -r pid rest </proc/self/stat; echo "$pid"; exec sleep infinity' &
+# The first process of the process namespace that holds those of all hosts. It still sees the machine's /proc,
+# which tells it who it is outside.
+# shellcheck disable=SC2016 # the inner shell expands them
+unshare --pid --fork --kill-child /bin/sh -c 'read -r pid _ </proc/self/stat; echo "$pid"; exec sleep infinity' &
 keeper=$!
 
-read -r end || :
+read -r _ || :
 
 # No set -e from here: whatever happens, go on.
 set +e
 exec >/dev/null 2>&1
 for p in /proc/[0-9]*; do
-	read -r pid name state ppid rest <"$p/stat" && [ "$ppid" = "$keeper" ] && kill -9 "$pid"
+	read -r pid _ _ ppid _ <"$p/stat" && [ "$ppid" = "$keeper" ] && kill -9 "$pid"
 done
 wait "$keeper" # it returns when all processes of all hosts are gone
 
@@ -44,6 +45,7 @@ while [ -n "$again" ]; do
 	for p in /proc/[0-9]*; do
 		pid=${p#/proc/}
 		[ "$pid" = "$$" ] || [ "$pid" = "$parent" ] && continue
+		# shellcheck disable=SC3013 # dash, busybox and bash have it, and it needs no process
 		if [ "$p/ns/net" -ef /proc/self/ns/net ] && kill -9 "$pid"; then
 			again=1
 		fi

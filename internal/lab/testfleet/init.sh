@@ -4,7 +4,7 @@
 # It begins in fresh namespaces, but still with the files of the control process, and with the machine's /proc.
 set -eu
 number=$1 boot=$2 name=$3 address=$4 mac=$5 gateway=$6 gateway_mac=$7 control=$8 port=$9
-read -r pid rest </proc/self/stat
+read -r pid _ </proc/self/stat
 echo "testfleet: pid $pid" >&2
 echo "$name" >/proc/sys/kernel/hostname
 [ ! -w /proc/sys/net/ipv6/conf/all/disable_ipv6 ] || echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6

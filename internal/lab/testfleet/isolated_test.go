@@ -171,17 +171,17 @@ func TestCommand(t *testing.T) {
 		testfleet.Start(t, testfleet.Config{Hosts: 1}) // to skip for the same reason
 	}
 	must(t, err)
-	cmd := f.Command(t.Context(), "sh", "-c", `setsid sleep 1000 >/dev/null 2>&1 & echo "$HOME" "$SSH_AUTH_SOCK" $! $$; exec sleep 1000`)
+	cmd := f.Command(t.Context(), "sh", "-c", `setsid sleep 1000 >/dev/null 2>&1 & echo "$!|$$|$SSH_AUTH_SOCK|$HOME"; exec sleep 1000`)
 	out, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())
 	line, err := bufio.NewReader(out).ReadString('\n')
 	must(t, err)
-	words := strings.Fields(line)
-	if len(words) != 3 || words[0] != f.Home {
-		t.Fatalf("the program says %q, want the home %s, no agent, two process ids", line, f.Home)
+	words := strings.Split(strings.TrimSpace(line), "|")
+	if len(words) != 4 || words[2] != "" || words[3] != f.Home {
+		t.Fatalf("the program says %q, want two process ids, no agent, the home %s", line, f.Home)
 	}
-	if pid := words[2]; pid != itoa(cmd.Process.Pid) {
+	if pid := words[1]; pid != itoa(cmd.Process.Pid) {
 		t.Errorf("the program is process %s, we have %d", pid, cmd.Process.Pid)
 	}
 	must(t, cmd.Process.Signal(syscall.SIGTERM))
@@ -191,8 +191,8 @@ func TestCommand(t *testing.T) {
 	}
 	must(t, f.Close())
 	must(t, f.Close())
-	if alive(words[1]) {
-		t.Errorf("process %s was left behind", words[1])
+	if alive(words[0]) {
+		t.Errorf("process %s was left behind", words[0])
 	}
 	if _, err := os.Stat(f.Home); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the home was left behind: %v", err)

@@ -154,9 +154,9 @@ func (f *Fleet) addLocal(i int, name string, c PlainConfig, client key, sshd str
 
 // watchScript ends what has the mark when its standard input ends, which happens however we end.
 const watchScript = `trap '' INT TERM HUP
-read -r end
+read -r _
 for round in 1 2 3; do
-	grep -l -s -F -e "$1" /proc/[0-9]*/environ | while IFS=/ read -r empty proc pid rest; do
+	grep -l -s -F -e "$1" /proc/[0-9]*/environ | while IFS=/ read -r _ _ pid _; do
 		[ "$pid" = "$$" ] || kill -9 "$pid"
 	done
 done 2>/dev/null

@@ -99,7 +99,7 @@ func TestPlainWritesOnlyInHomes(t *testing.T) {
 		h, outside := f.Hosts[0], filepath.Join(t.TempDir(), "outside")
 		must(t, h.WriteFile("inside", []byte("x"), 0o640))
 		must(t, os.WriteFile(outside, []byte("kept"), 0o600))
-		run(t, h, "ln -s "+outside+" link")
+		run(t, h, "ln -s '"+outside+"' link")
 		home := strings.TrimSpace(run(t, h, "pwd"))
 		for _, path := range []string{outside, "link", "../outside", home + "/../outside", home + "x/outside"} {
 			if err := h.WriteFile(path, []byte("overwritten"), 0o600); err == nil {

@@ -74,6 +74,16 @@ func through(t testing.TB, p *testfleet.Proxy) *net.TCPConn {
 	return conn.(*net.TCPConn)
 }
 
+// fetch connects and reads to the end. A reset may hit the connecting as well as the reading.
+func fetch(p *testfleet.Proxy) ([]byte, error) {
+	conn, err := net.Dial("tcp", p.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return io.ReadAll(conn)
+}
+
 // Whatever is sent comes back whole and in order, half-closed connections included, with delay and rate too.
 func TestProxyKeepsBytes(t *testing.T) {
 	to := server(t, echo)
@@ -136,11 +146,11 @@ func TestProxyCuts(t *testing.T) {
 	})
 	for _, at := range []int64{1, 999, 1000, 1001, 123_456} {
 		p := proxy(t, flood, testfleet.Faults{ToClient: testfleet.Flow{Cut: at}})
-		if got, err := io.ReadAll(through(t, p)); int64(len(got)) != at || err != nil {
+		if got, err := fetch(p); int64(len(got)) != at || err != nil {
 			t.Errorf("cut after %d bytes: %d came, %v", at, len(got), err)
 		}
 		p.Set(testfleet.Faults{ToClient: testfleet.Flow{Cut: at}, Reset: true})
-		if got, err := io.ReadAll(through(t, p)); int64(len(got)) > at || !errors.Is(err, syscall.ECONNRESET) {
+		if got, err := fetch(p); int64(len(got)) > at || !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("reset after %d bytes: %d came, %v", at, len(got), err)
 		}
 	}
@@ -176,11 +186,11 @@ func TestProxyCutsOpenConnections(t *testing.T) {
 
 func TestProxyRefusesAndSwallows(t *testing.T) {
 	p := proxy(t, server(t, echo), testfleet.Faults{Refuse: true})
-	if got, err := io.ReadAll(through(t, p)); len(got) != 0 || err != nil {
+	if got, err := fetch(p); len(got) != 0 || err != nil {
 		t.Errorf("refused: %d bytes, %v", len(got), err)
 	}
 	p.Set(testfleet.Faults{Refuse: true, Reset: true})
-	if _, err := io.ReadAll(through(t, p)); !errors.Is(err, syscall.ECONNRESET) {
+	if _, err := fetch(p); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("refused with a reset: %v", err)
 	}
 	p.Set(testfleet.Faults{ToClient: testfleet.Flow{Swallow: true}})
@@ -207,7 +217,7 @@ func TestProxyBeforeNoServer(t *testing.T) {
 	must(t, err)
 	must(t, l.Close())
 	p := proxy(t, l.Addr().String(), testfleet.Faults{})
-	if _, err := io.ReadAll(through(t, p)); !errors.Is(err, syscall.ECONNRESET) {
+	if _, err := fetch(p); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("no server behind it: %v", err)
 	}
 }
