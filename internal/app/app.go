@@ -81,7 +81,7 @@ func contact(err error) error {
 }
 
 func (l *Local) around(log sluice.Log) (*control.Service, error) {
-	outputs, err := diroutputs.New(filepath.Join(l.Places.State, "output"))
+	outputs, err := diroutputs.New(filepath.Join(l.Places.State, "outputs"))
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func cpu(b *testing.B) time.Duration {
 func BenchmarkTrue(b *testing.B) {
 	const hosts = 500
 	h := newHome(b)
-	s := startSSHD(b, h, "LogLevel QUIET", "MaxStartups 2000")
+	s := startSSHD(b, h, "LogLevel INFO", "MaxStartups 2000")
 	var known strings.Builder
 	for i := range hosts {
 		fmt.Fprintf(&known, "[%s]:%d %s", address(i), s.port, s.hostPu)

@@ -137,7 +137,7 @@ func startSSHD(t testing.TB, h *home, options ...string) *sshd {
 	for try := 0; ; try++ {
 		s.port = freePort(t)
 		conf := append(slices.Clone(options), "ListenAddress 127.0.0.1", "Port "+strconv.Itoa(s.port), "HostKey "+filepath.Join(s.dir, "host_key"),
-			"PidFile none", "UsePAM no", "StrictModes no", "PermitRootLogin yes", "AuthorizedKeysFile "+authorized,
+			"PidFile none", "SetEnv SHLVL=1", "UsePAM no", "StrictModes no", "PermitRootLogin yes", "AuthorizedKeysFile "+authorized,
 			"MaxSessions 500", "LoginGraceTime 30", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
 			"PrintMotd no", "PrintLastLog no", "LogLevel VERBOSE", "UseDNS no")
 		if !strings.Contains(strings.Join(options, "\n"), "MaxStartups") { // of which the last one wins

@@ -247,13 +247,24 @@ func TestAnswers(t *testing.T) {
 		}
 		return 0, false
 	}})
-	must(t, c.session(t, s).Run("true"))
+	conn, err := c.dial(s)
+	must(t, err)
+	defer conn.Close()
+	for i := range 2000 { // an answer must not overtake the reply to the request
+		session, err := conn.NewSession()
+		must(t, err)
+		if err := session.Run("true"); err != nil {
+			t.Fatalf("answer %d: %v", i, err)
+		}
+	}
 	session := c.session(t, s)
 	session.Stdin = strings.NewReader("password\n")
-	out, err := session.CombinedOutput("ask")
+	var errs bytes.Buffer
+	session.Stderr = &errs
+	out, err := session.Output("ask")
 	var failed *ssh.ExitError
-	if !errors.As(err, &failed) || failed.ExitStatus() != 9 || string(out) != "anybody, false:password" {
-		t.Errorf("the answer is %v, %q", err, out)
+	if !errors.As(err, &failed) || failed.ExitStatus() != 9 || string(out) != "password" || errs.String() != "anybody, false:" {
+		t.Errorf("the answer is %v, %q, %q", err, out, &errs)
 	}
 	var missing *ssh.ExitMissingError
 	if _, err := c.session(t, s).Output("drop"); !errors.As(err, &missing) {

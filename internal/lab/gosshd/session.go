@@ -37,12 +37,14 @@ func (s *session) serve(requests <-chan *ssh.Request) {
 	defer close(gone)
 	defer func() { _ = s.channel.Close() }()
 	for r := range requests {
-		ok := s.request(r, func(command string) {
-			wg.Go(func() { s.run(command, gone) })
-		})
+		ok, command := s.request(r)
 		if r.WantReply {
 			// An error here is the end of the channel, which ends the loop.
 			_ = r.Reply(ok, nil)
+		}
+		// Only after the reply: a quick command would be over, and the channel closed, before the client knows that it runs.
+		if command != nil {
+			wg.Go(func() { s.run(*command, gone) })
 		}
 	}
 	if s.tty != nil && !s.started {
@@ -50,41 +52,40 @@ func (s *session) serve(requests <-chan *ssh.Request) {
 	}
 }
 
-// request does what the client asks for, and says whether it did.
-func (s *session) request(r *ssh.Request, start func(command string)) bool {
+// request does what the client asks for, and says whether it did; a command is to be started by the caller.
+func (s *session) request(r *ssh.Request) (ok bool, command *string) {
 	switch r.Type {
 	case "env":
 		var m struct{ Name, Value string }
 		if s.started || ssh.Unmarshal(r.Payload, &m) != nil {
-			return false
+			return false, nil
 		}
 		s.env = append(s.env, m.Name+"="+m.Value)
-		return true
+		return true, nil
 	case "pty-req":
 		if s.started || s.tty != nil {
-			return false
+			return false, nil
 		}
 		var err error
 		if s.tty, err = openTerminal(r.Payload); err != nil {
 			s.server.logf("a terminal for %s: %v", s.user, err)
 		}
-		return err == nil
+		return err == nil, nil
 	case "window-change":
-		return s.tty != nil && s.tty.resize(r.Payload) == nil
+		return s.tty != nil && s.tty.resize(r.Payload) == nil, nil
 	case "signal":
 		var m struct{ Name string }
-		return ssh.Unmarshal(r.Payload, &m) == nil && s.signal(m.Name)
+		return ssh.Unmarshal(r.Payload, &m) == nil && s.signal(m.Name), nil
 	case "exec", "shell":
 		var m struct{ Command string }
 		if s.started || r.Type == "exec" && ssh.Unmarshal(r.Payload, &m) != nil {
-			return false
+			return false, nil
 		}
 		s.started = true
 		s.server.execs.Add(1)
-		start(m.Command)
-		return true
+		return true, &m.Command
 	}
-	return false
+	return false, nil
 }
 
 // signal sends a signal, named without "SIG", to the process group of the command.

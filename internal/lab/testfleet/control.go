@@ -110,17 +110,17 @@ func (c *control) enter() []string {
 	return []string{"nsenter", "--mount=" + c.ns("mnt"), "--net=" + c.ns("net"), fmt.Sprintf("--pid=/proc/%d/ns/pid", c.keeper), "--"}
 }
 
-// batch runs lines of "ip -batch" or "bridge -batch" in the control network.
-func (c *control) batch(ctx context.Context, program string, lines ...string) error {
-	return batch(ctx, c.ns("net"), program, lines...)
+// ip runs lines of "ip -batch" in the control network.
+func (c *control) ip(ctx context.Context, lines ...string) error {
+	return ip(ctx, c.ns("net"), lines...)
 }
 
-func batch(ctx context.Context, network, program string, lines ...string) error {
-	cmd := exec.CommandContext(ctx, "nsenter", "--net="+network, "--", program, "-batch", "-")
+func ip(ctx context.Context, network string, lines ...string) error {
+	cmd := exec.CommandContext(ctx, "nsenter", "--net="+network, "--", "ip", "-batch", "-")
 	cmd.Env = machineEnv()
 	cmd.Stdin = strings.NewReader(strings.Join(lines, "\n") + "\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %q: %w: %s", program, lines, err, bytes.TrimSpace(out))
+		return fmt.Errorf("ip %q: %w: %s", lines, err, bytes.TrimSpace(out))
 	}
 	return nil
 }

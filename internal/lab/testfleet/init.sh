@@ -1,5 +1,5 @@
 # The first process of a host: sh init.sh NUMBER BOOT NAME ADDRESS MAC GATEWAY GATEWAY_MAC CONTROL_NET PORT
-# Standard input holds what is to be done in the control network once our port is there.
+# Standard input holds what "ip -batch" is to do in the control network once our port is there.
 #
 # It begins in fresh namespaces, but still with the files of the control process, and with the machine's /proc.
 set -eu
@@ -15,7 +15,7 @@ addr add $address/16 dev eth0
 link set eth0 up
 neigh replace $gateway lladdr $gateway_mac dev eth0 nud permanent
 route add default via $gateway" | ip -batch -
-nsenter --net="$control" /bin/sh -e -s
+nsenter --net="$control" ip -batch -
 
 mount -a -T "/tmp/fstab.$number.$boot"
 cd /tmp/root

@@ -26,7 +26,7 @@ func hostMAC(i int) string { return fmt.Sprintf("02:4d:00:00:%02x:%02x", 1+i/per
 
 // tools are the programs that isolated hosts are made with, and the Debian packages that have them.
 var tools = []struct{ program, pkg string }{
-	{"sshd", "openssh-server"}, {"ssh", "openssh-client"}, {"ip", "iproute2"}, {"bridge", "iproute2"},
+	{"sshd", "openssh-server"}, {"ssh", "openssh-client"}, {"ip", "iproute2"},
 	{"unshare", "util-linux"}, {"nsenter", "util-linux"}, {"mount", "mount"}, {"pivot_root", "util-linux"},
 }
 

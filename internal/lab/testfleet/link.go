@@ -3,7 +3,6 @@ package testfleet
 import (
 	"context"
 	"fmt"
-	"strconv"
 )
 
 // Direction says which way packets are lost.
@@ -14,12 +13,6 @@ const (
 	FromHost                       // what the host sends to the client
 	// BothWays cuts off the host from the other hosts, too; the ways by themselves are those to and from the client.
 	BothWays = ToHost | FromHost
-)
-
-// States of a port of a bridge.
-const (
-	portDead    = 0
-	portForward = 3
 )
 
 // Unplug pulls the cable: the host's card has no carrier.
@@ -46,7 +39,7 @@ func (h *Host) changeCable(ctx context.Context, what string, change func(*cable)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	change(&m.cable)
-	if err := m.control.batch(ctx, "ip", "neigh replace "+h.IP+" lladdr "+m.cable.hostMAC(m.index)+" dev br0 nud permanent"); err != nil {
+	if err := m.control.ip(ctx, "neigh replace "+h.IP+" lladdr "+m.cable.hostMAC(m.index)+" dev br0 nud permanent"); err != nil {
 		return fmt.Errorf("%s: %s: %w", h.Name, what, err)
 	}
 	if !m.run.up() {
@@ -60,31 +53,15 @@ func (h *Host) changeCable(ctx context.Context, what string, change func(*cable)
 
 // applyCable brings about the state of the cable on the port and on the host.
 func (m *machine) applyCable(ctx context.Context) error {
-	state := "up"
-	if m.cable.unplugged {
-		state = "down"
-	}
-	if err := m.control.batch(ctx, "ip", "link set "+m.run.port+" "+state); err != nil {
+	if err := m.control.ip(ctx, m.cable.portLines(m.run.port)...); err != nil {
 		return err
-	}
-	if !m.cable.unplugged { // without carrier a port has no state
-		if err := m.control.batch(ctx, "bridge", "link set dev "+m.run.port+" state "+strconv.Itoa(m.cable.portState())); err != nil {
-			return err
-		}
 	}
 	return m.gatewayIs(ctx, m.cable.gatewayMAC())
 }
 
 // gatewayIs changes the address under which the host sends to the client.
 func (m *machine) gatewayIs(ctx context.Context, mac string) error {
-	return batch(ctx, fmt.Sprintf("/proc/%d/ns/net", m.run.first.Pid), "ip", "neigh replace "+gateway+" lladdr "+mac+" dev eth0 nud permanent")
-}
-
-func (c cable) portState() int {
-	if c.lost == BothWays {
-		return portDead
-	}
-	return portForward
+	return ip(ctx, fmt.Sprintf("/proc/%d/ns/net", m.run.first.Pid), "neigh replace "+gateway+" lladdr "+mac+" dev eth0 nud permanent")
 }
 
 // hostMAC is where the client sends what is meant for the host.
@@ -103,14 +80,16 @@ func (c cable) gatewayMAC() string {
 	return gatewayMAC
 }
 
-// onBoot is shell text that plugs in the port of a booting host.
-func (c cable) onBoot(port string) string {
-	if c.unplugged {
-		return "ip link set " + port + " master br0 down\n"
-	}
-	text := "ip link set " + port + " master br0 up\n"
+// portLines are lines of "ip -batch" for our end of the cable. A silent port leaves the bridge: both ends keep their
+// carrier, and nothing takes what comes. (Blocking the port does not last: the bridge opens it again whenever it hears
+// that the carrier came up, which may be a second later.)
+func (c cable) portLines(port string) []string {
+	attach, state := " master br0", " up"
 	if c.lost == BothWays {
-		text += "bridge link set dev " + port + " state " + strconv.Itoa(portDead) + "\n"
+		attach = " nomaster"
 	}
-	return text
+	if c.unplugged {
+		state = " down"
+	}
+	return []string{"link set " + port + attach, "link set " + port + state}
 }

@@ -53,6 +53,11 @@ func TestSilenceIsSilent(t *testing.T) {
 		must(t, h.Silence(t.Context(), d))
 		expectSilence(t, f, h)
 		expectAnswer(t, f, f.Hosts[1])
+		// Only a host that is silent both ways is silent for the other hosts, too.
+		_, err = f.Hosts[1].Exec(t.Context(), "timeout 0.3 bash -c 'exec 3<>/dev/tcp/"+h.Name+"/22'")
+		if silent := err != nil; silent != (d == testfleet.BothWays) {
+			t.Errorf("direction %d: from another host: %v", d, err)
+		}
 		if got := strings.Contains(run(t, h, "cat /proc/net/tcp"), " 03 "); got != (d == testfleet.FromHost) {
 			t.Errorf("direction %d: the host has seen a connection coming: %v", d, got)
 		}

@@ -69,7 +69,7 @@ func (m *machine) boot(ctx context.Context, name string) error {
 	port := fmt.Sprintf("h%db%d", m.index+1, m.boots)
 	b := &boot{port: port, ended: make(chan struct{})}
 	cmd := m.command(name, port)
-	cmd.Stdin = strings.NewReader(m.cable.onBoot(port))
+	cmd.Stdin = strings.NewReader(strings.Join(m.cable.portLines(port), "\n") + "\n")
 	cmd.Stderr = &m.log
 	heard := m.log.listen()
 	if err := cmd.Start(); err != nil {
@@ -184,7 +184,7 @@ func (m *machine) kill(ctx context.Context) error {
 		return fmt.Errorf("its processes do not end: %w", context.Cause(ctx))
 	}
 	// The kernel removes the network later. Until then the old port would get what is meant for the new one.
-	err := m.control.batch(ctx, "ip", "link del "+m.run.port)
+	err := m.control.ip(ctx, "link del "+m.run.port)
 	if err != nil && strings.Contains(err.Error(), "Cannot find device") {
 		return nil
 	}
