@@ -15,6 +15,7 @@ import (
 	"sluice/internal/adapter/dirblobs"
 	"sluice/internal/adapter/diroutputs"
 	"sluice/internal/adapter/flockdrivers"
+	"sluice/internal/adapter/localexec"
 	"sluice/internal/adapter/sqlitelog"
 	"sluice/internal/adapter/sshexec"
 	"sluice/internal/run/control"
@@ -49,7 +50,9 @@ func FindPlaces(env func(string) string) (Places, error) {
 type Local struct {
 	Places Places
 	Env    func(string) string
-	Clock  sluice.Clock
+	// Environ is the environment of commands that run on this machine itself.
+	Environ []string
+	Clock   sluice.Clock
 }
 
 func (l *Local) journalConfig() sqlitelog.Config { return sqlitelog.Config{Dir: l.Places.State} }
@@ -124,14 +127,18 @@ func (l *Local) drive(ctx context.Context, svc *control.Service, ns sluice.Names
 	if err != nil {
 		return sluice.Event{}, err
 	}
+	local := localexec.New(localexec.Config{Env: l.Environ})
 	worker := work.New(work.Config{
 		Transport: func(s sluice.SSH) sluice.Transport {
+			if s.Transport == "local" {
+				return local
+			}
 			return ssh
 		},
 		Outputs: svc.Outputs, Blobs: svc.Blobs, Credentials: keeper, Clock: l.Clock,
 	})
 	defer func() {
-		err = errors.Join(err, worker.Close(), ssh.Close(), svc.Outputs.Close(id))
+		err = errors.Join(err, worker.Close(), ssh.Close(), local.Close(), svc.Outputs.Close(id))
 	}()
 	return dispatch.Drive(ctx, dispatch.Config{Log: svc.Log, Namespace: ns, Drivers: svc.Drivers, Outputs: svc.Outputs,
 		Worker: worker, Clock: l.Clock, Driver: svc.By + " pid " + strconv.Itoa(os.Getpid()), FetchDir: o.FetchDir,

@@ -28,7 +28,7 @@ func Main() int {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	local := &Local{Places: places, Env: env, Clock: Now}
+	local := &Local{Places: places, Env: env, Environ: os.Environ(), Clock: Now}
 	w := cli.World{
 		Args: os.Args[1:], Env: env, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		StdoutTerminal: term.IsTerminal(int(os.Stdout.Fd())), StderrTerminal: term.IsTerminal(int(os.Stderr.Fd())),

@@ -132,16 +132,18 @@ func ended(err error) error {
 	return errors.New(printable(err.Error()))
 }
 
-// lost is the error of what was cut off.
-func (c *conn) lost() error {
+// why says why the connection ended.
+func (c *conn) why() error {
 	c.mu.Lock()
-	cause := c.cause
-	c.mu.Unlock()
-	if cause == nil {
-		cause = errors.New("the connection ended")
+	defer c.mu.Unlock()
+	if c.cause == nil {
+		return errors.New("the connection ended")
 	}
-	return fmt.Errorf("%w: %s: %w", sluice.ErrLinkLost, c.d, cause)
+	return c.cause
 }
+
+// lost is the error of what was cut off while it ran.
+func (c *conn) lost() error { return fmt.Errorf("%w: %s: %w", sluice.ErrLinkLost, c.d, c.why()) }
 
 // lookedAt is called every beat. A connection that is silent is asked for a sign of life; any byte is one.
 func (c *conn) lookedAt(beat time.Duration) {
@@ -184,7 +186,7 @@ func (c *conn) tunnel(ctx context.Context, address string, port int) (net.Conn, 
 		answers <- answer{tunnel: tunnel}
 	})
 	if !ok {
-		return nil, c.lost()
+		return nil, c.why()
 	}
 	select {
 	case a := <-answers:

@@ -106,6 +106,9 @@ func (t *Transport) attempt(ctx context.Context, d *destination, via *shared, kn
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
+		if errors.Is(err, syscall.ECONNRESET) { // it was quicker than our connect
+			return nil, noRoute(d, "%w: %w", errBusy, err)
+		}
 		return nil, noRoute(d, "%w", err)
 	}
 	w := newWire(raw, d.algorithms)

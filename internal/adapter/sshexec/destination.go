@@ -143,32 +143,38 @@ func methods(s sshconfig.Settings) (out []string) {
 	return out
 }
 
-// expand fills in the paths.
-func (t *Transport) expand(d *destination, q sshconfig.Query, s sshconfig.Settings, identities []string) (err error) {
-	tokens := sshconfig.Tokens{
-		'h': d.address, 'n': q.Host, 'p': strconv.Itoa(d.port), 'r': d.user, 'u': q.LocalUser, 'd': t.cfg.Home, 'k': d.alias,
-	}
-	if d.alias == "" {
-		tokens['k'] = q.Host
-	}
-	paths := func(in []string) (out []string) {
-		for _, p := range in {
-			if strings.EqualFold(p, none) {
-				continue
-			}
-			full, failed := tokens.Path(p, t.cfg.Home, t.cfg.Env)
-			if failed != nil {
-				err = failed
-				continue
-			}
-			if !filepath.IsAbs(full) {
-				if full, failed = filepath.Abs(full); failed != nil {
-					err = failed
-				}
-			}
-			out = append(out, full)
+// pathReader expands paths of ssh_config and keeps the first error.
+type pathReader struct {
+	tokens sshconfig.Tokens
+	home   string
+	env    func(string) string
+	err    error
+}
+
+func (r *pathReader) read(in ...string) (out []string) {
+	for _, p := range in {
+		if p == "" || strings.EqualFold(p, none) {
+			continue
 		}
-		return out
+		full, err := r.tokens.Path(p, r.home, r.env)
+		if err == nil && !filepath.IsAbs(full) {
+			full, err = filepath.Abs(full)
+		}
+		if err != nil && r.err == nil {
+			r.err = err
+		}
+		out = append(out, full)
+	}
+	return out
+}
+
+// expand fills in the paths.
+func (t *Transport) expand(d *destination, q sshconfig.Query, s sshconfig.Settings, identities []string) error {
+	r := &pathReader{home: t.cfg.Home, env: t.cfg.Env, tokens: sshconfig.Tokens{
+		'h': d.address, 'n': q.Host, 'p': strconv.Itoa(d.port), 'r': d.user, 'u': q.LocalUser, 'd': t.cfg.Home, 'k': d.alias,
+	}}
+	if d.alias == "" {
+		r.tokens['k'] = q.Host
 	}
 	dotSSH := func(names ...string) (out []string) {
 		for _, name := range names {
@@ -178,39 +184,35 @@ func (t *Transport) expand(d *destination, q sshconfig.Query, s sshconfig.Settin
 	}
 	switch {
 	case len(identities) > 0:
-		d.identities, d.named = paths(identities), true
+		d.identities, d.named = r.read(identities...), true
 	case len(s.IdentityFile) > 0:
-		d.identities, d.named = paths(s.IdentityFile), true
+		d.identities, d.named = r.read(s.IdentityFile...), true
 	default:
 		d.identities = dotSSH("id_ed25519", "id_ecdsa", "id_rsa")
 	}
-	d.certificates = paths(s.CertificateFile)
+	d.certificates = r.read(s.CertificateFile...)
+	d.revoked = strings.Join(r.read(s.RevokedHostKeys), "")
 	d.userKnown = dotSSH("known_hosts", "known_hosts2")
 	if s.UserKnownHostsFile != nil {
-		d.userKnown = paths(s.UserKnownHostsFile)
+		d.userKnown = r.read(s.UserKnownHostsFile...)
 	}
 	global := []string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}
 	if s.GlobalKnownHostsFile != nil {
-		global = paths(s.GlobalKnownHostsFile)
+		global = r.read(s.GlobalKnownHostsFile...)
 	}
 	d.knownHosts = slices.Concat(d.userKnown, global)
 	if t.cfg.KnownHosts != nil {
 		d.userKnown, d.knownHosts = t.cfg.KnownHosts, t.cfg.KnownHosts
 	}
-	if revoked := paths([]string{s.RevokedHostKeys}); s.RevokedHostKeys != "" && len(revoked) > 0 {
-		d.revoked = revoked[0]
-	}
 	d.agent = t.cfg.Env("SSH_AUTH_SOCK")
 	switch a := s.IdentityAgent; {
 	case a == "" || a == "SSH_AUTH_SOCK":
-	case strings.EqualFold(a, none):
-		d.agent = ""
 	case strings.HasPrefix(a, "$") && !strings.HasPrefix(a, "${"):
 		d.agent = t.cfg.Env(a[1:])
 	default:
-		d.agent = strings.Join(paths([]string{a}), "")
+		d.agent = strings.Join(r.read(a), "")
 	}
-	return err
+	return r.err
 }
 
 // jumps resolves the jump hosts of d and returns the last of them. Each is looked up in ssh_config by itself;

@@ -76,7 +76,6 @@ func TestIncludedFilesAreWatched(t *testing.T) {
 
 func TestConfigurationErrors(t *testing.T) {
 	h := newHome(t)
-	delete(h.env, "USER")
 	tr := h.transport(t)
 	for _, c := range []struct{ config, text string }{
 		{"Host web1\n ProxyCommand nc %h %p\n", "config:2:2: ProxyCommand is not supported: it runs text from a config; use ProxyJump"},
@@ -90,9 +89,14 @@ func TestConfigurationErrors(t *testing.T) {
 		h.write(t, ".ssh/config", c.config)
 		wantFailure(t, failure(t, tr, "web1", sluice.SSH{}), sluice.NoRoute, c.text)
 	}
-	h.write(t, ".ssh/config", "Host other\n ProxyCommand nc %h %p\nHost web1\n ProxyCommand none\nHost *\n ProxyCommand nc\n")
+	h.write(t, ".ssh/config", "Host other\n ProxyCommand nc %h %p\nHost web1\n ProxyCommand none\nHost *\n ProxyCommand nc\n") // of which none means web1
 	if d := resolved(t, tr, "web1", sluice.SSH{User: "x"}); d.via != nil {
 		t.Errorf("got %+v", d)
+	}
+	delete(h.env, "USER")
+	h.write(t, ".ssh/config", "")
+	if d, err := tr.destination("x", sluice.SSH{}); os.Getuid() == 0 && (err != nil || d.user != "root") || os.Getuid() != 0 && err == nil {
+		t.Errorf("without USER: %v, %v", d, err)
 	}
 	if _, err := New(Config{Home: "relative"}); err == nil {
 		t.Error("a relative home is taken")

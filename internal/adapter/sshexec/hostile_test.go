@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -43,7 +44,6 @@ const version = "SSH-2.0-Test\r\n"
 
 // Whatever a host does before the login costs one try of bounded length.
 func TestHostileBeforeTheLogin(t *testing.T) {
-	h := newHome(t)
 	hold := func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 	flood := func(text string) func(net.Conn) {
 		return func(c net.Conn) {
@@ -90,9 +90,11 @@ func TestHostileBeforeTheLogin(t *testing.T) {
 		{"offers EtM without strictness", send(version + string(kexInitPacket("curve25519-sha256", "ssh-ed25519", "aes256-ctr", "hmac-sha2-256-etm@openssh.com"))), "CVE-2023-48795"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHome(t)
 			s := listen(t, c.serve)
 			trusting(t, h, s.port)
-			tr := h.transport(t, func(c *Config) { c.HandshakeTimeout = 300 * time.Millisecond })
+			tr := h.transport(t, func(c *Config) { c.HandshakeTimeout = time.Second })
 			wantFailure(t, failure(t, tr, "web1", s.ssh()), sluice.NoRoute, c.text)
 			if s.accepted() != 1 {
 				t.Errorf("%d connections", s.accepted())
@@ -148,7 +150,7 @@ func TestBusyHostIsTriedAgain(t *testing.T) {
 		t.Errorf("got %+v", st)
 	}
 	never := listen(t, func(net.Conn) {})
-	hurry := h.transport(t, func(c *Config) { c.ConnectTimeout, c.HandshakeTimeout = 300*time.Millisecond, 300*time.Millisecond })
+	hurry := h.transport(t, func(c *Config) { c.ConnectTimeout, c.HandshakeTimeout = time.Second, time.Second })
 	wantFailure(t, failure(t, hurry, "web1", never.ssh()), sluice.NoRoute, "before it said who it is")
 	if hurry.Stats().Retries == 0 {
 		t.Error("not tried again")
@@ -212,12 +214,13 @@ func TestHostileAfterTheLogin(t *testing.T) {
 	h := newHome(t)
 	discard := func(reqs <-chan *ssh.Request) { go ssh.DiscardRequests(reqs) }
 	t.Run("never opens a session", func(t *testing.T) {
+		t.Parallel()
 		s := serveSSH(t, h, anyKey(), func(_ *ssh.ServerConn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) {
 			discard(reqs)
 			for range chans {
 			}
 		})
-		tr := h.transport(t, func(c *Config) { c.HandshakeTimeout = 500 * time.Millisecond })
+		tr := h.transport(t, func(c *Config) { c.HandshakeTimeout = 2 * time.Second })
 		l := connect(t, tr, "web1", s.ssh())
 		_, err := l.Start(t.Context(), "true", false)
 		var c *sluice.ConnectError
@@ -231,6 +234,7 @@ func TestHostileAfterTheLogin(t *testing.T) {
 		_, _ = l.Close(), fresh.Close()
 	})
 	t.Run("never answers the command", func(t *testing.T) {
+		t.Parallel()
 		s := serveSSH(t, h, anyKey(), func(_ *ssh.ServerConn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) {
 			discard(reqs)
 			for nc := range chans {
@@ -241,7 +245,7 @@ func TestHostileAfterTheLogin(t *testing.T) {
 				}()
 			}
 		})
-		tr := h.transport(t, func(c *Config) { c.HandshakeTimeout = 500 * time.Millisecond })
+		tr := h.transport(t, func(c *Config) { c.HandshakeTimeout = 2 * time.Second })
 		l := connect(t, tr, "web1", s.ssh())
 		if _, err := l.Start(t.Context(), "true", false); !errors.Is(err, sluice.ErrLinkLost) {
 			t.Errorf("the command may have been started, and the error is %v", err)
@@ -249,6 +253,7 @@ func TestHostileAfterTheLogin(t *testing.T) {
 		_ = l.Close()
 	})
 	t.Run("refuses commands", func(t *testing.T) {
+		t.Parallel()
 		s := serveSSH(t, h, anyKey(), func(_ *ssh.ServerConn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) {
 			discard(reqs)
 			for nc := range chans {
@@ -267,6 +272,7 @@ func TestHostileAfterTheLogin(t *testing.T) {
 		_ = l.Close()
 	})
 	t.Run("opens channels", func(t *testing.T) {
+		t.Parallel()
 		refused := make(chan error, 2*maxIntrusions)
 		s := serveSSH(t, h, anyKey(), func(c *ssh.ServerConn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) {
 			discard(reqs)
@@ -298,6 +304,7 @@ func TestHostileAfterTheLogin(t *testing.T) {
 		_ = l.Close()
 	})
 	t.Run("closes no session", func(t *testing.T) {
+		t.Parallel()
 		s := serveSSH(t, h, anyKey(), func(_ *ssh.ServerConn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) {
 			discard(reqs)
 			for nc := range chans {
@@ -309,7 +316,7 @@ func TestHostileAfterTheLogin(t *testing.T) {
 				}()
 			}
 		})
-		tr := h.transport(t, func(c *Config) { c.HandshakeTimeout = 500 * time.Millisecond })
+		tr := h.transport(t, func(c *Config) { c.HandshakeTimeout = 2 * time.Second })
 		l := connect(t, tr, "web1", s.ssh())
 		session, err := l.Start(t.Context(), "true", false)
 		if err != nil {
@@ -354,7 +361,7 @@ func TestKeepAlive(t *testing.T) {
 	s := startSSHD(t, h)
 	var f *freezer
 	tr := h.transport(t, func(c *Config) {
-		c.KeepAlive, c.KeepAliveMisses = 60*time.Millisecond, 3
+		c.KeepAlive, c.KeepAliveMisses = 60*time.Millisecond, 20
 		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 			var d net.Dialer
 			raw, err := d.DialContext(ctx, network, address)
@@ -365,7 +372,7 @@ func TestKeepAlive(t *testing.T) {
 	l := connect(t, tr, "web1", s.ssh())
 	defer func() { _ = l.Close() }()
 	// A silent command over many intervals: the host answers for it.
-	if got := do(t, l, "sleep 0.6; echo awake", ""); got.stdout != "awake\n" || got.err != nil {
+	if got := do(t, l, "sleep 1.6; echo awake", ""); got.stdout != "awake\n" || got.err != nil {
 		t.Fatalf("got %+v", got)
 	}
 	session, err := l.Start(t.Context(), "cat", false)
@@ -449,6 +456,7 @@ func TestOthersOutliveTheFirst(t *testing.T) {
 			refs = sh.refs
 		}
 		tr.mu.Unlock()
+		runtime.Gosched()
 	}
 	cancel()
 	if err := <-first; !errors.Is(err, context.Canceled) {

@@ -173,11 +173,11 @@ func TestSilentJumpHost(t *testing.T) {
 		for range chans { // and no answer
 		}
 	})
-	tr := h.transport(t, func(c *Config) { c.ConnectTimeout = 200 * time.Millisecond })
+	tr := h.transport(t, func(c *Config) { c.ConnectTimeout = time.Second })
 	s := target.ssh()
 	s.Jump = []string{fmt.Sprintf("127.0.0.1:%d", bastion.port)}
-	wantFailure(t, failure(t, tr, "web1", s), sluice.NoRoute, "no connection within 200ms")
-	wantFailure(t, failure(t, tr, "web1", s), sluice.NoRoute, "no connection within 200ms")
+	wantFailure(t, failure(t, tr, "web1", s), sluice.NoRoute, "no connection within 1s")
+	wantFailure(t, failure(t, tr, "web1", s), sluice.NoRoute, "no connection within 1s")
 	if bastion.accepted() != 2 {
 		t.Errorf("%d connections to the jump host: one that does not answer must not be used again", bastion.accepted())
 	}

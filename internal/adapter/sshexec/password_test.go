@@ -197,7 +197,7 @@ func TestWaitingForThePassword(t *testing.T) {
 	noKeys(t, h)
 	s := serveSSH(t, h, passwords("right"), obey)
 	who := &creds{password: "right", turn: make(chan struct{}), waiting: make(chan struct{}, 3)}
-	tr := h.transport(t, with(who), func(c *Config) { c.HandshakeTimeout, c.Handshakes = 2*time.Second, 1 })
+	tr := h.transport(t, with(who), func(c *Config) { c.HandshakeTimeout, c.Handshakes = 5*time.Second, 1 })
 	var wg sync.WaitGroup
 	for i := range 3 {
 		wg.Go(func() {

@@ -50,6 +50,9 @@ func (l *link) Start(ctx context.Context, command string, tty bool) (sluice.Sess
 		if !errors.As(err, &full) {
 			return nil, err
 		}
+		if full.Reason != ssh.ConnectionFailed && full.Reason != ssh.ResourceShortage {
+			return nil, noRoute(c.d, "the host opens no session: %s", printable(full.Message))
+		}
 		// MaxSessions: a place becomes free when a session ends, here or, a little later, on the host.
 		if pause > c.t.cfg.HandshakeTimeout && !c.busy() {
 			return nil, noRoute(c.d, "the host opens no session: %s", printable(full.Message))
@@ -110,7 +113,7 @@ func (c *conn) start(ctx context.Context, command string, tty bool) (*session, e
 	s := &session{c: c, known: make(chan struct{}), gone: make(chan struct{})}
 	result := make(chan error, 1)
 	if !c.spawn(func() { result <- s.open(command, tty) }) {
-		return nil, noRoute(c.d, "%w", c.lost())
+		return nil, noRoute(c.d, "%w", c.why())
 	}
 	timer := time.NewTimer(c.t.cfg.HandshakeTimeout)
 	defer timer.Stop()
@@ -146,13 +149,13 @@ func (s *session) open(command string, tty bool) error {
 		if errors.As(err, &full) {
 			return err
 		}
-		return noRoute(s.c.d, "%w", s.c.lost())
+		return noRoute(s.c.d, "%w", s.c.why())
 	}
 	s.ch = ch
 	s.c.count(1)
 	if !s.c.spawn(func() { s.listen(reqs) }) {
 		s.c.count(-1)
-		return noRoute(s.c.d, "%w", s.c.lost())
+		return noRoute(s.c.d, "%w", s.c.why())
 	}
 	if tty {
 		if ok, err := ch.SendRequest("pty-req", true, terminal()); err != nil || !ok {

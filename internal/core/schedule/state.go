@@ -270,11 +270,7 @@ func (s *State) resume(j *job, b sluice.JobResumed, at time.Time) {
 
 // finish closes a job. What never started is cancelled.
 func (s *State) finish(j *job, b sluice.JobFinished) {
-	again := j.finished != nil // a late outcome changed the result
 	j.finished, j.halted, j.halting, j.cancelling = &b, nil, nil, nil
-	if again {
-		return
-	}
 	for _, t := range j.tasks {
 		if t.phase == pending {
 			s.settle(t, sluice.Cancelled, true)

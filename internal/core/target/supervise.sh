@@ -158,7 +158,7 @@ s_prepare() {
 	mkfifo live ctl o e $s_in 2>/dev/null &&
 		s_w "$s_pad$s_pad$s_pad$s_pad$s_nl" >result && s_w '' >out && s_w '' >err && s_w '' >steps &&
 		exec 7<>ctl 9<>live 8<live && return
-	s_e=$( (mkfifo why && s_w "$s_pad$s_pad$s_pad$s_pad" >why2) 2>&1 )
+	s_e=$(mkfifo why 2>&1 && cat /proc/self/status 2>&1 >why2)
 	s_take revoked
 	s_frame "fail prepare ${s_e%%$s_nl*}"
 	s_ack
@@ -197,9 +197,12 @@ s_go() {
 s_step() {
 	s_name=$1
 	shift
+	if [ -f killed ]; then return 1; fi
 	read -r s_b s_x </proc/uptime
 	(
 		exec 7>&-
+		case $s_pty in '') trap - HUP ;; esac
+		trap - TERM INT PIPE
 		case $s_in in ?*) exec 0<>in ;; esac
 		umask $s_um
 		s_env "${s_name%%/*}"
@@ -234,8 +237,6 @@ s_hooks() {
 
 # The runner: all steps, in the control group. It leaves rc, the record of last resort.
 s_run() {
-	case $s_pty in '') trap - HUP ;; esac
-	trap - TERM INT PIPE
 	case $s_cg in ?*) echo 0 >$s_cg/cgroup.procs ;; esac 2>/dev/null
 	s_i=0
 	read -r s_b0 s_x </proc/uptime
@@ -268,7 +269,8 @@ s_super() {
 		(
 			exec 9>&-
 			s_x=$!
-			trap 'case $! in "$s_x") ;; *) kill $! ;; esac; exit 0' TERM
+			trap '' TERM INT
+			trap 'case $! in "$s_x") ;; *) kill -9 $! ;; esac; exit 0' USR1
 			sleep $s_timeout 7>&- &
 			wait $!
 			echo "k timeout" >&7
@@ -283,11 +285,18 @@ s_super() {
 		s_rp=$!
 		;;
 	esac
-	s_wait
+	s_wait || exit 0
 	s_w "$s_r${s_kill:+ k=$s_kill}${s_cut:+ x=$s_cut}${s_held:+ h=1}${s_left:+ l=$s_left} .$s_nl" 1<>result
-	case $s_tp in ?*) kill $s_tp ;; esac
+	case $s_tp in ?*) kill -USR1 $s_tp ;; esac
 	exec 9>&-
 	if [ -f orphan ]; then sync result . || sync; fi
+}
+
+# Whether the runner is there. One that was killed leaves no record, and says nothing.
+s_alive() {
+	case $s_rp in '') return ;; esac
+	read -r s_x </proc/$s_rp/stat || return
+	case ${s_x##*') '} in [ZX]*) return 1 ;; esac
 }
 
 s_wait() {
@@ -303,6 +312,7 @@ s_wait() {
 		k)
 			case $s_r$s_kill in '')
 				s_kill=$s_a
+				s_w '' >killed
 				s_slay
 				read -r s_at s_x </proc/uptime
 				(exec 9>&- && sleep 1 7>&- && echo g >&7 && sleep 2 7>&- && echo g >&7) &
@@ -317,6 +327,7 @@ s_wait() {
 					return
 				fi
 				;;
+			*) s_alive || return ;;
 			esac
 			;;
 		esac
@@ -341,7 +352,7 @@ s_scan() {
 		s_set="$s_set${s_k%%/*} "
 	done
 	s_k=
-	s_ls=$(ls -l /proc/[0-9]*/fd 2>/dev/null | grep -F -e '/fd:' -e "> $s_here/o" -e "> $s_here/e")
+	s_ls=$(ls -ln /proc/[0-9]*/fd 2>/dev/null | grep -F -e '/fd:' -e "> $s_here/o" -e "> $s_here/e")
 	s_ifs=$IFS
 	IFS=$s_nl
 	for s_l in $s_ls; do
@@ -356,11 +367,20 @@ s_scan() {
 	done
 	IFS=$s_ifs
 	read -r s_me s_x </proc/self/stat
-	s_own=" $$ $PPID $s_me "
-	s_live=' '
-	while :; do
-		s_more=
-		s_st= s_q= s_y= s_pp=
+	s_own=" $$ $PPID $s_me " s_live=' '
+	s_close s_ours
+	s_close s_theirs
+	s_pids=
+	for s_k in $s_live; do
+		case $s_own in *" $s_k "*) ;; *) s_pids="$s_pids $s_k" ;; esac
+	done
+}
+
+# Goes over the table, with s_q a process, s_pp its parent, s_sid its session, until $1 finds no more.
+s_close() {
+	s_more=1
+	while [ -n "$s_more" ]; do
+		s_more= s_q= s_y=
 		for s_k in $s_all; do
 			case $s_k in
 			/proc/*/status:State:) s_q=${s_k#/proc/} && s_q=${s_q%%/*} && s_y=state ;;
@@ -370,39 +390,29 @@ s_scan() {
 				case $s_y in
 				state) s_st=$s_k ;;
 				ppid) s_pp=$s_k ;;
-				sid) s_judge "$s_k" ;;
+				sid)
+					s_sid=$s_k
+					case $s_st$s_live$s_own in [ZX]* | *" $s_q "*) ;; *) $1 ;; esac
+					;;
 				esac
 				s_y=
 				;;
 			esac
 		done
-		case $s_more in '') break ;; esac
-	done
-	s_pids=
-	for s_k in $s_live; do
-		case $s_own in *" $s_k "*) ;; *) s_pids="$s_pids $s_k" ;; esac
 	done
 }
 
-# One process of the table: s_q with parent s_pp and session $1.
-s_judge() {
-	case $s_st in [ZX]) return ;; esac
-	case $s_live$s_own in *" $s_q "*) return ;; esac
+# Ours is what the launcher and the supervisor started, but for the runner.
+s_ours() {
+	case $s_q in "$s_rp") return ;; esac
+	case $s_pp in $PPID) return ;; esac
+	case $s_own in *" $s_pp "*) s_own="$s_own$s_q " s_more=1 ;; esac
+}
+
+s_theirs() {
 	case $s_set in *" $s_q "*) s_live="$s_live$s_q " s_more=1 && return ;; esac
 	case $s_live in *" $s_pp "*) s_live="$s_live$s_q " s_more=1 && return ;; esac
-	case $s_own in *" $s_pp "*)
-		case $s_q in
-		$s_rp) ;;
-		*)
-			case $s_pp in $PPID) ;; *) s_own="$s_own$s_q " s_more=1 && return ;; esac
-			;;
-		esac
-		;;
-	esac
-	case $1 in $$ | "$s_par")
-		case $s_rp in ?*) s_live="$s_live$s_q " s_more=1 ;; esac
-		;;
-	esac
+	case $s_rp:$s_sid in ?*:$$ | ?*:"$s_par") s_live="$s_live$s_q " s_more=1 ;; esac
 }
 
 s_slay() {

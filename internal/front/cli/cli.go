@@ -181,6 +181,7 @@ func noSuchCommand(c *cobra.Command, args []string) error {
 		return nil
 	}
 	e := sluice.Errorf(sluice.Usage, "there is no command %q", args[0])
+	c.SuggestionsMinimumDistance = 2
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		return e.WithHint("did you mean %q?", near[0])
 	}

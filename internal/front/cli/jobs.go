@@ -256,7 +256,11 @@ func (a *app) refresh(c *cobra.Command, svc *control.Service, id string, flags s
 	if err != nil {
 		return err
 	}
-	_, err = svc.Carry(c.Context(), found, control.DriveOptions{OnlySettle: true, Secrets: secrets, Notice: a.notice})
+	err = svc.Refresh(c.Context(), found, control.DriveOptions{Secrets: secrets, Notice: a.notice})
+	if sluice.CodeOf(err) == sluice.Conflict {
+		a.notice("another process carries the job out; it asks the hosts itself")
+		return nil
+	}
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"sluice"
 	"sluice/internal/core/plan"
+	"sluice/internal/front/live"
 )
 
 // planJSON is the machine form of a plan.
@@ -99,7 +100,7 @@ func ownLimit(limit *sluice.Amount, targets []sluice.Host) []sluice.Constraint {
 }
 
 func (a *app) showPlan(w io.Writer, f *sluice.Fleet, p sluice.Plan) error {
-	return planText(w, f, p, plan.WorstCase(f, p), a.width())
+	return live.Plan(w, f, p, plan.WorstCase(f, p), a.screen())
 }
 
 func count(n int, one string) string {

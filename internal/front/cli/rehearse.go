@@ -9,6 +9,7 @@ import (
 
 	"sluice"
 	"sluice/internal/core/rehearse"
+	"sluice/internal/front/live"
 )
 
 // rehearseFlags say how the simulated hosts behave.
@@ -116,7 +117,7 @@ func (a *app) rehearse(c *cobra.Command, f *rehearseFlags) error {
 	if err != nil {
 		return err
 	}
-	fl, p, job, err := a.draft(c.Context(), &f.jobFlags)
+	fl, _, job, err := a.draft(c.Context(), &f.jobFlags)
 	if err != nil {
 		return err
 	}
@@ -136,7 +137,7 @@ func (a *app) rehearse(c *cobra.Command, f *rehearseFlags) error {
 		return err
 	}
 	if !a.json() {
-		if err := rehearsalText(a.Stdout, fl, p, r, a.width()); err != nil {
+		if err := live.Rehearsal(a.Stdout, r, a.screen()); err != nil {
 			return err
 		}
 	}

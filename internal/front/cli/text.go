@@ -1,52 +1,93 @@
 package cli
 
 import (
-	"fmt"
 	"io"
+	"strings"
+	"sync"
 
 	"sluice"
-	"sluice/internal/core/fleet"
-	"sluice/internal/core/plan"
-	"sluice/internal/core/rehearse"
 	"sluice/internal/core/schedule"
 	"sluice/internal/core/view"
-	"sluice/internal/front/clean"
+	"sluice/internal/front/live"
 	"sluice/internal/run/control"
 )
 
+// textDisplay is for people: a live view on a terminal, else plain lines on stderr, so that stdout has only the
+// result.
 type textDisplay struct {
 	a   *app
+	svc *control.Service
+	s   showing
+	progress
+	mu  sync.Mutex
 	job *view.Job
 }
 
+type progress interface {
+	Event(sluice.Event)
+	Waits([]schedule.Wait)
+	Notice(string)
+	Close()
+}
+
 func (a *app) textDisplay(svc *control.Service, s showing) display {
-	return &textDisplay{a: a, job: view.New()}
+	d := &textDisplay{a: a, svc: svc, s: s, job: view.New()}
+	if a.StdoutTerminal && !s.quiet && !s.verbose {
+		footer := "Ctrl-C halts the job, twice cancels it"
+		if s.log {
+			footer = "Ctrl-C ends the watching, not the job"
+		}
+		d.progress = live.NewPainter(live.Terminal{Out: a.Stdout, Size: a.Size, Color: a.color(), Unicode: a.unicode(), Clock: a.Clock, Footer: footer})
+		return d
+	}
+	d.progress = live.NewLines(a.Stderr, live.LineOptions{Quiet: s.quiet, Verbose: s.verbose, Output: s.verbose,
+		Color: a.StderrTerminal && a.color(), Unicode: a.unicode(), Zone: a.Clock().Local().Location()})
+	return d
+}
+
+// color reports whether colours are wanted, where there is a terminal. They only add.
+func (a *app) color() bool { return a.Env("NO_COLOR") == "" && a.Env("TERM") != "dumb" }
+
+func (a *app) unicode() bool {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v := strings.ToLower(a.Env(name)); v != "" {
+			return strings.Contains(v, "utf-8") || strings.Contains(v, "utf8")
+		}
+	}
+	return false
+}
+
+func (a *app) screen() live.Screen {
+	w, h := a.Size()
+	if !a.StdoutTerminal {
+		w = 100
+	}
+	return live.Screen{Width: w, Height: h, Color: a.StdoutTerminal && a.color(), Unicode: a.unicode(), Now: a.Clock()}
 }
 
 func (d *textDisplay) Event(e sluice.Event) {
+	d.mu.Lock()
 	d.job.Apply(e)
-	if b, ok := e.Body.(sluice.TaskFinished); ok {
-		fmt.Fprintf(d.a.Stdout, "%s: %s %s\n", b.Host, b.Outcome, clean.Line(b.Reason))
-	}
-}
-func (d *textDisplay) Waits([]schedule.Wait) {}
-func (d *textDisplay) Notice(text string)    { d.a.notice(text) }
-func (d *textDisplay) Close()                {}
-func (d *textDisplay) Summary(last sluice.Event) error {
-	fmt.Fprintf(d.a.Stdout, "%+v\n", last.Body)
-	return nil
+	d.mu.Unlock()
+	d.progress.Event(e)
 }
 
-func planText(w io.Writer, f *sluice.Fleet, p sluice.Plan, worst []plan.Worst, width int) error {
-	for _, t := range p.Tracks {
-		for _, s := range t.Stages {
-			fmt.Fprintf(w, "%s %s: %s\n", t.Name, s.Name, fleet.Fold(s.Hosts))
+// Summary shows how the job ended.
+func (d *textDisplay) Summary(sluice.Event) error {
+	outputs := func(h sluice.Host, stream string) ([]byte, bool, error) {
+		t := d.job.Task(h)
+		if t == nil || t.Attempt == "" {
+			return nil, false, nil
 		}
+		in, err := d.svc.Outputs.Open(d.job.ID, t.Attempt, stream)
+		if err != nil {
+			return nil, false, err
+		}
+		defer in.Close()
+		const most = 64 << 10 // more is for "sluice log"
+		data, err := io.ReadAll(io.LimitReader(in, most+1))
+		return data[:min(len(data), most)], len(data) > most, err
 	}
-	return nil
-}
-
-func rehearsalText(w io.Writer, f *sluice.Fleet, p sluice.Plan, r rehearse.Result, width int) error {
-	_, err := fmt.Fprintf(w, "%+v\n", r)
-	return err
+	return live.Summary(d.a.Stdout, d.job, outputs, live.SummaryOptions{Color: d.a.StdoutTerminal && d.a.color(),
+		Unicode: d.a.unicode(), NoOutput: d.s.verbose, FailuresOnly: d.s.quiet, Now: d.a.Clock()})
 }

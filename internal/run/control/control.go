@@ -241,8 +241,31 @@ func (s *Service) Output(ctx context.Context, prefix string, h sluice.Host, stre
 	return r, t, err
 }
 
-// Carry drives a job on until it is finished or halted, and returns that event. Of a job that has a result only
-// unknown outcomes are asked for. An error with the code Conflict says that another process drives it.
+// Refresh asks the hosts of a job for outcomes that are not known.
+func (s *Service) Refresh(ctx context.Context, id sluice.JobID, o DriveOptions) error {
+	ns, id, err := s.Find(ctx, string(id))
+	if err != nil {
+		return err
+	}
+	state, err := s.fold(ctx, ns)
+	if err != nil {
+		return err
+	}
+	if info, _ := state.Job(id); over(info) {
+		if _, err := s.Resume(ctx, id, nil); sluice.CodeOf(err) == sluice.Conflict {
+			return nil // all outcomes are known
+		} else if err != nil {
+			return err
+		}
+	} else {
+		o.OnlySettle = true
+	}
+	_, err = s.Carry(ctx, id, o)
+	return err
+}
+
+// Carry drives a job on until it is finished or halted, and returns that event. An error with the code Conflict says
+// that another process drives it.
 func (s *Service) Carry(ctx context.Context, id sluice.JobID, o DriveOptions) (sluice.Event, error) {
 	ns, id, err := s.Find(ctx, string(id))
 	if err != nil {
@@ -253,15 +276,6 @@ func (s *Service) Carry(ctx context.Context, id sluice.JobID, o DriveOptions) (s
 		return sluice.Event{}, err
 	}
 	defer release()
-	state, err := s.fold(ctx, ns)
-	if err != nil {
-		return sluice.Event{}, err
-	}
-	info, ok := state.Job(id)
-	if !ok {
-		return sluice.Event{}, noJob(string(id))
-	}
-	o.OnlySettle = o.OnlySettle || over(info)
 	return s.Drive(ctx, ns, id, o)
 }
 

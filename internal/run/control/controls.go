@@ -65,15 +65,12 @@ func (s *Service) Resume(ctx context.Context, id sluice.JobID, maxFailures *slui
 		for _, a := range state.Attempts(i.Spec.ID) {
 			unknown = unknown || a.Unknown
 		}
+		goesOn := !over(i) && i.State != schedule.Halted && i.State != schedule.Halting
 		switch {
-		case i.State == schedule.Succeeded, i.State == schedule.Cancelled && !unknown, i.State == schedule.Failed && !unknown:
+		case over(i) && !unknown:
 			return nil, conflict(i, "resumed", "sluice retry "+string(i.Spec.ID))
-		case i.Cancelling && !over(i):
-			return nil, nil // it is driven on to its end
-		case i.State != schedule.Halted && i.State != schedule.Halting && !over(i) && maxFailures == nil:
-			return nil, nil
-		case over(i):
-			return nil, nil // only its unknown outcomes are asked for
+		case i.Cancelling, goesOn && maxFailures == nil:
+			return nil, nil // whoever drives it brings it to its end
 		}
 		return []sluice.Event{s.event(i.Spec.ID, sluice.JobResumed{By: s.By, Generation: i.Generation + 1, MaxFailures: maxFailures})}, nil
 	})

@@ -10,6 +10,7 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,7 +60,8 @@ const retryAppend = time.Second
 // When ctx ends, Drive lets go at once: commands on the targets run on, and another process may drive the job.
 func Drive(ctx context.Context, cfg Config, id sluice.JobID) (sluice.Event, error) {
 	d := &driver{cfg: cfg, id: id, state: schedule.New(), flights: map[sluice.AttemptID]*flight{},
-		reports: make(chan report), steps: map[string]bool{}, outcomes: map[sluice.AttemptID]sluice.Outcome{}}
+		reports: make(chan report), steps: map[string]bool{}, outcomes: map[sluice.AttemptID]sluice.Outcome{},
+		ended: map[sluice.AttemptID]time.Time{}}
 	return d.run(ctx)
 }
 
@@ -73,7 +75,7 @@ type report struct {
 type flight struct {
 	kill   chan work.KillReason
 	killed bool
-	settle bool
+	sweep  bool // its outcome is in the log; only what it left on the host is removed
 }
 
 type driver struct {
@@ -83,11 +85,12 @@ type driver struct {
 	spec     *sluice.Job
 	head     atomic.Uint64 // of the state, for the follower and for output
 	flights  map[sluice.AttemptID]*flight
-	settling int
 	reports  chan report
 	waiting  []report                            // durable with the next append
 	steps    map[string]bool                     // that are in the log, or on their way into it
 	outcomes map[sluice.AttemptID]sluice.Outcome // that are in the log
+	ended    map[sluice.AttemptID]time.Time      // since the job last came to an end; these may have left something on their hosts
+	sign     time.Time                           // when attempts were last heard of
 	workers  sync.WaitGroup
 	observer sync.Mutex
 	explain  time.Time    // when Waits was called last
@@ -101,7 +104,7 @@ type landing struct {
 }
 
 func (d *driver) run(ctx context.Context) (sluice.Event, error) {
-	if err := d.load(ctx); err != nil {
+	if err := d.load(ctx, math.MaxUint64); err != nil { // what was before is no news
 		return sluice.Event{}, err
 	}
 	info, ok := d.state.Job(d.id)
@@ -120,11 +123,12 @@ func (d *driver) run(ctx context.Context) (sluice.Event, error) {
 		follower.Wait()
 	}()
 	d.takeUp(inner, landed)
+	d.sweep(inner, landed)
 	return d.loop(inner, news, landed)
 }
 
-// load folds the log.
-func (d *driver) load(ctx context.Context) error {
+// load folds the log. Events of the job after the number seen go to the observer.
+func (d *driver) load(ctx context.Context, seen uint64) error {
 	d.state = schedule.New()
 	for {
 		events, err := d.cfg.Log.Read(ctx, d.cfg.Namespace, d.state.Seq(), 10000)
@@ -139,6 +143,9 @@ func (d *driver) load(ctx context.Context) error {
 				return fmt.Errorf("reading the journal: %w", err)
 			}
 			d.remember(e)
+			if e.Seq > seen && e.Job == d.id {
+				d.observe(e)
+			}
 		}
 	}
 	d.head.Store(d.state.Seq())
@@ -151,14 +158,19 @@ func (d *driver) remember(e sluice.Event) {
 		return
 	}
 	switch b := e.Body.(type) {
+	case sluice.TaskStarted:
+		d.sign = e.Time
 	case sluice.TaskStep:
 		d.steps[stepKey(b)] = true
+		d.sign = e.Time
 	case sluice.TaskFinished:
 		if b.Attempt != "" {
 			d.outcomes[b.Attempt] = b.Outcome
+			d.ended[b.Attempt], d.sign = e.Time, e.Time
 		}
 	case sluice.JobFinished, sluice.JobHalted:
 		d.last = e
+		clear(d.ended) // every host was told before
 	case sluice.JobResumed:
 		d.last = sluice.Event{}
 	}
@@ -199,7 +211,7 @@ func (d *driver) follow(ctx context.Context, news chan<- struct{}) {
 func (d *driver) takeUp(ctx context.Context, landed chan<- landing) {
 	info, _ := d.state.Job(d.id)
 	for _, a := range d.state.Attempts(d.id) {
-		if d.cfg.OnlySettle && !a.Unknown {
+		if d.flights[a.ID] != nil || d.cfg.OnlySettle && !a.Unknown {
 			continue
 		}
 		mode := work.Run
@@ -211,13 +223,35 @@ func (d *driver) takeUp(ctx context.Context, landed chan<- landing) {
 	d.killIfAsked()
 }
 
+const (
+	// sweepBack is how long before the last sign of an earlier process an attempt may have ended whose host was
+	// not told; it covers the time that a worker takes for the telling.
+	sweepBack = 10 * time.Second
+	// sweepTime bounds the sweeping: a host that is away keeps what it has.
+	sweepTime = 15 * time.Second
+)
+
+// sweep removes what attempts left on their hosts that ended just before an earlier process was killed: their
+// outcome was durable, and the hosts had not been told yet.
+func (d *driver) sweep(ctx context.Context, landed chan<- landing) {
+	if d.spec.Options.ReadOnly {
+		return
+	}
+	for id, at := range d.ended {
+		_, index, _, ok := id.Parse()
+		if !ok || index >= len(d.spec.Targets) || d.outcomes[id] == sluice.Unknown || at.Before(d.sign.Add(-sweepBack)) {
+			continue
+		}
+		d.flights[id] = &flight{killed: true, sweep: true}
+		d.fly(ctx, work.Assignment{Job: d.spec, Host: d.spec.Targets[index], Attempt: id, Mode: work.Settle, Resumed: true,
+			Commit: func(context.Context, sluice.TaskFinished) error { return nil }}, sweepTime, landed)
+	}
+}
+
 // launch hands an attempt to the worker.
 func (d *driver) launch(ctx context.Context, h sluice.Host, id sluice.AttemptID, mode work.Mode, resumed bool, landed chan<- landing) {
-	f := &flight{kill: make(chan work.KillReason, 1), settle: mode == work.Settle}
+	f := &flight{kill: make(chan work.KillReason, 1)}
 	d.flights[id] = f
-	if f.settle {
-		d.settling++
-	}
 	a := work.Assignment{Job: d.spec, Host: h, Attempt: id, Mode: mode, Resumed: resumed, Kill: f.kill, FetchDir: d.cfg.FetchDir,
 		Step:   func(s sluice.TaskStep) { d.report(ctx, report{body: s}) },
 		Commit: func(c context.Context, r sluice.TaskFinished) error { return d.commit(c, r) },
@@ -228,10 +262,20 @@ func (d *driver) launch(ctx context.Context, h sluice.Host, id sluice.AttemptID,
 				Body: sluice.NewTaskOutput(h, id, stream, offset, data)})
 		}
 	}
+	d.fly(ctx, a, 0, landed)
+}
+
+// fly has the worker carry an attempt out, within a limit of time if there is one.
+func (d *driver) fly(ctx context.Context, a work.Assignment, limit time.Duration, landed chan<- landing) {
 	d.workers.Go(func() {
-		err := d.cfg.Worker.Do(ctx, a)
+		within, cancel := ctx, context.CancelFunc(func() {})
+		if limit > 0 {
+			within, cancel = context.WithTimeout(ctx, limit)
+		}
+		err := d.cfg.Worker.Do(within, a)
+		cancel()
 		select {
-		case landed <- landing{id, err}:
+		case landed <- landing{a.Attempt, err}:
 		case <-ctx.Done():
 		}
 	})

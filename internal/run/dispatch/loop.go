@@ -47,12 +47,13 @@ func (d *driver) turn(ctx context.Context, landed chan<- landing) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		// Nothing was appended, so nothing of it has happened. What the attempts reported is kept and tried
-		// again; nothing starts meanwhile.
+		// It is not known whether it was appended. What the attempts reported is kept and tried again, if the
+		// log does not have it then; nothing starts meanwhile.
 		d.notice("the journal cannot be written: %v; nothing new starts until it can", err)
 		if err := d.again(ctx); err != nil {
 			return err
 		}
+		d.takeUp(ctx, landed) // what the log says is started, and nobody carries out
 	}
 }
 
@@ -68,13 +69,14 @@ func (d *driver) syncOutput() error {
 
 // again waits a moment and folds the log afresh: the state has run ahead of it.
 func (d *driver) again(ctx context.Context) error {
+	seen := d.head.Load()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(retryAppend):
 		}
-		if err := d.load(ctx); err == nil {
+		if err := d.load(ctx, seen); err == nil {
 			return nil
 		} else if ctx.Err() != nil {
 			return ctx.Err()
@@ -102,27 +104,28 @@ func (d *driver) decide(tail []sluice.Event) ([]sluice.Event, error) {
 	if info, _ := d.state.Job(d.id); !info.Started && !d.cfg.OnlySettle {
 		add(sluice.JobStarted{Driver: d.cfg.Driver})
 	}
-	settling := d.settling
 	for _, r := range d.waiting {
 		if f, ok := r.body.(sluice.TaskFinished); ok {
-			if fl := d.flights[f.Attempt]; fl != nil && fl.settle {
-				settling--
-			}
 			if !d.isNews(f) {
 				continue
 			}
 		}
+		if step, ok := r.body.(sluice.TaskStep); ok && d.steps[stepKey(step)] {
+			continue // joined attempts tell it again
+		}
 		add(r.body)
 	}
 	if d.cfg.OnlySettle {
-		return d.finishAgain(now, mine)
+		return mine, nil
 	}
 	mine = append(mine, d.state.Decide(schedule.Input{Now: now,
-		Owns:     func(id sluice.JobID) bool { return id == d.id },
-		Driven:   func(id sluice.JobID) bool { return id == d.id || d.cfg.Drivers.Driven(id) },
-		Settling: func(sluice.JobID) bool { return settling > 0 },
+		Owns:   func(id sluice.JobID) bool { return id == d.id },
+		Driven: func(id sluice.JobID) bool { return id == d.id || d.cfg.Drivers.Driven(id) },
+		// A job is over when its last host has been told so: a process that is killed before that leaves a job
+		// that can be resumed, and then nothing stays behind on a host.
+		Settling: func(sluice.JobID) bool { return len(d.flights) > 0 },
 	})...)
-	return d.finishAgain(now, mine)
+	return mine, nil
 }
 
 // isNews reports whether an outcome belongs into the log. The first true one stays.
@@ -132,32 +135,6 @@ func (d *driver) isNews(f sluice.TaskFinished) bool {
 		d.notice("%s: the target now says %s, but the journal has %s; the journal stands", f.Attempt, f.Outcome, known)
 	}
 	return !ok || known == sluice.Unknown && f.Outcome != sluice.Unknown
-}
-
-// finishAgain corrects the result of a finished job whose unknown outcomes became known.
-func (d *driver) finishAgain(now time.Time, mine []sluice.Event) ([]sluice.Event, error) {
-	info, _ := d.state.Job(d.id)
-	late := false
-	for _, e := range mine {
-		switch e.Body.(type) {
-		case sluice.TaskFinished:
-			late = true
-		case sluice.JobFinished, sluice.JobHalted:
-			return mine, nil
-		}
-	}
-	over := info.State == schedule.Succeeded || info.State == schedule.Failed
-	if !late || !over || info.Unsettled > 0 || info.Running > 0 {
-		return mine, nil
-	}
-	b := sluice.JobFinished{Outcome: sluice.Succeeded, Counts: info.Counts}
-	for o, n := range info.Counts {
-		if n > 0 && !o.Passed() {
-			b.Outcome = sluice.Failed
-		}
-	}
-	e := sluice.Event{Time: now, Job: d.id, Body: b}
-	return append(mine, e), d.state.Apply(e)
 }
 
 // act does what became durable: it tells the observer, answers the workers, starts and kills attempts.
@@ -241,15 +218,9 @@ func (d *driver) wait(ctx context.Context, news <-chan struct{}, landed <-chan l
 
 // take keeps a report for the next append. Outcomes are urgent, steps are not.
 func (d *driver) take(r report) (urgent bool) {
-	if s, ok := r.body.(sluice.TaskStep); ok {
-		if key := stepKey(s); !d.steps[key] {
-			d.steps[key] = true
-			d.waiting = append(d.waiting, r)
-		}
-		return false
-	}
 	d.waiting = append(d.waiting, r)
-	return true
+	_, step := r.body.(sluice.TaskStep)
+	return !step
 }
 
 // takeMore takes what is ready without waiting.
@@ -273,14 +244,11 @@ const maxBatch = 500
 func (d *driver) land(l landing) bool {
 	f := d.flights[l.attempt]
 	delete(d.flights, l.attempt)
-	if f != nil && f.settle {
-		d.settling--
-	}
-	if l.err != nil {
+	if l.err != nil && (f == nil || !f.sweep) {
 		d.giveUp(l)
 		return true
 	}
-	return len(d.flights) == 0 || f != nil && f.settle
+	return len(d.flights) == 0
 }
 
 // giveUp records that nobody knows how an attempt ended whose worker failed.

@@ -20,7 +20,7 @@ import (
 var escapes = map[string]string{
 	"child":         `sleep N & sleep N`,
 	"ignores TERM":  `trap '' TERM HUP INT; sleep N & while :; do sleep N; done`,
-	"double fork":   `(sleep N & ) & wait`,
+	"double fork":   `(sleep N & ) & sleep N`,
 	"setsid":        `setsid sleep N & sleep N`,
 	"own setsid":    `setsid sh -c '(setsid sleep N &) & sleep N' & wait`,
 	"no variables":  `env -i sleep N & sleep N`,
@@ -256,4 +256,44 @@ func TestTheHostRestarted(t *testing.T) {
 		t.Errorf("%+v, stdout %q", r, b.stdout())
 	}
 	b.wantClean()
+}
+
+func TestPlainEnds(t *testing.T) {
+	b := newBench(t, newHost(t, "dash"))
+	b.job.Options.ReadOnly = true
+	b.job.Action.Shell = "echo begin; exec sleep 7401"
+	b.job.Options.Timeout = 300 * time.Millisecond
+	want(t, b.run(), sluice.TimedOut, -1, "ended at its time limit")
+	b.job.ID, b.job.Options.Timeout = newJobID(), 0
+	kill := make(chan work.KillReason, 1)
+	r, err := b.do(context.Background(), work.Assignment{Kill: kill, Output: func(string, int64, []byte) { kill <- work.KillCancel }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, r, sluice.Cancelled, -1, "ended by a cancel")
+	for _, p := range sleepers("7401") {
+		n, _ := strconv.Atoi(p)
+		_ = syscall.Kill(n, syscall.SIGKILL)
+	}
+}
+
+// A plain attempt whose link is lost runs again: it changes nothing.
+func TestPlainOverALostLink(t *testing.T) {
+	b := newBench(t, newHost(t, "dash"))
+	b.job.Options.ReadOnly = true
+	b.job.Action.Shell = `echo begin; if [ -e "$HOME/second" ]; then echo end; exit 0; fi; touch "$HOME/second"; sleep 1`
+	var once sync.Once
+	r, err := b.do(context.Background(), work.Assignment{Output: func(string, int64, []byte) {
+		once.Do(func() {
+			eventually(t, "the first run", func() bool { return exists(filepath.Join(b.host.home, "second")) })
+			b.host.cut()
+		})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, r, sluice.Succeeded, 0, "")
+	if b.stdout() != "begin\nend\n" {
+		t.Errorf("stdout %q", b.stdout())
+	}
 }

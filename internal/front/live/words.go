@@ -1,0 +1,145 @@
+package live
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"sluice"
+	"sluice/internal/core/fleet"
+	"sluice/internal/core/schedule"
+	"sluice/internal/core/view"
+)
+
+// elapsed writes a duration in whole seconds.
+func elapsed(d time.Duration) string {
+	d = max(d, 0)
+	switch s := int(d / time.Second); {
+	case s < 60:
+		return strconv.Itoa(s) + "s"
+	case s < 3600:
+		return fmt.Sprintf("%dm%02ds", s/60, s%60)
+	case s < 24*3600:
+		return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
+	default:
+		return fmt.Sprintf("%dd%02dh", s/86400, s/3600%24)
+	}
+}
+
+// took writes how long something took; below ten seconds tenths matter.
+func took(d time.Duration) string {
+	if d < 9950*time.Millisecond {
+		return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + "s"
+	}
+	return elapsed(d.Round(time.Second))
+}
+
+// roughly writes an estimate: nobody needs its seconds.
+func roughly(d time.Duration) string {
+	switch {
+	case d < 10*time.Second:
+		return elapsed(d.Round(time.Second))
+	case d < time.Minute:
+		return elapsed(d.Round(5 * time.Second))
+	case d < time.Hour:
+		return strconv.Itoa(int(d.Round(time.Minute)/time.Minute)) + "m"
+	}
+	return elapsed(d.Round(5 * time.Minute))
+}
+
+// number writes 12345 as 12,345.
+func number(n int) string {
+	s := strconv.Itoa(n)
+	for at := len(s) - 3; at > 0; at -= 3 {
+		s = s[:at] + "," + s[at:]
+	}
+	return s
+}
+
+func count(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return number(n) + " " + one + "s"
+}
+
+// ascii writes out what a terminal cannot show that knows only ASCII.
+func ascii(s string) string {
+	at := strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
+	if at < 0 {
+		return s
+	}
+	var b strings.Builder
+	b.WriteString(s[:at])
+	for _, r := range s[at:] {
+		switch {
+		case r < utf8.RuneSelf:
+			b.WriteRune(r)
+		case r == '…':
+			b.WriteString("...")
+		default:
+			fmt.Fprintf(&b, `\u{%x}`, r)
+		}
+	}
+	return b.String()
+}
+
+// detail says how an attempt ended beside its outcome: "exit 3", or the reason. It is not clean.
+func detail(t *view.Task) string {
+	if code, isExit := strings.CutPrefix(t.Reason, "the command ended with "); isExit {
+		return "exit " + code
+	}
+	if t.Reason == "" && t.ExitCode != nil && *t.ExitCode != 0 {
+		return "exit " + strconv.Itoa(*t.ExitCode)
+	}
+	return t.Reason
+}
+
+// foldLimit is how many hosts are written as ranges: folding more takes longer than anybody reads.
+const foldLimit = 2000
+
+// fold writes hosts as ranges.
+func fold(hosts []sluice.Host) string {
+	if len(hosts) > foldLimit {
+		return fleet.Fold(hosts[:foldLimit]) + fmt.Sprintf(" and %s more", number(len(hosts)-foldLimit))
+	}
+	return fleet.Fold(hosts)
+}
+
+// holders says who is in the way, such as "web[03,05] failed, web07 held". Those that are out for the same
+// reason stand together; how many are named is limited.
+func holders(hs []schedule.Holder, job sluice.JobID, limit int) string {
+	var order []string
+	by := map[string][]sluice.Host{}
+	for i, h := range hs {
+		if i == limit {
+			break
+		}
+		why := outcomeWord(h.Why)
+		if h.Job != "" && h.Job != job {
+			why += " in " + string(h.Job)
+		}
+		if by[why] == nil {
+			order = append(order, why)
+		}
+		by[why] = append(by[why], h.Host)
+	}
+	var parts []string
+	for _, why := range order {
+		parts = append(parts, strings.TrimSpace(fleet.Fold(by[why])+" "+why))
+	}
+	if more := len(hs) - limit; more > 0 {
+		parts = append(parts, number(more)+" more")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// outcomeWord is the word for an outcome, or the text itself where it is none.
+func outcomeWord(why string) string {
+	if m, is := outcomeMarks[sluice.Outcome(why)]; is {
+		return markWords[m]
+	}
+	return why
+}
