@@ -9,7 +9,12 @@
 case $s_id in ?*) ;; *) exit 97 ;; esac
 case $KSH_VERSION in
 '') s_w() { printf %s "$1"; } && s_ign= ;;
-*MIRBSD*) s_w() { print -rn -- "$1"; } && s_ign= ;;
+*MIRBSD*)
+	s_w() { print -rn -- "$1"; } && s_ign=
+	# mksh keeps what it saved as descriptor 10 when exec closes one: let that be nothing that matters.
+	exec 6<&0
+	exec 6<&-
+	;;
 *) s_w() { printf %s "$1"; } && s_ign=: ;;
 esac
 s_nl='
@@ -256,9 +261,10 @@ s_pump() {
 	echo "d $1" >&7
 }
 
-# The supervisor. It holds live open, and none of its children does: end of file there means it is gone.
+# The supervisor. It holds live open, and none of its children does: end of file there means it is gone. Where
+# descriptors are closed for a child, that is done by exec: shells keep copies of those that they redirect for
+# a function or a block.
 s_super() {
-	exec 8<&-
 	case $s_tty in '')
 		(exec 9>&- <o && s_pump o out) &
 		(exec 9>&- <e && s_pump e err) &
@@ -564,7 +570,7 @@ while :; do
 	1run)
 		s_prepare
 		s_go
-		s_super </dev/null >/dev/null 2>&1 &
+		(exec </dev/null >/dev/null 2>&1 8<&- && s_super) &
 		exec 9>&-
 		break
 		;;

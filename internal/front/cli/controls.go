@@ -139,39 +139,38 @@ func (a *app) drive(ctx context.Context, f *driveFlags, id string, change func(*
 	return a.carry(ctx, svc, showing{quiet: f.quiet, verbose: f.verbose, outputDir: f.outputDir}, string(found),
 		func(ctx context.Context, o control.DriveOptions) (sluice.Event, error) {
 			o.Secrets, o.FetchDir = secrets, f.outputDir
-			if err := a.replay(ctx, svc, found, events, o.Observe); err != nil {
+			seen, err := a.replay(ctx, svc, found, events, o.Observe)
+			if err != nil {
 				return sluice.Event{}, err
 			}
 			last, err := svc.Carry(ctx, found, o)
 			if sluice.CodeOf(err) == sluice.Conflict {
 				o.Notice("another process carries the job out; following it")
-				return svc.Watch(ctx, string(found), o.Observe)
+				return svc.Follow(ctx, string(found), seen, o.Observe)
 			}
 			return last, err
 		})
 }
 
 // replay shows what happened before this process took the job up, so that the view is whole; as JSON only what
-// is new is printed.
-func (a *app) replay(ctx context.Context, svc *control.Service, id sluice.JobID, fresh []sluice.Event, observe func(sluice.Event)) error {
-	if a.json() {
-		for _, e := range fresh {
-			observe(e)
+// is new is printed. It returns the number of the last event that was shown, 0 for none.
+func (a *app) replay(ctx context.Context, svc *control.Service, id sluice.JobID, fresh []sluice.Event, observe func(sluice.Event)) (uint64, error) {
+	show := fresh
+	if !a.json() {
+		ns, _, err := svc.Find(ctx, string(id))
+		if err != nil {
+			return 0, err
 		}
-		return nil
+		if show, err = svc.Log.ReadJob(ctx, ns, id); err != nil {
+			return 0, err
+		}
 	}
-	ns, _, err := svc.Find(ctx, string(id))
-	if err != nil {
-		return err
-	}
-	past, err := svc.Log.ReadJob(ctx, ns, id)
-	if err != nil {
-		return err
-	}
-	for _, e := range past {
+	var seen uint64
+	for _, e := range show {
 		observe(e)
+		seen = e.Seq
 	}
-	return nil
+	return seen, nil
 }
 
 // needed sees to it that a job gets the secrets that it was submitted with.

@@ -177,7 +177,7 @@ func (l *Lines) Waits(waits []schedule.Wait) {
 	for _, w := range merge(waits, 6) {
 		s := hostsWait(w.Hosts) + ": " + w.Text
 		if len(w.Holders) > 0 {
-			s += " (" + holders(w.Holders, j.ID, 40) + ")"
+			s += " (" + holders(w.Holders, j.ID) + ")"
 		}
 		said = append(said, l.s.clean(s))
 	}

@@ -103,7 +103,7 @@ func (p *Painter) run() {
 		p.paint()
 		end := "\x1b[?25h"
 		if len(p.before) > 0 {
-			end = "\r\n" + end
+			end = "\r\n\r\n" + end // an empty line before what follows
 		}
 		p.write(end)
 	}()
@@ -152,10 +152,9 @@ func (p *Painter) update(picture, notices []string, s Screen) string {
 	if up := p.rowsAbove(s.Width + 1); up > 0 {
 		b.WriteString("\x1b[" + strconv.Itoa(min(up, s.Height)) + "A")
 	}
-	before := p.before
-	if s.Width+1 != p.width || len(notices) > 0 {
-		before = nil
-		b.WriteString("\x1b[J")
+	before, anew := p.before, s.Width+1 != p.width || len(notices) > 0
+	if anew {
+		before = nil // each line is cleared as it is written: clearing all at once leaves a copy in the history of some terminals
 	}
 	for _, n := range notices {
 		b.WriteString(s.clean(n) + "\x1b[K\r\n")
@@ -169,7 +168,7 @@ func (p *Painter) update(picture, notices []string, s Screen) string {
 			b.WriteString(l + "\x1b[K")
 		}
 	}
-	if len(before) > len(picture) {
+	if anew || len(before) > len(picture) {
 		b.WriteString("\x1b[J")
 	}
 	b.WriteString("\x1b[?2026l")

@@ -84,7 +84,10 @@ func (d *document) timeline(r rehearse.Result) {
 		l := text("  ").join(styled(plain, d.stageName(r, st)).cut(names, d.glyphs().ellipsis)).pad(at)
 		l = l.join(d.span(st, r.Total, wide)).pad(at + wide)
 		l = l.add(plain, fmt.Sprintf("%8s%9s%7s", number(st.Hosts), number(st.Peak), number(waves(st))))
-		d.line(l.add(bad, "  "+trouble(st)))
+		if said := trouble(st); said != "" {
+			l = l.add(bad, "  "+said)
+		}
+		d.line(l)
 	}
 	end := elapsed(r.Total)
 	d.line(styled(dim, spaces(at)+"0s"+spaces(wide-2-len(end))+end))

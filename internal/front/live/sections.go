@@ -158,7 +158,12 @@ func (p *picture) waitSection() *section {
 	for _, w := range whys {
 		most += len(wrap(w, p.Width-4, 2))
 	}
-	return &section{least: 1, most: min(most, max(4, p.Height/5)), draw: func(rows int) (out []line) {
+	return &section{least: min(len(whys), 2), most: min(most, max(4, p.Height/5)), draw: func(rows int) (out []line) {
+		if more := len(whys) - 1; rows == 1 && more > 0 {
+			tail := " (and " + count(more, "more reason") + ")"
+			first := p.hang(dim, p.marks[waiting], plain, whys[:1])[0]
+			return []line{first.cut(p.Width-len(tail), p.ellipsis).add(dim, tail)}
+		}
 		for i, w := range whys {
 			left := rows - len(out)
 			after := len(whys) - i - 1
@@ -192,7 +197,7 @@ func (p *picture) whys() (out []string) {
 		}
 		said := hostsWait(w.Hosts) + ": " + w.Text
 		if len(w.Holders) > 0 {
-			said += " (" + holders(w.Holders, p.job.ID, 40) + ")"
+			said += " (" + holders(w.Holders, p.job.ID) + ")"
 		}
 		out = append(out, p.clean(said))
 	}

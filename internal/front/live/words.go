@@ -108,15 +108,19 @@ func fold(hosts []sluice.Host) string {
 	return fleet.Fold(hosts)
 }
 
-// holders says who is in the way, such as "web[03,05] failed, web07 held". Those that are out for the same
-// reason stand together; how many are named is limited.
-func holders(hs []schedule.Holder, job sluice.JobID, limit int) string {
+const (
+	// namedHolders is how many hosts of one kind are named among those in the way.
+	namedHolders = 40
+	// namedRunning is the same for those that run: they will be out of the way by themselves.
+	namedRunning = 6
+)
+
+// holders says who is in the way, such as "web[03,05] failed, db1 held, 12 running". Those that are out for the
+// same reason stand together.
+func holders(hs []schedule.Holder, job sluice.JobID) string {
 	var order []string
 	by := map[string][]sluice.Host{}
-	for i, h := range hs {
-		if i == limit {
-			break
-		}
+	for _, h := range hs {
 		why := outcomeWord(h.Why)
 		if h.Job != "" && h.Job != job {
 			why += " in " + string(h.Job)
@@ -128,10 +132,16 @@ func holders(hs []schedule.Holder, job sluice.JobID, limit int) string {
 	}
 	var parts []string
 	for _, why := range order {
-		parts = append(parts, strings.TrimSpace(fleet.Fold(by[why])+" "+why))
-	}
-	if more := len(hs) - limit; more > 0 {
-		parts = append(parts, number(more)+" more")
+		hosts, who := by[why], ""
+		switch n := len(hosts); {
+		case strings.HasPrefix(why, "running") && n > namedRunning:
+			who = number(n)
+		case n > namedHolders:
+			who = fleet.Fold(hosts[:namedHolders]) + " and " + number(n-namedHolders) + " more"
+		default:
+			who = fleet.Fold(hosts)
+		}
+		parts = append(parts, strings.TrimSpace(who+" "+why))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -183,6 +183,11 @@ func (s *Service) Why(ctx context.Context, prefix string, h sluice.Host) ([]sche
 
 // Watch hands on all events of a job, past and to come, until it is finished or halted; it returns that event.
 func (s *Service) Watch(ctx context.Context, prefix string, observe func(sluice.Event)) (sluice.Event, error) {
+	return s.Follow(ctx, prefix, 0, observe)
+}
+
+// Follow is Watch for somebody who has seen the events up to the number seen.
+func (s *Service) Follow(ctx context.Context, prefix string, seen uint64, observe func(sluice.Event)) (sluice.Event, error) {
 	ns, id, err := s.Find(ctx, prefix)
 	if err != nil {
 		return sluice.Event{}, err
@@ -193,7 +198,9 @@ func (s *Service) Watch(ctx context.Context, prefix string, observe func(sluice.
 	}
 	var last sluice.Event
 	see := func(e sluice.Event) {
-		observe(e)
+		if e.Seq > seen {
+			observe(e)
+		}
 		switch e.Body.(type) {
 		case sluice.JobFinished, sluice.JobHalted:
 			last = e

@@ -66,14 +66,28 @@ func newHost(t *testing.T, shell string) *host {
 	if err := os.Symlink(real, h.login); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		for _, s := range h.sessions {
-			s.cut()
-		}
-	})
+	t.Cleanup(h.close)
 	return h
+}
+
+// close ends all sessions. A launcher does not outlive its link; a plain command may.
+func (h *host) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.sessions {
+		s.cut()
+		patience := time.After(10 * time.Second)
+		if strings.Contains(s.command, "export SLUICE") {
+			_ = s.process.Kill()
+		}
+		select {
+		case <-s.exited:
+		case <-patience:
+			h.t.Errorf("the session of %.200q outlives its link", s.command)
+			_ = s.process.Kill()
+			<-s.exited
+		}
+	}
 }
 
 // asNobody makes the host's user one without rights: no control group can be made.
@@ -167,7 +181,7 @@ func (h *host) start(command string) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{in: near[0], out: near[1], err: near[2], exited: make(chan struct{}), cutted: make(chan struct{})}
+	s := &session{command: command, process: cmd.Process, in: near[0], out: near[1], err: near[2], exited: make(chan struct{}), cutted: make(chan struct{})}
 	go func() {
 		_ = cmd.Wait()
 		s.state = cmd.ProcessState
@@ -180,6 +194,8 @@ func (h *host) start(command string) (*session, error) {
 }
 
 type session struct {
+	command      string
+	process      *os.Process
 	in, out, err *os.File
 	exited       chan struct{}
 	cutted       chan struct{}

@@ -6,8 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -226,9 +228,9 @@ func TestPromptsThatAreNone(t *testing.T) {
 	h := newHost(t, "dash")
 	creds := &credentials{password: canary}
 	for name, fake := range map[string]string{
-		"before sudo":          `echo '[sudo] password for test: ' >&2; printf 'sluice-0123:' >&2; read x; echo "got $x" >"$HOME/got"; exit 1`,
-		"the prompt in a line": `printf 'x%s' "$4"; printf 'x%s\n%s ' "$4" "$4" >&2; read x; echo "got $x" >"$HOME/got"; exit 1`,
-		"on stdout":            `printf %s "$4"; read x; echo "got $x" >"$HOME/got"; exit 1`,
+		"before sudo":          `echo '[sudo] password for test: ' >&2; printf 'sluice-0123:' >&2; read x; exit 1`,
+		"the prompt in a line": `printf 'x%s' "$4"; printf 'x%s\n%s ' "$4" "$4" >&2; read x; exit 1`,
+		"on stdout":            `printf %s "$4"; read x; exit 1`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			h.hook("../bin/sudo", "#!/bin/sh\n"+fake+"\n", 0o755)
@@ -246,7 +248,7 @@ func TestPromptsThatAreNone(t *testing.T) {
 
 // A command that shows the prompt again, behind the start, is ended.
 func TestTheLure(t *testing.T) {
-	for _, readOnly := range []bool{false, true} {
+	for seconds, readOnly := range map[string]bool{"7502": false, "7503": true} {
 		h := newHost(t, "dash")
 		h.hook("../bin/sudo", `#!/bin/sh
 printf %s "$5" >&2
@@ -259,13 +261,17 @@ exec "$@"
 		b.creds = &credentials{password: canary}
 		b.restart()
 		b.job.Options.Sudo, b.job.Options.ReadOnly = "root", readOnly
-		b.job.Action.Shell = `echo "ps: sudo -p $P"; sleep 0.3; printf '\n%s' "$P" >&2; sleep 7502`
+		b.job.Action.Shell = `echo "ps: sudo -p $P"; sleep 0.3; printf '\n%s' "$P" >&2; sleep ` + seconds
 		r := b.run()
 		if r.Outcome != sluice.Failed || !strings.Contains(r.Reason, "prompt") {
 			t.Errorf("%+v", r)
 		}
 		if !readOnly {
-			wantNoSleepers(t, "7502")
+			wantNoSleepers(t, seconds)
+		}
+		for _, p := range sleepers(seconds) { // a plain attempt ends without a kill
+			n, _ := strconv.Atoi(p)
+			_ = syscall.Kill(n, syscall.SIGKILL)
 		}
 	}
 }
