@@ -77,7 +77,7 @@ func (s *Service) Resume(ctx context.Context, id sluice.JobID, maxFailures *slui
 }
 
 // Retry tries tasks again that ended badly: those of the hosts, or all. Hosts whose outcome is not known are not
-// tried again.
+// tried again, unless an operator released them.
 func (s *Service) Retry(ctx context.Context, id sluice.JobID, hosts []sluice.Host, maxFailures *sluice.Amount) ([]sluice.Event, error) {
 	return s.changeJob(ctx, id, func(state *schedule.State, i schedule.Info) ([]sluice.Event, error) {
 		again, err := retriable(state, i, hosts)
@@ -112,7 +112,7 @@ func retriable(state *schedule.State, i schedule.Info, hosts []sluice.Host) ([]s
 		switch {
 		case !ok:
 			return nil, sluice.Errorf(sluice.NotFound, "host %q is no target of job %s", h, id)
-		case t.Outcome == sluice.Unknown && !t.Pending && !t.Running:
+		case t.Outcome == sluice.Unknown && !t.Pending && !t.Running && !t.Retriable:
 			return nil, sluice.Errorf(sluice.Conflict, "it is not known how the command on %s ended; it may still run", h).
 				WithHint("sluice resume %s asks the host; sluice host release %s --reason ... decides it", id, h)
 		case !t.Retriable:
