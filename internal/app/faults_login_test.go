@@ -108,7 +108,7 @@ func TestWrongSudoPassword(t *testing.T) {
 	if refused != 2 {
 		t.Errorf("the password was refused %d times, want 2", refused)
 	}
-	if n := len(all[sluice.TaskStarted](r)); n > 3 {
+	if n := len(all[sluice.TaskStarted](r)); n > 4 { // while the second refusal was on its way, another one may start
 		t.Errorf("%d hosts were tried", n)
 	}
 	w.ran(0, 0, 0, 0, 0)
@@ -178,7 +178,7 @@ func TestHostKeys(t *testing.T) {
 	r.exits(1)
 	w.outcome(r.job(), w.host(1), sluice.Succeeded)
 	for n, word := range map[int]string{2: "changed", 3: "sluice host enrol"} {
-		if got := w.outcome(r.job(), w.host(n), sluice.Unreachable); !got.NotStarted || !strings.Contains(got.Reason, word) {
+		if got := w.outcome(r.job(), w.host(n), sluice.Unreachable); !got.NotStarted || !strings.Contains(strings.ToLower(got.Reason), word) {
 			t.Errorf("%s: %+v, want a reason with %q", w.host(n), got, word)
 		}
 	}

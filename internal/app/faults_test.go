@@ -263,7 +263,7 @@ func (w *world) outcome(job sluice.JobID, h *testfleet.Host, want sluice.Outcome
 // output is what an attempt printed, as it is kept.
 func (w *world) output(job sluice.JobID, a sluice.AttemptID) string {
 	w.t.Helper()
-	outputs, err := diroutputs.New(filepath.Join(w.state, "output"))
+	outputs, err := diroutputs.New(filepath.Join(w.state, "outputs"))
 	w.must(err)
 	defer func() { w.must(outputs.Close(job)) }()
 	r, err := outputs.Open(job, a, "stdout")

@@ -79,6 +79,7 @@ type task struct {
 	phase   phase
 	stopped bool // the last attempt was cancelled or ended before anything started
 	outcome sluice.Outcome
+	givenUp bool    // the last attempt's outcome is unknown, and the host was released since
 	places  []place // at least one; the first gives the order
 	before  *task   // what was the host's last before this one began
 	closed  int32   // how many of the places are not open; kept only while the job's queues are built
@@ -176,7 +177,13 @@ func (s *State) apply(e sluice.Event) error {
 			h.held = &mark{why: "held", by: b.By, since: e.Time, reason: b.Reason}
 		})
 	case sluice.HostReleased:
-		s.setHost(s.host(b.Host), release)
+		i := s.host(b.Host)
+		s.setHost(i, release)
+		for _, j := range s.jobs {
+			if t := j.byHost[i]; t != nil && t.outcome == sluice.Unknown {
+				t.givenUp = true
+			}
+		}
 	case sluice.HostRetired:
 		i := s.host(b.Host)
 		if !slices.Contains(s.retired, i) {

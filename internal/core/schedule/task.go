@@ -201,7 +201,7 @@ func (s *State) settle(t *task, o sluice.Outcome, notStarted bool) {
 			st.failed++
 		}
 	}
-	t.phase, t.outcome, t.stopped = settled, o, notStarted
+	t.phase, t.outcome, t.stopped, t.givenUp = settled, o, notStarted, false
 }
 
 func failure(o sluice.Outcome) int {
@@ -233,7 +233,8 @@ func (s *State) taskRetried(j *job, b sluice.TaskRetried) error {
 	return nil
 }
 
-// retriable reports whether a task has an outcome that another try may better.
+// retriable reports whether a task has an outcome that another try may better. While nobody knows whether the
+// command runs, it has none; whoever releases the host says that it does not.
 func (t *task) retriable() bool {
-	return t.phase == settled && !t.outcome.Passed() && t.outcome != sluice.Unknown
+	return t.phase == settled && !t.outcome.Passed() && (t.outcome != sluice.Unknown || t.givenUp)
 }

@@ -53,6 +53,8 @@ func hidden(r rune) bool {
 		return true
 	case r >= 0x200b && r <= 0x200f, r >= 0x202a && r <= 0x202e, r >= 0x2060 && r <= 0x206f: // zero width, direction
 		return true
+	case r == 0x115f, r == 0x1160, r == 0x3164, r == 0xffa0, r >= 0xfff9 && r <= 0xfffb: // letters that show nothing
+		return true
 	case r == 0x061c, r == 0xfeff, r == 0x2028, r == 0x2029, r == 0x00ad, r == 0x180e:
 		return true
 	case r >= 0xe0000 && r <= 0xe007f: // tags
@@ -79,12 +81,20 @@ func visible(r rune) string {
 	return fmt.Sprintf(`\u{%x}`, r)
 }
 
-// Writer cleans what is written to it, lines kept. A character that is cut by the end of a piece waits for the next.
-func Writer(w io.Writer) io.Writer { return &writer{w: w} }
+// Writer cleans what is written to it, lines kept. A character that is cut by the end of a piece waits for the next,
+// or for Close.
+func Writer(w io.Writer) io.WriteCloser { return &writer{w: w} }
 
 type writer struct {
 	w    io.Writer
 	rest []byte
+}
+
+// Close writes what is left of a cut character. It does not close what is below.
+func (c *writer) Close() error {
+	_, err := io.WriteString(c.w, Text(string(c.rest)))
+	c.rest = nil
+	return err
 }
 
 func (c *writer) Write(p []byte) (int, error) {

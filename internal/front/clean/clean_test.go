@@ -32,7 +32,7 @@ func TestText(t *testing.T) {
 }
 
 func TestWriterIsTheSameInPieces(t *testing.T) {
-	const text = "Grüße \x1b[2J ✓ 𝄞 \xff end\n"
+	const text = "Grüße \x1b[2J ✓ 𝄞 \xff end \xf0\x9f"
 	for cut := range len(text) {
 		var b strings.Builder
 		w := Writer(&b)
@@ -40,6 +40,9 @@ func TestWriterIsTheSameInPieces(t *testing.T) {
 			if n, err := w.Write([]byte(piece)); n != len(piece) || err != nil {
 				t.Fatal(n, err)
 			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
 		}
 		if b.String() != Text(text) {
 			t.Errorf("cut at %d: %q", cut, b.String())

@@ -27,11 +27,12 @@ type display interface {
 type showing struct {
 	quiet, verbose bool
 	outputDir      string
+	record         string
 	log            bool // the events come from the log alone, without output
 }
 
 func (f *jobFlags) showing() showing {
-	return showing{quiet: f.quiet, verbose: f.verbose, outputDir: f.outputDir}
+	return showing{quiet: f.quiet, verbose: f.verbose, outputDir: f.outputDir, record: f.record}
 }
 
 // show chooses the display: events as JSON, a live view on a terminal, or plain lines.
@@ -45,6 +46,9 @@ func (a *app) show(svc *control.Service, s showing) display {
 	}
 	if s.outputDir != "" {
 		d = &fileDisplay{display: d, a: a, svc: svc, dir: s.outputDir, job: view.New()}
+	}
+	if s.record != "" {
+		d = &recorder{display: d, a: a, file: s.record}
 	}
 	return d
 }

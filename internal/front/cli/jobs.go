@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -422,10 +423,10 @@ func (a *app) printLog(c *cobra.Command, svc *control.Service, job string, h slu
 			to = clean.Writer(s.to) // what a host printed does not steer a terminal
 		}
 		_, err = io.Copy(to, in)
-		if e := in.Close(); err == nil {
-			err = e
+		if closer, ok := to.(io.Closer); ok && to != s.to && err == nil {
+			err = closer.Close()
 		}
-		if err != nil {
+		if err = errors.Join(err, in.Close()); err != nil {
 			return err
 		}
 	}

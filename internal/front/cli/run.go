@@ -27,6 +27,7 @@ type jobFlags struct {
 	hooksDir                 string
 	outputDir                string
 	quiet, yes, verbose      bool
+	record                   string
 }
 
 // addRules adds what the scheduler heeds.
@@ -161,6 +162,7 @@ Ctrl-C halts the job: what runs ends by itself. Twice cancels it: what runs is k
 		},
 	}
 	f.add(c)
+	f.addRecord(c)
 	fs := c.Flags()
 	fs.BoolVar(&f.o.ReadOnly, "read-only", false, "the command changes nothing: take no lock and no capacity, make and clear no holder")
 	fs.BoolVar(&f.o.TTY, "tty", false, "run the command on a terminal; a lost link may then kill it")

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"sluice"
 	"sluice/internal/core/schedule"
@@ -237,4 +238,18 @@ func TestLines(t *testing.T) {
 			golden(t, "lines/"+name+".txt", b.String())
 		})
 	}
+}
+
+func FuzzShown(f *testing.F) {
+	for _, s := range []string{"", "plain\r", "\x1b[2J\x9b", "\u202e\u200b", strings.Repeat("é", longestShown), "\xff\xfe"} {
+		f.Add(s, true)
+	}
+	f.Fuzz(func(t *testing.T, raw string, utf bool) {
+		raw, _, _ = strings.Cut(raw, "\n")
+		for _, r := range (Screen{Unicode: utf}).shown(raw) {
+			if r != '\t' && unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || !utf && r > '~' {
+				t.Fatalf("%q lets %U through", raw, r)
+			}
+		}
+	})
 }
