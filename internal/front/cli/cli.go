@@ -15,6 +15,7 @@ import (
 
 	"sluice"
 	"sluice/internal/core/fleet"
+	"sluice/internal/front/clean"
 	"sluice/internal/run/control"
 )
 
@@ -125,9 +126,10 @@ func exitFor(err error) int {
 
 // complain tells the person what is wrong and what to do.
 func (a *app) complain(err error) {
-	fmt.Fprintf(a.Stderr, "sluice: %v\n", err)
+	fmt.Fprintf(a.Stderr, "sluice: %s\n", clean.Text(err.Error()))
+	var several fleet.Errors // they bring their hints along
 	var e *sluice.Error
-	if errors.As(err, &e) && e.Hint != "" {
+	if !errors.As(err, &several) && errors.As(err, &e) && e.Hint != "" {
 		fmt.Fprintf(a.Stderr, "        %s\n", e.Hint)
 	}
 }

@@ -56,7 +56,7 @@ func (a *app) fetchCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "fetch {-f FLEET -t EXPRESSION | -w HOSTS} SOURCE --output-dir DIRECTORY",
 		Short: "Bring a file or a tree back from every host",
-		Long:  "Bring a file or a tree back from every host, to DIRECTORY/HOST/NAME. It changes nothing on the hosts and takes no capacity.",
+		Long:  "Bring a file or a tree back from every host, to DIRECTORY/HOST/PATH. It changes nothing on the hosts and takes no capacity.",
 		Args:  args(1, 1, "a path on the hosts"),
 		RunE: func(c *cobra.Command, paths []string) error {
 			switch {

@@ -23,6 +23,9 @@ func (s *secretFlags) add(c *cobra.Command) {
 	fs.IntVar(&s.passwordFD, "password-fd", -1, "read the password from this file `descriptor` instead")
 	fs.IntVar(&s.sudoFD, "sudo-password-fd", -1, "read the sudo password from this file `descriptor` instead")
 	fs.IntVar(&s.passphraseFD, "passphrase-fd", -1, "read the passphrase from this file `descriptor` instead")
+	for _, name := range []string{"password-fd", "sudo-password-fd", "passphrase-fd"} {
+		fs.Lookup(name).DefValue = "0" // so that no default is shown
+	}
 }
 
 // wants says which secrets the job will have.
