@@ -121,6 +121,9 @@ func (l *Local) who() string {
 
 // drive carries a job out from this process.
 func (l *Local) drive(ctx context.Context, svc *control.Service, ns sluice.Namespace, id sluice.JobID, o control.DriveOptions) (last sluice.Event, err error) {
+	if err := guard(o.Secrets); err != nil {
+		return sluice.Event{}, err
+	}
 	keeper := secrets.New(o.Secrets.Password, o.Secrets.Sudo, o.Secrets.Passphrase)
 	defer keeper.Wipe()
 	ssh, err := l.ssh(keeper)

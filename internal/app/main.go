@@ -40,7 +40,9 @@ func Main() int {
 	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {
 		defer tty.Close()
 		w.Ask = func(prompt string) (sluice.Secret, error) { return ask(tty, prompt) }
-		w.Confirm = func(prompt string) (string, error) { return confirm(tty, prompt) }
+		if term.IsTerminal(int(os.Stdin.Fd())) { // a script that was started from a terminal has nobody to answer
+			w.Confirm = func(prompt string) (string, error) { return confirm(tty, prompt) }
+		}
 	}
 	return cli.Main(ctx, w)
 }

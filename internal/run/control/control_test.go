@@ -313,6 +313,27 @@ func TestWhatASuccessWouldClearIsSaid(t *testing.T) {
 	}
 }
 
+func TestAJobWithoutAFileIsUnderTheRulesInForce(t *testing.T) {
+	d, ctx := newDesk(t), t.Context()
+	f := fleet(4)
+	id := d.submit(f)
+	d.play(id, nil) // takes both places
+	adhoc := &sluice.Fleet{Namespace: "test", Hosts: []sluice.Host{"h3", "elsewhere"}}
+	draft, err := d.Prepare(ctx, control.Request{Fleet: adhoc, Targets: adhoc.Hosts, Command: "true"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := d.Submit(ctx, draft)
+	if err != nil || len(events) != 1 {
+		t.Fatalf("it brings rules of its own: %v %v", events, err)
+	}
+	d.play(draft.Job.ID, nil)
+	if i := d.state(draft.Job.ID); i.Running != 1 {
+		t.Errorf("%d run, but only the host that no rule knows may", i.Running)
+	}
+	d.sound()
+}
+
 func TestFind(t *testing.T) {
 	d, ctx := newDesk(t), t.Context()
 	_, _, err := d.Find(ctx, "")

@@ -74,11 +74,15 @@ func (s *Service) Prepare(ctx context.Context, r Request) (*Draft, error) {
 	return d, nil
 }
 
-// Submit puts a job into the log. The rules of its fleet are in force from then on.
+// Submit puts a job into the log. The rules of its fleet are in force from then on. A job without a fleet file brings
+// no rules: those in force hold for it, too.
 func (s *Service) Submit(ctx context.Context, d *Draft) ([]sluice.Event, error) {
 	return s.change(ctx, d.Job.Namespace, func(state *schedule.State) ([]sluice.Event, error) {
 		var out []sluice.Event
-		if state.InForce() != d.Rules.Digest {
+		switch now := state.InForce(); {
+		case now != "" && d.Job.Fleet == "":
+			d.Job.Rules = now
+		case now != d.Rules.Digest:
 			out = append(out, s.event("", sluice.RulesApplied{Rules: d.Rules, By: s.By}))
 		}
 		return append(out, s.event(d.Job.ID, sluice.JobSubmitted{Submitted: d.Job})), nil
