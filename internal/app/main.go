@@ -146,7 +146,7 @@ const Version = "0.1.0"
 func lines(heads []sqlitelog.Head) string {
 	var b strings.Builder
 	for _, h := range heads {
-		fmt.Fprintf(&b, "\n  %v", h)
+		fmt.Fprintf(&b, "\n  namespace %s: %d events, head %s", h.Namespace, h.Seq, h.Hash)
 	}
 	return b.String()
 }

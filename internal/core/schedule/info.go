@@ -30,6 +30,8 @@ type Info struct {
 	Started    bool // somebody took it up
 	Running    int
 	Unsettled  int // targets without an outcome, or to be tried again
+	Failures   int // last outcomes that count against the budget
+	Budget     int // -1: none
 	Counts     map[sluice.Outcome]int
 	Halted     *sluice.JobHalted
 	Cancelling bool
@@ -65,7 +67,7 @@ func (s *State) Jobs() []Info {
 
 func (j *job) info() Info {
 	i := Info{Spec: j.spec, Submitted: j.submitted, Generation: j.generation, Started: j.everUp, Running: j.running,
-		Unsettled: j.unsettled, Counts: j.counts(false), Halted: j.halted, Cancelling: j.cancelling != nil,
+		Unsettled: j.unsettled, Failures: j.failures, Budget: j.budget, Counts: j.counts(false), Halted: j.halted, Cancelling: j.cancelling != nil,
 		Kill: j.cancelling != nil || j.halting != nil && j.halting.Kill, Gates: j.gates(), State: Waiting}
 	switch {
 	case j.finished != nil:

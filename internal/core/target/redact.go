@@ -65,27 +65,23 @@ func (s *Secrets) Text(text string) string {
 	if s.longest == 0 {
 		return text
 	}
-	b := []byte(text)
-	s.mask(b)
-	return string(b)
+	shown := []byte(text)
+	s.mask(shown, []byte(text))
+	return string(shown)
 }
 
-// mask overwrites every form in p, overlapping ones as well.
-func (s *Secrets) mask(p []byte) {
-	var hits [][2]int
+// mask overwrites in shown, which is as long as p, every form that is in p, overlapping ones as well.
+func (s *Secrets) mask(shown, p []byte) {
 	for _, form := range s.forms {
 		for at := 0; ; {
 			i := bytes.Index(p[at:], form)
 			if i < 0 {
 				break
 			}
-			hits = append(hits, [2]int{at + i, at + i + len(form)})
+			for j := at + i; j < at+i+len(form); j++ {
+				shown[j] = Mask
+			}
 			at += i + 1
-		}
-	}
-	for _, h := range hits {
-		for i := h[0]; i < h[1]; i++ {
-			p[i] = Mask
 		}
 	}
 }
@@ -94,7 +90,8 @@ func (s *Secrets) mask(p []byte) {
 // be the beginning of a secret.
 type Redactor struct {
 	secrets *Secrets
-	held    []byte
+	held    []byte // as it came
+	shown   []byte // the same, masked as far as is known
 }
 
 // Redactor begins a stream.
@@ -107,19 +104,18 @@ func (r *Redactor) Feed(p []byte) []byte {
 		return p
 	}
 	b := append(r.held, p...)
-	keep := r.secrets.tail(b)
-	shown := bytes.Clone(b)
-	r.secrets.mask(shown)
-	r.held = bytes.Clone(b[len(b)-keep:])
-	return shown[:len(b)-keep]
+	shown := append(r.shown, p...)
+	r.secrets.mask(shown, b)
+	out := len(b) - r.secrets.tail(b)
+	r.held, r.shown = bytes.Clone(b[out:]), bytes.Clone(shown[out:])
+	return shown[:out]
 }
 
 // Rest ends the stream.
 func (r *Redactor) Rest() []byte {
-	b := r.held
-	r.held = nil
-	r.secrets.mask(b)
-	return b
+	rest := r.shown
+	r.held, r.shown = nil, nil
+	return rest
 }
 
 // Held is the number of bytes that are held back.

@@ -22,7 +22,7 @@ func (a *app) draft(ctx context.Context, f *jobFlags) (*sluice.Fleet, sluice.Pla
 	}
 	p := d.Plan
 	p.Constraints = append(slices.Clip(p.Constraints), ownLimit(r.Options.MaxParallel, d.Job.Targets)...)
-	return r.Fleet, p, d.Job, nil
+	return d.Fleet, p, d.Job, nil
 }
 
 func (a *app) prepare(ctx context.Context, r control.Request) (*control.Draft, error) {
@@ -37,7 +37,7 @@ func (a *app) prepare(ctx context.Context, r control.Request) (*control.Draft, e
 		}
 		return d, err
 	}
-	d := &control.Draft{}
+	d := &control.Draft{Fleet: r.Fleet}
 	if d.Plan, d.Job.Targets, err = plan.Make(r.Fleet, r.Targets); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -371,6 +372,10 @@ func (a *app) watchCommand() *cobra.Command {
 			show := a.show(svc, s)
 			last, err := a.watch(c.Context(), svc, first(args), show)
 			show.Close()
+			if errors.Is(err, context.Canceled) {
+				a.notice("not watching any more; the job goes its way")
+				return exitError(exitContact)
+			}
 			if err != nil {
 				return err
 			}

@@ -67,7 +67,9 @@ func (r *recorder) Summary(last sluice.Event) error {
 		return err
 	}
 	screen := live.Screen{Width: recordWidth, Height: recordHeight, Color: true, Unicode: true}
-	picture := live.AnimatedSVG(r.frames(screen), screen, "sluice")
+	frames := r.frames(screen)
+	screen.Height = 0 // no higher than the highest frame
+	picture := live.AnimatedSVG(frames, screen, r.title())
 	out, err := r.a.Files.Create(r.file)
 	if err != nil {
 		return err
@@ -77,6 +79,17 @@ func (r *recorder) Summary(last sluice.Event) error {
 		err = e
 	}
 	return err
+}
+
+// title is the command line, without the recording.
+func (r *recorder) title() string {
+	words := []string{"sluice"}
+	for i, a := range r.a.Args {
+		if a != "--record" && (i == 0 || r.a.Args[i-1] != "--record") && !strings.HasPrefix(a, "--record=") {
+			words = append(words, a)
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // frames tells the job again, in steps.

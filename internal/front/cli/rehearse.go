@@ -41,9 +41,9 @@ rehearsal, byte for byte. The exit status is the one that the run would have.`,
 	fs.Uint64Var(&f.seed, "seed", 1, "`number` from which all chance is drawn")
 	fs.DurationVar(&f.duration, "duration", rehearse.DefaultDuration, "`time` that a host takes")
 	fs.StringVar(&f.jitter, "jitter", "0%", "each host takes up to this `share` more or less")
-	fs.StringVar(&f.fail, "fail", "", "hosts that fail: a share such as `10%`, or hosts")
-	fs.StringVar(&f.hang, "hang", "", "hosts that hang: a share such as `2%`, or hosts")
-	fs.StringVar(&f.lose, "lose", "", "hosts whose link is lost for good: a share such as `1%`, or hosts")
+	fs.StringVar(&f.fail, "fail", "", "hosts that fail: a share such as 10%, or `hosts`")
+	fs.StringVar(&f.hang, "hang", "", "hosts that hang: a share such as 2%, or `hosts`")
+	fs.StringVar(&f.lose, "lose", "", "hosts whose link is lost for good: a share such as 1%, or `hosts`")
 	fs.DurationVar(&f.crash, "crash", 0, "the controller crashes this `time` after the start")
 	fs.DurationVar(&f.crashFor, "crash-for", 10*time.Second, "and is back after this `time`")
 	return c

@@ -33,6 +33,7 @@ type jobFlags struct {
 // addRules adds what the scheduler heeds.
 func (f *jobFlags) addRules(c *cobra.Command) {
 	f.targetFlags.add(c)
+	f.none()
 	fs := c.Flags()
 	fs.StringVar(&f.maxFailures, "max-failures", "", "halt when more than `N|P%` of the hosts failed (default: no budget)")
 	fs.StringVar(&f.maxParallel, "max-parallel", "", "at most `N|P%` of these hosts out of service at once")
@@ -230,7 +231,11 @@ func (a *app) submit(ctx context.Context, f *jobFlags, r control.Request, fill f
 	if err != nil {
 		return err
 	}
-	return a.carry(ctx, svc, f.showing(), string(d.Job.ID), func(ctx context.Context, o control.DriveOptions) (sluice.Event, error) {
+	s := f.showing()
+	if r.Action.Kind == sluice.FetchFrom {
+		s.outputDir = "" // there go the files, not what was printed
+	}
+	return a.carry(ctx, svc, s, string(d.Job.ID), func(ctx context.Context, o control.DriveOptions) (sluice.Event, error) {
 		o.Secrets, o.FetchDir = secrets, f.outputDir
 		return svc.Run(ctx, d, o)
 	})
@@ -258,9 +263,9 @@ func (a *app) confirm(f *jobFlags, r control.Request, d *control.Draft) error {
 		why = append(why, "a success would put hosts back into service that are out: "+strings.Join(names, ", "))
 	}
 	if a.Confirm == nil {
-		return sluice.Errorf(sluice.Usage, "%s", strings.Join(why, "; ")).WithHint("--yes does it without being asked; sluice plan shows it")
+		return sluice.Errorf(sluice.Usage, "%s", strings.Join(why, "; ")).WithHint("--yes does it without being asked")
 	}
-	if err := a.showPlan(a.Stderr, r.Fleet, d.Plan); err != nil {
+	if err := a.showPlan(a.Stderr, d.Fleet, d.Plan); err != nil {
 		return err
 	}
 	for _, w := range why {

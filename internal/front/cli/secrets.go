@@ -28,6 +28,9 @@ func (s *secretFlags) add(c *cobra.Command) {
 	}
 }
 
+// none says that there are no descriptors: 0 would be one.
+func (s *secretFlags) none() { s.passwordFD, s.sudoFD, s.passphraseFD = -1, -1, -1 }
+
 // wants says which secrets the job will have.
 func (s *secretFlags) wants() (password, sudo, passphrase bool) {
 	return s.askPassword || s.passwordFD >= 0, s.askSudo || s.sudoFD >= 0, s.askPassphrase || s.passphraseFD >= 0

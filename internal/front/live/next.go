@@ -130,7 +130,13 @@ func (s *summary) afterHalt(h *sluice.JobHalted) []hint {
 	why := hint{"why " + id, "why each host waits"}
 	switch h.Rule {
 	case sluice.RuleBudget:
-		return append(s.afterFailures(), hint{"resume " + id + " --max-failures N", "goes on, and lets N hosts fail"}, why)
+		out := s.afterFailures()
+		for i := range out {
+			if strings.HasPrefix(out[i].command, "retry ") {
+				out[i].command += " --max-failures N" // else nothing would start
+			}
+		}
+		return append(out, hint{"resume " + id + " --max-failures N", "goes on, and lets N hosts fail"}, why)
 	case sluice.RuleConstraint, sluice.RuleSequence, sluice.RuleHost, sluice.RuleHeld:
 		out := s.afterFailures()
 		if others := s.strangers(h.Holders); len(others) > 0 {

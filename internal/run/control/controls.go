@@ -84,12 +84,27 @@ func (s *Service) Retry(ctx context.Context, id sluice.JobID, hosts []sluice.Hos
 		if err != nil {
 			return nil, err
 		}
+		if budget := newBudget(i, maxFailures); budget >= 0 && i.Failures > budget {
+			return nil, sluice.Errorf(sluice.Conflict, "%d hosts failed and job %s may have %d, so nothing would start", i.Failures, i.Spec.ID, budget).
+				WithHint("sluice retry %s --max-failures %d", i.Spec.ID, i.Failures)
+		}
 		var out []sluice.Event
 		if over(i) || i.State == schedule.Halted || i.State == schedule.Halting || maxFailures != nil {
 			out = append(out, s.event(i.Spec.ID, sluice.JobResumed{By: s.By, Generation: i.Generation + 1, MaxFailures: maxFailures}))
 		}
-		return append(out, s.event(i.Spec.ID, sluice.TaskRetried{Hosts: again, By: s.By})), nil
+		if len(again) > 0 {
+			out = append(out, s.event(i.Spec.ID, sluice.TaskRetried{Hosts: again, By: s.By}))
+		}
+		return out, nil
 	})
+}
+
+// newBudget is the number of failures that a job may have once its budget is raised; -1: any.
+func newBudget(i schedule.Info, raised *sluice.Amount) int {
+	if raised == nil {
+		return i.Budget
+	}
+	return raised.Floor(len(i.Spec.Targets))
 }
 
 func retriable(state *schedule.State, i schedule.Info, hosts []sluice.Host) ([]sluice.Host, error) {
@@ -101,7 +116,7 @@ func retriable(state *schedule.State, i schedule.Info, hosts []sluice.Host) ([]s
 				out = append(out, t.Host)
 			}
 		}
-		if len(out) == 0 {
+		if len(out) == 0 && (over(i) || i.Unsettled == 0) {
 			return nil, sluice.Errorf(sluice.Conflict, "job %s has no host that ended badly and can be tried again", id).
 				WithHint("sluice status %s", id)
 		}

@@ -24,6 +24,8 @@ type Draft struct {
 	Job   sluice.Job
 	Rules sluice.Rules
 	Plan  sluice.Plan
+	// Fleet is the one that was planned on: retired hosts are members of nothing.
+	Fleet *sluice.Fleet
 	// Retired are hosts that the request named and that are no targets.
 	Retired []sluice.Host
 	// Clears are the holders that a success would put back into service.
@@ -51,7 +53,8 @@ func (s *Service) Prepare(ctx context.Context, r Request) (*Draft, error) {
 		return nil, sluice.Errorf(sluice.Usage, "all hosts that are meant are retired").WithHint("sluice host list --out")
 	}
 	var ordered []sluice.Host
-	if d.Plan, ordered, err = plan.Make(r.Fleet, targets); err != nil {
+	d.Fleet = inService(r.Fleet, state.Retired())
+	if d.Plan, ordered, err = plan.Make(d.Fleet, targets); err != nil {
 		return nil, err
 	}
 	if d.Rules, err = sluice.NewRules(r.Fleet.Hosts, r.Fleet.Constraints); err != nil {
@@ -72,6 +75,33 @@ func (s *Service) Prepare(ctx context.Context, r Request) (*Draft, error) {
 		d.Clears = state.Clears(ordered)
 	}
 	return d, nil
+}
+
+// inService is the fleet as the scheduler counts it: retired hosts are members of nothing.
+func inService(f *sluice.Fleet, retired []sluice.Host) *sluice.Fleet {
+	if len(retired) == 0 {
+		return f
+	}
+	left := func(hosts []sluice.Host) []sluice.Host {
+		return slices.DeleteFunc(slices.Clone(hosts), func(h sluice.Host) bool {
+			_, is := slices.BinarySearch(retired, h)
+			return is
+		})
+	}
+	out := *f
+	out.Constraints = nil
+	for _, c := range f.Constraints {
+		kept := sluice.Constraint{Name: c.Name, At: c.At}
+		for _, g := range c.Groups {
+			kept.Groups = append(kept.Groups, sluice.Group{Name: g.Name, Limit: g.Limit, Members: left(g.Members)})
+		}
+		out.Constraints = append(out.Constraints, kept)
+	}
+	out.Tags = make(map[sluice.Tag][]sluice.Host, len(f.Tags))
+	for tag, hosts := range f.Tags {
+		out.Tags[tag] = left(hosts)
+	}
+	return &out
 }
 
 // Submit puts a job into the log. The rules of its fleet are in force from then on. A job without a fleet file brings
