@@ -100,6 +100,20 @@ func (s *stream) add(raw []byte, parsed any) error {
 		return fmt.Errorf("seq %d follows %d", e.Seq, s.seq)
 	}
 	s.seq = e.Seq
+	if b, ok := e.Body.(sluice.TaskFinished); ok {
+		return told(b)
+	}
+	return nil
+}
+
+// told checks that an outcome says what it must: how a success ended, and why anything else did.
+func told(b sluice.TaskFinished) error {
+	switch {
+	case b.Outcome == sluice.Succeeded && (b.Attempt == "" || b.ExitCode == nil || *b.ExitCode != 0):
+		return errors.New("a success without an attempt that ended with 0")
+	case b.Outcome != sluice.Succeeded && b.Reason == "":
+		return errors.New("it has no reason")
+	}
 	return nil
 }
 
