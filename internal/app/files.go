@@ -49,7 +49,11 @@ func (l *Local) enrol(ctx context.Context, h sluice.Host, s sluice.SSH) (cli.Hos
 	if err != nil {
 		return cli.HostKey{}, err
 	}
-	return cli.HostKey{Fingerprint: fingerprint, Type: key.Type(), Address: string(h), Keep: func() error {
+	known, name, err := t.Knows(h, s, key)
+	if err != nil {
+		return cli.HostKey{}, err
+	}
+	return cli.HostKey{Fingerprint: fingerprint, Type: key.Type(), Address: name, Known: known, Keep: func() error {
 		t, err := l.ssh(nil)
 		if err != nil {
 			return err

@@ -69,6 +69,20 @@ func (t *Transport) AppendKnownHost(ctx context.Context, h sluice.Host, s sluice
 	return nil
 }
 
+// Knows reports whether a key is known for a host, and under which name: its address, with the port where that is not
+// 22, or its alias.
+func (t *Transport) Knows(h sluice.Host, s sluice.SSH, key ssh.PublicKey) (known bool, name string, err error) {
+	d, err := t.destination(h, s)
+	if err != nil {
+		return false, "", err
+	}
+	keys, err := t.known(d)
+	if err != nil {
+		return false, "", err
+	}
+	return keys.Check(key, t.cfg.Clock()) == nil, t.knownName(d), nil
+}
+
 func (t *Transport) knownName(d *destination) string {
 	return hostkeys.Find(nil, d.address, d.port, d.alias).Name
 }
