@@ -175,6 +175,7 @@ that the fleet's rules allow. What fails keeps counting; what is not known is ne
 		a.resumeCommand(), a.cancelCommand(), a.retryCommand(), a.skipCommand(), a.approveCommand())
 	add("fleet", a.hostCommand(), a.schemaCommand())
 	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root))
+	a.complete(root)
 	return root
 }
 
