@@ -50,6 +50,7 @@ func (w *world) dead(h *testfleet.Host) {
 }
 
 func TestCancelKillsWhatTriesToEscape(t *testing.T) {
+	slow(t)
 	for _, by := range []string{"command", "interrupts"} {
 		for _, user := range []string{"root", testfleet.Deploy} {
 			t.Run(by+" as "+user, func(t *testing.T) {
@@ -122,21 +123,30 @@ func TestPowerCut(t *testing.T) {
 	w.ran(2, 2)
 }
 
-// The host's time limit kills the whole tree, also while nobody can reach the host.
+// The host keeps the time limit and kills the whole tree, also while nobody can reach it, or nobody is there any more.
 func TestTimeLimit(t *testing.T) {
-	for _, linked := range []bool{true, false} {
-		t.Run(map[bool]string{true: "linked", false: "cut off"}[linked], func(t *testing.T) {
+	slow(t)
+	for _, while := range []string{"linked", "cut off", "left alone"} {
+		t.Run(while, func(t *testing.T) {
 			w := newWorld(t, hosts(1))
 			w.quick()
 			h := w.host(1)
 			r := w.start("run", "-w", "host1", "--timeout", "8s", "--reconnect", "3m", "--", "seq 1 10; "+escape)
 			w.escaped(h)
-			if !linked {
+			killed := func() { w.until("the tree is killed", func() bool { return len(w.alive(h)) == 0 }) }
+			switch while {
+			case "linked":
+				r.exits(1)
+			case "cut off":
 				w.must(h.Unplug(w.ctx))
-				w.until("the tree is killed", func() bool { return len(w.alive(h)) == 0 })
+				killed()
 				w.must(h.RestoreLink(w.ctx))
+				r.exits(1)
+			case "left alone":
+				r.killed()
+				killed()
+				w.start("resume", string(r.job())).exits(1)
 			}
-			r.exits(1)
 			w.dead(h)
 			got := w.outcome(r.job(), h, sluice.TimedOut)
 			if got.DurationMS < (7 * time.Second).Milliseconds() {
@@ -148,7 +158,45 @@ func TestTimeLimit(t *testing.T) {
 	}
 }
 
+// A cancel that cannot reach a host is not carried out there, and nobody says that it was. Whoever resumes the job
+// finds what still runs, and can cancel again.
+func TestCancelWhileCutOff(t *testing.T) {
+	slow(t)
+	w := newWorld(t, hosts(2))
+	w.quick()
+	h := w.host(1)
+	const command = "until [ -e /tmp/cut ]; do sleep 0.05; done; echo still here"
+	r := w.start("run", "-w", "host[1-2]", "--reconnect", "3s", "--", "( "+command+" ) &\n"+escape)
+	w.escaped(h)
+	w.escaped(w.host(2))
+	w.must(h.Unplug(w.ctx))
+	w.start("cancel", string(r.job())).exits(4)
+	r.exits(4)
+	w.outcome(r.job(), w.host(2), sluice.Cancelled)
+	w.dead(w.host(2))
+	if got := w.outcome(r.job(), h, sluice.Unknown); !strings.Contains(got.Reason, "cancelled, but") {
+		t.Errorf("%s: %+v, want that the cancel did not get there", h, got)
+	}
+	// What was sent is still on its way, in the kernel; without its session on the host it never arrives.
+	w.must(h.WriteFile("/tmp/cut", nil, 0o644))
+	_, err := h.Exec(w.ctx, "for p in /proc/[0-9]*; do case $(tr '\\0' ' ' <$p/cmdline) in 'sshd: root'* | 'sshd-session: root'*) kill -9 ${p#/proc/} ;; esac; done 2>/dev/null; :")
+	w.must(err)
+	w.must(h.RestoreLink(w.ctx))
+
+	again := w.start("resume", string(r.job()))
+	event(again, func(o sluice.TaskOutput) bool { return o.Host == "host1" && o.Data == "still here\n" })
+	if n := len(w.alive(h)); n != 5 {
+		t.Errorf("%d of 5 processes live on %s", n, h)
+	}
+	w.start("cancel", string(r.job())).exits(4)
+	again.exits(4)
+	w.outcome(r.job(), h, sluice.Cancelled)
+	w.dead(h)
+	w.ran(1, 1)
+}
+
 func TestJobTimeLimit(t *testing.T) {
+	slow(t)
 	w := newWorld(t, hosts(3))
 	r := w.start("run", "-w", "host[1-3]", "--max-parallel", "1", "--job-timeout", "8s", "--", escape)
 	w.escaped(w.host(1))

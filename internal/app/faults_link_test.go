@@ -13,12 +13,13 @@ import (
 	"sluice/internal/lab/testfleet"
 )
 
-// cuts are the ways in which a link is lost: with and without the card's knowledge.
+// cuts are the ways in which a link is lost: with and without the card's knowledge, and in one direction only.
 var cuts = []struct {
 	name string
 	cut  func(*world, *testfleet.Host)
 }{
 	{"unplugged", func(w *world, h *testfleet.Host) { w.must(h.Unplug(w.ctx)) }},
+	{"deaf", func(w *world, h *testfleet.Host) { w.must(h.Silence(w.ctx, testfleet.FromHost)) }},
 	{"silent", func(w *world, h *testfleet.Host) { w.must(h.Silence(w.ctx, testfleet.BothWays)) }},
 }
 
@@ -33,6 +34,7 @@ func (w *world) quick() {
 
 // Whoever asks first gets the truth: resume, or status with --refresh.
 func TestLongCutIsUnknownUntilTheHostIsAsked(t *testing.T) {
+	slow(t)
 	const command = count + "; seq 1 1000; " + hold + "; seq 1 50000"
 	for _, c := range cuts {
 		t.Run(c.name, func(t *testing.T) {
@@ -109,6 +111,7 @@ func (w *world) marked(h *testfleet.Host) int {
 
 // A cut within the time for reconnecting is nobody's business.
 func TestShortCutIsNotNoticed(t *testing.T) {
+	slow(t)
 	for _, c := range cuts {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, hosts(2))
@@ -156,6 +159,7 @@ func (w *world) connected(r *run, h *testfleet.Host) bool {
 
 // A host that does not come back keeps its place until somebody decides; then it can be tried again.
 func TestHostThatNeverComesBack(t *testing.T) {
+	slow(t)
 	w := newWorld(t, hosts(2))
 	w.quick()
 	fleet := w.limited(1)

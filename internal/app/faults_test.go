@@ -96,6 +96,14 @@ func newWorld(t *testing.T, c testfleet.Config) *world {
 	return w
 }
 
+// slow marks stories that the quick loop leaves out.
+func slow(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("skipped: -short leaves out stories that take long")
+	}
+}
+
 // hosts is a fleet of n plain hosts.
 func hosts(n int) testfleet.Config { return testfleet.Config{Hosts: n} }
 

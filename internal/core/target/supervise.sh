@@ -20,7 +20,13 @@ esac
 s_nl='
 '
 s_frame() { s_w "$s_rs$s_n $1$s_nl"; }
-s_fail() { s_frame "fail ${1%%$s_nl*}"; exit 0; }
+
+# Nothing was started, and nothing is left.
+s_fail() {
+	if [ -d "$s_cg" ]; then rmdir "$s_cg"; fi
+	s_frame "fail ${1%%$s_nl*}"
+	exit 0
+}
 
 # Who are we, what is the umask, and which life of the host is this.
 s_who() {
@@ -73,7 +79,17 @@ s_owned() {
 	esac
 }
 
-# Goes into the attempt's directory; s_new is set if we made it. The control group is made by the same call.
+# Makes the attempt's directory and what else is missing, by one call; s_new is set if the directory is made by
+# us. Where only something else failed, mkdir's own words say so: they name what it could not make.
+s_make() {
+	s_e=$(mkdir "$@" 2>&1) && s_new=1 && return
+	case $s_e in
+	*"/$s_id"*) ;;
+	*"$s_p"* | *"/sluice-$s_id."*) if [ -d "$s_p/$s_id" ]; then s_new=1; fi ;;
+	esac
+}
+
+# Goes into the attempt's directory.
 s_enter() {
 	s_i=0
 	while :; do
@@ -82,9 +98,9 @@ s_enter() {
 		if [ -L "$s_p" ]; then s_fail "place $s_p is a symbolic link"; fi
 		if [ -d "$s_p" ]; then
 			s_owned old || continue
-			mkdir "$s_id" $s_mk 2>/dev/null && s_new=1
+			s_make "./$s_id" $s_mk
 		else
-			mkdir "$s_p" "$s_p/$s_id" $s_mk 2>/dev/null && s_new=1
+			s_make "$s_p" "$s_p/$s_id" $s_mk
 			s_owned new
 		fi
 		if [ -L "$s_id" ]; then s_fail "place $s_p/$s_id is a symbolic link"; fi
@@ -93,7 +109,7 @@ s_enter() {
 			return
 		fi
 		s_i=$((s_i + 1))
-		if [ $s_i -gt 9 ]; then s_fail "place $(mkdir "$s_p" "$s_p/$s_id" 2>&1)"; fi
+		if [ $s_i -gt 9 ]; then s_fail "place $s_e"; fi
 	done
 }
 
@@ -107,19 +123,24 @@ s_take() {
 	return $s_k
 }
 
-# Removes the attempt, and the place when it was the last one there.
+# Removes the attempt, and when it was the last one there the place and the control groups in which nothing
+# runs any more.
 s_remove() {
 	cd -P -- "$s_p" || return
 	rm -rf -- "$s_id"
 	set -- *
-	case $1 in '*') set -- "$s_p" ;; *) set -- ;; esac
+	case $1 in
+	'*') s_k=${s_cg%/*}/sluice- && set -- "$s_p" ;;
+	*) s_k=${s_cg%.*}. && set -- ;;
+	esac
 	case $s_cg in ?*)
-		for s_k in "${s_cg%.*}".*; do
+		for s_k in "$s_k"*; do
 			if [ -d "$s_k" ]; then set -- "$s_k" "$@"; fi
 		done
 		;;
 	esac
 	case $# in 0) ;; *) rmdir "$@" 2>/dev/null ;; esac
+	return 0
 }
 
 # The last word: the client has the outcome in its log, and the record may go.
@@ -146,11 +167,11 @@ s_join() {
 			case $s_mode in run) s_k=reset ;; *) s_k=revoked ;; esac
 			if s_take $s_k; then
 				case $s_mode in run) s_remove && return 1 ;; esac
-			elif [ $s_i -lt 30 ]; then
 				continue
+			elif [ $s_i -gt 50 ]; then
+				s_frame revoked
+				s_ack
 			fi
-			s_frame revoked
-			s_ack
 		fi
 		sleep 0.2 2>/dev/null || sleep 1
 	done
@@ -558,7 +579,7 @@ s_put() {
 	exit 0
 }
 
-s_fp=
+s_fp= s_cg=
 s_who
 case $s_mode in put) s_put ;; esac
 s_group

@@ -166,7 +166,10 @@ func (d *driver) remember(e sluice.Event) {
 	case sluice.TaskFinished:
 		if b.Attempt != "" {
 			d.outcomes[b.Attempt] = b.Outcome
-			d.ended[b.Attempt], d.sign = e.Time, e.Time
+			d.sign = e.Time
+			if !b.NotStarted { // else there is nothing on the host, and it may be one that refused us
+				d.ended[b.Attempt] = e.Time
+			}
 		}
 	case sluice.JobFinished, sluice.JobHalted:
 		d.last = e

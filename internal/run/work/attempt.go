@@ -128,7 +128,7 @@ func (t *attempt) do(ctx context.Context) error {
 	}
 	e.Kill, e.Failed = t.killWord(), t.failed
 	result := target.Conclude(e)
-	t.settlePrompt(result.Outcome)
+	t.settlePrompt()
 	if err := t.commit(ctx, result); err != nil {
 		return err
 	}
@@ -168,8 +168,17 @@ func (t *attempt) clean(ctx context.Context, c *conn) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	c.say("ack\n")
-	c.drain(ctx)
+	if c.acknowledge(ctx) || ctx.Err() != nil {
+		return
+	}
+	// The link was lost just now: once more, through another one.
+	t.a.Mode, t.mayRun = Settle, true
+	var p persistence
+	if _, c, link, err := t.try(ctx, &p); err == nil {
+		c.acknowledge(ctx)
+		c.close()
+		_ = link.Close()
+	}
 }
 
 // pursue tries until there is evidence of how the attempt ended, or the time for reconnecting is over. Where
@@ -303,6 +312,7 @@ func (t *attempt) try(ctx context.Context, p *persistence) (target.Evidence, *co
 	f := &follower{t: t, c: c, link: link, seen: p.progress}
 	e, err := f.follow(ctx)
 	if err != nil {
+		t.stdout.cut = t.stdout.cut || f.tty // what a terminal shows is kept nowhere else
 		c.close()
 		_ = link.Close()
 		return none, nil, nil, err

@@ -98,3 +98,14 @@ func (c *conn) drain(ctx context.Context) {
 		}
 	}
 }
+
+// acknowledge says that the outcome is durable, and reports whether the launcher ended with its work done.
+func (c *conn) acknowledge(ctx context.Context) bool {
+	c.say("ack\n")
+	c.drain(ctx)
+	if ctx.Err() != nil {
+		return false
+	}
+	_, err := c.session.Wait()
+	return err == nil
+}

@@ -20,12 +20,11 @@ var errForeignBytes = errors.New("foreign bytes came between the output of the a
 var errSilence = errors.New("the host does not answer")
 
 const (
-	tickFirst  = 100 * time.Millisecond // how soon a running attempt is asked for output
-	tickLast   = time.Second            // how rarely one is asked that prints nothing
-	longest    = 512 << 10              // of a piece of output between two frames
-	killGrace  = time.Minute            // in which the supervisor must have killed
-	overtime   = 30 * time.Second       // after the time limit that the supervisor keeps
-	uploadTime = time.Hour
+	tickFirst = 100 * time.Millisecond // how soon a running attempt is asked for output
+	tickLast  = time.Second            // how rarely one is asked that prints nothing
+	longest   = 512 << 10              // of a piece of output between two frames
+	killGrace = time.Minute            // in which the supervisor must have killed
+	overtime  = 30 * time.Second       // after the time limit that the supervisor keeps
 )
 
 // follower drives one session: it starts or joins the attempt and takes what comes, up to the end.
@@ -39,7 +38,8 @@ type follower struct {
 	begin   int64
 	piece   []byte
 	started bool // the go was sent, or the attempt was found
-	tty     bool // the steps have the terminal: everything is output
+	quiet   bool // the steps will have the terminal, and what we say would be theirs
+	tty     bool // they have it: everything is output
 	told    bool // the kill was passed on
 
 	tick  *time.Timer
@@ -51,6 +51,7 @@ type follower struct {
 
 func (f *follower) follow(ctx context.Context) (target.Evidence, error) {
 	call := f.t.call(f.c)
+	f.quiet = call.TTY
 	f.c.say(target.Render(call))
 	framer := target.NewFramer(call.Nonce)
 	f.pace = tickFirst
@@ -123,6 +124,7 @@ func (f *follower) frame(word, rest string) error {
 	switch word {
 	case "new", "old":
 		f.limit.Stop()
+		f.quiet = f.quiet && word == "new"
 		f.started = word == "old"
 		f.t.mayRun = f.t.mayRun || f.started
 		if word == "new" {
@@ -249,7 +251,7 @@ func (f *follower) start(ctx context.Context) error {
 
 // beat asks for what is new, ever more rarely where nothing is.
 func (f *follower) beat(ctx context.Context) error {
-	if f.started && !f.tty {
+	if f.started && !f.quiet {
 		f.c.say("t\n")
 	}
 	if f.started && f.t.prompts != nil {
@@ -267,7 +269,7 @@ func (f *follower) beat(ctx context.Context) error {
 // passKill tells the supervisor; it has a minute.
 func (f *follower) passKill(ctx context.Context) {
 	f.told = true
-	if f.tty {
+	if f.quiet {
 		f.t.killAside(ctx, f.link)
 	} else {
 		f.c.say("k " + f.t.killWord() + "\n")

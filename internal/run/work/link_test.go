@@ -276,3 +276,45 @@ func TestTheControllerGoesAway(t *testing.T) {
 	}
 	b.wantClean()
 }
+
+// The link is lost between the end and the last word: the record goes all the same.
+func TestALinkLostAtTheEnd(t *testing.T) {
+	b := newBench(t, newHost(t, "dash"))
+	b.job.Action.Shell = "echo out"
+	var got []sluice.TaskFinished
+	_, err := b.do(context.Background(), work.Assignment{Commit: func(_ context.Context, r sluice.TaskFinished) error {
+		got = append(got, r)
+		b.host.cut()
+		return nil
+	}})
+	if err != nil || len(got) != 1 {
+		t.Fatal(err, got)
+	}
+	want(t, got[0], sluice.Succeeded, 0, "")
+	b.wantClean()
+}
+
+// Attempts of many jobs that begin on one host at the same moment share the place, and the last one removes it.
+func TestManyAttemptsOnAHost(t *testing.T) {
+	for _, shell := range shells {
+		t.Run(shell, func(t *testing.T) {
+			b := newBench(t, newHost(t, shell))
+			var wg sync.WaitGroup
+			for range 16 {
+				wg.Go(func() {
+					job := *b.job
+					job.ID = newJobID()
+					err := b.worker.Do(context.Background(), work.Assignment{Job: &job, Host: "web1", Attempt: sluice.NewAttemptID(job.ID, 0, 1), Commit: func(_ context.Context, r sluice.TaskFinished) error {
+						want(t, r, sluice.Succeeded, 0, "")
+						return nil
+					}})
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			b.wantClean()
+		})
+	}
+}

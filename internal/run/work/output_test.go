@@ -195,7 +195,7 @@ func TestACutTextRunsNothing(t *testing.T) {
 			eventually(t, "the attempt is ready", func() bool { return exists(filepath.Join(h.place, "0123456789ab-0-1", "steps")) })
 			_, _ = in.Write([]byte("go\n"))
 			eventually(t, "the whole text runs", func() bool { return exists(filepath.Join(h.home, "runs")) })
-			_ = in.Close()
+			_, _ = in.Write([]byte("ack\n"))
 			_ = cmd.Wait()
 		})
 	}

@@ -268,8 +268,11 @@ exec "$@"
 		}
 		if !readOnly {
 			wantNoSleepers(t, seconds)
+			continue
 		}
-		for _, p := range sleepers(seconds) { // a plain attempt ends without a kill
+		// A plain attempt ends without a kill.
+		eventually(t, "the command is at its end", func() bool { return len(sleepers(seconds)) > 0 })
+		for _, p := range sleepers(seconds) {
 			n, _ := strconv.Atoi(p)
 			_ = syscall.Kill(n, syscall.SIGKILL)
 		}

@@ -21,7 +21,11 @@ esac
 s_nl='
 '
 s_frame() { s_w "$s_rs$s_n $1$s_nl"; }
-s_fail() { s_frame "fail ${1%%$s_nl*}"; exit 0; }
+s_fail() {
+if [ -d "$s_cg" ]; then rmdir "$s_cg"; fi
+s_frame "fail ${1%%$s_nl*}"
+exit 0
+}
 s_who() {
 s_uid= s_um=
 while read -r s_k s_a s_v s_x; do
@@ -67,6 +71,13 @@ drwx------*) ;;
 *) s_fail "place $s_p must be a directory of mode 0700, it is ${s_e%% *}" ;;
 esac
 }
+s_make() {
+s_e=$(mkdir "$@" 2>&1) && s_new=1 && return
+case $s_e in
+*"/$s_id"*) ;;
+*"$s_p"* | *"/sluice-$s_id."*) if [ -d "$s_p/$s_id" ]; then s_new=1; fi ;;
+esac
+}
 s_enter() {
 s_i=0
 while :; do
@@ -75,9 +86,9 @@ if [ -d "$s_cg" ]; then s_mk=; fi
 if [ -L "$s_p" ]; then s_fail "place $s_p is a symbolic link"; fi
 if [ -d "$s_p" ]; then
 s_owned old || continue
-mkdir "$s_id" $s_mk 2>/dev/null && s_new=1
+s_make "./$s_id" $s_mk
 else
-mkdir "$s_p" "$s_p/$s_id" $s_mk 2>/dev/null && s_new=1
+s_make "$s_p" "$s_p/$s_id" $s_mk
 s_owned new
 fi
 if [ -L "$s_id" ]; then s_fail "place $s_p/$s_id is a symbolic link"; fi
@@ -86,7 +97,7 @@ s_here=$s_p/$s_id
 return
 fi
 s_i=$((s_i + 1))
-if [ $s_i -gt 9 ]; then s_fail "place $(mkdir "$s_p" "$s_p/$s_id" 2>&1)"; fi
+if [ $s_i -gt 9 ]; then s_fail "place $s_e"; fi
 done
 }
 s_take() {
@@ -100,14 +111,18 @@ s_remove() {
 cd -P -- "$s_p" || return
 rm -rf -- "$s_id"
 set -- *
-case $1 in '*') set -- "$s_p" ;; *) set -- ;; esac
+case $1 in
+'*') s_k=${s_cg%/*}/sluice- && set -- "$s_p" ;;
+*) s_k=${s_cg%.*}. && set -- ;;
+esac
 case $s_cg in ?*)
-for s_k in "${s_cg%.*}".*; do
+for s_k in "$s_k"*; do
 if [ -d "$s_k" ]; then set -- "$s_k" "$@"; fi
 done
 ;;
 esac
 case $# in 0) ;; *) rmdir "$@" 2>/dev/null ;; esac
+return 0
 }
 s_ack() {
 while read -r s_k s_a; do
@@ -130,11 +145,11 @@ if [ $s_i -gt 25 ]; then
 case $s_mode in run) s_k=reset ;; *) s_k=revoked ;; esac
 if s_take $s_k; then
 case $s_mode in run) s_remove && return 1 ;; esac
-elif [ $s_i -lt 30 ]; then
 continue
-fi
+elif [ $s_i -gt 50 ]; then
 s_frame revoked
 s_ack
+fi
 fi
 sleep 0.2 2>/dev/null || sleep 1
 done
@@ -502,7 +517,7 @@ s_e=$(sha256sum <blob 2>/dev/null || cksum <blob 2>&1)
 s_frame "sum ${s_e%%$s_nl*}"
 exit 0
 }
-s_fp=
+s_fp= s_cg=
 s_who
 case $s_mode in put) s_put ;; esac
 s_group

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// page is what is written.
+type page struct {
+	options  options
+	machine  []fact
+	sections []section
+}
+
+type section struct {
+	title, about string
+	notes        []string
+	targets      []target
+	tables       []table
+}
+
+type table struct {
+	caption string
+	columns []column
+	results []result // the first is what the ratios are to
+}
+
+type column struct {
+	title string
+	show  func(r, base result) string
+}
+
+// target is a figure and what it shall be: at most, or else at least.
+type target struct {
+	what        string
+	most, least float64
+	got         float64
+	format      string
+}
+
+func (r result) ok() bool { return r.err == "" && r.wall > 0 }
+
+// find returns the results of a program, none if it was not measured.
+func (t table) find(name string) result {
+	for _, r := range t.results {
+		if r.name == name {
+			return r
+		}
+	}
+	return result{name: name, err: "not measured"}
+}
+
+func (t target) met() bool {
+	if t.least > 0 {
+		return t.got >= t.least
+	}
+	return t.got <= t.most
+}
+
+func (t target) limit() string {
+	if t.least > 0 {
+		return "≥ " + fmt.Sprintf(t.format, t.least)
+	}
+	return "≤ " + fmt.Sprintf(t.format, t.most)
+}
+
+func cores() int { return runtime.NumCPU() }
+
+const preface = `# Benchmarks
+
+Made by ` + "`make bench`" + `: every figure is the median of %s, of programs measured in turn in the same run on the same
+machine. The client and all hosts share its processors, so that what a server needs slows every client: trust ratios,
+and processor time more than wall time. *Bare Go* is the floor: a hundred lines on the same ssh library that connect,
+check the host key, log in and run the command, and promise nothing.
+
+`
+
+func (p *page) markdown() string {
+	var b strings.Builder
+	rounds := fmt.Sprintf("%d rounds", p.options.rounds)
+	if p.options.rounds == 1 {
+		rounds = "one round"
+	}
+	fmt.Fprintf(&b, preface, rounds)
+	b.WriteString("| machine | |\n| --- | --- |\n")
+	for _, f := range p.machine {
+		fmt.Fprintf(&b, "| %s | %s |\n", f.name, f.value)
+	}
+	p.writeTargets(&b)
+	for _, s := range p.sections {
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n", s.title, s.about)
+		for _, n := range s.notes {
+			fmt.Fprintf(&b, "\n%s\n", n)
+		}
+		for _, t := range s.tables {
+			t.writeTo(&b)
+		}
+	}
+	return b.String()
+}
+
+// writeTargets says what was met and what was missed.
+func (p *page) writeTargets(b *strings.Builder) {
+	head := false
+	for _, s := range p.sections {
+		for _, t := range s.targets {
+			if !head {
+				b.WriteString("\n## Targets\n\n| what | target | measured | |\n| --- | --- | --- | --- |\n")
+				head = true
+			}
+			verdict := "met"
+			if !t.met() {
+				verdict = "**missed**"
+			}
+			fmt.Fprintf(b, "| %s | %s | %s | %s |\n", t.what, t.limit(), fmt.Sprintf(t.format, t.got), verdict)
+		}
+	}
+}
+
+func (t table) writeTo(b *strings.Builder) {
+	b.WriteString("\n| " + t.caption)
+	for _, c := range t.columns {
+		b.WriteString(" | " + c.title)
+	}
+	b.WriteString(" |\n|" + strings.Repeat(" --- |", len(t.columns)+1) + "\n")
+	for _, r := range t.results {
+		b.WriteString("| " + r.name)
+		for i, c := range t.columns {
+			switch {
+			case r.ok() && t.results[0].ok():
+				b.WriteString(" | " + c.show(r, t.results[0]))
+			case i == 0 && r.err != "":
+				b.WriteString(" | not measured: " + r.err)
+			default:
+				b.WriteString(" | ")
+			}
+		}
+		b.WriteString(" |\n")
+	}
+}
+
+func ratio(a, b time.Duration) string { return fmt.Sprintf("%.2f", a.Seconds()/b.Seconds()) }
+
+func percent(a, b time.Duration) string {
+	return fmt.Sprintf("%.0f %%", 100*a.Seconds()/b.Seconds())
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) }
+
+func perHost(d time.Duration, hosts int) string {
+	return fmt.Sprintf("%.2f", d.Seconds()*1000/float64(hosts))
+}
+
+func megabytes(n int64) string { return fmt.Sprintf("%.0f", float64(n)/1e6) }
