@@ -101,7 +101,7 @@ func cause(ctx context.Context, err error) error {
 
 // start builds the program and starts the hosts.
 func (s *story) start(ctx context.Context) error {
-	c := testfleet.PlainConfig{Hosts: hosts, InProcess: true, Dir: filepath.Join(s.dir, "fleet")}
+	c := testfleet.PlainConfig{Hosts: hosts, InProcess: true, Dir: s.dir}
 	for i := range hosts - 4 {
 		c.Names = append(c.Names, fmt.Sprintf("web%02d", i+1))
 	}
@@ -119,7 +119,7 @@ func (s *story) start(ctx context.Context) error {
 	}
 	// Where attempts live is set, so that nothing is written outside of the demonstration's own directory. All hosts
 	// share it, and the last one to leave would remove it under the feet of the next: there is always one more in it.
-	place := filepath.Join(s.dir, "fleet", "attempts")
+	place := filepath.Join(s.dir, "attempts")
 	if err := os.MkdirAll(filepath.Join(place, "demo"), 0o700); err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (s *story) start(ctx context.Context) error {
 			return err
 		}
 	}
-	s.work, s.program = work, filepath.Join(s.dir, "fleet", "sluice")
+	s.work, s.program = work, filepath.Join(s.dir, "sluice")
 	build := exec.CommandContext(ctx, "go", "build", "-o", s.program, "sluice/cmd/sluice")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
