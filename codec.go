@@ -97,6 +97,8 @@ func decodeBody(h header, b []byte) (Body, error) {
 		return decode[TaskStep](b)
 	case "task.finished":
 		return decode[TaskFinished](b)
+	case "task.withdrawn":
+		return decode[TaskWithdrawn](b)
 	case "task.retried":
 		return decode[TaskRetried](b)
 	case "task.output":

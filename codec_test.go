@@ -61,6 +61,7 @@ func samples(t testing.TB) []sluice.Event {
 		sluice.JobResumed{By: "bob", Generation: 2, MaxFailures: ptr(sluice.Count(3))},
 		sluice.JobCancelling{By: "bob", Reason: "wrong fleet"},
 		sluice.JobFinished{Outcome: sluice.Cancelled, Counts: map[sluice.Outcome]int{sluice.Succeeded: 1, sluice.Cancelled: 2}},
+		sluice.TaskWithdrawn{Host: "db1", Attempt: "0123456789ab-2-1", Reason: "the password was refused twice"},
 		sluice.HostHeld{Host: "db1", Reason: "disk", By: "bob"}, sluice.HostReleased{Host: "db1", Reason: "new disk", By: "bob"},
 		sluice.HostRetired{Host: "db1", Reason: "gone", By: "bob"}, sluice.HostReturned{Host: "db1", Reason: "back", By: "bob"},
 	}

@@ -125,6 +125,14 @@ type TaskFinished struct {
 	By        string `json:"by,omitzero"` // who skipped it
 }
 
+// TaskWithdrawn says that an attempt ended and that it is proved that nothing was started on the host: the password
+// had been refused by other hosts and was not tried on this one. The task waits again, and its job halts.
+type TaskWithdrawn struct {
+	Host    Host      `json:"host"`
+	Attempt AttemptID `json:"attempt"`
+	Reason  string    `json:"reason"`
+}
+
 // TaskRetried says that tasks which have an outcome are to be tried again.
 type TaskRetried struct {
 	Hosts []Host `json:"hosts"`
@@ -236,6 +244,7 @@ func (TaskStarted) Type() string   { return "task.started" }
 func (TaskStep) Type() string      { return "task.step" }
 func (TaskFinished) Type() string  { return "task.finished" }
 func (TaskRetried) Type() string   { return "task.retried" }
+func (TaskWithdrawn) Type() string { return "task.withdrawn" }
 func (TaskOutput) Type() string    { return "task.output" }
 func (JobHalting) Type() string    { return "job.halting" }
 func (JobHalted) Type() string     { return "job.halted" }

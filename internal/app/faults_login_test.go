@@ -91,8 +91,8 @@ func TestSudo(t *testing.T) {
 
 // A wrong password is refused twice, and never offered to another host.
 func TestWrongSudoPassword(t *testing.T) {
-	w := newWorld(t, testfleet.Config{Hosts: 12, User: testfleet.Deploy, Host: testfleet.HostConfig{Sudo: testfleet.SudoPassword}})
-	r := w.startWith(wrong, "run", "-w", "host[1-12]", "--concurrency", "3", "--sudo", "--sudo-password-fd", "3", "--", count)
+	w := newWorld(t, testfleet.Config{Hosts: 5, User: testfleet.Deploy, Host: testfleet.HostConfig{Sudo: testfleet.SudoPassword}})
+	r := w.startWith(wrong, "run", "-w", "host[1-5]", "--sudo", "--sudo-password-fd", "3", "--", count)
 	if halted := event[sluice.JobHalted](r, nil); halted.Rule != sluice.RuleAuth {
 		t.Errorf("halted by %+v", halted)
 	}
@@ -109,11 +109,11 @@ func TestWrongSudoPassword(t *testing.T) {
 	if refused != 2 {
 		t.Errorf("the password was refused %d times, want 2", refused)
 	}
-	w.ran(make([]int, 12)...)
+	w.ran(make([]int, 5)...)
 
 	// With the right one the rest goes on, and what failed can be tried again.
 	w.startWith(testfleet.Password, "retry", string(r.job()), "--sudo-password-fd", "3").exits(0)
-	w.ran(slices.Repeat([]int{1}, 12)...)
+	w.ran(slices.Repeat([]int{1}, 5)...)
 }
 
 func passwordOnly(n int) testfleet.Config {
@@ -150,8 +150,8 @@ func TestLoginPassword(t *testing.T) {
 
 func TestWrongLoginPassword(t *testing.T) {
 	slow(t)
-	w := newWorld(t, passwordOnly(12))
-	r := w.startWith(wrong, "run", "-w", "host[1-12]", "--concurrency", "3", "--password-fd", "3", "--", count)
+	w := newWorld(t, passwordOnly(5))
+	r := w.startWith(wrong, "run", "-w", "host[1-5]", "--password-fd", "3", "--", count)
 	if halted := event[sluice.JobHalted](r, nil); halted.Rule != sluice.RuleAuth {
 		t.Errorf("halted by %+v", halted)
 	}
@@ -160,9 +160,9 @@ func TestWrongLoginPassword(t *testing.T) {
 	if n := w.said("Failed password"); n != 2 {
 		t.Errorf("the password was tried %d times, want 2", n)
 	}
-	w.ran(make([]int, 12)...)
+	w.ran(make([]int, 5)...)
 	w.startWith(testfleet.Password, "retry", string(r.job()), "--password-fd", "3").exits(0)
-	w.ran(slices.Repeat([]int{1}, 12)...)
+	w.ran(slices.Repeat([]int{1}, 5)...)
 	if n := w.said("Failed password"); n != 2 {
 		t.Errorf("the wrong password was tried %d times in the end", n)
 	}

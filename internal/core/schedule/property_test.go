@@ -35,6 +35,7 @@ func TestInvariants(t *testing.T) {
 			"end":      func(t *rapid.T) { w.t = t; w.end(w.running) },
 			"end more": func(t *rapid.T) { w.t = t; w.end(w.running) },
 			"learn":    func(t *rapid.T) { w.t = t; w.end(w.unknown) },
+			"withdraw": func(t *rapid.T) { w.t = t; w.withdraw() },
 			"operator": func(t *rapid.T) { w.t = t; w.operator() },
 			"control":  func(t *rapid.T) { w.t = t; w.control() },
 			"wait":     func(t *rapid.T) { w.now = w.now.Add(time.Minute) },
@@ -192,6 +193,8 @@ func TestFoldIsAFunction(t *testing.T) {
 				w.operator()
 			case 4:
 				w.control()
+			case 5:
+				w.withdraw()
 			}
 			w.decide(w.drivers[0])
 		}

@@ -246,6 +246,8 @@ func (s *State) applyToJob(j *job, e sluice.Event) error {
 		return s.taskStarted(j, b, e.Time)
 	case sluice.TaskFinished:
 		return s.taskFinished(j, b, e.Time)
+	case sluice.TaskWithdrawn:
+		return s.taskWithdrawn(j, b)
 	case sluice.TaskRetried:
 		return s.taskRetried(j, b)
 	case sluice.JobHalting:

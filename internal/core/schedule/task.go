@@ -159,6 +159,29 @@ func (s *State) taskFinished(j *job, b sluice.TaskFinished, at time.Time) error 
 	return nil
 }
 
+// taskWithdrawn makes a task wait again whose attempt never started. Why it did not is reason enough to halt.
+func (s *State) taskWithdrawn(j *job, b sluice.TaskWithdrawn) error {
+	t, err := j.taskOf(s, b.Host)
+	if err != nil {
+		return err
+	}
+	if _, _, try, ok := b.Attempt.Parse(); !ok || try != int(t.try) || t.phase != running {
+		return fmt.Errorf("attempt %q is withdrawn, but the last one is number %d", b.Attempt, t.try)
+	}
+	t.phase = pending
+	j.running--
+	j.refused = max(j.refused, maxRefused)
+	if !j.readOnly() {
+		s.setHost(t.host, func(h *host) {
+			if h.attempt == t {
+				h.attempt, h.last = nil, t.before
+			}
+		})
+	}
+	s.enqueue(t)
+	return nil
+}
+
 // conclude says what an outcome means for the host.
 func conclude(h *host, t *task, b sluice.TaskFinished, at time.Time) {
 	if h.last != t {

@@ -205,6 +205,18 @@ func (w *world) end(from map[sluice.AttemptID]sluice.Host) {
 	w.append(job, b)
 }
 
+// withdraw lets an attempt end of which it is proved that nothing started.
+func (w *world) withdraw() {
+	ids := sorted(w.running)
+	if len(ids) == 0 || rapid.IntRange(0, 2).Draw(w.t, "really") > 0 {
+		return
+	}
+	id := rapid.SampledFrom(ids).Draw(w.t, "attempt")
+	job, _, _, _ := id.Parse()
+	w.append(job, sluice.TaskWithdrawn{Host: w.running[id], Attempt: id, Reason: "refused elsewhere"})
+	delete(w.running, id)
+}
+
 func (w *world) operator() {
 	h := rapid.SampledFrom(w.fleet.Hosts).Draw(w.t, "host")
 	switch rapid.SampledFrom([]string{"hold", "release", "release", "retire", "return", "rules"}).Draw(w.t, "act") {

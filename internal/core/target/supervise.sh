@@ -93,6 +93,8 @@ s_make() {
 s_enter() {
 	s_i=0
 	while :; do
+		# A shell that believes to be somewhere does not go there again, though it may have been made anew.
+		cd /
 		s_new= s_mk=$s_cg
 		if [ -d "$s_cg" ]; then s_mk=; fi
 		if [ -L "$s_p" ]; then s_fail "place $s_p is a symbolic link"; fi
@@ -151,7 +153,8 @@ s_ack() {
 	exit 0
 }
 
-# An attempt that is there already: returns when it was started, or with 1 to begin anew.
+# An attempt that is there already: returns when it was started, or with 1 to begin anew because it was removed.
+# Only a gate that is taken is a proof; without one, and without the means to take it, nothing is said.
 s_join() {
 	s_i=0
 	while :; do
@@ -161,7 +164,7 @@ s_join() {
 		started) return ;;
 		revoked) s_frame revoked && s_ack ;;
 		esac
-		cd -P -- "$s_here" 2>/dev/null || return 1
+		if [ ! . -ef "$s_here" ]; then return 1; fi
 		s_i=$((s_i + 1))
 		if [ $s_i -gt 25 ]; then
 			case $s_mode in run) s_k=reset ;; *) s_k=revoked ;; esac
@@ -169,6 +172,16 @@ s_join() {
 				case $s_mode in run) s_remove && return 1 ;; esac
 				continue
 			elif [ $s_i -gt 50 ]; then
+				if [ ! -f gate ]; then exit 1; fi
+				if [ -p live ]; then
+					exec 9<>live 8<live
+					exec 9>&-
+					# Until nobody is there who could still write into it.
+					read -r s_k <&8
+					exec 8<&-
+				fi
+				read -r s_g s_ge <gate
+				case $s_g in started) return ;; esac
 				s_frame revoked
 				s_ack
 			fi

@@ -112,6 +112,8 @@ func (j *Job) Apply(e sluice.Event) {
 		}
 	case sluice.TaskFinished:
 		j.finished(b, e.Time)
+	case sluice.TaskWithdrawn:
+		j.withdrawn(b)
 	case sluice.TaskRetried:
 		j.retried(b)
 	case sluice.JobHalting:
@@ -169,6 +171,15 @@ func (j *Job) started(b sluice.TaskStarted, at time.Time) {
 		t.Running = true
 		j.Running++
 		j.Stages[t.Stage].Running++
+	}
+}
+
+// withdrawn takes back a start after which nothing ran.
+func (j *Job) withdrawn(b sluice.TaskWithdrawn) {
+	if i, ok := j.byHost[b.Host]; ok && j.Tasks[i].Running {
+		j.Tasks[i].Running = false
+		j.Running--
+		j.Stages[j.Tasks[i].Stage].Running--
 	}
 }
 

@@ -76,7 +76,6 @@ func bareConfig(login, identity, hostKey string) (*ssh.ClientConfig, error) {
 	}
 	c := &ssh.ClientConfig{User: login, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, Timeout: time.Minute,
 		HostKeyCallback: ssh.FixedHostKey(known), HostKeyAlgorithms: []string{known.Type()}}
-	c.KeyExchanges = []string{ssh.KeyExchangeCurve25519}
 	c.Ciphers = []string{ssh.CipherAES128GCM}
 	return c, nil
 }

@@ -129,7 +129,7 @@ func (c *Checker) Add(e sluice.Event) []Violation {
 	case sluice.JobSubmitted:
 		c.submitted(b.Submitted)
 	case sluice.StageOpened, sluice.GateWaiting, sluice.GatePassed, sluice.TaskStarted, sluice.TaskFinished,
-		sluice.TaskRetried, sluice.JobStarted, sluice.JobHalting, sluice.JobHalted, sluice.JobResumed,
+		sluice.TaskRetried, sluice.TaskWithdrawn, sluice.JobStarted, sluice.JobHalting, sluice.JobHalted, sluice.JobResumed,
 		sluice.JobCancelling, sluice.JobFinished:
 		if j := c.jobs[e.Job]; j != nil {
 			c.addToJob(j, b)
@@ -154,6 +154,8 @@ func (c *Checker) addToJob(j *job, b sluice.Body) {
 		c.taskFinished(j, b)
 	case sluice.TaskRetried:
 		c.taskRetried(j, b)
+	case sluice.TaskWithdrawn:
+		c.taskWithdrawn(j, b)
 	case sluice.JobHalting, sluice.JobCancelling:
 		j.stopped = b.Type()
 		j.cancelling = j.cancelling || b.Type() == sluice.JobCancelling{}.Type()

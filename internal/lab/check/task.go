@@ -170,3 +170,17 @@ func (c *Checker) taskRetried(j *job, b sluice.TaskRetried) {
 		}
 	}
 }
+
+// taskWithdrawn is an attempt of which it is proved that it started nothing: the task is as it was before, but for
+// the number of its tries, and so is the host. The job starts nothing more until it is resumed.
+func (c *Checker) taskWithdrawn(j *job, b sluice.TaskWithdrawn) {
+	t, a := j.tasks[b.Host], c.attempts[b.Attempt]
+	if t == nil || a == nil || a.job != j || t.attempt != a || t.state != running {
+		c.report(Attempts, b.Host, "attempt %q is withdrawn, but it does not run", b.Attempt)
+		return
+	}
+	a.outcome = sluice.Cancelled
+	c.free(a)
+	j.refused = max(j.refused, 2)
+	j.set(b.Host, planned, t.outcome)
+}

@@ -256,8 +256,9 @@ func (d *driver) launch(ctx context.Context, h sluice.Host, id sluice.AttemptID,
 	f := &flight{kill: make(chan work.KillReason, 1)}
 	d.flights[id] = f
 	a := work.Assignment{Job: d.spec, Host: h, Attempt: id, Mode: mode, Resumed: resumed, Kill: f.kill, FetchDir: d.cfg.FetchDir,
-		Step:   func(s sluice.TaskStep) { d.report(ctx, report{body: s}) },
-		Commit: func(c context.Context, r sluice.TaskFinished) error { return d.commit(c, r) },
+		Step:     func(s sluice.TaskStep) { d.report(ctx, report{body: s}) },
+		Commit:   func(c context.Context, r sluice.TaskFinished) error { return d.commit(c, r) },
+		Withdraw: func(c context.Context, b sluice.TaskWithdrawn) error { return d.commit(c, b) },
 	}
 	if d.cfg.Observe != nil {
 		a.Output = func(stream string, offset int64, data []byte) {
@@ -292,7 +293,7 @@ func (d *driver) report(ctx context.Context, r report) {
 }
 
 // commit returns when the outcome is durable.
-func (d *driver) commit(ctx context.Context, r sluice.TaskFinished) error {
+func (d *driver) commit(ctx context.Context, r sluice.Body) error {
 	done := make(chan error, 1)
 	select {
 	case d.reports <- report{r, done}:

@@ -35,6 +35,8 @@ type attempt struct {
 
 	// mayRun says that the attempt may have been started: the go was sent, or somebody else started it.
 	mayRun bool
+	// untried says that the password was not tried on this host, because others had refused it.
+	untried bool
 
 	sudo     sluice.Secret
 	sudoDone func(accepted bool) // nil: no password is held
@@ -157,6 +159,9 @@ func (t *attempt) commit(ctx context.Context, r sluice.TaskFinished) error {
 		}
 	}
 	r.Reason = t.secrets.Text(r.Reason)
+	if t.untried && r.NotStarted && r.Outcome == sluice.Failed && t.a.Withdraw != nil {
+		return t.a.Withdraw(ctx, sluice.TaskWithdrawn{Host: r.Host, Attempt: r.Attempt, Reason: r.Reason})
+	}
 	return t.a.Commit(ctx, r)
 }
 
@@ -227,6 +232,7 @@ func (t *attempt) giveUp(p *persistence, err error) (target.Evidence, bool) {
 	}
 	p.tries++
 	text := describe(err)
+	t.untried = !t.mayRun && errors.Is(err, sluice.ErrSecretRefused)
 	if !t.mayRun {
 		e := target.Evidence{Sight: target.SawNothing, Text: text, Refused: refusedPassword(err)}
 		var refused *refusal

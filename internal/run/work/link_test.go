@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -315,6 +316,44 @@ func TestManyAttemptsOnAHost(t *testing.T) {
 			}
 			wg.Wait()
 			b.wantClean()
+		})
+	}
+}
+
+// A gate that is empty is one whose taker died before the start, but only if the taker is dead.
+func TestAnEmptyGate(t *testing.T) {
+	for _, shell := range shells {
+		t.Run(shell, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, newHost(t, shell))
+			dir := filepath.Join(b.host.place, string(b.id()))
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "gate"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			live := filepath.Join(dir, "live")
+			if err := syscall.Mkfifo(live, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			taker, err := os.OpenFile(live, os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			timer := time.AfterFunc(12*time.Second, func() { _ = taker.Close() })
+			defer timer.Stop()
+			r, err := b.do(context.Background(), work.Assignment{Mode: work.Settle})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want(t, r, sluice.Unreachable, -1, "never started")
+			if !timer.Stop() {
+				b.wantClean()
+				return
+			}
+			t.Error("it is said not to have started while its starter was there")
+			_ = taker.Close()
 		})
 	}
 }

@@ -16,9 +16,11 @@ import (
 type refusal struct {
 	text     string
 	password bool // a password was offered and refused
+	cause    error
 }
 
 func (r *refusal) Error() string { return r.text }
+func (r *refusal) Unwrap() error { return r.cause }
 
 // errNeedsTTY: sudo is set up to work on a terminal only.
 var errNeedsTTY = errors.New("sudo needs a terminal")
@@ -145,7 +147,7 @@ func (g *greeting) answer(ctx context.Context) error {
 	case errors.Is(err, sluice.ErrNoSecret):
 		return &refusal{text: "sudo asks for a password and none was given"}
 	case errors.Is(err, sluice.ErrSecretRefused):
-		return &refusal{text: "sudo asks for a password: " + err.Error()}
+		return &refusal{text: "sudo asks for a password: " + err.Error(), cause: err}
 	case err != nil:
 		return err
 	}

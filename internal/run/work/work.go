@@ -56,6 +56,9 @@ type Assignment struct {
 	// Commit is called exactly once when the attempt has an outcome. It returns when the outcome is durable;
 	// only then the record on the target goes. For the outcome unknown the record stays.
 	Commit func(ctx context.Context, r sluice.TaskFinished) error
+	// Withdraw is called instead of Commit where it is proved that nothing started, because the password had been
+	// refused by other hosts: the task waits again. Nil: such an attempt has failed.
+	Withdraw func(ctx context.Context, b sluice.TaskWithdrawn) error
 	// FetchDir is where a fetch job puts what it gets, below a directory named for the host.
 	FetchDir string
 }

@@ -81,6 +81,7 @@ esac
 s_enter() {
 s_i=0
 while :; do
+cd /
 s_new= s_mk=$s_cg
 if [ -d "$s_cg" ]; then s_mk=; fi
 if [ -L "$s_p" ]; then s_fail "place $s_p is a symbolic link"; fi
@@ -139,7 +140,7 @@ case $s_g in
 started) return ;;
 revoked) s_frame revoked && s_ack ;;
 esac
-cd -P -- "$s_here" 2>/dev/null || return 1
+if [ ! . -ef "$s_here" ]; then return 1; fi
 s_i=$((s_i + 1))
 if [ $s_i -gt 25 ]; then
 case $s_mode in run) s_k=reset ;; *) s_k=revoked ;; esac
@@ -147,6 +148,15 @@ if s_take $s_k; then
 case $s_mode in run) s_remove && return 1 ;; esac
 continue
 elif [ $s_i -gt 50 ]; then
+if [ ! -f gate ]; then exit 1; fi
+if [ -p live ]; then
+exec 9<>live 8<live
+exec 9>&-
+read -r s_k <&8
+exec 8<&-
+fi
+read -r s_g s_ge <gate
+case $s_g in started) return ;; esac
 s_frame revoked
 s_ack
 fi
