@@ -15,10 +15,11 @@ import (
 	"go.uber.org/goleak"
 )
 
+const job sluice.JobID = "aaaa00000000"
+
 const (
-	job     sluice.JobID = "aaaa00000000"
-	dirEnv               = "SLUICE_TEST_CLAIM_DIR"
-	loopEnv              = "SLUICE_TEST_CLAIM_LOOP"
+	dirEnv  = "SLUICE_TEST_CLAIM_DIR"
+	loopEnv = "SLUICE_TEST_CLAIM_LOOP"
 )
 
 func TestMain(m *testing.M) {

@@ -295,6 +295,20 @@ s_pump() {
 	echo "d $1" >&7
 }
 
+# Says $2 to the supervisor after each of the times in $1, in a subshell. It survives a command that signals its
+# whole group; USR1 ends it with its sleep.
+s_alarm() {
+	exec 9>&-
+	s_x=$!
+	trap '' TERM INT
+	trap 'case $! in "$s_x") ;; *) kill -9 $! ;; esac; exit 0' USR1
+	for s_k in $1; do
+		sleep $s_k 7>&- &
+		wait $!
+		echo "$2" >&7
+	done
+}
+
 # The supervisor. It holds live open, and none of its children does: end of file there means it is gone. Where
 # descriptors are closed for a child, that is done by exec: shells keep copies of those that they redirect for
 # a function or a block.
@@ -306,15 +320,7 @@ s_super() {
 	esac
 	s_tp=
 	case $s_timeout in ?*)
-		(
-			exec 9>&-
-			s_x=$!
-			trap '' TERM INT
-			trap 'case $! in "$s_x") ;; *) kill -9 $! ;; esac; exit 0' USR1
-			sleep $s_timeout 7>&- &
-			wait $!
-			echo "k timeout" >&7
-		) &
+		(s_alarm "$s_timeout" 'k timeout') &
 		s_tp=$!
 		;;
 	esac
@@ -352,19 +358,27 @@ s_wait() {
 		k)
 			case $s_r$s_kill in '')
 				s_kill=$s_a
+				case $s_a in timeout) s_tp= ;; esac
 				s_w '' >killed
 				s_slay
 				read -r s_at s_x </proc/uptime
-				(exec 9>&- && sleep 1 7>&- && echo g >&7 && sleep 2 7>&- && echo g >&7) &
+				(s_alarm '1 2 8' g) &
+				s_tp="$s_tp $!"
 				;;
 			esac
 			;;
 		g)
 			case $s_at in ?*)
 				read -r s_t s_x </proc/uptime
-				if [ $((${s_t%.*} - ${s_at%.*})) -ge 2 ]; then
-					s_held=1
-					return
+				s_d=$((${s_t%.*} - ${s_at%.*}))
+				if [ $s_d -ge 2 ]; then
+					s_set=
+					s_holders
+					# Either somebody holds it, or our pumps are slow; nobody is seen where he is not ours to see.
+					if [ -n "$s_set" ] || [ $s_d -ge 10 ]; then
+						s_held=1
+						return
+					fi
 				fi
 				;;
 			*) s_alive || return ;;
@@ -373,6 +387,25 @@ s_wait() {
 		esac
 		case $s_ends in ??) case $s_r$s_kill in ?*) return ;; esac ;; esac
 	done
+}
+
+# Adds to s_set who can still write into the output.
+s_holders() {
+	s_k=
+	s_ls=$(ls -ln /proc/[0-9]*/fd 2>/dev/null | grep -F -e '/fd:' -e "> $s_here/o" -e "> $s_here/e")
+	s_ifs=$IFS
+	IFS=$s_nl
+	for s_l in $s_ls; do
+		case $s_l in
+		/proc/*/fd:) s_k=${s_l#/proc/} && s_k=${s_k%%/*} ;;
+		l?w*'-> '*)
+			s_x=${s_l%%' -> '*}
+			s_x=/proc/$s_k/fd/${s_x##* }
+			if [ "$s_x" -ef o ] || [ "$s_x" -ef e ]; then s_set="$s_set$s_k "; fi
+			;;
+		esac
+	done
+	IFS=$s_ifs
 }
 
 # Finds what belongs to the attempt, into s_pids: its control group, what the runner and they started, what
@@ -391,21 +424,7 @@ s_scan() {
 		s_k=${s_k#/proc/}
 		s_set="$s_set${s_k%%/*} "
 	done
-	s_k=
-	s_ls=$(ls -ln /proc/[0-9]*/fd 2>/dev/null | grep -F -e '/fd:' -e "> $s_here/o" -e "> $s_here/e")
-	s_ifs=$IFS
-	IFS=$s_nl
-	for s_l in $s_ls; do
-		case $s_l in
-		/proc/*/fd:) s_k=${s_l#/proc/} && s_k=${s_k%%/*} ;;
-		*'-> '*)
-			s_x=${s_l%%' -> '*}
-			s_x=/proc/$s_k/fd/${s_x##* }
-			if [ "$s_x" -ef o ] || [ "$s_x" -ef e ]; then s_set="$s_set$s_k "; fi
-			;;
-		esac
-	done
-	IFS=$s_ifs
+	s_holders
 	read -r s_me s_x </proc/self/stat
 	s_own=" $$ $PPID $s_me " s_live=' '
 	s_close s_ours

@@ -48,39 +48,23 @@ func copies(ctx context.Context, l *lab) (s section, err error) {
 			return fmt.Sprintf("%.0f", float64(int64(r.hosts)*size)/1e6/r.wall.Seconds())
 		}},
 	}}
-	samples := make([][]sample, len(programs))
-	for round := range l.rounds {
-		for i, p := range programs {
-			say("%s, round %d of %d: %s", s.title, round+1, l.rounds, p.name)
-			if _, err := exec.LookPath(p.argv[0]); err != nil {
-				continue
-			}
-			u, err := l.run(ctx, p)
-			if err != nil {
-				return s, err
-			}
-			if err := takeAway(ctx, fleet, size); err != nil {
-				return s, fmt.Errorf("%s: %w", p.name, err)
-			}
-			samples[i] = append(samples[i], sample{client: u})
-		}
+	for i := range programs {
+		programs[i].after = func(ctx context.Context) error { return takeAway(ctx, fleet, size) }
 	}
-	for i, p := range programs {
-		r := summarise(p.name, n, samples[i])
-		if len(samples[i]) == 0 {
-			r.err = p.argv[0] + " is not installed"
-		}
-		t.results = append(t.results, r)
+	if t.results, err = l.compare(ctx, n, l.rounds, programs); err != nil {
+		return s, err
 	}
 	s.tables = append(s.tables, t)
-	if base, ours := t.results[0], t.find(full+" copy"); ours.ok() {
+	if base, ours := t.find(sshCat), t.find(full+" copy"); base.ok() && ours.ok() {
 		s.targets = append(s.targets, target{what: s.title + ", x ssh cat", most: 1.1, got: ours.wall.Seconds() / base.wall.Seconds(), format: "%.2f"})
 	}
 	return s, nil
 }
 
-// copied is where the file goes.
-const copied = "/root/copied"
+const (
+	copied = "/root/copied" // where the file goes
+	sshCat = "ssh cat, gcm" // what the others are compared with
+)
 
 func writeRandom(path string, size int64) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
@@ -104,7 +88,7 @@ func takeAway(ctx context.Context, f *testfleet.Fleet, size int64) error {
 		wg.Go(func() {
 			turn <- struct{}{}
 			defer func() { <-turn }()
-			_, errs[i] = h.Exec(ctx, fmt.Sprintf("test $(stat -c %%s %s) = %d && rm %[1]s", copied, size))
+			_, errs[i] = h.Exec(ctx, fmt.Sprintf("test \"$(stat -c %%s %s)\" = %d; status=$?; rm -f %[1]s; exit $status", copied, size))
 		})
 	}
 	wg.Wait()
@@ -136,7 +120,7 @@ func (l *lab) copyPrograms(ctx context.Context, f *testfleet.Fleet, file string)
 	gcmConfig := "-F " + l.path("copy.gcm")
 	ansible := l.ansible(list, "copy.gcm", copyWidth, "copy", "src="+file+" dest="+copied)
 	programs := []program{
-		each("ssh cat, gcm", "exec ssh "+gcmConfig+" HOST \"cat >"+copied+"\" <"+file),
+		each(sshCat, "exec ssh "+gcmConfig+" HOST \"cat >"+copied+"\" <"+file),
 		l.sluiceProgram(full+" copy", "copy", "-w", fmt.Sprintf("host[1-%d]", len(f.Hosts)), "--concurrency", w, file, copied),
 		each("scp, gcm", "exec scp -q "+gcmConfig+" "+file+" HOST:"+copied),
 		each("scp, stock", "exec scp -q -F "+f.SSHConfig+" "+file+" HOST:"+copied),

@@ -44,7 +44,7 @@ type options struct {
 	write  string // the page; "" is standard output
 	quick  bool
 	only   string // the parts whose name has this in it
-	skip   string // the programs whose name has this in it
+	skip   string // the peers whose name has this in it
 	rounds int
 }
 
@@ -56,7 +56,7 @@ func benchmark(ctx context.Context) error {
 	flag.StringVar(&o.write, "write", "", "write the page to this `file`")
 	flag.BoolVar(&o.quick, "quick", false, "a few hosts, one round: shows that it works, and nothing else")
 	flag.StringVar(&o.only, "only", "", "only the parts with this `text` in their name")
-	flag.StringVar(&o.skip, "skip", "", "leave out programs with this `text` in their name, such as ansible")
+	flag.StringVar(&o.skip, "skip", "", "leave out peers with this `text` in their name, such as ansible")
 	flag.IntVar(&o.rounds, "rounds", 3, "measure everything `N` times, in turn, and take the medians")
 	flag.Parse()
 	if flag.NArg() > 0 || o.rounds < 1 {

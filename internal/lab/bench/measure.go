@@ -22,6 +22,8 @@ type program struct {
 	env  []string // added to that of the lab
 	// journal says that each run gets a journal of its own, as the first run of a person does.
 	journal bool
+	// after looks at what it has done, and undoes it; it may be nil.
+	after func(context.Context) error
 	// within gives the process that runs it, where that is not here.
 	within func(argv []string) *exec.Cmd
 }
@@ -163,7 +165,10 @@ func median[S any, T int64 | time.Duration](samples []S, of func(S) T) T {
 
 // compare measures programs in turn, round by round. A program that is not installed, or fails, has no figures.
 func (l *lab) compare(ctx context.Context, hosts, rounds int, programs []program) ([]result, error) {
-	programs = slices.DeleteFunc(programs, func(p program) bool { return l.skip != "" && strings.Contains(p.name, l.skip) })
+	programs = slices.DeleteFunc(programs, func(p program) bool {
+		ours := p.argv[0] == l.self || p.argv[0] == l.sluice()
+		return !ours && l.skip != "" && strings.Contains(p.name, l.skip)
+	})
 	samples := make([][]sample, len(programs))
 	results := make([]result, len(programs))
 	for round := range rounds {
@@ -203,6 +208,11 @@ func (l *lab) sample(ctx context.Context, p program) (s sample, err error) {
 	}
 	if s.client, err = l.run(ctx, p); err != nil {
 		return s, err
+	}
+	if p.after != nil {
+		if err := p.after(ctx); err != nil {
+			return s, fmt.Errorf("%s did not do what it should: %w", p.name, err)
+		}
 	}
 	after, err := l.serverRests(ctx)
 	s.server.CPU = after.CPU - before.CPU

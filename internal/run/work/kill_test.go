@@ -28,12 +28,7 @@ var escapes = map[string]string{
 	"kills itself":  `sleep N & kill 0; sleep N`,
 }
 
-func sleepers(seconds string) (pids []string) {
-	for _, p := range running("sleep\x00" + seconds) {
-		pids = append(pids, p)
-	}
-	return pids
-}
+func sleepers(seconds string) []string { return running("sleep\x00" + seconds) }
 
 func wantNoSleepers(t *testing.T, seconds string) {
 	t.Helper()

@@ -133,12 +133,15 @@ func (h Host) checkCert(cert *ssh.Certificate, now time.Time) error {
 	if cert.CertType != ssh.HostCert {
 		return fmt.Errorf("it is a certificate for users")
 	}
-	if cert.Signature == nil || cert.Signature.Format == ssh.KeyAlgoRSA || cert.Signature.Format == ssh.InsecureKeyAlgoDSA {
+	if cert.Signature == nil || cert.Signature.Format == ssh.KeyAlgoRSA || cert.Signature.Format == keyDSA {
 		return fmt.Errorf("its certificate is signed with SHA-1")
 	}
 	checker := ssh.CertChecker{Clock: func() time.Time { return now }}
 	return checker.CheckCert(h.Principal, cert)
 }
+
+// keyDSA is the type of DSA keys, which are refused.
+const keyDSA = "ssh-dss"
 
 // minRSA is the floor for the length of RSA keys.
 const minRSA = 2048
@@ -148,7 +151,7 @@ func Strong(key ssh.PublicKey) error {
 	if cert, ok := key.(*ssh.Certificate); ok {
 		key = cert.Key
 	}
-	if key.Type() == ssh.InsecureKeyAlgoDSA {
+	if key.Type() == keyDSA {
 		return fmt.Errorf("DSA keys are not trusted any more")
 	}
 	if c, ok := key.(ssh.CryptoPublicKey); ok {

@@ -258,6 +258,17 @@ ulimit -f $s_limit
 cat >$2 7>&- || { echo "x $1" >&7 && cat >/dev/null 7>&-; }
 echo "d $1" >&7
 }
+s_alarm() {
+exec 9>&-
+s_x=$!
+trap '' TERM INT
+trap 'case $! in "$s_x") ;; *) kill -9 $! ;; esac; exit 0' USR1
+for s_k in $1; do
+sleep $s_k 7>&- &
+wait $!
+echo "$2" >&7
+done
+}
 s_super() {
 case $s_tty in '')
 (exec 9>&- <o && s_pump o out) &
@@ -266,15 +277,7 @@ case $s_tty in '')
 esac
 s_tp=
 case $s_timeout in ?*)
-(
-exec 9>&-
-s_x=$!
-trap '' TERM INT
-trap 'case $! in "$s_x") ;; *) kill -9 $! ;; esac; exit 0' USR1
-sleep $s_timeout 7>&- &
-wait $!
-echo "k timeout" >&7
-) &
+(s_alarm "$s_timeout" 'k timeout') &
 s_tp=$!
 ;;
 esac
@@ -309,19 +312,26 @@ x) s_cut=$s_cut$s_a ;;
 k)
 case $s_r$s_kill in '')
 s_kill=$s_a
+case $s_a in timeout) s_tp= ;; esac
 s_w '' >killed
 s_slay
 read -r s_at s_x </proc/uptime
-(exec 9>&- && sleep 1 7>&- && echo g >&7 && sleep 2 7>&- && echo g >&7) &
+(s_alarm '1 2 8' g) &
+s_tp="$s_tp $!"
 ;;
 esac
 ;;
 g)
 case $s_at in ?*)
 read -r s_t s_x </proc/uptime
-if [ $((${s_t%.*} - ${s_at%.*})) -ge 2 ]; then
+s_d=$((${s_t%.*} - ${s_at%.*}))
+if [ $s_d -ge 2 ]; then
+s_set=
+s_holders
+if [ -n "$s_set" ] || [ $s_d -ge 10 ]; then
 s_held=1
 return
+fi
 fi
 ;;
 *) s_alive || return ;;
@@ -330,6 +340,23 @@ esac
 esac
 case $s_ends in ??) case $s_r$s_kill in ?*) return ;; esac ;; esac
 done
+}
+s_holders() {
+s_k=
+s_ls=$(ls -ln /proc/[0-9]*/fd 2>/dev/null | grep -F -e '/fd:' -e "> $s_here/o" -e "> $s_here/e")
+s_ifs=$IFS
+IFS=$s_nl
+for s_l in $s_ls; do
+case $s_l in
+/proc/*/fd:) s_k=${s_l#/proc/} && s_k=${s_k%%/*} ;;
+l?w*'-> '*)
+s_x=${s_l%%' -> '*}
+s_x=/proc/$s_k/fd/${s_x##* }
+if [ "$s_x" -ef o ] || [ "$s_x" -ef e ]; then s_set="$s_set$s_k "; fi
+;;
+esac
+done
+IFS=$s_ifs
 }
 s_scan() {
 s_all=$(grep -E '^(State|PPid|NSsid):' /proc/[0-9]*/status 2>/dev/null)
@@ -344,21 +371,7 @@ for s_k in $(grep -lF "SLUICE_MARK=$s_id." /proc/[0-9]*/environ 2>/dev/null); do
 s_k=${s_k#/proc/}
 s_set="$s_set${s_k%%/*} "
 done
-s_k=
-s_ls=$(ls -ln /proc/[0-9]*/fd 2>/dev/null | grep -F -e '/fd:' -e "> $s_here/o" -e "> $s_here/e")
-s_ifs=$IFS
-IFS=$s_nl
-for s_l in $s_ls; do
-case $s_l in
-/proc/*/fd:) s_k=${s_l#/proc/} && s_k=${s_k%%/*} ;;
-*'-> '*)
-s_x=${s_l%%' -> '*}
-s_x=/proc/$s_k/fd/${s_x##* }
-if [ "$s_x" -ef o ] || [ "$s_x" -ef e ]; then s_set="$s_set$s_k "; fi
-;;
-esac
-done
-IFS=$s_ifs
+s_holders
 read -r s_me s_x </proc/self/stat
 s_own=" $$ $PPID $s_me " s_live=' '
 s_close s_ours
