@@ -381,9 +381,13 @@ s_wait() {
 					fi
 				fi
 				;;
-			*) s_alive || return ;;
+			*)
+				# Its last words may still come, but not behind z.
+				s_alive || echo z >&7
+				;;
 			esac
 			;;
+		z) case $s_r$s_kill in '') return 1 ;; esac ;;
 		esac
 		case $s_ends in ??) case $s_r$s_kill in ?*) return ;; esac ;; esac
 	done

@@ -292,3 +292,14 @@ func TestPlainOverALostLink(t *testing.T) {
 		t.Errorf("stdout %q", b.stdout())
 	}
 }
+
+// A runner that is killed by its own command: nobody waits for ever, and nobody guesses.
+func TestTheRunnerIsKilled(t *testing.T) {
+	eachShell(t, func(t *testing.T, b *bench) {
+		b.job.Action.Shell = `echo begin; kill -9 $PPID; echo end`
+		want(t, b.run(), sluice.Unknown, -1, "no record of the end")
+		if b.stdout() != "begin\nend\n" {
+			t.Errorf("stdout %q", b.stdout())
+		}
+	})
+}

@@ -334,9 +334,12 @@ return
 fi
 fi
 ;;
-*) s_alive || return ;;
+*)
+s_alive || echo z >&7
+;;
 esac
 ;;
+z) case $s_r$s_kill in '') return 1 ;; esac ;;
 esac
 case $s_ends in ??) case $s_r$s_kill in ?*) return ;; esac ;; esac
 done
