@@ -65,9 +65,12 @@ func (h *Host) Boot(ctx context.Context) error {
 	return nil
 }
 
+// awaitPid waits for the file that sshd writes only after it listens.
+const awaitPid = "n=0; until [ -s /run/sshd.pid ] || [ $n -ge 200 ]; do sleep 0.05; n=$((n + 1)); done; "
+
 // StopSSHD ends the listening sshd: connections are refused. Open ones stay, as on a real host.
 func (h *Host) StopSSHD(ctx context.Context) error {
-	return h.sshd(ctx, "stopping sshd", "touch /run/nosshd; kill \"$(cat /run/sshd.pid)\"", "testfleet: sshd stopped")
+	return h.sshd(ctx, "stopping sshd", "touch /run/nosshd; "+awaitPid+"kill \"$(cat /run/sshd.pid)\"", "testfleet: sshd stopped")
 }
 
 // StartSSHD starts it again.
@@ -77,7 +80,7 @@ func (h *Host) StartSSHD(ctx context.Context) error {
 
 // ReloadSSHD has sshd read its configuration and key again.
 func (h *Host) ReloadSSHD(ctx context.Context) error {
-	return h.sshd(ctx, "reloading sshd", "kill -HUP \"$(cat /run/sshd.pid)\"", "Server listening on ")
+	return h.sshd(ctx, "reloading sshd", awaitPid+"kill -HUP \"$(cat /run/sshd.pid)\"", "Server listening on ")
 }
 
 // ChangeKey gives the host another key, which the client's known_hosts does not have.
