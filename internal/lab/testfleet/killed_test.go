@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -54,12 +55,19 @@ func beKilled() bool {
 		fmt.Print("process: ", string(out))
 	}
 	// The children of ours hold the fleet: the control process, which ends last, and what starts the hosts.
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", os.Getpid(), os.Getpid()))
-	if err != nil {
-		fmt.Println("error:", err)
+	// Each was started by some thread, and stands in the list of that thread only.
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", os.Getpid()))
+	if err != nil || len(threads) == 0 {
+		fmt.Println("error: no threads:", err)
 	}
-	for _, pid := range strings.Fields(string(children)) {
-		fmt.Println("process:", pid)
+	for _, list := range threads {
+		children, err := os.ReadFile(list)
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // a thread may end
+			fmt.Println("error:", err)
+		}
+		for _, pid := range strings.Fields(string(children)) {
+			fmt.Println("process:", pid)
+		}
 	}
 	fmt.Println("home:", f.Home)
 	fmt.Println("ready")
