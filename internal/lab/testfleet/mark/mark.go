@@ -85,7 +85,7 @@ func ParseStat(stat []byte) (name string, state byte, ppid int, err error) {
 		return "", 0, 0, fmt.Errorf("%q is not the text of a stat file: no name in parentheses", stat)
 	}
 	fields := bytes.Fields(stat[end+1:])
-	if len(fields) < 2 || len(fields[0]) != 1 {
+	if len(fields) < 2 || len(fields[0]) != 1 || fields[0][0] < 'A' || fields[0][0] > 'z' {
 		return "", 0, 0, fmt.Errorf("%q is not the text of a stat file: no state and parent after the name", stat)
 	}
 	ppid, err = strconv.Atoi(string(fields[1]))

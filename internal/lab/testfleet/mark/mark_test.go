@@ -38,6 +38,7 @@ func TestParseStat(t *testing.T) {
 func FuzzParseStat(f *testing.F) {
 	f.Add([]byte("12 (sh) S 1 12 12 0"))
 	f.Add([]byte("12 (a) (b)) R 99 0"))
+	f.Add([]byte("()\x00 0"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if name, state, _, err := mark.ParseStat(in); err == nil && (len(name)+3 > len(in) || state == 0) {
 			t.Errorf("%q gives the name %q and the state %q", in, name, state)
