@@ -1,8 +1,8 @@
 // Package dirblobs keeps content under its digest in a directory, one file for each: it is a [sluice.Blobs]. It
 // knows nothing of what the content is for, nor when it is not needed any more.
 //
-// A file gets its name only when it is whole and on the disk, so every file there is complete. It is proved again
-// whenever it is read.
+// A file gets its name only when it is whole and on the disk, so every file there is complete. It is proved when it
+// is read, once by every process: again only if it is not the same file any more, or was written since.
 package dirblobs
 
 import (
@@ -17,6 +17,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"sluice"
@@ -27,10 +29,17 @@ const (
 	tempName  = ".new-*"
 	// staleAfter is the age at which a temporary file cannot be a put that is going on: writing makes it young.
 	staleAfter = 24 * time.Hour
+	// settledAfter is well above the grain of the times of files: two changes of a file that is younger may show the
+	// same time.
+	settledAfter = 2 * time.Second
 )
 
 // Blobs keeps blobs in a directory. It is safe for concurrent use, also by several processes.
-type Blobs struct{ dir string }
+type Blobs struct {
+	dir    string
+	mu     sync.Mutex
+	proved map[string]os.FileInfo // by digest, as the file was when it was read
+}
 
 var _ sluice.Blobs = (*Blobs)(nil)
 
@@ -49,7 +58,7 @@ func New(dir string, now time.Time) (*Blobs, error) {
 			_ = os.Remove(path) // another process may have been faster
 		}
 	}
-	return &Blobs{dir}, nil
+	return &Blobs{dir: dir, proved: map[string]os.FileInfo{}}, nil
 }
 
 // Put keeps the content. It is durable when Put returns.
@@ -97,7 +106,42 @@ func (b *Blobs) Open(ctx context.Context, digest string) (io.ReadCloser, error) 
 	if err != nil {
 		return nil, fmt.Errorf("blobs: %w", err)
 	}
-	return &reader{f: f, sum: sha256.New(), digest: digest}, nil
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("blobs: %w", err), f.Close())
+	}
+	b.mu.Lock()
+	before := b.proved[digest]
+	b.mu.Unlock()
+	if same(before, info) {
+		return f, nil
+	}
+	settled := time.Since(changed(info)) > settledAfter
+	return &reader{f: f, sum: sha256.New(), digest: digest, whole: func() {
+		if !settled {
+			return
+		}
+		// What was written while we read shows in the time, and is proved again.
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.proved[digest] = info
+	}}, nil
+}
+
+// same reports whether nobody has written to a file since.
+func same(before, now os.FileInfo) bool {
+	if before == nil || !os.SameFile(before, now) || before.Size() != now.Size() {
+		return false
+	}
+	return changed(before).Equal(changed(now))
+}
+
+// changed is when the content or anything else of a file was changed last, by the kernel's word: nobody can set it.
+func changed(info os.FileInfo) time.Time {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return time.Unix(s.Ctim.Unix())
+	}
+	return info.ModTime()
 }
 
 // path is the file of a digest that is valid.
@@ -118,6 +162,7 @@ type reader struct {
 	f      *os.File
 	sum    hash.Hash
 	digest string
+	whole  func() // is told that the content is what its digest says
 }
 
 func (r *reader) Read(p []byte) (int, error) {
@@ -127,6 +172,7 @@ func (r *reader) Read(p []byte) (int, error) {
 		if is := algorithm + hex.EncodeToString(r.sum.Sum(nil)); is != r.digest {
 			return n, fmt.Errorf("blob %s is damaged: its content is %s", r.digest, is)
 		}
+		r.whole()
 	}
 	return n, err
 }

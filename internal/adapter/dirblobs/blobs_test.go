@@ -50,6 +50,14 @@ func TestDamage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			before, err := b.Open(t.Context(), digest) // what was proved once is not believed for ever
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer before.Close()
+			if _, err := io.ReadAll(before); err != nil {
+				t.Fatal(err)
+			}
 			if err := harm(b.path(digest)); err != nil {
 				t.Fatal(err)
 			}
@@ -74,6 +82,47 @@ func TestDamage(t *testing.T) {
 				t.Errorf("%d bytes, error %v", len(got), err)
 			}
 		})
+	}
+}
+
+// TestProvedOnce: a file that has not changed for long is read without a proof the second time, and with one as soon
+// as anything was done to it.
+func TestProvedOnce(t *testing.T) {
+	b := newBlobs(t, t.TempDir())
+	digest, _, err := b.Put(t.Context(), strings.NewReader("content"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := func() bool {
+		r, err := b.Open(t.Context(), digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if got, err := io.ReadAll(r); err != nil || string(got) != "content" {
+			t.Fatalf("%q, error %v", got, err)
+		}
+		_, is := r.(*os.File)
+		return is
+	}
+	for range 2 {
+		if plain() {
+			t.Error("a new file is believed after one proof")
+		}
+	}
+	info, err := os.Stat(b.path(digest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.proved[digest] = info
+	if !plain() {
+		t.Error("a file that was proved is proved again")
+	}
+	if _, _, err := b.Put(t.Context(), strings.NewReader("content")); err != nil {
+		t.Fatal(err)
+	}
+	if plain() {
+		t.Error("another file is believed")
 	}
 }
 
