@@ -24,6 +24,8 @@ type Error struct {
 	Text string   // what is wrong, without a trailing full stop
 	Hint string   // what to do or type next; "" if there is nothing to say
 	Err  error    // the cause, or nil
+	// Lasting says that to try again is of no use before somebody has acted on it.
+	Lasting bool
 }
 
 func (e *Error) Error() string {
@@ -47,10 +49,22 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Text: fmt.Sprintf(format, args...)}
 }
 
+// Lasts says that to try again is of no use before somebody has acted on it.
+func (e *Error) Lasts() *Error {
+	e.Lasting = true
+	return e
+}
+
 // WithHint adds what to do next.
 func (e *Error) WithHint(format string, args ...any) *Error {
 	e.Hint = fmt.Sprintf(format, args...)
 	return e
+}
+
+// IsLasting reports whether an Error in err's chain is lasting.
+func IsLasting(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Lasting
 }
 
 // CodeOf returns the code of the first Error in err's chain, or "".

@@ -34,6 +34,16 @@ type Log interface {
 	FindJob(ctx context.Context, prefix string) (Namespace, JobID, error)
 }
 
+// Snapshots keep, beside a log, what was folded from it, so that the next fold need not begin at the beginning. A [Log]
+// may be one of these, too. They are a cache: what was kept may be gone at any time, and nobody may rely on it.
+type Snapshots interface {
+	// Snapshot returns what was kept last, and the number of the last event that it was folded from. It is whole, and
+	// folded from the events that the log now holds; where there is no such thing, seq is 0.
+	Snapshot(ctx context.Context, ns Namespace) (seq uint64, data []byte, err error)
+	// SaveSnapshot keeps data in place of what was kept before. seq must be the last event of an append.
+	SaveSnapshot(ctx context.Context, ns Namespace, seq uint64, data []byte) error
+}
+
 // Drivers say which process drives a job. A claim ends with the process that holds it, however it ends.
 type Drivers interface {
 	// Claim takes the job for this process until release is called. An error with the code Conflict says

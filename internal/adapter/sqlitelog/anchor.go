@@ -39,8 +39,17 @@ type anchor struct {
 	sync func(*os.File) error // fdatasync; tests have it fail
 
 	mu    sync.Mutex
-	pairs map[sluice.Namespace]int64 // where the two lines of a namespace are
-	known map[sluice.Namespace]mark  // the furthest that this process has seen
+	pairs map[sluice.Namespace]int64    // where the two lines of a namespace are
+	known map[sluice.Namespace]mark     // the furthest that this process has seen
+	seen  map[sluice.Namespace]*reading // as last read
+	buf   [anchorPair]byte
+}
+
+// reading is two lines and what they say.
+type reading struct {
+	text   [anchorPair]byte
+	newest mark
+	older  int64 // where in the pair the line is that is not the newest
 }
 
 func openAnchor(path string) (*anchor, error) {
@@ -53,7 +62,7 @@ func openAnchor(path string) (*anchor, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return &anchor{f: f, path: path, file: file, sync: fdatasync,
-		pairs: map[sluice.Namespace]int64{}, known: map[sluice.Namespace]mark{}}, nil
+		pairs: map[sluice.Namespace]int64{}, known: map[sluice.Namespace]mark{}, seen: map[sluice.Namespace]*reading{}}, nil
 }
 
 func (a *anchor) close() error { return a.f.Close() }
@@ -75,15 +84,28 @@ func (a *anchor) read(ns sluice.Namespace) (m mark, ok bool, err error) {
 		m, ok := marks[ns]
 		return m, ok, err
 	}
-	var b [anchorPair]byte
-	if _, err := a.f.ReadAt(b[:], pair); err != nil && err != io.EOF {
-		return mark{}, false, err
-	}
-	newest, _, err := bestOf(ns, b[:])
+	newest, _, err := a.look(ns, pair)
 	if err != nil {
 		return mark{}, false, err
 	}
 	return newest, true, a.learn(ns, newest)
+}
+
+// look reads the lines of a namespace, which begin at a place of the file. What they say is worked out only where
+// they are not those that were there before.
+func (a *anchor) look(ns sluice.Namespace, at int64) (newest mark, older int64, err error) {
+	clear(a.buf[:])
+	if _, err := a.f.ReadAt(a.buf[:], at); err != nil && err != io.EOF {
+		return mark{}, 0, err
+	}
+	if p := a.seen[ns]; p != nil && p.text == a.buf {
+		return p.newest, p.older, nil
+	}
+	if newest, older, err = bestOf(ns, a.buf[:]); err != nil {
+		return mark{}, 0, err
+	}
+	a.seen[ns] = &reading{a.buf, newest, older}
+	return newest, older, nil
 }
 
 // load reads the whole file. A pair of which neither line is whole says nothing: if it mattered, a namespace
@@ -184,11 +206,7 @@ func (a *anchor) put(ctx context.Context, ns sluice.Namespace, m mark, force boo
 	if !ok {
 		return fmt.Errorf("%s has no line for the namespace %s", a.path, ns)
 	}
-	var b [anchorPair]byte
-	if _, err := a.f.ReadAt(b[:], pair); err != nil && err != io.EOF {
-		return err
-	}
-	newest, older, err := bestOf(ns, b[:])
+	newest, older, err := a.look(ns, pair)
 	if err != nil && !force {
 		return err
 	}
@@ -199,7 +217,11 @@ func (a *anchor) put(ctx context.Context, ns sluice.Namespace, m mark, force boo
 	case newest.seq >= m.seq:
 		return nil
 	default:
-		_, err = a.f.WriteAt(line, pair+older)
+		if _, err = a.f.WriteAt(line, pair+older); err == nil {
+			seen := a.seen[ns]
+			copy(seen.text[older:], line)
+			seen.newest, seen.older = m, anchorLine-older
+		}
 	}
 	if err == nil {
 		err = a.sync(a.f)

@@ -73,6 +73,36 @@ func TestAnchorNeverGoesBack(t *testing.T) {
 	}
 }
 
+// TestAnchorOfTwoProcesses: what one remembers of the lines must not hide what the other wrote.
+func TestAnchorOfTwoProcesses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "anchor")
+	rapid.Check(t, func(rt *rapid.T) {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			rt.Fatal(err)
+		}
+		var both [2]*anchor
+		for i := range both {
+			a, err := openAnchor(path)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			defer a.close()
+			both[i] = a
+		}
+		var seq uint64
+		for _, write := range rapid.SliceOfN(rapid.Bool(), 1, 12).Draw(rt, "writes, not only reads") {
+			a := both[rapid.IntRange(0, 1).Draw(rt, "process")]
+			if write || seq == 0 {
+				seq++
+				put(t, a, "prod", seq)
+			}
+			if m, ok, err := a.read("prod"); err != nil || !ok || m.seq != seq || m.hash != (hash{byte(seq)}) {
+				rt.Fatalf("the anchor says %v, %v, %v; want %d", m, ok, err, seq)
+			}
+		}
+	})
+}
+
 // TestTornAnchor tears the line that is being written, in any way. The one before it is still there.
 func TestTornAnchor(t *testing.T) {
 	dir := t.TempDir()

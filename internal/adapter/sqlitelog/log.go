@@ -43,14 +43,13 @@ type Log struct {
 	dir      string
 	lockWait time.Duration
 
-	writer  *sql.DB   // one connection, w
-	w       *sql.Conn // used only by who holds turn
-	read    *sql.DB
-	watched *sql.Conn // stays open, so that data_version counts and no other process removes the -wal
-	files   []pinned
-	anchor  *anchor
-	packer  *packer
-	follow  *follower
+	writer *sql.DB // one connection, w
+	w      *writer // used only by who holds turn; stays open, so that no other process removes the -wal
+	read   *sql.DB
+	files  []pinned
+	anchor *anchor
+	packer *packer
+	follow *follower
 
 	turn chan struct{} // holds one token: who has it may write
 	done chan struct{} // closed by Close
@@ -106,7 +105,7 @@ func open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	if err := l.connect(ctx); err != nil {
 		return nil, err
 	}
-	l.follow, err = startFollower(ctx, l.watched)
+	l.follow, err = startFollower(ctx, l.lookAround)
 	return l, err
 }
 
@@ -132,9 +131,6 @@ func (l *Log) release() error {
 	}
 	if l.w != nil {
 		errs = append(errs, l.w.Close())
-	}
-	if l.watched != nil {
-		errs = append(errs, l.watched.Close())
 	}
 	if l.writer != nil {
 		errs = append(errs, l.writer.Close())
@@ -182,7 +178,7 @@ func (l *Log) leave() { l.turn <- struct{}{} }
 
 // stopWriting makes every later append fail.
 func (l *Log) stopWriting(why error) error {
-	e := sluice.Errorf(sluice.Contact, "the disk that holds the journal in %s failed; this process writes no more", l.dir).
+	e := sluice.Errorf(sluice.Contact, "the disk that holds the journal in %s failed; this process writes no more", l.dir).Lasts().
 		WithHint("look at the disk, then start again: the journal is proved at every start")
 	e.Err = why
 	l.mu.Lock()
@@ -251,7 +247,7 @@ func (p pinned) inPlace() error {
 	if err == nil && os.SameFile(info, p.info) {
 		return nil
 	}
-	return sluice.Errorf(sluice.Contact, "%s was removed or replaced while it was in use; nothing will be started", p.path).
+	return sluice.Errorf(sluice.Contact, "%s was removed or replaced while it was in use; nothing will be started", p.path).Lasts().
 		WithHint("end all processes that use it and put the files back; see %s", manual)
 }
 

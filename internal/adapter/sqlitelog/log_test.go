@@ -170,6 +170,40 @@ func TestOwnAppendsNeedNoPolling(t *testing.T) {
 	}
 }
 
+// TestOthersAreSeenBetweenOwnAppends: what a process knows of its own appends must not hide those of others.
+func TestOthersAreSeenBetweenOwnAppends(t *testing.T) {
+	dir := t.TempDir()
+	ours, theirs := openIn(t, dir), openIn(t, dir)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var head uint64
+	for i := range 12 {
+		if i%3 != 0 { // and sometimes several of theirs in a row
+			head = appendTo(t, ours, "prod", "ours")
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- ours.Wait(ctx, "prod", head) }()
+		if i%2 == 0 { // half of the time when it certainly waits already
+			for ours.follow.idle() {
+				runtime.Gosched()
+			}
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("round %d: Wait says %v where nothing comes after %d", i, err, head)
+		default:
+		}
+		after := appendTo(t, theirs, "prod", "theirs")
+		if err := <-ended; err != nil {
+			t.Fatalf("round %d: the append of another is not seen: %v", i, err)
+		}
+		if after != head+1 {
+			t.Fatalf("round %d: theirs is event %d after our %d", i, after, head)
+		}
+		head = after
+	}
+}
+
 func TestNetworkIsRefused(t *testing.T) {
 	for name, magic := range map[string]int64{"NFS": 0x6969, "SMB": 0xFF534D42, "9P": 0x01021997, "FUSE": 0x65735546, "Ceph": 0x00C36400} {
 		_, err := Open(t.Context(), Config{Dir: t.TempDir(), Filesystem: func(string) (int64, error) { return magic, nil }})
@@ -274,6 +308,35 @@ func TestSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(other, 0, "")
+
+	// Of another namespace, with as many events.
+	appendTo(t, l, "lab", "h3")
+	if err := replaceFile(l.snapshotPath("lab"), file); err != nil {
+		t.Fatal(err)
+	}
+	if seq, _, err := l.Snapshot(ctx, "lab"); seq != 0 || err != nil {
+		t.Errorf("the snapshot of another namespace is taken: %d, error %v", seq, err)
+	}
+
+	// What a killed process left goes, what may still be written stays.
+	old, fresh := filepath.Join(dir, snapshotsDir, ".new-1"), filepath.Join(dir, snapshotsDir, ".new-2")
+	for _, path := range []string{old, fresh} {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chtimes(old, time.Time{}, time.Now().Add(-2*abandoned)); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.SaveSnapshot(ctx, "prod", 3, []byte("three")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(old); err == nil {
+		t.Error("an unfinished snapshot of long ago is still there")
+	}
+	if _, err := os.Stat(fresh); err != nil {
+		t.Errorf("an unfinished snapshot of just now is gone: %v", err)
+	}
 
 	// Damaged: whatever byte it is, the snapshot is whole or not there.
 	for i := range file {

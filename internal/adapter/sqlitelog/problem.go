@@ -16,7 +16,7 @@ const manual = "docs/journal.md"
 // damaged says that something in the journal is not what was written.
 func damaged(ns sluice.Namespace, format string, args ...any) error {
 	return sluice.Errorf(sluice.Contact, "the journal is damaged: namespace %s: %s; nothing will be started",
-		ns, fmt.Sprintf(format, args...)).
+		ns, fmt.Sprintf(format, args...)).Lasts().
 		WithHint("restore the journal from a backup; %s says how", manual)
 }
 
@@ -24,14 +24,14 @@ func damaged(ns sluice.Namespace, format string, args ...any) error {
 func lost(ns sluice.Namespace, end, acknowledged uint64) error {
 	return sluice.Errorf(sluice.Contact,
 		"the journal lost records: namespace %s ends at event %d, but event %d was acknowledged; nothing will be started",
-		ns, end, acknowledged).
+		ns, end, acknowledged).Lasts().
 		WithHint("put the missing files back, or go on from %d with `sluice journal accept`; see %s", end, manual)
 }
 
 // another says that the journal has other events than those that were acknowledged.
 func another(ns sluice.Namespace, seq uint64) error {
 	return sluice.Errorf(sluice.Contact,
-		"the journal is not the one that was acknowledged: namespace %s differs at event %d; nothing will be started", ns, seq).
+		"the journal is not the one that was acknowledged: namespace %s differs at event %d; nothing will be started", ns, seq).Lasts().
 		WithHint("put the right files back, or go on with these by `sluice journal accept`; see %s", manual)
 }
 
@@ -39,7 +39,7 @@ func another(ns sluice.Namespace, seq uint64) error {
 func noAnchor(ns sluice.Namespace, path string) error {
 	return sluice.Errorf(sluice.Contact,
 		"%s says nothing of the namespace %s, which has events; it may be missing or damaged, so nobody can tell "+
-			"whether the journal is whole; nothing will be started", path, ns).
+			"whether the journal is whole; nothing will be started", path, ns).Lasts().
 		WithHint("put the file back, or declare the journal whole with `sluice journal accept`; see %s", manual)
 }
 
@@ -47,7 +47,7 @@ func noAnchor(ns sluice.Namespace, path string) error {
 func wentBack(ns sluice.Namespace, now, was uint64) error {
 	return sluice.Errorf(sluice.Contact,
 		"the journal went backwards while it was in use: namespace %s is at %d and was at %d; nothing will be started",
-		ns, now, was).WithHint("%s says what to do when files of the journal were replaced", manual)
+		ns, now, was).Lasts().WithHint("%s says what to do when files of the journal were replaced", manual)
 }
 
 // problem makes an error for people of what SQLite or the file system said. What already is one stays.
@@ -65,6 +65,7 @@ func (l *Log) problem(doing string, err error) error {
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 		e.Text = fmt.Sprintf("the journal in %s is damaged; nothing will be started", l.dir)
 		e.Hint = "restore it from a backup; " + manual + " says how"
+		e.Lasting = true
 	case sqlite3.SQLITE_BUSY:
 		e.Text = fmt.Sprintf("another process has kept the journal in %s locked for %v", l.dir, l.lockWait)
 		e.Hint = "see which with `fuser " + l.dir + "/" + dbName + "`"

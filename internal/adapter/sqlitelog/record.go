@@ -15,7 +15,8 @@ import (
 
 const (
 	// compressFrom is the payload size from which compressing pays: below it the row fits a page or two.
-	compressFrom = 4 << 10
+	compressFrom   = 4 << 10
+	compressWindow = 256 << 10
 	// maxPayload bounds a record, written or unpacked. Rules for 100,000 hosts are a few megabytes.
 	maxPayload = 128 << 20
 )
@@ -79,7 +80,9 @@ type packer struct {
 }
 
 func newPacker() (*packer, error) {
-	zip, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+	// A small window: the usual one would take 8 MB to compress even the shortest payload.
+	zip, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest),
+		zstd.WithWindowSize(compressWindow), zstd.WithLowerEncoderMem(true))
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"sluice"
 
@@ -31,8 +32,10 @@ type snapshotHeader struct {
 
 const snapshotForm = 1
 
+var _ sluice.Snapshots = (*Log)(nil)
+
 // SaveSnapshot keeps data as what is folded from the events up to seq, which must be the last of an append. One is
-// kept for each namespace.
+// kept for each namespace; the one before is gone.
 func (l *Log) SaveSnapshot(ctx context.Context, ns sluice.Namespace, seq uint64, data []byte) error {
 	if err := l.mayRead(ctx, ns); err != nil {
 		return err
@@ -44,11 +47,15 @@ func (l *Log) SaveSnapshot(ctx context.Context, ns sluice.Namespace, seq uint64,
 	if !ok {
 		return sluice.Errorf(sluice.Conflict, "no snapshot can be kept of event %d of the namespace %s: no append ends there", seq, ns)
 	}
+	if len(data) > maxPayload {
+		return sluice.Errorf(sluice.Conflict, "a snapshot of %d bytes is not kept: at most %d can be read again", len(data), maxPayload)
+	}
 	sum := sha256.Sum256(data)
 	head, err := json.Marshal(snapshotHeader{snapshotForm, seq, chain, len(data), hex.EncodeToString(sum[:])})
 	if err != nil {
 		return err
 	}
+	l.sweep()
 	file := l.packer.zip.EncodeAll(data, append(head, '\n'))
 	return l.problem("writing a snapshot of", replaceFile(l.snapshotPath(ns), file))
 }
@@ -102,13 +109,29 @@ func (l *Log) hashAt(ctx context.Context, ns sluice.Namespace, seq uint64) (sum 
 	return found[0][0], true, nil
 }
 
+// unfinished is what files are called that are being written; one that is older than abandoned never will be finished.
+const (
+	unfinished = ".new-*"
+	abandoned  = time.Hour
+)
+
+// sweep removes what processes left behind that were killed while they wrote a snapshot.
+func (l *Log) sweep() {
+	left, _ := filepath.Glob(filepath.Join(l.dir, snapshotsDir, unfinished))
+	for _, path := range left {
+		if info, err := os.Lstat(path); err == nil && time.Since(info.ModTime()) > abandoned {
+			_ = os.Remove(path)
+		}
+	}
+}
+
 // replaceFile puts a file in the place of another. It is not synced: its sum tells a torn one from a whole one.
 func replaceFile(path string, data []byte) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, ".new-*")
+	f, err := os.CreateTemp(dir, unfinished)
 	if err != nil {
 		return err
 	}

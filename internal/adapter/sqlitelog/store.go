@@ -70,15 +70,12 @@ func (l *Log) connect(ctx context.Context) (err error) {
 	if l.read, err = sql.Open("sqlite", dsn(path, true)); err != nil {
 		return err
 	}
-	l.read.SetMaxOpenConns(readers + 1) // one is kept for watching
-	l.read.SetMaxIdleConns(readers + 1)
-	if err := l.retry(ctx, func() (err error) { l.w, err = l.writer.Conn(ctx); return err }); err != nil {
+	l.read.SetMaxOpenConns(readers)
+	l.read.SetMaxIdleConns(readers)
+	if err := l.retry(ctx, func() (err error) { l.w, err = newWriter(ctx, l.writer); return err }); err != nil {
 		return err
 	}
 	if err := l.retry(ctx, func() error { return l.prepare(ctx) }); err != nil {
-		return err
-	}
-	if err := l.retry(ctx, func() (err error) { l.watched, err = l.read.Conn(ctx); return err }); err != nil {
 		return err
 	}
 	for _, p := range []string{path, path + "-wal"} {
@@ -143,7 +140,7 @@ func (l *Log) prepare(ctx context.Context) error {
 	}
 	for _, s := range []string{schema, fmt.Sprintf("PRAGMA application_id = %d", applicationID),
 		fmt.Sprintf("PRAGMA user_version = %d", schemaVersion)} {
-		if _, err := l.w.ExecContext(context.WithoutCancel(ctx), s); err != nil {
+		if _, err := l.w.Conn.ExecContext(context.WithoutCancel(ctx), s); err != nil {
 			return err
 		}
 	}

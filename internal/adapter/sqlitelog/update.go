@@ -105,12 +105,13 @@ func (l *Log) append(tx *writeTx, r record, about []sluice.JobID) error {
 // acknowledge commits, and writes into the anchor what was committed. Only then may anybody rely on it.
 func (l *Log) acknowledge(tx *writeTx, ns sluice.Namespace, m mark) error {
 	if err := tx.commit(); err != nil {
+		l.follow.changed() // it may have been made all the same
 		if syncFailed(err) {
 			return l.stopWriting(err)
 		}
 		return l.problem("writing", err)
 	}
-	defer l.follow.changed()
+	defer l.follow.appended(ns, m.seq)
 	for _, f := range l.files {
 		if err := f.inPlace(); err != nil {
 			return err

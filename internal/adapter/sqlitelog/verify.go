@@ -203,7 +203,7 @@ func (l *Log) accept(ctx context.Context, now time.Time) ([]Head, error) {
 	if err != nil {
 		return nil, err
 	}
-	heads, err := l.verifyAll(ctx, l.w, nil)
+	heads, err := l.verifyAll(ctx, l.w.Conn, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/crypto/ssh"
 
@@ -49,6 +50,29 @@ func rsaSignatures() []string { return []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlg
 
 // algorithms are what is offered to a host, in order of preference.
 type algorithms struct{ kex, ciphers, macs, hostKeys []string }
+
+// chosen keeps what was chosen for each set of lists: there are few, and thousands of hosts share them.
+type chosen struct {
+	mu sync.Mutex
+	by map[[4]string]algorithms
+}
+
+func (c *chosen) choose(s sshconfig.Settings) (algorithms, error) {
+	lists := [4]string{s.KexAlgorithms, s.Ciphers, s.MACs, s.HostKeyAlgorithms}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a, ok := c.by[lists]; ok {
+		return a, nil
+	}
+	a, err := chooseAlgorithms(s)
+	if err == nil {
+		if c.by == nil {
+			c.by = map[[4]string]algorithms{}
+		}
+		c.by[lists] = a
+	}
+	return a, err
+}
 
 func chooseAlgorithms(s sshconfig.Settings) (a algorithms, err error) {
 	for _, c := range []struct {

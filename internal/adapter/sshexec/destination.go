@@ -1,6 +1,7 @@
 package sshexec
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -94,7 +95,7 @@ func (t *Transport) resolve(q sshconfig.Query, identities, chain []string) (*des
 	if d.network, err = network(s.AddressFamily); err != nil {
 		return nil, err
 	}
-	if d.algorithms, err = chooseAlgorithms(s); err != nil {
+	if d.algorithms, err = t.algorithms.choose(s); err != nil {
 		return nil, err
 	}
 	d.methods = methods(s)
@@ -253,7 +254,7 @@ func (t *Transport) jumps(d *destination, q sshconfig.Query, s sshconfig.Setting
 	return last, nil
 }
 
-// makeKey names all that makes a connection what it is.
+// makeKey names all that makes a connection what it is, in short: there is one for each of thousands of hosts.
 func (d *destination) makeKey() string {
 	parts := slices.Concat(
 		[]string{d.user, d.address, strconv.Itoa(d.port), d.alias, d.revoked, d.agent, d.network, d.bind,
@@ -264,5 +265,6 @@ func (d *destination) makeKey() string {
 	if d.via != nil {
 		parts = append(parts, "via", d.via.key)
 	}
-	return strings.Join(parts, "\x00")
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return string(sum[:])
 }

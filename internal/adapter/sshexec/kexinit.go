@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -35,7 +34,7 @@ var (
 // kexReader looks at the beginning of what a host sends.
 type kexReader struct {
 	offered algorithms // ours
-	buf     []byte     // what was seen and not understood yet
+	buf     []byte     // what was seen and is not whole yet
 	version bool       // the version line is over
 	done    bool
 }
@@ -45,51 +44,63 @@ func (k *kexReader) feed(p []byte) error {
 	if k.done {
 		return nil
 	}
-	k.buf = append(k.buf, p...)
+	if len(k.buf) > 0 {
+		k.buf = append(k.buf, p...)
+		p = k.buf
+	}
+	rest, err := k.read(p)
+	k.buf = append(k.buf[:0], rest...)
+	if k.done {
+		k.buf = nil
+	}
+	return err
+}
+
+// read looks at all that is there and returns what is not whole.
+func (k *kexReader) read(p []byte) (rest []byte, err error) {
 	for !k.version {
-		line, rest, whole := bytes.Cut(k.buf, []byte("\n"))
+		line, rest, whole := bytes.Cut(p, []byte("\n"))
 		if !whole {
-			if len(k.buf) > maxPreamble {
-				return errPreamble
+			if len(p) > maxPreamble {
+				return p, errPreamble
 			}
-			return nil
+			return p, nil
 		}
 		k.version = bytes.HasPrefix(line, []byte("SSH-"))
-		k.buf = rest
+		p = rest
 	}
-	if len(k.buf) < 6 {
-		return nil
+	if len(p) < 6 {
+		return p, nil
 	}
-	size := binary.BigEndian.Uint32(k.buf)
+	size := binary.BigEndian.Uint32(p)
 	if size > maxKexInit {
-		return errHugeKexInit
+		return p, errHugeKexInit
 	}
-	if len(k.buf) < int(size)+4 {
-		return nil
+	if len(p) < int(size)+4 {
+		return p, nil
 	}
-	packet := k.buf[4 : 4+size]
-	k.done, k.buf = true, nil
+	k.done = true
 	if size < 2 {
-		return nil // not ours to complain about: the library does
+		return nil, nil // not ours to complain about: the library does
 	}
-	return k.judge(packet[1:])
+	return nil, k.judge(p[5 : 4+size])
 }
 
 func (k *kexReader) judge(payload []byte) error {
 	if len(payload) < 17 || payload[0] != msgKexInit {
 		return nil
 	}
-	var lists [6][]string // key exchanges, host keys, ciphers there and back, MACs there and back
+	var lists [6]nameList // key exchanges, host keys, ciphers there and back, MACs there and back
 	rest := payload[17:]
 	for i := range lists {
 		if len(rest) < 4 || uint64(len(rest)-4) < uint64(binary.BigEndian.Uint32(rest)) {
 			return nil
 		}
 		n := 4 + int(binary.BigEndian.Uint32(rest))
-		lists[i] = strings.Split(string(rest[4:n]), ",")
+		lists[i] = rest[4:n]
 		rest = rest[n:]
 	}
-	if slices.Contains(lists[0], strictKeyExchange) {
+	if lists[0].has(strictKeyExchange) {
 		return nil
 	}
 	for direction := range 2 {
@@ -103,11 +114,29 @@ func (k *kexReader) judge(payload []byte) error {
 	return nil
 }
 
-func firstCommon(ours, theirs []string) string {
+func firstCommon(ours []string, theirs nameList) string {
 	for _, o := range ours {
-		if slices.Contains(theirs, o) {
+		if theirs.has(o) {
 			return o
 		}
 	}
 	return ""
+}
+
+// nameList is names with commas between them.
+type nameList []byte
+
+func (l nameList) has(name string) bool {
+	for rest := []byte(l); rest != nil; {
+		var first []byte
+		if at := bytes.IndexByte(rest, ','); at >= 0 {
+			first, rest = rest[:at], rest[at+1:]
+		} else {
+			first, rest = rest, nil
+		}
+		if string(first) == name {
+			return true
+		}
+	}
+	return false
 }

@@ -18,8 +18,9 @@ var errClosed = errors.New("the transport is closed")
 
 // Transport reaches hosts over SSH. Make one with [New].
 type Transport struct {
-	cfg    Config
-	config userConfig
+	cfg        Config
+	config     userConfig
+	algorithms chosen
 
 	identities   *fileCache[*identity]
 	certificates *fileCache[*ssh.Certificate]

@@ -13,11 +13,13 @@ type wire struct {
 	net.Conn
 	reads   atomic.Uint64
 	kex     kexReader
+	begun   []byte // holds what is pending
 	pending []byte // read, and not yet asked for; used by the only reader
 	broken  error
 }
 
-const beginning = 4096
+// beginning has room for the version and the list of algorithms of most hosts.
+const beginning = 2048
 
 func newWire(c net.Conn, offered algorithms) *wire {
 	return &wire{Conn: c, kex: kexReader{offered: offered}}
@@ -33,20 +35,25 @@ func (w *wire) Read(p []byte) (int, error) {
 		return 0, w.broken
 	}
 	if len(w.pending) == 0 {
-		buf := make([]byte, beginning)
-		n, err := w.Conn.Read(buf)
+		if w.begun == nil {
+			w.begun = make([]byte, beginning)
+		}
+		n, err := w.Conn.Read(w.begun)
 		w.reads.Add(1)
 		if n == 0 {
 			return 0, err
 		}
-		if w.broken = w.look(buf[:n]); w.broken != nil {
+		if w.broken = w.look(w.begun[:n]); w.broken != nil {
 			return 0, w.broken
 		}
-		w.pending = buf[:n]
+		w.pending = w.begun[:n]
 	}
 	n := copy(p, w.pending)
 	if w.pending = w.pending[n:]; len(w.pending) == 0 {
 		w.pending = nil
+		if w.kex.done {
+			w.begun = nil
+		}
 	}
 	return n, nil
 }

@@ -109,7 +109,7 @@ func (c *class) changed() {
 
 // enqueue makes a task ready if its stages are open and it is pending.
 func (s *State) enqueue(t *task) {
-	if t.phase != pending || t.closed > 0 || t.queue != nil || t.onHost || t.job.dirty || t.job.finished != nil {
+	if t.phase != pending || t.closed > 0 || t.queue != nil || t.onHost || t.job.dirty || t.job.finished != "" {
 		return
 	}
 	c := s.classOf(t)

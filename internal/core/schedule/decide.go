@@ -172,7 +172,7 @@ func (d *decision) next(j *job) *task {
 
 // conclude finishes or halts a job of which nothing runs and nothing can start.
 func (d *decision) conclude(j *job) {
-	if j.running > 0 || j.finished != nil || d.in.Settling != nil && d.in.Settling(j.id()) {
+	if j.running > 0 || j.finished != "" || d.in.Settling != nil && d.in.Settling(j.id()) {
 		return
 	}
 	switch {

@@ -22,4 +22,10 @@
 // all, so a decision looks at classes, not at hosts. A class whose way is barred by a full group waits at that
 // group; when the group gets room, the first class that waits there is looked at again, and only if it leaves
 // room the next one. See class.go.
+//
+// # Snapshots
+//
+// [State.Snapshot] puts a state away as bytes, and [Restore] takes it out again, so that a fold can go on where
+// another one was. They are good for one version of the fold, which is [Form]. Jobs that are over stay in the few
+// bytes that they are there, until somebody asks for their tasks.
 package schedule

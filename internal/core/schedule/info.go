@@ -49,29 +49,38 @@ type Gate struct {
 
 // Job returns what is known of a job; ok is false if there is none.
 func (s *State) Job(id sluice.JobID) (Info, bool) {
-	j := s.byID[id]
+	j := s.job(id)
 	if j == nil {
 		return Info{}, false
 	}
 	return j.info(), true
 }
 
-// Jobs lists all jobs in order of submission.
+// Jobs lists all jobs in order of submission. Specs of jobs that are over may be without their tracks and the targets'
+// own SSH settings.
 func (s *State) Jobs() []Info {
 	out := make([]Info, len(s.jobs))
 	for i, j := range s.jobs {
 		out[i] = j.info()
+		if j.packed != nil {
+			spec := s.packedSpec(j)
+			out[i].Spec = &spec
+		}
 	}
 	return out
 }
 
 func (j *job) info() Info {
+	counts := j.counts(false)
+	if j.packed != nil {
+		counts = j.packed.tally.counts()
+	}
 	i := Info{Spec: j.spec, Submitted: j.submitted, Generation: j.generation, Started: j.everUp, Running: j.running,
-		Unsettled: j.unsettled, Failures: j.failures, Budget: j.budget, Counts: j.counts(false), Halted: j.halted, Cancelling: j.cancelling != nil,
+		Unsettled: j.unsettled, Failures: j.failures, Budget: j.budget, Counts: counts, Halted: j.halted, Cancelling: j.cancelling != nil,
 		Kill: j.cancelling != nil || j.halting != nil && j.halting.Kill, Gates: j.gates(), State: Waiting}
 	switch {
-	case j.finished != nil:
-		i.State = JobState(j.finished.Outcome)
+	case j.finished != "":
+		i.State = JobState(j.finished)
 	case j.halted != nil:
 		i.State = Halted
 	case j.halting != nil || j.cancelling != nil:
@@ -85,7 +94,7 @@ func (j *job) info() Info {
 }
 
 func (j *job) gates() (out []Gate) {
-	if j.finished != nil {
+	if j.finished != "" {
 		return nil
 	}
 	for i := range j.tracks {
@@ -111,7 +120,7 @@ type Attempt struct {
 
 // Attempts lists the attempts of a job that run or whose outcome is not known, in their order.
 func (s *State) Attempts(id sluice.JobID) (out []Attempt) {
-	j := s.byID[id]
+	j := s.job(id)
 	if j == nil {
 		return nil
 	}
@@ -137,7 +146,7 @@ type Task struct {
 
 // Task returns where a task stands; ok is false if the job does not exist or the host is no target.
 func (s *State) Task(id sluice.JobID, h sluice.Host) (Task, bool) {
-	j := s.byID[id]
+	j := s.job(id)
 	if j == nil {
 		return Task{}, false
 	}
@@ -150,7 +159,7 @@ func (s *State) Task(id sluice.JobID, h sluice.Host) (Task, bool) {
 
 // Tasks lists the tasks of a job in the order of its targets.
 func (s *State) Tasks(id sluice.JobID) []Task {
-	j := s.byID[id]
+	j := s.job(id)
 	if j == nil {
 		return nil
 	}

@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"slices"
+	"strings"
 
 	"sluice"
 )
@@ -30,6 +31,7 @@ func (g *group) room(ownPlace bool) bool {
 // ruleset is a set of constraints and the groups that each host is in.
 type ruleset struct {
 	digest string
+	packed string // the groups, once a snapshot was made or read
 	groups []*group
 	of     [][]int32 // by host: its groups, ascending; shorter than the hosts where later ones are in none
 	users  int       // open jobs that are frozen under it, and one if it is in force; counts are kept while > 0
@@ -75,6 +77,12 @@ func (s *State) newRuleset(r sluice.Rules) *ruleset {
 			rs.groups = append(rs.groups, &group{constraint: c.Name, name: g.Name, limit: g.Limit, hosts: members})
 		}
 	}
+	s.indexGroups(rs)
+	return rs
+}
+
+// indexGroups notes for each host which groups it is in.
+func (s *State) indexGroups(rs *ruleset) {
 	total := 0
 	sizes := make([]int32, len(s.hosts))
 	for _, g := range rs.groups {
@@ -95,26 +103,28 @@ func (s *State) newRuleset(r sluice.Rules) *ruleset {
 			rs.of[h] = append(rs.of[h], int32(i))
 		}
 	}
-	return rs
 }
 
-// use keeps count of who needs a ruleset. The first user has its groups counted afresh.
+// use keeps count of who needs a ruleset. Only while there is somebody its groups are counted.
 func (s *State) use(rs *ruleset, by int) {
 	if rs == nil {
 		return
 	}
 	rs.users += by
-	if rs.users == 0 {
-		s.used = slices.DeleteFunc(s.used, func(x *ruleset) bool { return x == rs })
-	}
-	if by < 0 || rs.users != by {
-		return
-	}
-	s.used = append(s.used, rs)
-	for _, g := range rs.groups {
-		g.members, g.busy, g.live, g.out = 0, 0, 0, 0
-		for _, h := range g.hosts {
-			g.add(s.hosts[h].counts(), +1)
+	at, found := slices.BinarySearchFunc(s.used, rs.digest, func(u *ruleset, d string) int { return strings.Compare(u.digest, d) })
+	switch {
+	case found && rs.users == 0:
+		s.used = slices.Delete(s.used, at, at+1)
+		for _, g := range rs.groups {
+			g.members, g.busy, g.live, g.out = 0, 0, 0, 0
+		}
+	case !found && by > 0:
+		s.used = slices.Insert(s.used, at, rs)
+		s.unpackRules(rs)
+		for _, g := range rs.groups {
+			for _, h := range g.hosts {
+				g.add(s.hosts[h].counts(), +1)
+			}
 		}
 	}
 }
@@ -140,12 +150,10 @@ func (s *State) watch(j *job) {
 	if j.readOnly() {
 		return
 	}
-	if j.limit != nil {
-		*j.limit = group{constraint: j.limit.constraint, name: j.limit.name, limit: j.limit.limit}
-	}
 	for _, t := range j.tasks {
 		h := &s.hosts[t.host]
-		h.tasks = append(h.tasks, t)
+		at, _ := slices.BinarySearchFunc(h.tasks, j.number, func(t *task, n int) int { return t.job.number - n })
+		h.tasks = slices.Insert(h.tasks, at, t)
 		if j.limit != nil {
 			j.limit.add(h.counts(), +1)
 		}
@@ -161,6 +169,9 @@ func (s *State) unwatch(j *job) {
 	for _, t := range j.tasks {
 		h := &s.hosts[t.host]
 		h.tasks = slices.DeleteFunc(h.tasks, func(x *task) bool { return x == t })
+	}
+	if j.limit != nil {
+		j.limit = newLimit(j.limit.limit)
 	}
 }
 

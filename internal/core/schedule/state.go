@@ -14,20 +14,21 @@ type State struct {
 	hosts   []host
 	index   map[sluice.Host]int32
 	rules   map[string]*ruleset // by digest
-	used    []*ruleset          // those with users
+	used    []*ruleset          // those with users, by digest
 	force   *ruleset            // in force now; nil before the first
 	retired []int32             // hosts, in the order in which they were retired
 	jobs    []*job              // in order of submission
 	open    []*job              // those that are not finished, in order of submission
 	byID    map[sluice.JobID]*job
+	tables  tables // what the snapshots name by number
 }
 
 // host is what is known of one host. The flags are what constraints count.
 type host struct {
 	name    sluice.Host
-	attempt *task // of a job that is not read-only: runs, or its outcome is not known
-	last    *task // the newest attempt was one of this task
-	unknown bool  // the attempt's outcome is not known
+	attempt *task   // of a job that is not read-only: runs, or its outcome is not known
+	last    taskRef // the newest attempt was one of this task
+	unknown bool    // the attempt's outcome is not known
 	since   time.Time
 	bad     *mark // why the last outcome keeps it out of service
 	held    *mark
@@ -81,12 +82,20 @@ type task struct {
 	outcome sluice.Outcome
 	givenUp bool    // the last attempt's outcome is unknown, and the host was released since
 	places  []place // at least one; the first gives the order
-	before  *task   // what was the host's last before this one began
+	before  taskRef // what was the host's last before this one began; kept only while it runs
 	closed  int32   // how many of the places are not open; kept only while the job's queues are built
 	queue   *class  // where it stands, or nil
 	pos     int32   // in the queue
 	onHost  bool    // in the waiting list of its host
 }
+
+// taskRef names a task, of a job that may be packed. The zero taskRef names none.
+type taskRef struct {
+	job   *job
+	order int32
+}
+
+func (t *task) ref() taskRef { return taskRef{t.job, t.order} }
 
 // stage keeps count of its tasks.
 type stage struct {
@@ -110,10 +119,13 @@ type track struct {
 	reach  int // number of stages that are open, from the first; kept only while the queues are built
 }
 
-// job is the fold of a job's events.
+// job is the fold of a job's events. One that is over and comes from a snapshot is packed until somebody asks for its
+// tasks: then it has no spec, tracks and tasks.
 type job struct {
 	number     int // order of submission
+	name       sluice.JobID
 	spec       *sluice.Job
+	packed     *packed
 	frozen     *ruleset
 	limit      *group // of --max-parallel; nil: none
 	tracks     []track
@@ -128,7 +140,7 @@ type job struct {
 	halting    *sluice.JobHalting
 	halted     *sluice.JobHalted
 	cancelling *sluice.JobCancelling
-	finished   *sluice.JobFinished
+	finished   sluice.Outcome // "" while it is not
 	running    int
 	unsettled  int
 	failures   int // last outcomes that count against the budget
@@ -137,12 +149,12 @@ type job struct {
 	queues     queues
 }
 
-func (j *job) id() sluice.JobID { return j.spec.ID }
+func (j *job) id() sluice.JobID { return j.name }
 func (j *job) readOnly() bool   { return j.spec.Options.ReadOnly }
 
 // stopped reports whether nothing of the job may start.
 func (j *job) stopped() bool {
-	return j.halting != nil || j.halted != nil || j.cancelling != nil || j.finished != nil
+	return j.halting != nil || j.halted != nil || j.cancelling != nil || j.finished != ""
 }
 
 // New returns the state of an empty log.
@@ -180,6 +192,12 @@ func (s *State) apply(e sluice.Event) error {
 		i := s.host(b.Host)
 		s.setHost(i, release)
 		for _, j := range s.jobs {
+			if j.packed != nil {
+				if j.packed.tally.of(sluice.Unknown) == 0 {
+					continue
+				}
+				s.unpack(j)
+			}
 			if t := j.byHost[i]; t != nil && t.outcome == sluice.Unknown {
 				t.givenUp = true
 			}
@@ -198,7 +216,7 @@ func (s *State) apply(e sluice.Event) error {
 		s.setHost(i, func(h *host) { h.retired = nil })
 	case sluice.UnknownBody, sluice.TaskStep, sluice.TaskOutput:
 	default:
-		j := s.byID[e.Job]
+		j := s.job(e.Job)
 		if j == nil {
 			return fmt.Errorf("there is no job %q", e.Job)
 		}
@@ -265,12 +283,12 @@ func (s *State) applyToJob(j *job, e sluice.Event) error {
 }
 
 func (s *State) resume(j *job, b sluice.JobResumed, at time.Time) {
-	if j.finished != nil {
+	if j.finished != "" {
 		s.watch(j)
 		at, _ := slices.BinarySearchFunc(s.open, j.number, func(o *job, n int) int { return o.number - n })
 		s.open = slices.Insert(s.open, at, j)
 	}
-	j.halted, j.halting, j.cancelling, j.finished = nil, nil, nil, nil
+	j.halted, j.halting, j.cancelling, j.finished = nil, nil, nil, ""
 	j.generation, j.refused, j.started, j.dirty = b.Generation, 0, at, true
 	if b.MaxFailures != nil {
 		j.budget = b.MaxFailures.Floor(len(j.tasks))
@@ -279,15 +297,27 @@ func (s *State) resume(j *job, b sluice.JobResumed, at time.Time) {
 
 // finish closes a job. What never started is cancelled.
 func (s *State) finish(j *job, b sluice.JobFinished) {
-	j.finished, j.halted, j.halting, j.cancelling = &b, nil, nil, nil
+	over := j.finished != ""
+	j.finished, j.halted, j.halting, j.cancelling = b.Outcome, nil, nil, nil
 	for _, t := range j.tasks {
 		if t.phase == pending {
 			s.settle(t, sluice.Cancelled, true)
 		}
 	}
-	s.unwatch(j)
-	s.open = slices.DeleteFunc(s.open, func(o *job) bool { return o == j })
+	if !over {
+		s.unwatch(j)
+		s.open = slices.DeleteFunc(s.open, func(o *job) bool { return o == j })
+	}
 	j.dirty = true
+}
+
+// job returns a job with all that is known of it, or nil.
+func (s *State) job(id sluice.JobID) *job {
+	j := s.byID[id]
+	if j != nil && j.packed != nil {
+		s.unpack(j)
+	}
+	return j
 }
 
 func (j *job) stage(name string, index int) (*stage, error) {

@@ -15,35 +15,47 @@ func (s *State) submit(spec sluice.Job, at time.Time) error {
 	if len(spec.Targets) == 0 {
 		return fmt.Errorf("job %s has no targets", spec.ID)
 	}
-	j := &job{number: len(s.jobs), spec: &spec, submitted: at, budget: -1, dirty: true,
+	j := &job{number: len(s.jobs), name: spec.ID, spec: &spec, submitted: at, budget: -1, dirty: true,
 		byTarget: make([]*task, len(spec.Targets)), byHost: make(map[int32]*task, len(spec.Targets))}
 	if m := spec.Options.MaxFailures; m != nil {
 		j.budget = m.Floor(len(spec.Targets))
+	}
+	if m := spec.Options.MaxParallel; m != nil && !j.readOnly() {
+		j.limit = newLimit(*m)
 	}
 	if spec.Rules != "" {
 		if j.frozen = s.rules[spec.Rules]; j.frozen == nil {
 			return fmt.Errorf("job %s is under rules that were never applied", spec.ID)
 		}
 	}
-	for i, name := range spec.Targets {
-		t := &task{job: j, host: s.host(name), target: int32(i), order: -1}
-		if j.byHost[t.host] != nil {
-			return fmt.Errorf("job %s names host %q twice", spec.ID, name)
-		}
-		j.byTarget[i], j.byHost[t.host] = t, t
-	}
-	if err := s.layOut(j); err != nil {
+	if err := s.makeTasks(j); err != nil {
 		return err
 	}
 	j.unsettled = len(j.tasks)
 	s.jobs = append(s.jobs, j)
 	s.open = append(s.open, j)
 	s.byID[spec.ID] = j
-	if m := spec.Options.MaxParallel; m != nil && !j.readOnly() {
-		j.limit = &group{constraint: "max-parallel", name: "max-parallel", limit: *m}
-	}
 	s.watch(j)
 	return nil
+}
+
+// newLimit is the group of a job's own limit.
+func newLimit(m sluice.Amount) *group {
+	return &group{constraint: "max-parallel", name: "max-parallel", limit: m}
+}
+
+// makeTasks makes a task of each target, as the plan places it.
+func (s *State) makeTasks(j *job) error {
+	all := make([]task, len(j.spec.Targets))
+	for i, name := range j.spec.Targets {
+		t := &all[i]
+		*t = task{job: j, host: s.host(name), target: int32(i), order: -1}
+		if j.byHost[t.host] != nil {
+			return fmt.Errorf("job %s names host %q twice", j.id(), name)
+		}
+		j.byTarget[i], j.byHost[t.host] = t, t
+	}
+	return s.layOut(j)
 }
 
 // layOut numbers the tasks in the order in which they go: track, stage, fleet order.
@@ -112,7 +124,7 @@ func (s *State) begin(t *task, at time.Time) {
 	if !t.job.readOnly() {
 		s.setHost(t.host, func(h *host) {
 			t.before = h.last
-			h.attempt, h.last, h.unknown, h.since = t, t, false, at
+			h.attempt, h.last, h.unknown, h.since = t, t.ref(), false, at
 		})
 	}
 }
@@ -124,6 +136,7 @@ func (s *State) takeBack(t *task) {
 	t.job.running--
 	if !t.job.readOnly() {
 		s.setHost(t.host, func(h *host) { h.attempt, h.last = nil, t.before })
+		t.before = taskRef{}
 	}
 	s.enqueue(t)
 }
@@ -177,6 +190,7 @@ func (s *State) taskWithdrawn(j *job, b sluice.TaskWithdrawn) error {
 				h.attempt, h.last = nil, t.before
 			}
 		})
+		t.before = taskRef{}
 	}
 	s.enqueue(t)
 	return nil
@@ -184,7 +198,7 @@ func (s *State) taskWithdrawn(j *job, b sluice.TaskWithdrawn) error {
 
 // conclude says what an outcome means for the host.
 func conclude(h *host, t *task, b sluice.TaskFinished, at time.Time) {
-	if h.last != t {
+	if h.last != t.ref() {
 		return // the host was released meanwhile, and something newer ran
 	}
 	if h.attempt == t {
@@ -224,7 +238,7 @@ func (s *State) settle(t *task, o sluice.Outcome, notStarted bool) {
 			st.failed++
 		}
 	}
-	t.phase, t.outcome, t.stopped, t.givenUp = settled, o, notStarted, false
+	t.phase, t.outcome, t.stopped, t.givenUp, t.before = settled, o, notStarted, false, taskRef{}
 }
 
 func failure(o sluice.Outcome) int {

@@ -36,7 +36,7 @@ func (r *Reason) hosts() (out []sluice.Host) {
 // share the list of holders.
 func (s *State) Why(id sluice.JobID) []Reason {
 	j := s.byID[id]
-	if j == nil || j.finished != nil {
+	if j == nil || j.finished != "" {
 		return nil
 	}
 	s.build(j)

@@ -165,11 +165,35 @@ func (w *world) submit() {
 		m := amounts().Draw(w.t, "max parallel")
 		o.MaxParallel = &m
 	}
-	w.append(id, sluice.JobSubmitted{Submitted: sluice.Job{ID: id, Namespace: "test", Targets: ordered, Tracks: p.Tracks,
-		Rules: w.rules.Digest, Options: o}})
+	job := sluice.Job{ID: id, Namespace: "test", Targets: ordered, Tracks: p.Tracks, Rules: w.rules.Digest, Options: o}
+	dress(&job, len(w.jobs))
+	w.append(id, sluice.JobSubmitted{Submitted: job})
 	w.jobs = append(w.jobs, id)
 	w.append(id, sluice.JobStarted{})
 	rapid.SampledFrom(w.drivers).Draw(w.t, "driver").owns[id] = true
+}
+
+// dress gives a job what no rule asks for: some of it like other jobs, some of it not.
+func dress(j *sluice.Job, n int) {
+	j.By, j.Command = "ann@laptop", fmt.Sprintf("deploy %d", n%2)
+	j.Action = sluice.Action{Kind: sluice.RunCommand, Shell: j.Command}
+	if n%3 == 1 {
+		j.Action = sluice.Action{Kind: sluice.RunScript, Script: "sha256:0", Args: []string{"a", "b"}}
+		j.Expression = "$web"
+		j.Options.Env = map[string]string{"A": "b"}
+	}
+	j.SSH = sluice.SSH{User: "ann"}
+	for i, h := range j.Targets {
+		if (i+n)%4 > 1 {
+			if j.HostSSH == nil {
+				j.HostSSH = map[sluice.Host]sluice.SSH{}
+			}
+			j.HostSSH[h] = sluice.SSH{Address: fmt.Sprintf("10.0.0.%d", i/3), Jump: []string{"gate"}}
+		}
+	}
+	if n%5 == 4 && j.HostSSH != nil {
+		j.HostSSH["elsewhere"] = sluice.SSH{Port: 23}
+	}
 }
 
 func sorted[V any](m map[sluice.AttemptID]V) []sluice.AttemptID {

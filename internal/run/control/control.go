@@ -13,6 +13,7 @@ import (
 	"sluice"
 	"sluice/internal/core/schedule"
 	"sluice/internal/core/view"
+	"sluice/internal/run/fold"
 )
 
 // Service answers for all namespaces of one journal. It is safe for concurrent use.
@@ -48,28 +49,9 @@ type Secrets struct{ Password, Sudo, Passphrase sluice.Secret }
 
 const page = 10000
 
-// fold reads the whole log of a namespace.
-func (s *Service) fold(ctx context.Context, ns sluice.Namespace) (*schedule.State, error) {
-	state := schedule.New()
-	for {
-		events, err := s.Log.Read(ctx, ns, state.Seq(), page)
-		if err != nil {
-			return nil, err
-		}
-		if len(events) == 0 {
-			return state, nil
-		}
-		for _, e := range events {
-			if err := state.Apply(e); err != nil {
-				return nil, &sluice.Error{Code: sluice.Contact, Text: "the journal cannot be read", Err: err}
-			}
-		}
-	}
-}
-
 // change appends what decide makes of the state at the head of the log. decide may return no events.
 func (s *Service) change(ctx context.Context, ns sluice.Namespace, decide func(*schedule.State) ([]sluice.Event, error)) ([]sluice.Event, error) {
-	state, err := s.fold(ctx, ns)
+	state, err := fold.Namespace(ctx, s.Log, ns)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +116,7 @@ func (s *Service) Jobs(ctx context.Context) ([]schedule.Info, error) {
 	}
 	var out []schedule.Info
 	for _, ns := range spaces {
-		state, err := s.fold(ctx, ns)
+		state, err := fold.Namespace(ctx, s.Log, ns)
 		if err != nil {
 			return nil, err
 		}
@@ -163,7 +145,7 @@ func (s *Service) Why(ctx context.Context, prefix string, h sluice.Host) ([]sche
 	if err != nil {
 		return nil, err
 	}
-	state, err := s.fold(ctx, ns)
+	state, err := fold.Namespace(ctx, s.Log, ns)
 	if err != nil {
 		return nil, err
 	}
@@ -254,7 +236,7 @@ func (s *Service) Refresh(ctx context.Context, id sluice.JobID, o DriveOptions) 
 	if err != nil {
 		return err
 	}
-	state, err := s.fold(ctx, ns)
+	state, err := fold.Namespace(ctx, s.Log, ns)
 	if err != nil {
 		return err
 	}

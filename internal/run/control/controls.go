@@ -8,6 +8,7 @@ import (
 
 	"sluice"
 	"sluice/internal/core/schedule"
+	"sluice/internal/run/fold"
 )
 
 func sortStable[T any](x []T, less func(a, b T) bool) {
@@ -246,7 +247,7 @@ func releaseHint(h schedule.HostInfo) string {
 
 // Out lists the hosts of a namespace that are out of service or retired.
 func (s *Service) Out(ctx context.Context, ns sluice.Namespace) ([]schedule.HostInfo, error) {
-	state, err := s.fold(ctx, ns)
+	state, err := fold.Namespace(ctx, s.Log, ns)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"sluice"
 	"sluice/internal/core/plan"
 	"sluice/internal/core/schedule"
+	"sluice/internal/run/fold"
 )
 
 // Request is what somebody wants done.
@@ -34,7 +35,7 @@ type Draft struct {
 
 // Prepare plans a request.
 func (s *Service) Prepare(ctx context.Context, r Request) (*Draft, error) {
-	state, err := s.fold(ctx, r.Fleet.Namespace)
+	state, err := fold.Namespace(ctx, s.Log, r.Fleet.Namespace)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"sluice"
 	"sluice/internal/core/schedule"
+	"sluice/internal/run/fold"
 	"sluice/internal/run/work"
 )
 
@@ -48,8 +49,15 @@ type Config struct {
 	Notice func(string)
 }
 
-// maxStepDelay is how long the end of a step may wait for company on its way into the log.
-const maxStepDelay = 100 * time.Millisecond
+const (
+	// maxStepDelay is how long the end of a step may wait for company on its way into the log: an append costs as
+	// much for one event as for many.
+	maxStepDelay = 100 * time.Millisecond
+	// maxOutcomeDelay is the same for outcomes, of which none waits longer than this share of the time that its
+	// attempt took: the next host waits for the place.
+	maxOutcomeDelay = 50 * time.Millisecond
+	outcomeShare    = 25
+)
 
 // retryAppend is waited after the log refused an append.
 const retryAppend = time.Second
@@ -73,28 +81,33 @@ type report struct {
 
 // flight is an attempt that a worker carries out.
 type flight struct {
-	kill   chan work.KillReason
+	kill   context.CancelCauseFunc
 	killed bool
 	sweep  bool // its outcome is in the log; only what it left on the host is removed
+	since  time.Time
+	told   bool // its outcome was reported, or will not be
 }
 
 type driver struct {
-	cfg      Config
-	id       sluice.JobID
-	state    *schedule.State
-	spec     *sluice.Job
-	head     atomic.Uint64 // of the state, for the follower and for output
-	flights  map[sluice.AttemptID]*flight
-	reports  chan report
-	waiting  []report                            // durable with the next append
-	steps    map[string]bool                     // that are in the log, or on their way into it
-	outcomes map[sluice.AttemptID]sluice.Outcome // that are in the log
-	ended    map[sluice.AttemptID]time.Time      // since the job last came to an end; these may have left something on their hosts
-	sign     time.Time                           // when attempts were last heard of
-	workers  sync.WaitGroup
-	observer sync.Mutex
-	explain  time.Time    // when Waits was called last
-	last     sluice.Event // job.finished or job.halted, if the job is
+	cfg   Config
+	id    sluice.JobID
+	state *schedule.State
+	spec  *sluice.Job
+	head  atomic.Uint64 // of the state, for the follower and for output
+	// appending is held while the log and head may differ.
+	appending sync.Mutex
+	flights   map[sluice.AttemptID]*flight
+	flying    int // flights of which the outcome was not reported yet
+	reports   chan report
+	waiting   []report                            // durable with the next append
+	steps     map[string]bool                     // that are in the log, or on their way into it
+	outcomes  map[sluice.AttemptID]sluice.Outcome // that are in the log
+	ended     map[sluice.AttemptID]time.Time      // since the job last came to an end; these may have left something on their hosts
+	sign      time.Time                           // when attempts were last heard of
+	workers   sync.WaitGroup
+	observer  sync.Mutex
+	explain   time.Time    // when Waits was called last
+	last      sluice.Event // job.finished or job.halted, if the job is
 }
 
 // landing is an attempt that ended without an outcome in the log.
@@ -129,27 +142,18 @@ func (d *driver) run(ctx context.Context) (sluice.Event, error) {
 
 // load folds the log. Events of the job after the number seen go to the observer.
 func (d *driver) load(ctx context.Context, seen uint64) error {
-	d.state = schedule.New()
-	for {
-		events, err := d.cfg.Log.Read(ctx, d.cfg.Namespace, d.state.Seq(), 10000)
-		if err != nil {
-			return err
-		}
-		if len(events) == 0 {
-			break
-		}
-		for _, e := range events {
-			if err := d.state.Apply(e); err != nil {
-				return fmt.Errorf("reading the journal: %w", err)
-			}
-			d.remember(e)
-			if e.Seq > seen && e.Job == d.id {
-				d.observe(e)
-			}
+	state, events, err := fold.Job(ctx, d.cfg.Log, d.cfg.Namespace, d.id)
+	d.state = state
+	for _, e := range events {
+		d.remember(e)
+		if e.Seq > seen {
+			d.observe(e)
 		}
 	}
-	d.head.Store(d.state.Seq())
-	return nil
+	if err == nil {
+		d.head.Store(d.state.Seq())
+	}
+	return err
 }
 
 // remember keeps what must not go into the log twice.
@@ -195,8 +199,11 @@ func (d *driver) follow(ctx context.Context, news chan<- struct{}) {
 			case <-time.After(retryAppend):
 			}
 		}
-		if d.head.Load() > known {
-			continue // it was our own
+		d.appending.Lock() // an append of our own that goes on is no news
+		ours := d.head.Load() > known
+		d.appending.Unlock()
+		if ours {
+			continue
 		}
 		select {
 		case news <- struct{}{}:
@@ -245,7 +252,7 @@ func (d *driver) sweep(ctx context.Context, landed chan<- landing) {
 		if !ok || index >= len(d.spec.Targets) || d.outcomes[id] == sluice.Unknown || at.Before(d.sign.Add(-sweepBack)) {
 			continue
 		}
-		d.flights[id] = &flight{killed: true, sweep: true}
+		d.flights[id] = &flight{killed: true, sweep: true, told: true}
 		d.fly(ctx, work.Assignment{Job: d.spec, Host: d.spec.Targets[index], Attempt: id, Mode: work.Settle, Resumed: true,
 			Commit: func(context.Context, sluice.TaskFinished) error { return nil }}, sweepTime, landed)
 	}
@@ -253,9 +260,11 @@ func (d *driver) sweep(ctx context.Context, landed chan<- landing) {
 
 // launch hands an attempt to the worker.
 func (d *driver) launch(ctx context.Context, h sluice.Host, id sluice.AttemptID, mode work.Mode, resumed bool, landed chan<- landing) {
-	f := &flight{kill: make(chan work.KillReason, 1)}
+	kill, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	f := &flight{kill: end, since: d.cfg.Clock()}
+	d.flying++
 	d.flights[id] = f
-	a := work.Assignment{Job: d.spec, Host: h, Attempt: id, Mode: mode, Resumed: resumed, Kill: f.kill, FetchDir: d.cfg.FetchDir,
+	a := work.Assignment{Job: d.spec, Host: h, Attempt: id, Mode: mode, Resumed: resumed, Kill: kill, FetchDir: d.cfg.FetchDir,
 		Step:     func(s sluice.TaskStep) { d.report(ctx, report{body: s}) },
 		Commit:   func(c context.Context, r sluice.TaskFinished) error { return d.commit(c, r) },
 		Withdraw: func(c context.Context, b sluice.TaskWithdrawn) error { return d.commit(c, b) },

@@ -37,6 +37,9 @@ func (w *targets) Do(ctx context.Context, a work.Assignment) error {
 	w.live++
 	w.most = max(w.most, w.live)
 	w.mu.Unlock()
+	if a.Kill == nil {
+		a.Kill = context.Background()
+	}
 	r, err := w.does(ctx, a)
 	w.mu.Lock()
 	w.live--
@@ -57,7 +60,7 @@ func takes(d time.Duration, bad ...sluice.Host) *targets {
 		select {
 		case <-ctx.Done():
 			return sluice.TaskFinished{}, ctx.Err()
-		case <-a.Kill:
+		case <-a.Kill.Done():
 			return sluice.TaskFinished{Outcome: sluice.Cancelled}, nil
 		case <-time.After(d):
 		}
@@ -175,6 +178,51 @@ func TestRunsUnderTheLimit(t *testing.T) {
 		}
 		w.sound()
 	})
+}
+
+// TestOutcomesWaitForCompany: outcomes that come close together go into the log as one step, but none waits for more
+// than a small share of the time that its attempt took, nor for nobody.
+func TestOutcomesWaitForCompany(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		took, apart    time.Duration
+		first, allHere time.Duration // when outcomes are in the log, after the first came
+		steps          int
+	}{
+		{"close together", 10 * time.Second, 10 * time.Millisecond, 20 * time.Millisecond, 20 * time.Millisecond, 1},
+		{"far apart", 10 * time.Second, 60 * time.Millisecond, 50 * time.Millisecond, 120 * time.Millisecond, 3},
+		{"of quick attempts", 100 * time.Millisecond, 10 * time.Millisecond, 4 * time.Millisecond, 20 * time.Millisecond, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, 3, nil)
+				begin := time.Now()
+				hosts := takes(0)
+				hosts.does = func(_ context.Context, a work.Assignment) (sluice.TaskFinished, error) {
+					_, index, _, _ := a.Attempt.Parse()
+					time.Sleep(c.took + time.Duration(index)*c.apart)
+					return sluice.TaskFinished{Outcome: sluice.Succeeded}, nil
+				}
+				e, err := w.drive(t.Context(), hosts)
+				if o := outcome(t, e, err); o != sluice.Succeeded {
+					t.Errorf("the job %s", o)
+				}
+				var at []time.Duration
+				for _, e := range w.events() {
+					if _, ok := e.Body.(sluice.TaskFinished); ok {
+						at = append(at, e.Time.Sub(begin)-c.took)
+					}
+				}
+				if n := len(slices.Compact(slices.Clone(at))); n != c.steps {
+					t.Errorf("%d steps of the log have outcomes, want %d", n, c.steps)
+				}
+				if len(at) != 3 || at[0] != c.first || at[2] != c.allHere {
+					t.Errorf("outcomes are in the log after %v; want the first after %v and all after %v", at, c.first, c.allHere)
+				}
+				w.sound()
+			})
+		})
+	}
 }
 
 func TestFailuresHoldTheirPlaces(t *testing.T) {
@@ -359,11 +407,11 @@ func TestJobTimeLimitKillsAndHalts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 9, func(j *sluice.Job, _ *sluice.Fleet) { j.Options.JobTimeout = 90 * time.Second })
 		hosts := takes(time.Minute)
-		reason := make(chan work.KillReason, 9)
+		reason := make(chan error, 9)
 		hosts.does = func(ctx context.Context, a work.Assignment) (sluice.TaskFinished, error) {
 			select {
-			case r := <-a.Kill:
-				reason <- r
+			case <-a.Kill.Done():
+				reason <- context.Cause(a.Kill)
 				return sluice.TaskFinished{Outcome: sluice.TimedOut}, nil
 			case <-time.After(time.Minute):
 				return sluice.TaskFinished{Outcome: sluice.Succeeded}, nil
@@ -376,7 +424,7 @@ func TestJobTimeLimitKillsAndHalts(t *testing.T) {
 		if b, ok := e.Body.(sluice.JobHalted); !ok || b.Rule != sluice.RuleJobTimeout {
 			t.Errorf("ends with %+v", e.Body)
 		}
-		if len(reason) != 3 || <-reason != work.KillTimeLimit {
+		if len(reason) != 3 || !errors.Is(<-reason, work.ErrTimeLimit) {
 			t.Error("what ran was not ended for the time limit")
 		}
 		w.sound()

@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -41,15 +40,17 @@ type attempt struct {
 	sudo     sluice.Secret
 	sudoDone func(accepted bool) // nil: no password is held
 
-	killed  chan struct{} // closed when the kill was asked for
-	kill    atomic.Int32  // KillReason + 1
+	kill    context.Context // ends when the kill is asked for
 	spoofed bool
-	done    chan struct{}
+	atEnd   []context.CancelFunc
 	helpers sync.WaitGroup
 }
 
 func (w *Worker) newAttempt(a Assignment) (*attempt, error) {
-	t := &attempt{w: w, a: a, job: a.Job, ssh: a.Job.SSHFor(a.Host), killed: make(chan struct{}), done: make(chan struct{})}
+	t := &attempt{w: w, a: a, job: a.Job, ssh: a.Job.SSHFor(a.Host), kill: a.Kill}
+	if t.kill == nil {
+		t.kill = context.Background()
+	}
 	t.mayRun = a.Resumed || a.Mode == Settle
 	var values [][]byte
 	if w.cfg.Credentials != nil {
@@ -72,21 +73,7 @@ func (w *Worker) newAttempt(a Assignment) (*attempt, error) {
 		}
 		*s.to = &stream{t: t, name: s.name, read: size, written: size, limit: limit, redactor: t.secrets.Redactor()}
 	}
-	if a.Kill != nil {
-		t.helpers.Add(1)
-		go t.awaitKill()
-	}
 	return t, nil
-}
-
-func (t *attempt) awaitKill() {
-	defer t.helpers.Done()
-	select {
-	case reason := <-t.a.Kill:
-		t.kill.Store(int32(reason) + 1)
-		close(t.killed)
-	case <-t.done:
-	}
 }
 
 // killWord is why the attempt is to be killed, "" if it is not.
@@ -94,16 +81,18 @@ func (t *attempt) killWord() string {
 	switch {
 	case t.spoofed:
 		return target.KillSpoof
-	case t.kill.Load() == 0:
+	case t.kill.Err() == nil:
 		return ""
-	case KillReason(t.kill.Load()-1) == KillTimeLimit:
+	case errors.Is(context.Cause(t.kill), ErrTimeLimit):
 		return target.KillJob
 	}
 	return target.KillCancel
 }
 
 func (t *attempt) end() {
-	close(t.done)
+	for _, end := range t.atEnd {
+		end()
+	}
 	t.helpers.Wait()
 	t.sudoAnswered(true) // it was never offered, or the host did not answer
 	if t.answered != nil {
@@ -287,7 +276,7 @@ func transient(err error) bool {
 func (t *attempt) pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	killed := t.killed
+	killed := t.kill.Done()
 	if t.mayRun {
 		killed = nil // what may run is not killed by waiting less
 	}
@@ -333,17 +322,7 @@ func (t *attempt) untilKilled(ctx context.Context) (before context.Context, stop
 		return ctx, func() {}
 	}
 	before, cancel := context.WithCancel(ctx)
-	watching := make(chan struct{})
-	t.helpers.Add(1)
-	go func() {
-		defer t.helpers.Done()
-		select {
-		case <-t.killed:
-			cancel()
-		case <-watching:
-			<-t.done
-			cancel()
-		}
-	}()
-	return before, sync.OnceFunc(func() { close(watching) })
+	t.atEnd = append(t.atEnd, cancel)
+	watch := context.AfterFunc(t.kill, cancel)
+	return before, func() { watch() }
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"sluice"
 )
@@ -14,7 +15,7 @@ type conn struct {
 	session sluice.Session
 	pieces  chan piece // closed when both streams have ended
 	quit    chan struct{}
-	readers sync.WaitGroup
+	reading atomic.Int32 // readers
 	once    sync.Once
 	tty     bool
 	prompt  string // sudo's, that was answered on the way; "" without sudo
@@ -26,28 +27,28 @@ type piece struct {
 	done   chan struct{} // has room for one; the reader goes on when something is in it
 }
 
-const pieceSize = 32 << 10
+// A reader begins with little, as most commands print next to nothing, and takes more when it was filled.
+const (
+	firstStdout = 512
+	firstStderr = 128
+	pieceSize   = 32 << 10
+)
 
 func newConn(s sluice.Session, tty bool) *conn {
 	c := &conn{session: s, pieces: make(chan piece), quit: make(chan struct{}), tty: tty}
-	c.readers.Add(2)
-	go c.read(s.Stdout(), false)
-	go c.read(s.Stderr(), true)
-	go func() {
-		c.readers.Wait()
-		close(c.pieces)
-	}()
+	c.reading.Store(2)
+	go c.read(s.Stdout(), make([]byte, firstStdout), false)
+	go c.read(s.Stderr(), make([]byte, firstStderr), true)
 	return c
 }
 
-func (c *conn) read(r io.Reader, stderr bool) {
-	defer c.readers.Done()
+func (c *conn) read(r io.Reader, buf []byte, stderr bool) {
+	defer func() {
+		if c.reading.Add(-1) == 0 {
+			close(c.pieces)
+		}
+	}()
 	p := piece{stderr: stderr, done: make(chan struct{}, 1)}
-	size := pieceSize
-	if stderr {
-		size = 4 << 10
-	}
-	buf := make([]byte, size)
 	for {
 		n, err := r.Read(buf)
 		if n > 0 {
@@ -62,6 +63,9 @@ func (c *conn) read(r io.Reader, stderr bool) {
 			case <-c.quit:
 				return
 			}
+			if n == len(buf) && n < pieceSize {
+				buf = make([]byte, min(4*n, pieceSize))
+			}
 		}
 		if err != nil {
 			return
@@ -71,8 +75,21 @@ func (c *conn) read(r io.Reader, stderr bool) {
 
 func (p piece) release() { p.done <- struct{}{} }
 
-// say sends a line; a failure shows as the end of the session.
-func (c *conn) say(text string) { _, _ = io.WriteString(c.session.Stdin(), text) }
+// saidAtOnce is what fits into one write to the network, with what the protocol adds. What is longer would be copied,
+// whole, several times on the way there, and each copy be kept for as long as the connection.
+const saidAtOnce = 4000
+
+// say sends text; a failure shows as the end of the session.
+func (c *conn) say(text string) {
+	in, buf := c.session.Stdin(), make([]byte, min(len(text), saidAtOnce))
+	for len(text) > 0 {
+		n := copy(buf, text)
+		if _, err := in.Write(buf[:n]); err != nil {
+			return
+		}
+		text = text[n:]
+	}
+}
 
 // close ends the session and waits for its readers.
 func (c *conn) close() {

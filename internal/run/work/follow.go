@@ -61,7 +61,7 @@ func (f *follower) follow(ctx context.Context) (target.Evidence, error) {
 	defer f.limit.Stop()
 	var noise []byte
 	for f.evidence == nil {
-		killed := f.t.killed
+		killed := f.t.kill.Done()
 		if f.told || !f.started {
 			killed = nil
 		}

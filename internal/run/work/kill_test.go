@@ -86,9 +86,9 @@ func TestTimeLimitKillsTheTree(t *testing.T) {
 func TestCancel(t *testing.T) {
 	eachShell(t, func(t *testing.T, b *bench) {
 		b.job.Action.Shell = "echo begin; exec sleep 7301"
-		kill := make(chan work.KillReason)
+		kill, end := context.WithCancelCause(context.Background())
 		var once sync.Once
-		r, err := b.do(context.Background(), work.Assignment{Kill: kill, Output: func(string, int64, []byte) { once.Do(func() { close(kill) }) }})
+		r, err := b.do(context.Background(), work.Assignment{Kill: kill, Output: func(string, int64, []byte) { once.Do(func() { end(nil) }) }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,8 +103,8 @@ func TestCancel(t *testing.T) {
 func TestJobTimeLimit(t *testing.T) {
 	b := newBench(t, newHost(t, "dash"))
 	b.job.Action.Shell = "echo begin; exec sleep 7302"
-	kill := make(chan work.KillReason, 1)
-	r, err := b.do(context.Background(), work.Assignment{Kill: kill, Output: func(string, int64, []byte) { kill <- work.KillTimeLimit }})
+	kill, end := context.WithCancelCause(context.Background())
+	r, err := b.do(context.Background(), work.Assignment{Kill: kill, Output: func(string, int64, []byte) { end(work.ErrTimeLimit) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,8 +114,8 @@ func TestJobTimeLimit(t *testing.T) {
 func TestCancelBeforeTheStart(t *testing.T) {
 	b := newBench(t, newHost(t, "dash"))
 	b.count(1, "true")
-	kill := make(chan work.KillReason, 1)
-	kill <- work.KillCancel
+	kill, end := context.WithCancelCause(context.Background())
+	end(nil)
 	b.host.onStart = func(c string) (string, error) { return "sleep 0.2; " + c, nil }
 	r, err := b.do(context.Background(), work.Assignment{Kill: kill})
 	if err != nil {
@@ -132,13 +132,13 @@ func TestCancelOverALostLink(t *testing.T) {
 	b := newBench(t, newHost(t, "dash"))
 	b.job.Options.Reconnect = 300 * time.Millisecond
 	b.job.Action.Shell = "echo begin; exec sleep 7303"
-	kill := make(chan work.KillReason)
+	kill, end := context.WithCancelCause(context.Background())
 	var once sync.Once
 	down := &sluice.ConnectError{Failure: sluice.NoRoute, Err: os.ErrDeadlineExceeded}
 	var wg sync.WaitGroup
 	a := work.Assignment{Kill: kill, Output: func(string, int64, []byte) {
 		once.Do(func() {
-			wg.Go(func() { b.host.setDown(down); b.host.cut(); close(kill) })
+			wg.Go(func() { b.host.setDown(down); b.host.cut(); end(nil) })
 		})
 	}}
 	r, err := b.do(context.Background(), a)
@@ -149,8 +149,8 @@ func TestCancelOverALostLink(t *testing.T) {
 	want(t, r, sluice.Unknown, -1, "cancelled, but the host could not be reached")
 	// The same wish, with the host back, is carried out.
 	b.host.setDown(nil)
-	kill = make(chan work.KillReason)
-	close(kill)
+	kill, end = context.WithCancelCause(context.Background())
+	end(nil)
 	r, err = b.do(context.Background(), work.Assignment{Mode: work.Settle, Kill: kill})
 	if err != nil {
 		t.Fatal(err)
@@ -260,8 +260,8 @@ func TestPlainEnds(t *testing.T) {
 	b.job.Options.Timeout = 300 * time.Millisecond
 	want(t, b.run(), sluice.TimedOut, -1, "ended at its time limit")
 	b.job.ID, b.job.Options.Timeout = newJobID(), 0
-	kill := make(chan work.KillReason, 1)
-	r, err := b.do(context.Background(), work.Assignment{Kill: kill, Output: func(string, int64, []byte) { kill <- work.KillCancel }})
+	kill, end := context.WithCancelCause(context.Background())
+	r, err := b.do(context.Background(), work.Assignment{Kill: kill, Output: func(string, int64, []byte) { end(nil) }})
 	if err != nil {
 		t.Fatal(err)
 	}

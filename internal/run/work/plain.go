@@ -47,18 +47,8 @@ func (t *attempt) doPlain(ctx context.Context) error {
 		timer := time.AfterFunc(d, func() { cancel(errTimeLimit) })
 		defer timer.Stop()
 	}
-	stop := make(chan struct{})
-	t.helpers.Add(1)
-	go func() {
-		defer t.helpers.Done()
-		select {
-		case <-t.killed:
-			cancel(errKilled)
-		case <-stop:
-		}
-	}()
+	defer context.AfterFunc(t.kill, func() { cancel(errKilled) })()
 	end, err := t.persist(running)
-	close(stop)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

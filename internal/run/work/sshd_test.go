@@ -306,8 +306,8 @@ func TestTTYKillAndTimeLimit(t *testing.T) {
 	b.wantClean()
 
 	b.job.ID, b.job.Options.Timeout = newJobID(), 0
-	kill := make(chan work.KillReason, 1)
-	r, err := b.do(context.Background(), work.Assignment{Kill: kill, Output: func(string, int64, []byte) { kill <- work.KillCancel }})
+	kill, end := context.WithCancelCause(context.Background())
+	r, err := b.do(context.Background(), work.Assignment{Kill: kill, Output: func(string, int64, []byte) { end(nil) }})
 	if err != nil {
 		t.Fatal(err)
 	}

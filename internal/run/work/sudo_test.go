@@ -202,14 +202,14 @@ func TestSudoOverALostLinkAndAKill(t *testing.T) {
 	b.restart()
 	b.job.Options.Sudo = "root"
 	b.job.Action.Shell = `echo first; while [ ! -e "$HOME/go" ]; do sleep 0.05; done; echo second; exec setsid sleep 7501`
-	kill := make(chan work.KillReason, 1)
+	kill, end := context.WithCancelCause(context.Background())
 	n := 0
 	r, err := b.do(context.Background(), work.Assignment{Kill: kill, Output: func(string, int64, []byte) {
 		if n++; n == 1 {
 			b.host.cut()
 			_ = os.WriteFile(filepath.Join(h.home, "go"), nil, 0o644)
 		} else {
-			kill <- work.KillCancel
+			end(nil)
 		}
 	}})
 	if err != nil {

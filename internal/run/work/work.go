@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"sync"
 	"time"
 
@@ -27,15 +28,9 @@ const (
 	Settle
 )
 
-// KillReason says why an attempt is killed.
-type KillReason int
-
-const (
-	// KillCancel is an operator's wish; the outcome is cancelled. A closed channel says it, too.
-	KillCancel KillReason = iota
-	// KillTimeLimit is the job's time limit; the outcome is timed_out.
-	KillTimeLimit
-)
+// ErrTimeLimit is the cause of a kill at the job's time limit; the outcome is timed_out. Any other cause is an
+// operator's wish, and the outcome is cancelled.
+var ErrTimeLimit = errors.New("the job's time limit")
 
 // Assignment is one attempt to carry out.
 type Assignment struct {
@@ -46,8 +41,8 @@ type Assignment struct {
 	// Resumed says that the attempt may have been sent to the host before, by another process: a host that
 	// cannot be reached is then no proof that nothing started. Settle implies it.
 	Resumed bool
-	// Kill asks for the end of the whole tree; the first value counts. May be nil.
-	Kill <-chan KillReason
+	// Kill asks for the end of the whole tree when it ends. May be nil.
+	Kill context.Context
 	// Step is called as steps end, once for each; nil: nobody wants to know. Joining an attempt calls it
 	// again for the steps that ended before.
 	Step func(sluice.TaskStep)
