@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -29,19 +30,20 @@ func Main() int {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	local := &Local{Places: places, Env: env, Environ: os.Environ(), Clock: Now}
+	signals := interrupts(ctx)
 	w := cli.World{
 		Args: os.Args[1:], Env: env, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		StdoutTerminal: term.IsTerminal(int(os.Stdout.Fd())), StderrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 		Size:   size,
-		ReadFD: readFD, Interrupts: interrupts(ctx), Clock: Now,
+		ReadFD: readFD, Interrupts: signals, Clock: Now,
 		Service: local.Service, Journal: local.Journal, Enrol: local.enrol,
 		Fleets: fleetfiles.New(ctx), DefaultFleet: places.DefaultFleet(), Files: files{}, Build: build(),
 	}
 	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {
 		defer tty.Close()
-		w.Ask = func(prompt string) (sluice.Secret, error) { return ask(tty, prompt) }
+		w.Ask = func(prompt string) (sluice.Secret, error) { return ask(tty, prompt, signals) }
 		if term.IsTerminal(int(os.Stdin.Fd())) { // a script that was started from a terminal has nobody to answer
-			w.Confirm = func(prompt string) (string, error) { return confirm(tty, prompt) }
+			w.Confirm = func(prompt string) (string, error) { return confirm(tty, prompt, signals) }
 		}
 	}
 	return cli.Main(ctx, w)
@@ -79,31 +81,64 @@ func interrupts(ctx context.Context) <-chan struct{} {
 }
 
 // ask reads a secret from the terminal without showing it.
-func ask(tty *os.File, prompt string) (sluice.Secret, error) {
-	fmt.Fprint(tty, prompt)
-	text, err := term.ReadPassword(int(tty.Fd()))
-	fmt.Fprintln(tty)
+func ask(tty *os.File, prompt string, interrupts <-chan struct{}) (sluice.Secret, error) {
+	fd := int(tty.Fd())
+	before, err := term.GetState(fd)
 	if err != nil {
 		return sluice.Secret{}, err
+	}
+	fmt.Fprint(tty, prompt)
+	text, err := answer(interrupts, func() ([]byte, error) { return term.ReadPassword(fd) })
+	fmt.Fprintln(tty)
+	if err != nil {
+		return sluice.Secret{}, errors.Join(err, term.Restore(fd, before))
 	}
 	return sluice.NewSecret(text), nil
 }
 
-func confirm(tty *os.File, prompt string) (string, error) {
+// confirm reads a line from the terminal.
+func confirm(tty *os.File, prompt string, interrupts <-chan struct{}) (string, error) {
 	fmt.Fprint(tty, prompt)
-	var line strings.Builder
+	line, err := answer(interrupts, func() ([]byte, error) { return readLine(tty) })
+	if err != nil {
+		fmt.Fprintln(tty)
+	}
+	return string(line), err
+}
+
+// answer waits for what a person types, or for Ctrl-C. A read from a terminal cannot be called off: after Ctrl-C it
+// ends with the program, which has nothing more to do.
+func answer(interrupts <-chan struct{}, read func() ([]byte, error)) ([]byte, error) {
+	type result struct {
+		text []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		text, err := read()
+		done <- result{text, err}
+	}()
+	select {
+	case r := <-done:
+		return r.text, r.err
+	case <-interrupts:
+		return nil, sluice.Errorf(sluice.Usage, "interrupted; nothing was done")
+	}
+}
+
+// readLine reads byte by byte, so that what follows the line stays for whoever reads next.
+func readLine(r io.Reader) ([]byte, error) {
+	var line []byte
 	b := make([]byte, 1)
 	for {
-		n, err := tty.Read(b)
-		if n == 1 && b[0] != '\n' {
-			line.WriteByte(b[0])
-			continue
-		}
-		if err == io.EOF || n == 1 {
-			return line.String(), nil
-		}
-		if err != nil {
-			return "", err
+		n, err := r.Read(b)
+		switch {
+		case n == 1 && b[0] != '\n':
+			line = append(line, b[0])
+		case n == 1, err == io.EOF:
+			return line, nil
+		case err != nil:
+			return nil, err
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -138,19 +139,21 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "sluice",
 		Short: "Controlled change for fleets of Linux hosts",
-		Long: `Sluice runs a command, a script or a copy on many hosts in the order, at the width and with the stops
-that the fleet's rules allow. What fails keeps counting; what is not known is never made up.
+		Long: `Sluice runs a command, a script or a copy on many hosts in the order, at the
+width and with the stops that the fleet's rules allow. What fails keeps
+counting; what is not known is never made up.
 
-  sluice run -w web[01-20] -- uptime            no set-up needed
+  sluice run -w 'web[01-20]' -- uptime              # no set-up needed
   sluice run -f fleet.yaml -t '$app.web' -- 'systemctl restart app'
-  sluice plan -f fleet.yaml -t all              what would happen
-  sluice rehearse -f fleet.yaml -t all --fail 10%   against simulated hosts`,
+  sluice plan -f fleet.yaml -t all                  # what would happen
+  sluice rehearse -f fleet.yaml -t all --fail 10%   # against simulated hosts`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
 		Args:              noSuchCommand,
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.SetUsageFunc(usage)
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "text", "`format` of the output: text or json")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return sluice.Errorf(sluice.Usage, "%v", err).WithHint("%s --help", c.CommandPath())
@@ -213,17 +216,49 @@ func (a *app) printJSON(v any) error {
 	return err
 }
 
-// service opens the journal for a command.
-func (a *app) service(ctx context.Context) (*control.Service, func(), error) {
+// printEach writes one object for each item, in the form that programs get.
+func printEach[T, F any](a *app, items []T, form func(T) F) error {
+	for _, i := range items {
+		if err := a.printJSON(form(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) printEvents(events []sluice.Event) error {
+	return printEach(a, events, func(e sluice.Event) sluice.Event { return e })
+}
+
+// onJournal opens the journal for as long as do takes.
+func (a *app) onJournal(ctx context.Context, do func(*control.Service) error) error {
 	svc, closing, err := a.Service(ctx, true)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	return svc, func() {
+	defer func() {
 		if err := closing(); err != nil {
 			a.complain(err)
 		}
-	}, nil
+	}()
+	return do(svc)
+}
+
+// withJournal makes a command's run function of one that needs the journal from its beginning to its end.
+func (a *app) withJournal(do func(*cobra.Command, *control.Service, []string) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		return a.onJournal(c.Context(), func(svc *control.Service) error { return do(c, svc, args) })
+	}
+}
+
+// agreed asks a question that can be answered with y or yes.
+func (a *app) agreed(question string) (bool, error) {
+	answer, err := a.Confirm(question + " [y/N] ")
+	if err != nil {
+		return false, err
+	}
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	return answer == "y" || answer == "yes", nil
 }
 
 // exitOf is the status with which the last event of a job ends the program.

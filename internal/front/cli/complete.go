@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sluice/internal/front/clean"
+	"sluice/internal/front/live"
 )
 
 // ofJobs are the commands whose first argument is a job.
@@ -36,7 +37,7 @@ func (a *app) completeJob(c *cobra.Command, args []string, _ string) ([]string, 
 	if len(args) > 0 {
 		if j, _, err := svc.Job(c.Context(), args[0]); err == nil {
 			for i := range j.Tasks {
-				out = append(out, string(j.Tasks[i].Host)+"\t"+taskState(&j.Tasks[i]))
+				out = append(out, string(j.Tasks[i].Host)+"\t"+live.TaskState(&j.Tasks[i]))
 			}
 		}
 		return out, none

@@ -8,6 +8,7 @@ import (
 
 	"sluice"
 	"sluice/internal/core/fleet"
+	"sluice/internal/core/view"
 	"sluice/internal/run/control"
 )
 
@@ -15,27 +16,17 @@ import (
 func (a *app) record(use, shortText, long string, check cobra.PositionalArgs, flags func(*cobra.Command),
 	do func(context.Context, *control.Service, []string) ([]sluice.Event, string, error)) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: shortText, Long: long, Args: check,
-		RunE: func(c *cobra.Command, args []string) error {
-			svc, closing, err := a.service(c.Context())
-			if err != nil {
-				return err
-			}
-			defer closing()
+		RunE: a.withJournal(func(c *cobra.Command, svc *control.Service, args []string) error {
 			events, said, err := do(c.Context(), svc, args)
 			if err != nil {
 				return err
 			}
-			if !a.json() {
-				fmt.Fprintln(a.Stdout, said)
-				return nil
+			if a.json() {
+				return a.printEvents(events)
 			}
-			for _, e := range events {
-				if err := a.printJSON(e); err != nil {
-					return err
-				}
-			}
+			fmt.Fprintln(a.Stdout, said)
 			return nil
-		}}
+		})}
 	if flags != nil {
 		flags(c)
 	}
@@ -45,7 +36,7 @@ func (a *app) record(use, shortText, long string, check cobra.PositionalArgs, fl
 func (a *app) haltCommand() *cobra.Command {
 	var reason string
 	return a.record("halt JOB", "Start nothing more of a job; what runs ends by itself",
-		"Start nothing more of a job. What runs ends by itself. The job stays halted until it is resumed.",
+		"Start nothing more of a job. What runs ends by itself. The job stays halted\nuntil it is resumed.",
 		args(1, 1, "a job"), func(c *cobra.Command) { c.Flags().StringVar(&reason, "reason", "", "why, for the journal") },
 		func(ctx context.Context, svc *control.Service, args []string) ([]sluice.Event, string, error) {
 			events, err := svc.Halt(ctx, sluice.JobID(args[0]), reason)
@@ -56,7 +47,7 @@ func (a *app) haltCommand() *cobra.Command {
 func (a *app) skipCommand() *cobra.Command {
 	var reason string
 	return a.record("skip JOB HOST... --reason TEXT", "Say that hosts need not run, so that the stages behind them open",
-		"Say that hosts need not run. The stages behind them open. A host that failed stays out of service and keeps its place\nuntil it succeeds or is released.",
+		"Say that hosts need not run. The stages behind them open. A host that failed\nstays out of service and keeps its place until it succeeds or is released.",
 		args(2, -1, "a job and hosts"), func(c *cobra.Command) { needReason(c, &reason) },
 		func(ctx context.Context, svc *control.Service, args []string) ([]sluice.Event, string, error) {
 			hosts, err := namedHosts(nil, args[1:])
@@ -76,7 +67,7 @@ func needReason(c *cobra.Command, to *string) {
 func (a *app) approveCommand() *cobra.Command {
 	var stage string
 	return a.record("approve JOB", "Let a job pass the gates that wait for approval",
-		"Let a job pass the gates that wait for approval: all of them, or that behind one stage.",
+		"Let a job pass the gates that wait for approval: all of them, or that behind\none stage.",
 		args(1, 1, "a job"), func(c *cobra.Command) {
 			c.Flags().StringVar(&stage, "stage", "", "only the gate behind this `stage`")
 		},
@@ -117,76 +108,74 @@ func (f *driveFlags) budget() (*sluice.Amount, error) {
 }
 
 // drive records a change of a job and then carries the job on, unless a live process does so already: then it
-// follows what that one does.
-func (a *app) drive(ctx context.Context, f *driveFlags, id string, change func(*control.Service, sluice.JobID) ([]sluice.Event, error)) error {
-	svc, closing, err := a.service(ctx)
-	if err != nil {
-		return err
-	}
-	defer closing()
-	_, found, err := svc.Find(ctx, id)
-	if err != nil {
-		return err
-	}
-	secrets, err := a.needed(ctx, svc, found, f.secretFlags)
-	if err != nil {
-		return err
-	}
-	events, err := change(svc, found)
-	if err != nil {
-		return err
-	}
-	return a.carry(ctx, svc, showing{quiet: f.quiet, verbose: f.verbose, outputDir: f.outputDir}, string(found),
-		func(ctx context.Context, o control.DriveOptions) (sluice.Event, error) {
+// follows what that one does. Only what is new is shown; now says what becomes of the job.
+func (a *app) drive(ctx context.Context, f *driveFlags, id, now string, change func(*control.Service, sluice.JobID) error) error {
+	return a.onJournal(ctx, func(svc *control.Service) error {
+		ns, found, err := svc.Find(ctx, id)
+		if err != nil {
+			return err
+		}
+		past, err := svc.Log.ReadJob(ctx, ns, found)
+		if err != nil {
+			return err
+		}
+		secrets, err := a.needed(view.Fold(past).Spec, f.secretFlags)
+		if err != nil {
+			return err
+		}
+		if err := change(svc, found); err != nil {
+			return err
+		}
+		s := showing{quiet: f.quiet, verbose: f.verbose, outputDir: f.outputDir, past: past, now: now}
+		return a.carry(ctx, svc, s, string(found), func(ctx context.Context, o control.DriveOptions) (sluice.Event, error) {
 			o.Secrets, o.FetchDir = secrets, f.outputDir
-			seen, err := a.replay(ctx, svc, found, events, o.Observe)
-			if err != nil {
-				return sluice.Event{}, err
-			}
-			last, err := svc.Carry(ctx, found, o)
-			if sluice.CodeOf(err) == sluice.Conflict {
-				o.Notice("another process carries the job out; following it")
-				return svc.Follow(ctx, string(found), seen, o.Observe)
-			}
-			return last, err
+			return goOn(ctx, svc, found, past[len(past)-1].Seq, o)
 		})
+	})
 }
 
-// replay shows what happened before this process took the job up, so that the view is whole; as JSON only what
-// is new is printed. It returns the number of the last event that was shown, 0 for none.
-func (a *app) replay(ctx context.Context, svc *control.Service, id sluice.JobID, fresh []sluice.Event, observe func(sluice.Event)) (uint64, error) {
-	show := fresh
-	if !a.json() {
-		ns, _, err := svc.Find(ctx, string(id))
-		if err != nil {
-			return 0, err
+// goOn carries a job on and observes what is newer than the event with the number seen, to the very last event.
+func goOn(ctx context.Context, svc *control.Service, id sluice.JobID, seen uint64, o control.DriveOptions) (sluice.Event, error) {
+	ns, _, err := svc.Find(ctx, string(id))
+	if err != nil {
+		return sluice.Event{}, err
+	}
+	events, err := svc.Log.ReadJob(ctx, ns, id)
+	if err != nil {
+		return sluice.Event{}, err
+	}
+	show := o.Observe
+	o.Observe = func(e sluice.Event) {
+		if _, output := e.Body.(sluice.TaskOutput); !output {
+			seen = e.Seq
 		}
-		if show, err = svc.Log.ReadJob(ctx, ns, id); err != nil {
-			return 0, err
+		show(e)
+	}
+	for _, e := range events {
+		if e.Seq > seen {
+			o.Observe(e)
 		}
 	}
-	var seen uint64
-	for _, e := range show {
-		observe(e)
-		seen = e.Seq
+	last, err := svc.Carry(ctx, id, o)
+	switch {
+	case sluice.CodeOf(err) == sluice.Conflict:
+		o.Notice("another process carries the job out; following it")
+	case err != nil || last.Seq <= seen:
+		return last, err
 	}
-	return seen, nil
+	return svc.Follow(ctx, string(id), seen, show) // or it had just been carried to its end
 }
 
 // needed sees to it that a job gets the secrets that it was submitted with.
-func (a *app) needed(ctx context.Context, svc *control.Service, id sluice.JobID, flags secretFlags) (control.Secrets, error) {
-	j, _, err := svc.Job(ctx, string(id))
-	if err != nil {
-		return control.Secrets{}, err
-	}
-	o := j.Spec.Options
+func (a *app) needed(job *sluice.Job, flags secretFlags) (control.Secrets, error) {
+	o := job.Options
 	password, sudo, passphrase := flags.wants()
 	if a.Ask != nil {
 		flags.askPassword = flags.askPassword || o.AskPassword && !password
 		flags.askSudo = flags.askSudo || o.AskSudoPassword && !sudo
 		flags.askPassphrase = flags.askPassphrase || o.AskPassphrase && !passphrase
 	} else if o.AskPassword && !password || o.AskSudoPassword && !sudo || o.AskPassphrase && !passphrase {
-		return control.Secrets{}, sluice.Errorf(sluice.Usage, "job %s was started with secrets and needs them again", id).
+		return control.Secrets{}, sluice.Errorf(sluice.Usage, "job %s was started with secrets and needs them again", job.ID).
 			WithHint("--password-fd, --sudo-password-fd and --passphrase-fd read them from descriptors")
 	}
 	return a.secrets(flags)
@@ -197,16 +186,18 @@ func (a *app) resumeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "resume JOB",
 		Short: "Carry a job on that was halted, or whose process is gone",
-		Long: `Carry a job on that was halted, or whose process is gone. What was left running on the hosts is joined, never started
-a second time; hosts of which it is not known how the command ended are asked.`,
+		Long: `Carry a job on that was halted, or whose process is gone. What was left running
+on the hosts is joined, never started a second time; hosts of which it is not
+known how the command ended are asked.`,
 		Args: args(1, 1, "a job"),
 		RunE: func(c *cobra.Command, args []string) error {
 			budget, err := f.budget()
 			if err != nil {
 				return err
 			}
-			return a.drive(c.Context(), &f, args[0], func(svc *control.Service, id sluice.JobID) ([]sluice.Event, error) {
-				return svc.Resume(c.Context(), id, budget)
+			return a.drive(c.Context(), &f, args[0], "goes on", func(svc *control.Service, id sluice.JobID) error {
+				_, err := svc.Resume(c.Context(), id, budget)
+				return err
 			})
 		},
 	}
@@ -220,8 +211,9 @@ func (a *app) retryCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "retry JOB [HOST...]",
 		Short: "Try hosts again that ended badly, and carry the job on",
-		Long: `Try hosts again that ended badly: those that are named, or all of the job. Hosts of which it is not known how the
-command ended are not tried again; "sluice resume" asks them first.`,
+		Long: `Try hosts again that ended badly: those that are named, or all of the job. Hosts
+of which it is not known how the command ended are not tried again; "sluice
+resume" asks them first.`,
 		Args: args(1, -1, "a job, and hosts if not all"),
 		RunE: func(c *cobra.Command, args []string) error {
 			budget, err := f.budget()
@@ -232,8 +224,9 @@ command ended are not tried again; "sluice resume" asks them first.`,
 			if err != nil {
 				return err
 			}
-			return a.drive(c.Context(), &f, args[0], func(svc *control.Service, id sluice.JobID) ([]sluice.Event, error) {
-				return svc.Retry(c.Context(), id, hosts, budget)
+			return a.drive(c.Context(), &f, args[0], "goes on", func(svc *control.Service, id sluice.JobID) error {
+				_, err := svc.Retry(c.Context(), id, hosts, budget)
+				return err
 			})
 		},
 	}
@@ -247,11 +240,14 @@ func (a *app) cancelCommand() *cobra.Command {
 	var reason string
 	c := &cobra.Command{
 		Use:   "cancel JOB",
-		Short: "Start nothing more of a job and kill what runs, with everything that it started",
-		Args:  args(1, 1, "a job"),
+		Short: "Start nothing more of a job and kill what runs",
+		Long: `Start nothing more of a job and kill what runs, with everything that it started
+on the hosts. A job whose process is gone is taken up for that.`,
+		Args: args(1, 1, "a job"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.drive(c.Context(), &f, args[0], func(svc *control.Service, id sluice.JobID) ([]sluice.Event, error) {
-				return svc.Cancel(c.Context(), id, reason)
+			return a.drive(c.Context(), &f, args[0], "is cancelled", func(svc *control.Service, id sluice.JobID) error {
+				_, err := svc.Cancel(c.Context(), id, reason)
+				return err
 			})
 		},
 	}

@@ -13,11 +13,12 @@ import (
 func (a *app) copyCommand() *cobra.Command {
 	var f jobFlags
 	c := &cobra.Command{
-		Use:   "copy {-f FLEET -t EXPRESSION | -w HOSTS} SOURCE DESTINATION",
+		Use:   "copy {-f FLEET -t EXPR | -w HOSTS} SOURCE DESTINATION",
 		Short: "Put a file or a tree on hosts, under the fleet's rules",
-		Long: `Put a local file or tree on hosts. Every file arrives whole or not at all, with its mode, and its content is checked
-before it takes the place of what was there. A DESTINATION that ends with / is a directory to put SOURCE into.`,
-		Example: `  sluice copy -w web[01-20] app.conf /etc/app/app.conf
+		Long: `Put a local file or tree on hosts. Every file arrives whole or not at all, with
+its mode, and its content is checked before it takes the place of what was
+there. A DESTINATION that ends with / is a directory to put SOURCE into.`,
+		Example: `  sluice copy -w 'web[01-20]' app.conf /etc/app/app.conf
   sluice copy -f fleet.yaml -t '$app.web' --sudo site/ /srv/site`,
 		Args: args(2, 2, "a local source and a destination on the hosts"),
 		RunE: func(c *cobra.Command, paths []string) error {
@@ -54,10 +55,12 @@ before it takes the place of what was there. A DESTINATION that ends with / is a
 func (a *app) fetchCommand() *cobra.Command {
 	var f jobFlags
 	c := &cobra.Command{
-		Use:   "fetch {-f FLEET -t EXPRESSION | -w HOSTS} SOURCE --output-dir DIRECTORY",
+		Use:   "fetch {-f FLEET -t EXPR | -w HOSTS} SOURCE --output-dir DIR [flags]",
 		Short: "Bring a file or a tree back from every host",
-		Long:  "Bring a file or a tree back from every host, to DIRECTORY/HOST/PATH. It changes nothing on the hosts and takes no capacity.",
-		Args:  args(1, 1, "a path on the hosts"),
+		Long: `Bring a file or a tree back from every host, to DIR/HOST/PATH. It changes
+nothing on the hosts and takes no capacity.`,
+		Example: `  sluice fetch -w 'web[01-20]' /etc/app/app.conf --output-dir collected`,
+		Args:    args(1, 1, "a path on the hosts"),
 		RunE: func(c *cobra.Command, paths []string) error {
 			switch {
 			case !strings.HasPrefix(paths[0], "/"):

@@ -8,12 +8,14 @@ import (
 
 	"sluice"
 	"sluice/internal/core/schedule"
-	"sluice/internal/core/view"
 	"sluice/internal/run/control"
 )
 
 // display shows a job while it runs. Events come one at a time; notices may come at any time.
 type display interface {
+	// Past is told, before anything else, what had happened to a job that is taken up again, and what becomes of
+	// it now.
+	Past(events []sluice.Event, now string)
 	Event(sluice.Event)
 	Waits([]schedule.Wait)
 	Notice(string)
@@ -29,6 +31,8 @@ type showing struct {
 	outputDir      string
 	record         string
 	log            bool // the events come from the log alone, without output
+	past           []sluice.Event
+	now            string // what becomes of a job that has a past
 }
 
 func (f *jobFlags) showing() showing {
@@ -45,10 +49,13 @@ func (a *app) show(svc *control.Service, s showing) display {
 		d = a.textDisplay(svc, s)
 	}
 	if s.outputDir != "" {
-		d = &fileDisplay{display: d, a: a, svc: svc, dir: s.outputDir, job: view.New()}
+		d = &fileDisplay{display: d, a: a, svc: svc, dir: s.outputDir}
 	}
 	if s.record != "" {
 		d = &recorder{display: d, a: a, file: s.record}
+	}
+	if s.past != nil {
+		d.Past(s.past, s.now)
 	}
 	return d
 }
@@ -70,10 +77,11 @@ func (d *jsonDisplay) Event(e sluice.Event) {
 	_, _ = d.a.Stdout.Write(append(b, '\n')) // who closed the pipe does not want to know more
 }
 
-func (d *jsonDisplay) Waits([]schedule.Wait)      {}
-func (d *jsonDisplay) Notice(text string)         { d.a.notice(text) }
-func (d *jsonDisplay) Close()                     {}
-func (d *jsonDisplay) Summary(sluice.Event) error { return nil }
+func (d *jsonDisplay) Past([]sluice.Event, string) {}
+func (d *jsonDisplay) Waits([]schedule.Wait)       {}
+func (d *jsonDisplay) Notice(text string)          { d.a.notice(text) }
+func (d *jsonDisplay) Close()                      {}
+func (d *jsonDisplay) Summary(sluice.Event) error  { return nil }
 
 // fileDisplay also writes each host's output to files: DIR/HOST.stdout and DIR/HOST.stderr.
 type fileDisplay struct {
@@ -81,17 +89,30 @@ type fileDisplay struct {
 	a   *app
 	svc *control.Service
 	dir string
-	job *view.Job
+}
+
+// Past writes what the hosts printed before: the files are those of the whole job.
+func (d *fileDisplay) Past(events []sluice.Event, now string) {
+	d.display.Past(events, now)
+	for _, e := range events {
+		d.keep(e)
+	}
 }
 
 func (d *fileDisplay) Event(e sluice.Event) {
 	d.display.Event(e)
-	d.job.Apply(e)
-	if b, ok := e.Body.(sluice.TaskFinished); ok && b.Attempt != "" && !b.NotStarted {
-		for _, stream := range []string{"stdout", "stderr"} {
-			if err := d.write(b, e.Job, stream); err != nil {
-				d.display.Notice("writing output of " + string(b.Host) + ": " + err.Error())
-			}
+	d.keep(e)
+}
+
+// keep writes what a host printed, when it is done.
+func (d *fileDisplay) keep(e sluice.Event) {
+	b, ok := e.Body.(sluice.TaskFinished)
+	if !ok || b.Attempt == "" || b.NotStarted {
+		return
+	}
+	for _, stream := range []string{"stdout", "stderr"} {
+		if err := d.write(b, e.Job, stream); err != nil {
+			d.display.Notice("writing output of " + string(b.Host) + ": " + err.Error())
 		}
 	}
 }

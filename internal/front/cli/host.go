@@ -21,20 +21,23 @@ func (a *app) hostCommand() *cobra.Command {
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(
-		a.hostAct(control.Hold, "Take hosts out of service: nothing starts on them, and they keep their places", "Holding %s.\nNext: sluice host release %[1]s --reason TEXT"),
-		a.hostAct(control.Release, "Put hosts back into service, whatever their last outcome was", "Released %s."),
-		a.hostAct(control.Retire, "Say that hosts are gone for good: no targets, no members, no holders", "Retired %s."),
-		a.hostAct(control.Return, "Take retired hosts back into the fleet", "Returned %s."),
+		a.hostAct(control.Hold, "Take hosts out of service",
+			"Take hosts out of service: nothing starts on them, and they keep their places\nuntil they are released.", "Holding %s.\nNext: sluice host release %[1]s --reason TEXT"),
+		a.hostAct(control.Release, "Put hosts back into service, whatever their last outcome was", "", "Released %s."),
+		a.hostAct(control.Retire, "Say that hosts are gone for good",
+			"Say that hosts are gone for good: they are no targets, no members of groups and\nno holders any more.", "Retired %s."),
+		a.hostAct(control.Return, "Take retired hosts back into the fleet", "", "Returned %s."),
 		a.hostList(), a.hostEnrol())
 	return c
 }
 
-func (a *app) hostAct(act control.HostAct, shortText, said string) *cobra.Command {
+func (a *app) hostAct(act control.HostAct, shortText, long, said string) *cobra.Command {
 	var n namespaceFlags
 	var reason string
 	c := &cobra.Command{
 		Use:   string(act) + " HOST... --reason TEXT",
 		Short: shortText,
+		Long:  long,
 		Args:  args(1, -1, "hosts"),
 		RunE: func(c *cobra.Command, names []string) error {
 			ns, l, err := a.which(n)
@@ -45,25 +48,17 @@ func (a *app) hostAct(act control.HostAct, shortText, said string) *cobra.Comman
 			if err != nil {
 				return err
 			}
-			svc, closing, err := a.service(c.Context())
-			if err != nil {
-				return err
-			}
-			defer closing()
-			events, err := svc.ChangeHosts(c.Context(), ns, act, hosts, reason)
-			if err != nil {
-				return err
-			}
-			if a.json() {
-				for _, e := range events {
-					if err := a.printJSON(e); err != nil {
-						return err
-					}
+			return a.onJournal(c.Context(), func(svc *control.Service) error {
+				events, err := svc.ChangeHosts(c.Context(), ns, act, hosts, reason)
+				if err != nil {
+					return err
 				}
+				if a.json() {
+					return a.printEvents(events)
+				}
+				fmt.Fprintf(a.Stdout, said+"\n", fleet.Fold(hosts))
 				return nil
-			}
-			fmt.Fprintf(a.Stdout, said+"\n", fleet.Fold(hosts))
-			return nil
+			})
 		},
 	}
 	n.add(c)
@@ -81,31 +76,32 @@ type hostLine struct {
 	Reason string       `json:"reason,omitzero"`
 }
 
+func hostForm(i schedule.HostInfo) hostLine {
+	return hostLine{i.Host, i.Why, i.Job, i.Since.UTC(), i.By, i.Reason}
+}
+
 func (a *app) hostList() *cobra.Command {
 	var n namespaceFlags
 	var out bool
 	c := &cobra.Command{
 		Use:   "list",
-		Short: "List hosts of the fleet; with --out those that are out of service, and why",
+		Short: "List hosts; with --out those that are out of service, and why",
 		Args:  args(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			ns, l, err := a.which(n)
 			if err != nil {
 				return err
 			}
-			svc, closing, err := a.service(c.Context())
-			if err != nil {
-				return err
-			}
-			defer closing()
-			infos, err := svc.Out(c.Context(), ns)
-			if err != nil {
-				return err
-			}
-			if !out && l != nil {
-				return a.listAll(l.Fleet(), infos)
-			}
-			return a.listOut(infos)
+			return a.onJournal(c.Context(), func(svc *control.Service) error {
+				infos, err := svc.Out(c.Context(), ns)
+				if err != nil {
+					return err
+				}
+				if !out && l != nil {
+					return a.listAll(l.Fleet(), infos)
+				}
+				return a.listOut(infos)
+			})
 		},
 	}
 	n.add(c)
@@ -119,34 +115,32 @@ func (a *app) listAll(f *sluice.Fleet, infos []schedule.HostInfo) error {
 	for _, i := range infos {
 		at[i.Host] = i
 	}
+	var all []schedule.HostInfo
 	for _, h := range f.Hosts {
 		i, out := at[h]
 		if !out {
 			i = schedule.HostInfo{Holder: schedule.Holder{Host: h, Why: "in service"}}
 		}
-		if a.json() {
-			if err := a.printJSON(hostLine{h, i.Why, i.Job, i.Since.UTC(), i.By, i.Reason}); err != nil {
-				return err
-			}
-			continue
-		}
-		fmt.Fprintf(a.Stdout, "%-30s %s\n", h, i.Why)
+		all = append(all, i)
+	}
+	if a.json() {
+		return printEach(a, all, hostForm)
+	}
+	for _, i := range all {
+		fmt.Fprintf(a.Stdout, "%-30s %s\n", i.Host, i.Why)
 	}
 	return nil
 }
 
 func (a *app) listOut(infos []schedule.HostInfo) error {
-	if len(infos) == 0 && !a.json() {
+	if a.json() {
+		return printEach(a, infos, hostForm)
+	}
+	if len(infos) == 0 {
 		fmt.Fprintln(a.Stderr, "No host is out of service.")
 		return nil
 	}
 	for k, i := range infos {
-		if a.json() {
-			if err := a.printJSON(hostLine{i.Host, i.Why, i.Job, i.Since.UTC(), i.By, i.Reason}); err != nil {
-				return err
-			}
-			continue
-		}
 		if k == 0 {
 			fmt.Fprintf(a.Stdout, "%-24s  %-12s  %-12s  %-10s  %s\n", "HOST", "WHY", "JOB", "FOR", "REASON")
 		}
@@ -155,93 +149,6 @@ func (a *app) listOut(infos []schedule.HostInfo) error {
 			text = i.By + ": " + text
 		}
 		fmt.Fprintf(a.Stdout, "%-24s  %-12s  %-12s  %-10s  %s\n", i.Host, i.Why, i.Job, ago(i.Since, a.Clock()), clean.Line(text))
-	}
-	return nil
-}
-
-func (a *app) hostEnrol() *cobra.Command {
-	var t targetFlags
-	var yes bool
-	c := &cobra.Command{
-		Use:   "enrol HOST...",
-		Short: "Learn and show the keys of hosts, and add them to known_hosts",
-		Long: `Ask hosts for their keys, show the fingerprints, and add them to known_hosts. Compare the fingerprints with what the
-console of the host says: whoever is in the middle now stays there. A key that differs from a known one is never replaced.`,
-		Args: args(1, -1, "hosts"),
-		RunE: func(c *cobra.Command, names []string) error { return a.enrol(c, t, names, yes) },
-	}
-	t.addFleet(c)
-	c.Flags().BoolVarP(&yes, "yes", "y", false, "add them without being asked")
-	return c
-}
-
-func (a *app) enrol(c *cobra.Command, t targetFlags, names []string, yes bool) error {
-	settings := func(sluice.Host) sluice.SSH { return sluice.SSH{} }
-	var l *fleet.Loaded
-	if t.file != "" || a.Env("SLUICE_FLEET") != "" || a.DefaultFleet != "" {
-		var err error
-		if l, err = a.loadFleet(t, ""); err != nil {
-			return err
-		}
-		settings = l.Fleet().SSHFor
-	}
-	hosts, err := namedHosts(l, names)
-	if err != nil {
-		return err
-	}
-	var keys []HostKey
-	failed := false
-	for _, h := range hosts {
-		k, err := a.Enrol(c.Context(), h, settings(h))
-		if err != nil {
-			failed = true
-			fmt.Fprintf(a.Stderr, "sluice: %s: %v\n", h, err)
-			continue
-		}
-		state := "new"
-		if k.Known {
-			state = "known"
-		} else {
-			keys = append(keys, k)
-		}
-		if a.json() {
-			if err := a.printJSON(map[string]any{"host": h, "address": k.Address, "type": k.Type, "fingerprint": k.Fingerprint, "state": state}); err != nil {
-				return err
-			}
-		} else {
-			fmt.Fprintf(a.Stdout, "%-24s %-8s %-20s %s\n", h, state, k.Type, k.Fingerprint)
-		}
-	}
-	if err := a.keep(keys, yes); err != nil {
-		return err
-	}
-	if failed {
-		return exitError(exitFailures)
-	}
-	return nil
-}
-
-// keep adds keys to known_hosts, when the person agrees.
-func (a *app) keep(keys []HostKey, yes bool) error {
-	if len(keys) == 0 {
-		return nil
-	}
-	if !yes {
-		if a.Confirm == nil {
-			return sluice.Errorf(sluice.Usage, "%s not added", count(len(keys), "new key")).WithHint("--yes adds them without being asked")
-		}
-		answer, err := a.Confirm(fmt.Sprintf("Add %s to known_hosts? [y/N] ", count(len(keys), "key")))
-		if err != nil {
-			return err
-		}
-		if answer != "y" && answer != "yes" {
-			return sluice.Errorf(sluice.Usage, "nothing was added")
-		}
-	}
-	for _, k := range keys {
-		if err := k.Keep(); err != nil {
-			return err
-		}
 	}
 	return nil
 }

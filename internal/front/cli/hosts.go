@@ -13,7 +13,7 @@ func (a *app) hostsCommand() *cobra.Command {
 	var t targetFlags
 	var fold bool
 	c := &cobra.Command{
-		Use:   "hosts {-f FLEET -t EXPRESSION | -w HOSTS}",
+		Use:   "hosts {-f FLEET -t EXPR | -w HOSTS}",
 		Short: "Print the hosts that an expression means, one a line",
 		Example: `  sluice hosts -f fleet.yaml -t '$app.web & $colo.north'
   sluice hosts -f fleet.yaml -t all --fold`,
@@ -29,11 +29,7 @@ func (a *app) hostsCommand() *cobra.Command {
 			case fold:
 				_, err = fmt.Fprintln(a.Stdout, fleet.Fold(l.targets))
 			case a.json():
-				for _, h := range l.targets {
-					if err := a.printJSON(map[string]sluice.Host{"host": h}); err != nil {
-						return err
-					}
-				}
+				return printEach(a, l.targets, func(h sluice.Host) map[string]sluice.Host { return map[string]sluice.Host{"host": h} })
 			default:
 				for _, h := range l.targets {
 					if _, err := fmt.Fprintln(a.Stdout, h); err != nil {

@@ -5,17 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"sluice"
-	"sluice/internal/core/fleet"
 	"sluice/internal/core/schedule"
 	"sluice/internal/core/view"
 	"sluice/internal/front/clean"
+	"sluice/internal/front/live"
 	"sluice/internal/run/control"
 )
 
@@ -55,12 +53,7 @@ func (a *app) jobsCommand() *cobra.Command {
 		Use:   "jobs",
 		Short: "List jobs, newest first",
 		Args:  args(0, 0, "no arguments"),
-		RunE: func(c *cobra.Command, _ []string) error {
-			svc, closing, err := a.service(c.Context())
-			if err != nil {
-				return err
-			}
-			defer closing()
+		RunE: a.withJournal(func(c *cobra.Command, svc *control.Service, _ []string) error {
 			jobs, err := svc.Jobs(c.Context())
 			if err != nil {
 				return err
@@ -69,7 +62,7 @@ func (a *app) jobsCommand() *cobra.Command {
 				jobs = jobs[:most]
 			}
 			return a.printJobs(svc, jobs)
-		},
+		}),
 	}
 	c.Flags().IntVarP(&most, "last", "n", 20, "show the last `N` jobs")
 	c.Flags().BoolVar(&all, "all", false, "show all jobs")
@@ -78,12 +71,7 @@ func (a *app) jobsCommand() *cobra.Command {
 
 func (a *app) printJobs(svc *control.Service, jobs []schedule.Info) error {
 	if a.json() {
-		for _, i := range jobs {
-			if err := a.printJSON(line(i, svc.Drivers.Driven(i.Spec.ID))); err != nil {
-				return err
-			}
-		}
-		return nil
+		return printEach(a, jobs, func(i schedule.Info) jobLine { return line(i, svc.Drivers.Driven(i.Spec.ID)) })
 	}
 	if len(jobs) == 0 {
 		fmt.Fprintln(a.Stderr, "There are no jobs yet. Start one with: sluice run -w HOSTS -- COMMAND")
@@ -177,16 +165,6 @@ type hostOutcome struct {
 	Reason     string           `json:"reason,omitzero"`
 }
 
-func taskState(t *view.Task) string {
-	switch {
-	case t.Running:
-		return "running"
-	case t.Outcome == "":
-		return "waiting"
-	}
-	return string(t.Outcome)
-}
-
 func status(j *view.Job, driven bool) jobStatus {
 	s := jobStatus{jobLine: jobLine{Job: j.ID, State: plainState(j.State()), Halting: j.State() == "halting", Driven: driven,
 		Submitted: j.Submitted.UTC(), By: j.Spec.By, Namespace: j.Spec.Namespace, Command: j.Spec.Command,
@@ -202,7 +180,7 @@ func status(j *view.Job, driven bool) jobStatus {
 	}
 	for i := range j.Tasks {
 		t := &j.Tasks[i]
-		s.Hosts = append(s.Hosts, hostOutcome{t.Host, taskState(t), t.Outcome, t.Attempt, t.ExitCode, t.Took.Milliseconds(), t.Reason})
+		s.Hosts = append(s.Hosts, hostOutcome{t.Host, live.TaskState(t), t.Outcome, t.Attempt, t.ExitCode, t.Took.Milliseconds(), t.Reason})
 	}
 	return s
 }
@@ -214,12 +192,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status [JOB]",
 		Short: "Show where a job stands (the newest, if none is named)",
 		Args:  args(0, 1, "at most one job"),
-		RunE: func(c *cobra.Command, args []string) error {
-			svc, closing, err := a.service(c.Context())
-			if err != nil {
-				return err
-			}
-			defer closing()
+		RunE: a.withJournal(func(c *cobra.Command, svc *control.Service, args []string) error {
 			id := first(args)
 			if refresh {
 				if err := a.refresh(c, svc, id, secrets); err != nil {
@@ -233,8 +206,8 @@ func (a *app) statusCommand() *cobra.Command {
 			if a.json() {
 				return a.printJSON(status(j, driven))
 			}
-			return a.printStatus(svc, j, driven)
-		},
+			return live.Status(a.Stdout, j, live.StatusOptions{Driven: driven, Now: a.Clock(), Zone: a.Clock().Local().Location()})
+		}),
 	}
 	c.Flags().BoolVar(&refresh, "refresh", false, "ask the hosts for outcomes that are not known")
 	secrets.add(c)
@@ -258,7 +231,12 @@ func (a *app) refresh(c *cobra.Command, svc *control.Service, id string, flags s
 	if err != nil {
 		return err
 	}
-	err = svc.Refresh(c.Context(), found, control.DriveOptions{Secrets: secrets, Notice: a.notice})
+	err = a.interruptible(c.Context(), func(ctx context.Context) error {
+		return svc.Refresh(ctx, found, control.DriveOptions{Secrets: secrets, Notice: a.notice})
+	})
+	if errors.Is(err, context.Canceled) {
+		return sluice.Errorf(sluice.Contact, "interrupted before all hosts had answered")
+	}
 	if sluice.CodeOf(err) == sluice.Conflict {
 		a.notice("another process carries the job out; it asks the hosts itself")
 		return nil
@@ -268,106 +246,15 @@ func (a *app) refresh(c *cobra.Command, svc *control.Service, id string, flags s
 
 func (a *app) notice(text string) { fmt.Fprintf(a.Stderr, "sluice: %s\n", clean.Line(text)) }
 
-func (a *app) printStatus(svc *control.Service, j *view.Job, driven bool) error {
-	out := a.Stdout
-	state := j.State()
-	if j.Ended.IsZero() && !driven {
-		state += ", but no process carries it out"
-	}
-	fmt.Fprintf(out, "job      %s: %s\n", j.ID, state)
-	fmt.Fprintf(out, "command  %s\n", clean.Line(j.Spec.Command))
-	fmt.Fprintf(out, "by       %s, %s\n", clean.Line(j.Spec.By), j.Submitted.Local().Format("2006-01-02 15:04:05"))
-	end := j.Ended
-	if end.IsZero() {
-		end = a.Clock()
-	}
-	if !j.Started.IsZero() {
-		fmt.Fprintf(out, "took     %s\n", end.Sub(j.Started).Round(100*time.Millisecond))
-	}
-	if h := j.Halted; h != nil {
-		fmt.Fprintf(out, "halted   %s: %s\n", h.Rule, clean.Line(h.Reason))
-	}
-	for _, g := range j.Gates {
-		fmt.Fprintf(out, "gate     %s after %s\n", g.Kind, clean.Line(g.Stage))
-	}
-	groups := map[string][]sluice.Host{}
-	for i := range j.Tasks {
-		t := &j.Tasks[i]
-		key := taskState(t)
-		if t.Reason != "" && !t.Running {
-			key += ": " + clean.Line(t.Reason)
-		}
-		groups[key] = append(groups[key], t.Host)
-	}
-	for _, key := range sortedBySeverity(groups) {
-		fmt.Fprintf(out, "%5d  %s\n       %s\n", len(groups[key]), key, fleet.Fold(groups[key]))
-	}
-	a.next(out, j, driven)
-	return nil
-}
-
-// sortedBySeverity orders groups of hosts: what went wrong first.
-func sortedBySeverity(groups map[string][]sluice.Host) []string {
-	rank := func(key string) int {
-		state, _, _ := strings.Cut(key, ":")
-		return slices.Index([]string{"failed", "timed_out", "unreachable", "unknown", "cancelled", "running", "waiting", "skipped", "succeeded"}, state)
-	}
-	var keys []string
-	for k := range groups {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b string) int {
-		if c := rank(a) - rank(b); c != 0 {
-			return c
-		}
-		return strings.Compare(a, b)
-	})
-	return keys
-}
-
-// next names the commands to type next.
-func (a *app) next(out io.Writer, j *view.Job, driven bool) {
-	var lines []string
-	switch {
-	case j.Ended.IsZero() && !driven:
-		lines = append(lines, "sluice resume "+string(j.ID)+"      carries it on")
-	case j.Ended.IsZero():
-		lines = append(lines, "sluice watch "+string(j.ID)+"       follows it", "sluice why "+string(j.ID)+"         says what waits, and why")
-	case j.Halted != nil:
-		lines = append(lines, "sluice why "+string(j.ID)+"         says what waits, and why", "sluice retry "+string(j.ID)+"       tries what failed again",
-			"sluice resume "+string(j.ID)+"      goes on")
-	case j.Counts[sluice.Unknown] > 0:
-		lines = append(lines, "sluice resume "+string(j.ID)+"      asks the hosts how it ended")
-	case j.Finished.Outcome == sluice.Failed:
-		lines = append(lines, "sluice retry "+string(j.ID)+"       tries what failed again")
-	}
-	for i := range j.Tasks {
-		if t := &j.Tasks[i]; t.Outcome.Failure() && t.Attempt != "" {
-			lines = append(lines, fmt.Sprintf("sluice log %s %s", j.ID, t.Host))
-			break
-		}
-	}
-	for i, l := range lines {
-		if i == 0 {
-			fmt.Fprintln(out, "\nNext:")
-		}
-		fmt.Fprintln(out, "  "+l)
-	}
-}
-
 func (a *app) watchCommand() *cobra.Command {
 	var s showing
 	c := &cobra.Command{
 		Use:   "watch [JOB]",
 		Short: "Follow a job until it is finished or halted",
-		Long:  "Follow a job until it is finished or halted; the exit status is the job's. Ctrl-C ends the watching, not the job.",
-		Args:  args(0, 1, "at most one job"),
-		RunE: func(c *cobra.Command, args []string) error {
-			svc, closing, err := a.service(c.Context())
-			if err != nil {
-				return err
-			}
-			defer closing()
+		Long: `Follow a job until it is finished or halted; the exit status is the job's.
+Ctrl-C ends the watching, not the job.`,
+		Args: args(0, 1, "at most one job"),
+		RunE: a.withJournal(func(c *cobra.Command, svc *control.Service, args []string) error {
 			s.log = true
 			show := a.show(svc, s)
 			last, err := a.watch(c.Context(), svc, first(args), show)
@@ -379,11 +266,8 @@ func (a *app) watchCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := show.Summary(last); err != nil {
-				return err
-			}
-			return exitOf(last)
-		},
+			return ended(show, last)
+		}),
 	}
 	c.Flags().BoolVarP(&s.quiet, "quiet", "q", false, "print failures and the end only")
 	return c
@@ -395,14 +279,9 @@ func (a *app) logCommand() *cobra.Command {
 		Use:   "log JOB HOST",
 		Short: "Print what a job's last attempt on a host printed",
 		Args:  args(2, 2, "a job and a host"),
-		RunE: func(c *cobra.Command, args []string) error {
-			svc, closing, err := a.service(c.Context())
-			if err != nil {
-				return err
-			}
-			defer closing()
+		RunE: a.withJournal(func(c *cobra.Command, svc *control.Service, args []string) error {
 			return a.printLog(c, svc, args[0], sluice.Host(args[1]), stream)
-		},
+		}),
 	}
 	c.Flags().StringVar(&stream, "stream", "", "only this `stream`: stdout or stderr")
 	return c

@@ -43,7 +43,7 @@ func (a *app) journalCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	for _, act := range []struct{ name, short string }{
 		{"verify", "Read the whole journal and check that nothing was changed or lost"},
-		{"accept", "Take the journal as it is for the truth, after a restore from a backup"},
+		{"accept", "Take the journal for the truth as it is, after a restore"},
 		{"path", "Print where the journal is"},
 	} {
 		c.AddCommand(&cobra.Command{Use: act.name, Short: act.short, Args: args(0, 0, "no arguments"),

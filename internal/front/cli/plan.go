@@ -73,8 +73,8 @@ func planForm(f *sluice.Fleet, p sluice.Plan) planJSON {
 func (a *app) planCommand() *cobra.Command {
 	var f jobFlags
 	c := &cobra.Command{
-		Use:   "plan -f FLEET -t EXPRESSION",
-		Short: "Show what a job would do: tracks, stages, hosts, limits, and the worst case",
+		Use:   "plan -f FLEET -t EXPR",
+		Short: "Show what a job would do: stages, constraints, the worst case",
 		Args:  args(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			fl, p, _, err := a.draft(c.Context(), &f)

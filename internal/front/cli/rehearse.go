@@ -25,10 +25,11 @@ type rehearseFlags struct {
 func (a *app) rehearseCommand() *cobra.Command {
 	var f rehearseFlags
 	c := &cobra.Command{
-		Use:   "rehearse -f FLEET -t EXPRESSION",
+		Use:   "rehearse -f FLEET -t EXPR",
 		Short: "Carry a job out against simulated hosts, with failures as you like",
-		Long: `Carry a job out against simulated hosts: the plan and the scheduler are the real ones. The same seed gives the same
-rehearsal, byte for byte. The exit status is the one that the run would have.`,
+		Long: `Carry a job out against simulated hosts: how it is planned and what may start
+when is decided as in a run. The same seed gives the same rehearsal, byte for
+byte. The exit status is the one that the run would have.`,
 		Example: `  sluice rehearse -f fleet.yaml -t all --duration 2m --jitter 20%
   sluice rehearse -f fleet.yaml -t all --fail 10% --max-failures 3
   sluice rehearse -f fleet.yaml -t all --fail web03,web07 -o json`,
@@ -44,7 +45,7 @@ rehearsal, byte for byte. The exit status is the one that the run would have.`,
 	fs.StringVar(&f.fail, "fail", "", "hosts that fail: a share such as 10%, or `hosts`")
 	fs.StringVar(&f.hang, "hang", "", "hosts that hang: a share such as 2%, or `hosts`")
 	fs.StringVar(&f.lose, "lose", "", "hosts whose link is lost for good: a share such as 1%, or `hosts`")
-	fs.DurationVar(&f.crash, "crash", 0, "the controller crashes this `time` after the start")
+	fs.DurationVar(&f.crash, "crash", 0, "sluice itself crashes this `time` after the start")
 	fs.DurationVar(&f.crashFor, "crash-for", 10*time.Second, "and is back after this `time`")
 	return c
 }

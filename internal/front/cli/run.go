@@ -142,15 +142,19 @@ func (a *app) runCommand() *cobra.Command {
 	var f jobFlags
 	var script string
 	c := &cobra.Command{
-		Use:   "run {-f FLEET -t EXPRESSION | -w HOSTS} [flags] -- COMMAND [ARGUMENT...]",
+		Use:   "run {-f FLEET -t EXPR | -w HOSTS} [flags] -- COMMAND [ARGUMENT]...",
 		Short: "Run a command on hosts, under the fleet's rules",
-		Long: `Run a command on hosts, in the order and at the width that the fleet's rules allow.
+		Long: `Run a command on hosts, in the order and at the width that the fleet's rules
+allow.
 
-One word after -- is shell text; several words arrive on the targets as exactly those arguments.
-A host that fails keeps counting against its constraints until it succeeds or is released.
-Ctrl-C halts the job: what runs ends by itself. Twice cancels it: what runs is killed.`,
-		Example: `  sluice run -w web[01-20] -- uptime
-  sluice run -f fleet.yaml -t '$app.web & !$canary' --sudo -- systemctl restart app
+One word after -- is shell text; several words arrive on the targets as exactly
+those arguments. A host that fails keeps counting against its constraints until
+it succeeds or is released.
+
+Ctrl-C halts the job: what runs ends by itself. Twice cancels it: what runs is
+killed.`,
+		Example: `  sluice run -w 'web[01-20]' -- uptime
+  sluice run -f fleet.yaml -t '$web & !$canary' --sudo -- systemctl restart app
   sluice run -f fleet.yaml -t all --max-failures 2 --script fix.sh -- --dry-run`,
 		RunE: func(c *cobra.Command, words []string) error {
 			r, err := a.request(&f)
@@ -165,7 +169,7 @@ Ctrl-C halts the job: what runs ends by itself. Twice cancels it: what runs is k
 	f.add(c)
 	f.addRecord(c)
 	fs := c.Flags()
-	fs.BoolVar(&f.o.ReadOnly, "read-only", false, "the command changes nothing: take no lock and no capacity, make and clear no holder")
+	fs.BoolVar(&f.o.ReadOnly, "read-only", false, "the command changes nothing: the job takes no lock and no capacity, and makes and clears no holder")
 	fs.BoolVar(&f.o.TTY, "tty", false, "run the command on a terminal; a lost link may then kill it")
 	fs.StringArrayVar(&f.o.Prompts, "prompt", nil, "answer a prompt of the command that matches this `pattern` with the password, once; may be repeated")
 	fs.StringVar(&script, "script", "", "run this local `file` on the targets; what follows -- are its arguments")
@@ -209,14 +213,15 @@ func (a *app) command(ctx context.Context, svc *control.Service, r *control.Requ
 
 // submit plans the request, asks where it must, and carries the job out.
 func (a *app) submit(ctx context.Context, f *jobFlags, r control.Request, fill func(*control.Service, *control.Request) error) error {
-	svc, closing, err := a.service(ctx)
-	if err != nil {
-		return err
-	}
-	defer closing()
-	if err := fill(svc, &r); err != nil {
-		return err
-	}
+	return a.onJournal(ctx, func(svc *control.Service) error {
+		if err := fill(svc, &r); err != nil {
+			return err
+		}
+		return a.submitTo(ctx, svc, f, r)
+	})
+}
+
+func (a *app) submitTo(ctx context.Context, svc *control.Service, f *jobFlags, r control.Request) error {
 	d, err := svc.Prepare(ctx, r)
 	if err != nil {
 		return err
@@ -271,14 +276,11 @@ func (a *app) confirm(f *jobFlags, r control.Request, d *control.Draft) error {
 	for _, w := range why {
 		fmt.Fprintf(a.Stderr, "%s.\n", w)
 	}
-	answer, err := a.Confirm(fmt.Sprintf("Run %s on %d hosts? [y/N] ", clean.Line(d.Job.Command), len(d.Job.Targets)))
-	if err != nil {
-		return err
+	yes, err := a.agreed(fmt.Sprintf("Run %s on %s?", clean.Line(d.Job.Command), count(len(d.Job.Targets), "host")))
+	if err == nil && !yes {
+		err = sluice.Errorf(sluice.Usage, "not confirmed; nothing was done")
 	}
-	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
-		return sluice.Errorf(sluice.Usage, "not confirmed; nothing was done")
-	}
-	return nil
+	return err
 }
 
 // carry runs a job in the foreground: it shows what happens, and turns interrupts into halt and cancel.
@@ -303,6 +305,11 @@ func (a *app) carry(ctx context.Context, svc *control.Service, s showing, id str
 	if err != nil {
 		return err
 	}
+	return ended(show, last)
+}
+
+// ended says how the job ended, to the person and to whoever started this program.
+func ended(show display, last sluice.Event) error {
 	if err := show.Summary(last); err != nil {
 		return err
 	}

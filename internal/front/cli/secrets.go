@@ -20,9 +20,9 @@ func (s *secretFlags) add(c *cobra.Command) {
 	fs.BoolVar(&s.askPassword, "ask-password", false, "ask for the password to log in with")
 	fs.BoolVar(&s.askSudo, "ask-sudo-password", false, "ask for the password that sudo asks for")
 	fs.BoolVar(&s.askPassphrase, "ask-passphrase", false, "ask for the passphrase of encrypted keys")
-	fs.IntVar(&s.passwordFD, "password-fd", -1, "read the password from this file `descriptor` instead")
-	fs.IntVar(&s.sudoFD, "sudo-password-fd", -1, "read the sudo password from this file `descriptor` instead")
-	fs.IntVar(&s.passphraseFD, "passphrase-fd", -1, "read the passphrase from this file `descriptor` instead")
+	fs.IntVar(&s.passwordFD, "password-fd", -1, "read the password from file descriptor `N` instead")
+	fs.IntVar(&s.sudoFD, "sudo-password-fd", -1, "read the sudo password from file descriptor `N` instead")
+	fs.IntVar(&s.passphraseFD, "passphrase-fd", -1, "read the passphrase from file descriptor `N` instead")
 	for _, name := range []string{"password-fd", "sudo-password-fd", "passphrase-fd"} {
 		fs.Lookup(name).DefValue = "0" // so that no default is shown
 	}

@@ -24,6 +24,7 @@ type textDisplay struct {
 }
 
 type progress interface {
+	Past(events []sluice.Event, now string)
 	Event(sluice.Event)
 	Waits([]schedule.Wait)
 	Notice(string)
@@ -70,6 +71,15 @@ func (d *textDisplay) Event(e sluice.Event) {
 	d.job.Apply(e)
 	d.mu.Unlock()
 	d.progress.Event(e)
+}
+
+func (d *textDisplay) Past(events []sluice.Event, now string) {
+	d.mu.Lock()
+	for _, e := range events {
+		d.job.Apply(e)
+	}
+	d.mu.Unlock()
+	d.progress.Past(events, now)
 }
 
 // Summary shows how the job ended.

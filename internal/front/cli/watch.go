@@ -7,21 +7,29 @@ import (
 	"sluice/internal/run/control"
 )
 
-// watch follows a job. An interrupt ends the watching.
-func (a *app) watch(ctx context.Context, svc *control.Service, id string, show display) (sluice.Event, error) {
+// interruptible does something until it is done or interrupted.
+func (a *app) interruptible(ctx context.Context, do func(context.Context) error) error {
 	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	ended := make(chan struct{})
+	listening := make(chan struct{})
 	go func() {
-		defer close(ended)
+		defer close(listening)
 		select {
 		case <-a.Interrupts:
 			stop()
 		case <-ctx.Done():
 		}
 	}()
-	last, err := svc.Watch(ctx, id, show.Event)
+	err := do(ctx)
 	stop()
-	<-ended
+	<-listening
+	return err
+}
+
+// watch follows a job. An interrupt ends the watching.
+func (a *app) watch(ctx context.Context, svc *control.Service, id string, show display) (last sluice.Event, err error) {
+	err = a.interruptible(ctx, func(ctx context.Context) (err error) {
+		last, err = svc.Watch(ctx, id, show.Event)
+		return err
+	})
 	return last, err
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"sluice/internal/core/fleet"
 	"sluice/internal/core/schedule"
 	"sluice/internal/front/clean"
+	"sluice/internal/front/live"
+	"sluice/internal/run/control"
 )
 
 // reasonLine is why a host waits, as JSON.
@@ -41,14 +44,9 @@ func reason(r schedule.Reason) reasonLine {
 func (a *app) whyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "why [JOB [HOST]]",
-		Short: "Say why hosts of a job wait: which rule, which hosts are in the way, since when",
+		Short: "Say why hosts wait: which rule, and which hosts are in the way",
 		Args:  args(0, 2, "a job, and a host if only one is of interest"),
-		RunE: func(c *cobra.Command, args []string) error {
-			svc, closing, err := a.service(c.Context())
-			if err != nil {
-				return err
-			}
-			defer closing()
+		RunE: a.withJournal(func(c *cobra.Command, svc *control.Service, args []string) error {
 			var h sluice.Host
 			if len(args) == 2 {
 				h = sluice.Host(args[1])
@@ -57,22 +55,15 @@ func (a *app) whyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.json() {
-				for _, r := range reasons {
-					if err := a.printJSON(reason(r)); err != nil {
-						return err
-					}
-				}
-				if len(reasons) > 0 {
-					return nil
-				}
+			switch {
+			case len(reasons) == 0:
+				return a.nothingWaits(c.Context(), svc, first(args), h)
+			case a.json():
+				return printEach(a, reasons, reason)
 			}
-			if len(reasons) > 0 {
-				a.printReasons(reasons)
-				return nil
-			}
-			return a.nothingWaits(c, first(args), h)
-		},
+			a.printReasons(reasons)
+			return nil
+		}),
 	}
 }
 
@@ -129,19 +120,14 @@ func (a *app) printHolders(holders []schedule.Holder) {
 }
 
 // nothingWaits says where the job, or the host, stands instead.
-func (a *app) nothingWaits(c *cobra.Command, id string, h sluice.Host) error {
-	svc, closing, err := a.service(c.Context())
-	if err != nil {
-		return err
-	}
-	defer closing()
-	j, _, err := svc.Job(c.Context(), id)
+func (a *app) nothingWaits(ctx context.Context, svc *control.Service, id string, h sluice.Host) error {
+	j, _, err := svc.Job(ctx, id)
 	if err != nil {
 		return err
 	}
 	text := fmt.Sprintf("nothing waits: job %s is %s", j.ID, j.State())
 	if t := j.Task(h); t != nil {
-		text = fmt.Sprintf("%s does not wait: %s", h, taskState(t))
+		text = fmt.Sprintf("%s does not wait: %s", h, live.TaskState(t))
 	}
 	if a.json() {
 		if h == "" {

@@ -48,6 +48,28 @@ func NewLines(w io.Writer, o LineOptions) *Lines {
 	return &Lines{w: w, o: o, s: Screen{Unicode: o.Unicode}, job: view.New(), partial: map[stream]string{}}
 }
 
+// Past takes what happened before, and prints where the job stands and what becomes of it now.
+func (l *Lines) Past(events []sluice.Event, now string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range events {
+		l.job.Apply(e)
+	}
+	if l.o.Quiet {
+		return
+	}
+	said := fmt.Sprintf("job %s: %s of %s done", l.job.ID, number(l.job.Settled()), number(len(l.job.Tasks)))
+	for _, o := range sluice.Outcomes {
+		if n := l.job.Counts[o]; n > 0 && o != sluice.Succeeded {
+			said += ", " + number(n) + " " + markWords[outcomeMarks[o]]
+		}
+	}
+	if n := l.job.Running; n > 0 {
+		said += ", " + number(n) + " running"
+	}
+	l.write(text(said + "; " + now))
+}
+
 // Event prints what happened, if it matters.
 func (l *Lines) Event(e sluice.Event) {
 	l.mu.Lock()

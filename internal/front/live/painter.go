@@ -67,6 +67,16 @@ func (p *Painter) Event(e sluice.Event) {
 	p.changed()
 }
 
+// Past shows what happened before.
+func (p *Painter) Past(events []sluice.Event, _ string) {
+	p.mu.Lock()
+	for _, e := range events {
+		p.job.Apply(e)
+	}
+	p.mu.Unlock()
+	p.changed()
+}
+
 // Waits shows why tasks wait.
 func (p *Painter) Waits(waits []schedule.Wait) {
 	p.mu.Lock()

@@ -85,26 +85,30 @@ type key struct {
 func (s *summary) blocks() []*block {
 	at := map[key]*block{}
 	var out []*block
+	var same plainer
 	for i := range s.job.Tasks {
 		t := &s.job.Tasks[i]
 		k := key{mark: s.markOf(t), notStarted: t.Outcome == "" && !t.Running}
 		if s.o.FailuresOnly && !t.Outcome.Bad() {
 			continue
 		}
-		// A reason may name the host: that is no difference.
-		k.detail = strings.ReplaceAll(detail(t), string(t.Host), "HOST")
+		said := detail(t)
+		k.detail = said
+		if said != "" {
+			k.detail = same.key(t.Host, s.job.Spec.SSHFor(t.Host).Address, said)
+		}
 		var err error
 		if t.Outcome != "" && t.Attempt != "" && !s.o.NoOutput {
 			k.output, err = s.digest(t)
 		}
 		b := at[k]
 		if b == nil || err != nil {
-			b = &block{mark: k.mark, first: t, detail: detail(t), least: t.Took, most: t.Took, notStarted: k.notStarted, err: err}
+			b = &block{mark: k.mark, first: t, detail: said, least: t.Took, most: t.Took, notStarted: k.notStarted, err: err}
 			out = append(out, b)
 			if err == nil {
 				at[k] = b
 			}
-		} else {
+		} else if b.detail != said {
 			b.detail = k.detail
 		}
 		b.hosts = append(b.hosts, t.Host)

@@ -1,0 +1,136 @@
+package live
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"sluice"
+	"sluice/internal/core/fleet"
+	"sluice/internal/core/view"
+	"sluice/internal/front/clean"
+)
+
+// StatusOptions say what the events of a job do not.
+type StatusOptions struct {
+	Driven bool // a live process carries the job out
+	Now    time.Time
+	// Zone is for the times of day; nil is UTC.
+	Zone *time.Location
+}
+
+// TaskState is where a task stands: waiting, running, or its outcome.
+func TaskState(t *view.Task) string {
+	switch {
+	case t.Running:
+		return "running"
+	case t.Outcome == "":
+		return "waiting"
+	}
+	return string(t.Outcome)
+}
+
+// statusOrder has what went wrong first.
+var statusOrder = [...]string{"failed", "timed_out", "unreachable", "unknown", "cancelled", "running", "waiting", "skipped", "succeeded"}
+
+// Status writes where a job stands. Hosts in the same state for the same reason stand together.
+func Status(w io.Writer, j *view.Job, o StatusOptions) error {
+	if o.Zone == nil {
+		o.Zone = time.UTC
+	}
+	var b bytes.Buffer
+	statusHead(&b, j, o)
+	groups := map[string]*Reasons{}
+	for i := range j.Tasks {
+		t := &j.Tasks[i]
+		state, reason := TaskState(t), t.Reason
+		if t.Running {
+			reason = "" // it is that of an attempt before
+		}
+		if groups[state] == nil {
+			groups[state] = &Reasons{}
+		}
+		address := ""
+		if j.Spec != nil {
+			address = j.Spec.SSHFor(t.Host).Address
+		}
+		groups[state].Add(t.Host, address, reason)
+	}
+	for _, state := range statusOrder {
+		if groups[state] == nil {
+			continue
+		}
+		reasons := groups[state].All()
+		slices.SortStableFunc(reasons, func(a, b *Reason) int { return len(b.Hosts) - len(a.Hosts) })
+		for _, r := range reasons {
+			text := state
+			if r.Text != "" {
+				text += ": " + clean.Line(r.Text)
+			}
+			fmt.Fprintf(&b, "%5d  %s\n       %s\n", len(r.Hosts), text, fleet.Fold(r.Hosts))
+		}
+	}
+	statusNext(&b, j, o.Driven)
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func statusHead(b *bytes.Buffer, j *view.Job, o StatusOptions) {
+	state := j.State()
+	if j.Ended.IsZero() && !o.Driven {
+		state += ", but no process carries it out"
+	}
+	fmt.Fprintf(b, "job      %s: %s\n", j.ID, state)
+	fmt.Fprintf(b, "command  %s\n", clean.Line(j.Spec.Command))
+	fmt.Fprintf(b, "by       %s, %s\n", clean.Line(j.Spec.By), j.Submitted.In(o.Zone).Format(time.DateTime))
+	end := j.Ended
+	if end.IsZero() {
+		end = o.Now
+	}
+	if !j.Started.IsZero() {
+		fmt.Fprintf(b, "took     %s\n", end.Sub(j.Started).Round(100*time.Millisecond))
+	}
+	if h := j.Halted; h != nil {
+		fmt.Fprintf(b, "halted   %s: %s\n", h.Rule, clean.Line(h.Reason))
+	}
+	for _, g := range j.Gates {
+		fmt.Fprintf(b, "gate     %s after %s\n", g.Kind, clean.Line(g.Stage))
+	}
+}
+
+// statusNext names the commands to type next.
+func statusNext(b *bytes.Buffer, j *view.Job, driven bool) {
+	type next struct{ command, why string }
+	id := string(j.ID)
+	var out []next
+	switch {
+	case j.Ended.IsZero() && !driven:
+		out = append(out, next{"resume " + id, "carries it on"})
+	case j.Ended.IsZero():
+		out = append(out, next{"watch " + id, "follows it"}, next{"why " + id, "says what waits, and why"})
+	case j.Halted != nil:
+		out = append(out, next{"why " + id, "says what waits, and why"}, next{"retry " + id, "tries what failed again"}, next{"resume " + id, "goes on"})
+	case j.Counts[sluice.Unknown] > 0:
+		out = append(out, next{"resume " + id, "asks the hosts how it ended"})
+	case j.Finished != nil && j.Finished.Outcome == sluice.Failed:
+		out = append(out, next{"retry " + id, "tries what failed again"})
+	}
+	for i := range j.Tasks {
+		if t := &j.Tasks[i]; t.Outcome.Failure() && t.Attempt != "" {
+			out = append(out, next{"log " + id + " " + string(t.Host), "what it printed"})
+			break
+		}
+	}
+	width := 0
+	for _, n := range out {
+		width = max(width, len(n.command))
+	}
+	for i, n := range out {
+		if i == 0 {
+			b.WriteString("\nNext:\n")
+		}
+		fmt.Fprintf(b, "  sluice %-*s  %s\n", width, n.command, n.why)
+	}
+}
