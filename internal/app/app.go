@@ -57,8 +57,8 @@ type Local struct {
 
 func (l *Local) journalConfig() sqlitelog.Config { return sqlitelog.Config{Dir: l.Places.State} }
 
-// Service opens the journal. With create == false it returns nil where there is none.
-func (l *Local) Service(ctx context.Context, create bool) (*control.Service, func() error, error) {
+// Desk opens the journal. With create == false it returns nil where there is none.
+func (l *Local) Desk(ctx context.Context, create bool) (control.Desk, func() error, error) {
 	if !create {
 		if _, err := os.Stat(filepath.Join(l.Places.State, "journal.db")); errors.Is(err, fs.ErrNotExist) {
 			return nil, nil, nil

@@ -48,8 +48,8 @@ type World struct {
 	// Interrupts are Ctrl-C and SIGTERM.
 	Interrupts <-chan struct{}
 	Clock      sluice.Clock
-	// Service opens the journal. With create == false it returns nil where there is none yet.
-	Service func(ctx context.Context, create bool) (*control.Service, func() error, error)
+	// Desk opens the journal, or the way to a server. With create == false it returns nil where there is none yet.
+	Desk func(ctx context.Context, create bool) (control.Desk, func() error, error)
 	// Fleets reads fleet files.
 	Fleets fleet.Source
 	// DefaultFleet is the fleet file that is used where none is named; "" if there is none.
@@ -231,8 +231,8 @@ func (a *app) printEvents(events []sluice.Event) error {
 }
 
 // onJournal opens the journal for as long as do takes.
-func (a *app) onJournal(ctx context.Context, do func(*control.Service) error) error {
-	svc, closing, err := a.Service(ctx, true)
+func (a *app) onJournal(ctx context.Context, do func(control.Desk) error) error {
+	svc, closing, err := a.Desk(ctx, true)
 	if err != nil {
 		return err
 	}
@@ -245,9 +245,9 @@ func (a *app) onJournal(ctx context.Context, do func(*control.Service) error) er
 }
 
 // withJournal makes a command's run function of one that needs the journal from its beginning to its end.
-func (a *app) withJournal(do func(*cobra.Command, *control.Service, []string) error) func(*cobra.Command, []string) error {
+func (a *app) withJournal(do func(*cobra.Command, control.Desk, []string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
-		return a.onJournal(c.Context(), func(svc *control.Service) error { return do(c, svc, args) })
+		return a.onJournal(c.Context(), func(svc control.Desk) error { return do(c, svc, args) })
 	}
 }
 

@@ -28,7 +28,7 @@ func (a *app) complete(root *cobra.Command) {
 // completeJob offers the newest jobs, and for a second argument the hosts of the job.
 func (a *app) completeJob(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	const none = cobra.ShellCompDirectiveNoFileComp
-	svc, closing, err := a.Service(c.Context(), false)
+	svc, closing, err := a.Desk(c.Context(), false)
 	if err != nil || svc == nil {
 		return nil, none
 	}

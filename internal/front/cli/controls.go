@@ -14,9 +14,9 @@ import (
 
 // record makes a command that only records something about a job.
 func (a *app) record(use, shortText, long string, check cobra.PositionalArgs, flags func(*cobra.Command),
-	do func(context.Context, *control.Service, []string) ([]sluice.Event, string, error)) *cobra.Command {
+	do func(context.Context, control.Desk, []string) ([]sluice.Event, string, error)) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: shortText, Long: long, Args: check,
-		RunE: a.withJournal(func(c *cobra.Command, svc *control.Service, args []string) error {
+		RunE: a.withJournal(func(c *cobra.Command, svc control.Desk, args []string) error {
 			events, said, err := do(c.Context(), svc, args)
 			if err != nil {
 				return err
@@ -38,7 +38,7 @@ func (a *app) haltCommand() *cobra.Command {
 	return a.record("halt JOB", "Start nothing more of a job; what runs ends by itself",
 		"Start nothing more of a job. What runs ends by itself. The job stays halted\nuntil it is resumed.",
 		args(1, 1, "a job"), func(c *cobra.Command) { c.Flags().StringVar(&reason, "reason", "", "why, for the journal") },
-		func(ctx context.Context, svc *control.Service, args []string) ([]sluice.Event, string, error) {
+		func(ctx context.Context, svc control.Desk, args []string) ([]sluice.Event, string, error) {
 			events, err := svc.Halt(ctx, sluice.JobID(args[0]), reason)
 			return events, "Halting. What runs ends by itself.\nNext: sluice status " + args[0] + ", sluice resume " + args[0], err
 		})
@@ -49,7 +49,7 @@ func (a *app) skipCommand() *cobra.Command {
 	return a.record("skip JOB HOST... --reason TEXT", "Say that hosts need not run, so that the stages behind them open",
 		"Say that hosts need not run. The stages behind them open. A host that failed\nstays out of service and keeps its place until it succeeds or is released.",
 		args(2, -1, "a job and hosts"), func(c *cobra.Command) { needReason(c, &reason) },
-		func(ctx context.Context, svc *control.Service, args []string) ([]sluice.Event, string, error) {
+		func(ctx context.Context, svc control.Desk, args []string) ([]sluice.Event, string, error) {
 			hosts, err := namedHosts(nil, args[1:])
 			if err != nil {
 				return nil, "", err
@@ -71,7 +71,7 @@ func (a *app) approveCommand() *cobra.Command {
 		args(1, 1, "a job"), func(c *cobra.Command) {
 			c.Flags().StringVar(&stage, "stage", "", "only the gate behind this `stage`")
 		},
-		func(ctx context.Context, svc *control.Service, args []string) ([]sluice.Event, string, error) {
+		func(ctx context.Context, svc control.Desk, args []string) ([]sluice.Event, string, error) {
 			events, err := svc.Approve(ctx, sluice.JobID(args[0]), stage)
 			return events, "Approved.", err
 		})
@@ -109,13 +109,13 @@ func (f *driveFlags) budget() (*sluice.Amount, error) {
 
 // drive records a change of a job and then carries the job on, unless a live process does so already: then it
 // follows what that one does. Only what is new is shown; now says what becomes of the job.
-func (a *app) drive(ctx context.Context, f *driveFlags, id, now string, change func(*control.Service, sluice.JobID) error) error {
-	return a.onJournal(ctx, func(svc *control.Service) error {
-		ns, found, err := svc.Find(ctx, id)
+func (a *app) drive(ctx context.Context, f *driveFlags, id, now string, change func(control.Desk, sluice.JobID) error) error {
+	return a.onJournal(ctx, func(svc control.Desk) error {
+		_, found, err := svc.Find(ctx, id)
 		if err != nil {
 			return err
 		}
-		past, err := svc.Log.ReadJob(ctx, ns, found)
+		past, err := svc.Events(ctx, found)
 		if err != nil {
 			return err
 		}
@@ -135,12 +135,11 @@ func (a *app) drive(ctx context.Context, f *driveFlags, id, now string, change f
 }
 
 // goOn carries a job on and observes what is newer than the event with the number seen, to the very last event.
-func goOn(ctx context.Context, svc *control.Service, id sluice.JobID, seen uint64, o control.DriveOptions) (sluice.Event, error) {
-	ns, _, err := svc.Find(ctx, string(id))
-	if err != nil {
-		return sluice.Event{}, err
+func goOn(ctx context.Context, svc control.Desk, id sluice.JobID, seen uint64, o control.DriveOptions) (sluice.Event, error) {
+	if svc.Elsewhere() {
+		return svc.Follow(ctx, string(id), seen, o.Observe)
 	}
-	events, err := svc.Log.ReadJob(ctx, ns, id)
+	events, err := svc.Events(ctx, id)
 	if err != nil {
 		return sluice.Event{}, err
 	}
@@ -195,7 +194,7 @@ known how the command ended are asked.`,
 			if err != nil {
 				return err
 			}
-			return a.drive(c.Context(), &f, args[0], "goes on", func(svc *control.Service, id sluice.JobID) error {
+			return a.drive(c.Context(), &f, args[0], "goes on", func(svc control.Desk, id sluice.JobID) error {
 				_, err := svc.Resume(c.Context(), id, budget)
 				return err
 			})
@@ -224,7 +223,7 @@ resume" asks them first.`,
 			if err != nil {
 				return err
 			}
-			return a.drive(c.Context(), &f, args[0], "goes on", func(svc *control.Service, id sluice.JobID) error {
+			return a.drive(c.Context(), &f, args[0], "goes on", func(svc control.Desk, id sluice.JobID) error {
 				_, err := svc.Retry(c.Context(), id, hosts, budget)
 				return err
 			})
@@ -245,7 +244,7 @@ func (a *app) cancelCommand() *cobra.Command {
 on the hosts. A job whose process is gone is taken up for that.`,
 		Args: args(1, 1, "a job"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.drive(c.Context(), &f, args[0], "is cancelled", func(svc *control.Service, id sluice.JobID) error {
+			return a.drive(c.Context(), &f, args[0], "is cancelled", func(svc control.Desk, id sluice.JobID) error {
 				_, err := svc.Cancel(c.Context(), id, reason)
 				return err
 			})

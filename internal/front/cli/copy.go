@@ -29,7 +29,7 @@ there. A DESTINATION that ends with / is a directory to put SOURCE into.`,
 			if err != nil {
 				return err
 			}
-			return a.submit(c.Context(), &f, r, func(svc *control.Service, r *control.Request) error {
+			return a.submit(c.Context(), &f, r, func(svc control.Desk, r *control.Request) error {
 				dest := paths[1]
 				if strings.HasSuffix(dest, "/") {
 					absolute, err := a.Files.Absolute(paths[0])
@@ -38,7 +38,7 @@ there. A DESTINATION that ends with / is a directory to put SOURCE into.`,
 					}
 					dest += absolute[strings.LastIndex(absolute, "/")+1:]
 				}
-				digest, size, err := a.Files.Pack(c.Context(), paths[0], svc.Blobs.Put)
+				digest, size, err := a.Files.Pack(c.Context(), paths[0], svc.Keep)
 				if err != nil {
 					return &sluice.Error{Code: sluice.Usage, Text: "cannot read " + paths[0], Err: err}
 				}
@@ -78,7 +78,7 @@ nothing on the hosts and takes no capacity.`,
 				return err
 			}
 			r.Options.ReadOnly = true
-			return a.submit(c.Context(), &f, r, func(_ *control.Service, r *control.Request) error {
+			return a.submit(c.Context(), &f, r, func(_ control.Desk, r *control.Request) error {
 				r.Action = sluice.Action{Kind: sluice.FetchFrom, Source: paths[0]}
 				r.Command = "fetch " + target.Quote(paths[0])
 				return nil

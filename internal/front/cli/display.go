@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"path/filepath"
@@ -40,16 +41,16 @@ func (f *jobFlags) showing() showing {
 }
 
 // show chooses the display: events as JSON, a live view on a terminal, or plain lines.
-func (a *app) show(svc *control.Service, s showing) display {
+func (a *app) show(ctx context.Context, svc control.Desk, s showing) display {
 	var d display
 	switch {
 	case a.json():
 		d = &jsonDisplay{a: a}
 	default:
-		d = a.textDisplay(svc, s)
+		d = a.textDisplay(ctx, svc, s)
 	}
 	if s.outputDir != "" {
-		d = &fileDisplay{display: d, a: a, svc: svc, dir: s.outputDir}
+		d = &fileDisplay{display: d, a: a, ctx: ctx, svc: svc, dir: s.outputDir}
 	}
 	if s.record != "" {
 		d = &recorder{display: d, a: a, file: s.record}
@@ -87,7 +88,8 @@ func (d *jsonDisplay) Summary(sluice.Event) error  { return nil }
 type fileDisplay struct {
 	display
 	a   *app
-	svc *control.Service
+	ctx context.Context // of the command: events bring none
+	svc control.Desk
 	dir string
 }
 
@@ -118,7 +120,7 @@ func (d *fileDisplay) keep(e sluice.Event) {
 }
 
 func (d *fileDisplay) write(b sluice.TaskFinished, job sluice.JobID, stream string) error {
-	in, err := d.svc.Outputs.Open(job, b.Attempt, stream)
+	in, err := d.svc.OpenOutput(d.ctx, job, b.Attempt, stream)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func (a *app) draft(ctx context.Context, f *jobFlags) (*sluice.Fleet, sluice.Pla
 }
 
 func (a *app) prepare(ctx context.Context, r control.Request) (*control.Draft, error) {
-	svc, closing, err := a.Service(ctx, false)
+	svc, closing, err := a.Desk(ctx, false)
 	if err != nil {
 		return nil, err
 	}

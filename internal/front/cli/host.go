@@ -48,7 +48,7 @@ func (a *app) hostAct(act control.HostAct, shortText, long, said string) *cobra.
 			if err != nil {
 				return err
 			}
-			return a.onJournal(c.Context(), func(svc *control.Service) error {
+			return a.onJournal(c.Context(), func(svc control.Desk) error {
 				events, err := svc.ChangeHosts(c.Context(), ns, act, hosts, reason)
 				if err != nil {
 					return err
@@ -92,7 +92,7 @@ func (a *app) hostList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.onJournal(c.Context(), func(svc *control.Service) error {
+			return a.onJournal(c.Context(), func(svc control.Desk) error {
 				infos, err := svc.Out(c.Context(), ns)
 				if err != nil {
 					return err

@@ -53,7 +53,7 @@ func (a *app) jobsCommand() *cobra.Command {
 		Use:   "jobs",
 		Short: "List jobs, newest first",
 		Args:  args(0, 0, "no arguments"),
-		RunE: a.withJournal(func(c *cobra.Command, svc *control.Service, _ []string) error {
+		RunE: a.withJournal(func(c *cobra.Command, svc control.Desk, _ []string) error {
 			jobs, err := svc.Jobs(c.Context())
 			if err != nil {
 				return err
@@ -69,9 +69,9 @@ func (a *app) jobsCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) printJobs(svc *control.Service, jobs []schedule.Info) error {
+func (a *app) printJobs(svc control.Desk, jobs []schedule.Info) error {
 	if a.json() {
-		return printEach(a, jobs, func(i schedule.Info) jobLine { return line(i, svc.Drivers.Driven(i.Spec.ID)) })
+		return printEach(a, jobs, func(i schedule.Info) jobLine { return line(i, svc.Driven(i.Spec.ID)) })
 	}
 	if len(jobs) == 0 {
 		fmt.Fprintln(a.Stderr, "There are no jobs yet. Start one with: sluice run -w HOSTS -- COMMAND")
@@ -85,7 +85,7 @@ func (a *app) printJobs(svc *control.Service, jobs []schedule.Info) error {
 		}
 		state := string(i.State)
 		fmt.Fprintf(a.Stdout, "%-12s  %-19s  %-9s  %-15s  %s\n", i.Spec.ID, i.Submitted.Local().Format("2006-01-02 15:04:05"), state,
-			fmt.Sprintf("%d/%d %s", done, len(i.Spec.Targets), orphan(i, svc.Drivers.Driven(i.Spec.ID))), cut(clean.Line(i.Spec.Command), a.width()-64))
+			fmt.Sprintf("%d/%d %s", done, len(i.Spec.Targets), orphan(i, svc.Driven(i.Spec.ID))), cut(clean.Line(i.Spec.Command), a.width()-64))
 	}
 	return nil
 }
@@ -192,7 +192,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status [JOB]",
 		Short: "Show where a job stands (the newest, if none is named)",
 		Args:  args(0, 1, "at most one job"),
-		RunE: a.withJournal(func(c *cobra.Command, svc *control.Service, args []string) error {
+		RunE: a.withJournal(func(c *cobra.Command, svc control.Desk, args []string) error {
 			id := first(args)
 			if refresh {
 				if err := a.refresh(c, svc, id, secrets); err != nil {
@@ -222,7 +222,7 @@ func first(args []string) string {
 }
 
 // refresh asks the hosts for unknown outcomes.
-func (a *app) refresh(c *cobra.Command, svc *control.Service, id string, flags secretFlags) error {
+func (a *app) refresh(c *cobra.Command, svc control.Desk, id string, flags secretFlags) error {
 	_, found, err := svc.Find(c.Context(), id)
 	if err != nil {
 		return err
@@ -254,9 +254,9 @@ func (a *app) watchCommand() *cobra.Command {
 		Long: `Follow a job until it is finished or halted; the exit status is the job's.
 Ctrl-C ends the watching, not the job.`,
 		Args: args(0, 1, "at most one job"),
-		RunE: a.withJournal(func(c *cobra.Command, svc *control.Service, args []string) error {
+		RunE: a.withJournal(func(c *cobra.Command, svc control.Desk, args []string) error {
 			s.log = true
-			show := a.show(svc, s)
+			show := a.show(c.Context(), svc, s)
 			last, err := a.watch(c.Context(), svc, first(args), show)
 			show.Close()
 			if errors.Is(err, context.Canceled) {
@@ -279,7 +279,7 @@ func (a *app) logCommand() *cobra.Command {
 		Use:   "log JOB HOST",
 		Short: "Print what a job's last attempt on a host printed",
 		Args:  args(2, 2, "a job and a host"),
-		RunE: a.withJournal(func(c *cobra.Command, svc *control.Service, args []string) error {
+		RunE: a.withJournal(func(c *cobra.Command, svc control.Desk, args []string) error {
 			return a.printLog(c, svc, args[0], sluice.Host(args[1]), stream)
 		}),
 	}
@@ -287,7 +287,7 @@ func (a *app) logCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) printLog(c *cobra.Command, svc *control.Service, job string, h sluice.Host, only string) error {
+func (a *app) printLog(c *cobra.Command, svc control.Desk, job string, h sluice.Host, only string) error {
 	for _, s := range []struct {
 		name string
 		to   io.Writer

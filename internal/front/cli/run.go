@@ -161,7 +161,7 @@ killed.`,
 			if err != nil {
 				return err
 			}
-			return a.submit(c.Context(), &f, r, func(svc *control.Service, r *control.Request) error {
+			return a.submit(c.Context(), &f, r, func(svc control.Desk, r *control.Request) error {
 				return a.command(c.Context(), svc, r, script, words)
 			})
 		},
@@ -177,7 +177,7 @@ killed.`,
 }
 
 // command fills in what the words after -- mean.
-func (a *app) command(ctx context.Context, svc *control.Service, r *control.Request, script string, words []string) error {
+func (a *app) command(ctx context.Context, svc control.Desk, r *control.Request, script string, words []string) error {
 	for _, w := range words {
 		if !target.Sendable(w) {
 			return sluice.Errorf(sluice.Usage, "a command cannot have a NUL in it")
@@ -188,7 +188,7 @@ func (a *app) command(ctx context.Context, svc *control.Service, r *control.Requ
 		if err != nil {
 			return &sluice.Error{Code: sluice.Usage, Text: "--script", Err: err}
 		}
-		digest, size, err := svc.Blobs.Put(ctx, strings.NewReader(string(content)))
+		digest, size, err := svc.Keep(ctx, strings.NewReader(string(content)))
 		if err != nil {
 			return err
 		}
@@ -212,8 +212,8 @@ func (a *app) command(ctx context.Context, svc *control.Service, r *control.Requ
 }
 
 // submit plans the request, asks where it must, and carries the job out.
-func (a *app) submit(ctx context.Context, f *jobFlags, r control.Request, fill func(*control.Service, *control.Request) error) error {
-	return a.onJournal(ctx, func(svc *control.Service) error {
+func (a *app) submit(ctx context.Context, f *jobFlags, r control.Request, fill func(control.Desk, *control.Request) error) error {
+	return a.onJournal(ctx, func(svc control.Desk) error {
 		if err := fill(svc, &r); err != nil {
 			return err
 		}
@@ -221,7 +221,7 @@ func (a *app) submit(ctx context.Context, f *jobFlags, r control.Request, fill f
 	})
 }
 
-func (a *app) submitTo(ctx context.Context, svc *control.Service, f *jobFlags, r control.Request) error {
+func (a *app) submitTo(ctx context.Context, svc control.Desk, f *jobFlags, r control.Request) error {
 	d, err := svc.Prepare(ctx, r)
 	if err != nil {
 		return err
@@ -284,8 +284,8 @@ func (a *app) confirm(f *jobFlags, r control.Request, d *control.Draft) error {
 }
 
 // carry runs a job in the foreground: it shows what happens, and turns interrupts into halt and cancel.
-func (a *app) carry(ctx context.Context, svc *control.Service, s showing, id string, drive func(context.Context, control.DriveOptions) (sluice.Event, error)) error {
-	show := a.show(svc, s)
+func (a *app) carry(ctx context.Context, svc control.Desk, s showing, id string, drive func(context.Context, control.DriveOptions) (sluice.Event, error)) error {
+	show := a.show(ctx, svc, s)
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	done := make(chan struct{})
@@ -319,7 +319,7 @@ func ended(show display, last sluice.Event) error {
 var errLetGo = errors.New("let go")
 
 // interrupts halts the job at the first interrupt, cancels it at the second, and lets go of it at the third.
-func (a *app) interrupts(ctx context.Context, svc *control.Service, id sluice.JobID, done <-chan struct{}, show display, letGo context.CancelCauseFunc) {
+func (a *app) interrupts(ctx context.Context, svc control.Desk, id sluice.JobID, done <-chan struct{}, show display, letGo context.CancelCauseFunc) {
 	for n := 1; ; n++ {
 		select {
 		case <-done:
@@ -332,10 +332,10 @@ func (a *app) interrupts(ctx context.Context, svc *control.Service, id sluice.Jo
 		switch n {
 		case 1:
 			show.Notice("halting: nothing new starts, what runs ends by itself; Ctrl-C again kills it")
-			_, err = svc.Halt(ctx, id, "interrupted by "+svc.By)
+			_, err = svc.Halt(ctx, id, "interrupted by "+svc.Who())
 		case 2:
 			show.Notice("cancelling: what runs is being killed; Ctrl-C again lets go of it")
-			_, err = svc.Cancel(ctx, id, "interrupted twice by "+svc.By)
+			_, err = svc.Cancel(ctx, id, "interrupted twice by "+svc.Who())
 		default:
 			letGo(errLetGo)
 			return

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"io"
 	"strings"
 	"sync"
@@ -16,7 +17,8 @@ import (
 // result.
 type textDisplay struct {
 	a   *app
-	svc *control.Service
+	ctx context.Context // of the command: the display has none of its own
+	svc control.Desk
 	s   showing
 	progress
 	mu  sync.Mutex
@@ -31,8 +33,8 @@ type progress interface {
 	Close()
 }
 
-func (a *app) textDisplay(svc *control.Service, s showing) display {
-	d := &textDisplay{a: a, svc: svc, s: s, job: view.New()}
+func (a *app) textDisplay(ctx context.Context, svc control.Desk, s showing) display {
+	d := &textDisplay{a: a, ctx: ctx, svc: svc, s: s, job: view.New()}
 	if a.StdoutTerminal && !s.quiet && !s.verbose {
 		footer := "Ctrl-C halts the job, twice cancels it"
 		if s.log {
@@ -89,7 +91,7 @@ func (d *textDisplay) Summary(sluice.Event) error {
 		if t == nil || t.Attempt == "" {
 			return nil, false, nil
 		}
-		in, err := d.svc.Outputs.Open(d.job.ID, t.Attempt, stream)
+		in, err := d.svc.OpenOutput(d.ctx, d.job.ID, t.Attempt, stream)
 		if err != nil {
 			return nil, false, err
 		}

@@ -26,9 +26,9 @@ func (a *app) interruptible(ctx context.Context, do func(context.Context) error)
 }
 
 // watch follows a job. An interrupt ends the watching.
-func (a *app) watch(ctx context.Context, svc *control.Service, id string, show display) (last sluice.Event, err error) {
+func (a *app) watch(ctx context.Context, svc control.Desk, id string, show display) (last sluice.Event, err error) {
 	err = a.interruptible(ctx, func(ctx context.Context) (err error) {
-		last, err = svc.Watch(ctx, id, show.Event)
+		last, err = svc.Follow(ctx, id, 0, show.Event)
 		return err
 	})
 	return last, err

@@ -46,7 +46,7 @@ func (a *app) whyCommand() *cobra.Command {
 		Use:   "why [JOB [HOST]]",
 		Short: "Say why hosts wait: which rule, and which hosts are in the way",
 		Args:  args(0, 2, "a job, and a host if only one is of interest"),
-		RunE: a.withJournal(func(c *cobra.Command, svc *control.Service, args []string) error {
+		RunE: a.withJournal(func(c *cobra.Command, svc control.Desk, args []string) error {
 			var h sluice.Host
 			if len(args) == 2 {
 				h = sluice.Host(args[1])
@@ -120,7 +120,7 @@ func (a *app) printHolders(holders []schedule.Holder) {
 }
 
 // nothingWaits says where the job, or the host, stands instead.
-func (a *app) nothingWaits(ctx context.Context, svc *control.Service, id string, h sluice.Host) error {
+func (a *app) nothingWaits(ctx context.Context, svc control.Desk, id string, h sluice.Host) error {
 	j, _, err := svc.Job(ctx, id)
 	if err != nil {
 		return err

@@ -1,0 +1,75 @@
+package control
+
+import (
+	"context"
+	"io"
+
+	"sluice"
+	"sluice/internal/core/schedule"
+	"sluice/internal/core/view"
+)
+
+// Desk is where people and programs come with what they want: this journal, by a [Service], or a server elsewhere. What
+// it answers is the same.
+type Desk interface {
+	// Who is acting, as the log names them.
+	Who() string
+	// Elsewhere says that a server carries jobs out, whoever asks for it.
+	Elsewhere() bool
+
+	Find(ctx context.Context, prefix string) (sluice.Namespace, sluice.JobID, error)
+	Jobs(ctx context.Context) ([]schedule.Info, error)
+	Job(ctx context.Context, prefix string) (j *view.Job, driven bool, err error)
+	Driven(id sluice.JobID) bool
+	Why(ctx context.Context, prefix string, h sluice.Host) ([]schedule.Reason, error)
+	Events(ctx context.Context, id sluice.JobID) ([]sluice.Event, error)
+	Follow(ctx context.Context, prefix string, seen uint64, observe func(sluice.Event)) (sluice.Event, error)
+	Output(ctx context.Context, prefix string, h sluice.Host, stream string) (io.ReadCloser, *view.Task, error)
+	OpenOutput(ctx context.Context, id sluice.JobID, a sluice.AttemptID, stream string) (io.ReadCloser, error)
+
+	// Keep keeps what a job is to send.
+	Keep(ctx context.Context, r io.Reader) (digest string, size int64, err error)
+	Prepare(ctx context.Context, r Request) (*Draft, error)
+	Run(ctx context.Context, d *Draft, o DriveOptions) (sluice.Event, error)
+	Carry(ctx context.Context, id sluice.JobID, o DriveOptions) (sluice.Event, error)
+	Refresh(ctx context.Context, id sluice.JobID, o DriveOptions) error
+
+	Halt(ctx context.Context, id sluice.JobID, reason string) ([]sluice.Event, error)
+	Cancel(ctx context.Context, id sluice.JobID, reason string) ([]sluice.Event, error)
+	Resume(ctx context.Context, id sluice.JobID, maxFailures *sluice.Amount) ([]sluice.Event, error)
+	Retry(ctx context.Context, id sluice.JobID, hosts []sluice.Host, maxFailures *sluice.Amount) ([]sluice.Event, error)
+	Skip(ctx context.Context, id sluice.JobID, hosts []sluice.Host, reason string) ([]sluice.Event, error)
+	Approve(ctx context.Context, id sluice.JobID, stage string) ([]sluice.Event, error)
+	ChangeHosts(ctx context.Context, ns sluice.Namespace, act HostAct, hosts []sluice.Host, reason string) ([]sluice.Event, error)
+	Out(ctx context.Context, ns sluice.Namespace) ([]schedule.HostInfo, error)
+}
+
+var _ Desk = (*Service)(nil)
+
+// Who is acting.
+func (s *Service) Who() string { return s.By }
+
+// Elsewhere is false: this process carries its jobs out itself.
+func (s *Service) Elsewhere() bool { return false }
+
+// Driven reports whether a live process drives the job.
+func (s *Service) Driven(id sluice.JobID) bool { return s.Drivers.Driven(id) }
+
+// Events returns all events of a job.
+func (s *Service) Events(ctx context.Context, id sluice.JobID) ([]sluice.Event, error) {
+	ns, id, err := s.Find(ctx, string(id))
+	if err != nil {
+		return nil, err
+	}
+	return s.Log.ReadJob(ctx, ns, id)
+}
+
+// OpenOutput opens what an attempt printed to a stream.
+func (s *Service) OpenOutput(_ context.Context, id sluice.JobID, a sluice.AttemptID, stream string) (io.ReadCloser, error) {
+	return s.Outputs.Open(id, a, stream)
+}
+
+// Keep keeps what a job is to send.
+func (s *Service) Keep(ctx context.Context, r io.Reader) (digest string, size int64, err error) {
+	return s.Blobs.Put(ctx, r)
+}
