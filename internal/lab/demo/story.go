@@ -67,7 +67,7 @@ func (s *story) tell(ctx context.Context) error {
 		run(0, "host", "list", "--out"),
 		say("All of it is on record."),
 		run(0, "jobs", "--all"),
-		say("That was the demonstration. The fleet is gone now, nothing is left. README.md goes on from here."),
+		say("That was the demonstration. The fleet is gone, nothing is left. README.md goes on."),
 	)
 }
 
