@@ -15,6 +15,7 @@ const (
 	NotFound Code = "notfound" // no such job, host, gate ...
 	Conflict Code = "conflict" // it is in another state than the request needs
 	Contact  Code = "contact"  // no contact to the server or the journal
+	Denied   Code = "denied"   // who asks has no right to it
 )
 
 // Error is an error for people: where it is, what is wrong, and what to do about it.
@@ -61,10 +62,19 @@ func (e *Error) WithHint(format string, args ...any) *Error {
 	return e
 }
 
-// IsLasting reports whether an Error in err's chain is lasting.
+// IsLasting reports whether any Error in err's chain is lasting.
 func IsLasting(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Lasting
+	for err != nil {
+		var e *Error
+		if !errors.As(err, &e) {
+			return false
+		}
+		if e.Lasting {
+			return true
+		}
+		err = e.Err
+	}
+	return false
 }
 
 // CodeOf returns the code of the first Error in err's chain, or "".
