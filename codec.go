@@ -76,6 +76,8 @@ func decodeBody(h header, b []byte) (Body, error) {
 	switch h.Type {
 	case "rules.applied":
 		return decode[RulesApplied](b)
+	case "fleet.applied":
+		return decode[FleetApplied](b)
 	case "job.submitted":
 		s, err := decode[JobSubmitted](b)
 		if err != nil {
@@ -121,6 +123,22 @@ func decodeBody(h header, b []byte) (Body, error) {
 		return decode[HostRetired](b)
 	case "host.returned":
 		return decode[HostReturned](b)
+	case "principal.added":
+		return decode[PrincipalAdded](b)
+	case "principal.removed":
+		return decode[PrincipalRemoved](b)
+	case "role.defined":
+		return decode[RoleDefined](b)
+	case "grant.given":
+		return decode[GrantGiven](b)
+	case "grant.taken":
+		return decode[GrantTaken](b)
+	case "token.made":
+		return decode[TokenMade](b)
+	case "token.revoked":
+		return decode[TokenRevoked](b)
+	case "access.noted":
+		return decode[AccessNoted](b)
 	}
 	return UnknownBody{TypeName: h.Type, Raw: append([]byte(nil), b...)}, nil
 }

@@ -64,14 +64,18 @@ func samples(t testing.TB) []sluice.Event {
 		sluice.TaskWithdrawn{Host: "db1", Attempt: "0123456789ab-2-1", Reason: "the password was refused twice"},
 		sluice.HostHeld{Host: "db1", Reason: "disk", By: "bob"}, sluice.HostReleased{Host: "db1", Reason: "new disk", By: "bob"},
 		sluice.HostRetired{Host: "db1", Reason: "gone", By: "bob"}, sluice.HostReturned{Host: "db1", Reason: "back", By: "bob"},
+		sluice.FleetApplied{Version: 2, Bundle: "sha256:" + strings.Repeat("0", 64), Rules: rules.Digest, Hosts: 4, By: "ann@laptop", Note: "web03 is new"},
 	}
 	var out []sluice.Event
 	for i, b := range bodies {
 		e := sluice.Event{Seq: uint64(i + 1), Time: time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC), Body: b}
-		if !strings.HasPrefix(b.Type(), "host.") && !strings.HasPrefix(b.Type(), "rules.") {
+		if !strings.HasPrefix(b.Type(), "host.") && !strings.HasPrefix(b.Type(), "rules.") && !strings.HasPrefix(b.Type(), "fleet.") {
 			e.Job = job.ID
 		}
 		out = append(out, e)
+	}
+	for _, b := range accessBodies() {
+		out = append(out, sluice.Event{Seq: uint64(len(out) + 1), Time: time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC), Body: b})
 	}
 	return out
 }

@@ -47,6 +47,16 @@ type RulesApplied struct {
 	By    string
 }
 
+// FleetApplied says that from here on this is the fleet of the namespace. Who asks for the fleet of a server gets it.
+type FleetApplied struct {
+	Version int    `json:"version"` // 1, 2, ... in the namespace
+	Bundle  string `json:"bundle"`  // digest of the blob that holds all that the fleet was loaded from
+	Rules   string `json:"rules"`   // digest of its rules
+	Hosts   int    `json:"hosts"`   // how many it has
+	By      string `json:"by"`
+	Note    string `json:"note,omitzero"` // what has changed, in the words of who applied it
+}
+
 // JobSubmitted begins a job.
 type JobSubmitted struct{ Submitted Job }
 
@@ -235,6 +245,7 @@ type UnknownBody struct {
 }
 
 func (RulesApplied) Type() string  { return "rules.applied" }
+func (FleetApplied) Type() string  { return "fleet.applied" }
 func (JobSubmitted) Type() string  { return "job.submitted" }
 func (JobStarted) Type() string    { return "job.started" }
 func (StageOpened) Type() string   { return "stage.opened" }

@@ -6,6 +6,9 @@ import "time"
 // letters, digits, '-', '_' and '.', beginning with a letter or digit.
 type Namespace string
 
+// Reserved reports whether the program keeps something of its own there: no fleet can be named so.
+func (n Namespace) Reserved() bool { return n == AccessNamespace }
+
 // DefaultNamespace is meant where a fleet names none.
 const DefaultNamespace Namespace = "default"
 

@@ -349,7 +349,8 @@ func (p *program) fleetFilesLoad(t *testing.T) {
 var bodies = []sluice.Body{sluice.RulesApplied{}, sluice.JobSubmitted{}, sluice.JobStarted{}, sluice.StageOpened{}, sluice.GateWaiting{},
 	sluice.GatePassed{}, sluice.TaskStarted{}, sluice.TaskStep{}, sluice.TaskFinished{}, sluice.TaskRetried{}, sluice.TaskWithdrawn{}, sluice.TaskOutput{},
 	sluice.JobHalting{}, sluice.JobHalted{}, sluice.JobResumed{}, sluice.JobCancelling{}, sluice.JobFinished{}, sluice.HostHeld{},
-	sluice.HostReleased{}, sluice.HostRetired{}, sluice.HostReturned{}}
+	sluice.HostReleased{}, sluice.HostRetired{}, sluice.HostReturned{}, sluice.PrincipalAdded{}, sluice.PrincipalRemoved{}, sluice.RoleDefined{},
+	sluice.GrantGiven{}, sluice.GrantTaken{}, sluice.TokenMade{}, sluice.TokenRevoked{}, sluice.AccessNoted{}, sluice.FleetApplied{}}
 
 // Every event and each of its fields is described, in the section of the event.
 func TestEventsAreDescribed(t *testing.T) {
@@ -376,9 +377,13 @@ func TestEventsAreDescribed(t *testing.T) {
 			}
 		}
 	}
-	source, err := os.ReadFile("../event.go")
-	if err != nil {
-		t.Fatal(err)
+	var source []byte
+	for _, file := range []string{"../event.go", "../access.go"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source = append(source, text...)
 	}
 	for _, m := range regexp.MustCompile(`Type\(\) string +\{ return "([a-z.]+)" \}`).FindAllStringSubmatch(string(source), -1) {
 		if !known[m[1]] {
@@ -413,6 +418,9 @@ func tags(t reflect.Type) (out []string) {
 	}
 	for i := range t.NumField() {
 		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		if t.Field(i).Anonymous {
+			out = append(out, tags(t.Field(i).Type)...)
+		}
 		if name != "" && name != "-" {
 			out = append(append(out, name), tags(t.Field(i).Type)...)
 		}

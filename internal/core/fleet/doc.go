@@ -13,6 +13,9 @@
 //     that is fleet order. Resolvers that the files use are run here.
 //  4. Tags, sequences, constraints and settings are worked out to sets of hosts.
 //
+// A [Recorder] makes a [Bundle] of what that needed, so that a fleet is loaded by the same code where its files and
+// programs are not.
+//
 // A set of hosts is a sorted list of places in fleet order, so that "or", "and" and "but not" are merges, and a
 // hundred thousand hosts cost about a thousand times as much as a hundred.
 package fleet

@@ -88,6 +88,7 @@ func TestMistakes(t *testing.T) {
 			continue
 		}
 		all.WriteString(err.Error() + "\n\n")
+		sameMistakes(t, w, err)
 		var list fleet.Errors
 		if !errors.As(err, &list) || sluice.CodeOf(err) != sluice.Config {
 			t.Errorf("%s: %T with code %q", c.name, err, sluice.CodeOf(err))

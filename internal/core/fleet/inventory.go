@@ -193,6 +193,13 @@ func (l *loader) readInventory(d *document, n *yaml.Node, file string) (*invento
 		e.Err = err
 		return nil, e
 	}
+	if r, ok := l.src.(reader); ok {
+		if inv, has, err := r.inventory(file); has && err == nil {
+			return inv, nil
+		} else if has {
+			return fail(err)
+		}
+	}
 	extension := path.Ext(file)
 	isYAML := slices.Contains([]string{".yaml", ".yml", ".json"}, extension)
 	if !isYAML && extension != ".ini" && extension != ".cfg" {

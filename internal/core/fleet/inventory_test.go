@@ -136,6 +136,7 @@ func TestInventoryMistakes(t *testing.T) {
 		if err == nil || sluice.CodeOf(err) != sluice.Config {
 			t.Errorf("%s %q: %v", c.file, c.text, err)
 		}
+		sameMistakes(t, w, err)
 	}
 	golden(t, "inventories.golden", all.String())
 }
@@ -189,6 +190,7 @@ func loadAnything(t *testing.T, text, file, beside string) {
 func checkLoaded(t *testing.T, w *world) {
 	l, err := fleet.Load(w, "fleet.yaml")
 	if err != nil {
+		sameMistakes(t, w, err)
 		list, ok := err.(fleet.Errors)
 		if !ok || len(list) == 0 || len(list) > fleet.MaxErrors+1 {
 			t.Fatalf("%T with %d errors", err, len(list))
@@ -200,6 +202,7 @@ func checkLoaded(t *testing.T, w *world) {
 		}
 		return
 	}
+	sameByBundle(t, w, l)
 	f := l.Fleet()
 	for _, h := range f.Hosts {
 		if !sluice.ValidHost(string(h)) {

@@ -10,7 +10,8 @@ import (
 	"sluice"
 )
 
-// Loaded is a fleet, and what is needed to work out target expressions in it. It is not safe for concurrent use.
+// Loaded is a fleet, and what is needed to work out target expressions in it. It is not safe for concurrent use,
+// but for one that was loaded from a [Bundle]: nothing about that changes.
 type Loaded struct {
 	world *world
 	fleet *sluice.Fleet
@@ -18,6 +19,14 @@ type Loaded struct {
 
 // Load reads the fleet file at path. Mistakes in it are [Errors].
 func Load(src Source, path string) (*Loaded, error) {
+	l, err := load(src, path)
+	if err != nil {
+		return nil, err
+	}
+	return l.loaded(), nil
+}
+
+func load(src Source, path string) (*loader, error) {
 	l := &loader{
 		world: newWorld(src), src: src, left: MaxBytes, opened: map[string]bool{},
 		fleet:  &sluice.Fleet{Namespace: sluice.DefaultNamespace, Source: path},
@@ -35,8 +44,10 @@ func Load(src Source, path string) (*Loaded, error) {
 		return nil, err
 	}
 	l.world.report = func(*sluice.Error) {}
-	return &Loaded{world: l.world, fleet: l.fleet}, nil
+	return l, nil
 }
+
+func (l *loader) loaded() *Loaded { return &Loaded{world: l.world, fleet: l.fleet} }
 
 // Adhoc makes a fleet of the hosts that an expression names, for work without a fleet file: names and globs are the
 // hosts themselves, and there are no tags.

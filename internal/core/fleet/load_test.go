@@ -73,6 +73,9 @@ func mustLoad(t testing.TB, w *world) *fleet.Loaded {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if t, ok := t.(*testing.T); ok {
+		sameByBundle(t, w, l)
+	}
 	return l
 }
 

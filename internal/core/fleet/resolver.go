@@ -22,6 +22,14 @@ type resolver struct {
 	timeout time.Duration
 }
 
+// line is the command that asks for an argument.
+func (r *resolver) line(argument string) []string {
+	if argument == "" {
+		return r.command
+	}
+	return append(r.command[:len(r.command):len(r.command)], argument)
+}
+
 type question struct{ resolver, argument string }
 
 type answer struct {
@@ -37,7 +45,9 @@ func (w *world) ask(n *node, from origin) (set, *sluice.Error) {
 		return a.hosts, a.err
 	}
 	hosts, err := w.run(n, from)
-	w.answers[q] = &answer{hosts, err}
+	if err == nil || !errors.Is(err, ErrNotRecorded) {
+		w.answers[q] = &answer{hosts, err}
+	}
 	return hosts, err
 }
 
@@ -54,13 +64,12 @@ func (w *world) run(n *node, from origin) (set, *sluice.Error) {
 		e := configError(from.at(n.at), "the resolver %s gave no answer for %q", n.name, n.argument).
 			WithHint("the program must print a JSON list of host names and exit with status 0")
 		e.Err = err
+		if errors.Is(err, ErrNotRecorded) {
+			e.Hint = "a fleet that was applied runs no programs; a tag that asks this has the answer recorded when the fleet is applied"
+		}
 		return nil, e
 	}
-	command := r.command
-	if n.argument != "" {
-		command = append(command[:len(command):len(command)], n.argument)
-	}
-	out, err := w.src.Run(r.dir, command, r.timeout, maxAnswer)
+	out, err := w.src.Run(r.dir, r.line(n.argument), r.timeout, maxAnswer)
 	if err != nil {
 		return fail(err)
 	}

@@ -37,6 +37,7 @@ func Log(t *testing.T, open func(t *testing.T) sluice.Log) {
 		{"BeyondHead", logBeyondHead},
 		{"BadEvents", logBadEvents},
 		{"BadNamespace", logBadNamespace},
+		{"ReservedNamespace", logReservedNamespace},
 		{"Cancelled", logCancelled},
 		{"Bodies", logBodies},
 		{"UnknownBodies", logUnknownBodies},
@@ -244,6 +245,33 @@ func logBadNamespace(t *testing.T, l sluice.Log) {
 		if sluice.CodeOf(err) != sluice.Usage {
 			t.Errorf("the namespace %q: error %v, want code %s", ns, err, sluice.Usage)
 		}
+	}
+}
+
+// logReservedNamespace: what the program keeps for itself is kept beside what people name, and they cannot name it.
+func logReservedNamespace(t *testing.T, l sluice.Log) {
+	const access = sluice.AccessNamespace
+	for _, ns := range []sluice.Namespace{"access", ".acces", ".access2", ".access.", "..access", ".Access", "."} {
+		_, err := l.Update(t.Context(), ns, 0, func([]sluice.Event) ([]sluice.Event, error) { return []sluice.Event{held("h1")}, nil })
+		if want := ns == "access"; (err == nil) != want {
+			t.Errorf("the namespace %q: %v", ns, err)
+		}
+	}
+	e := sluice.Event{Time: when, Body: sluice.PrincipalAdded{Principal: "ann", By: "root"}}
+	appendTo(t, l, access, e)
+	if head := appendTo(t, l, access, e); head != 2 {
+		t.Errorf("head %d, want 2", head)
+	}
+	if err := l.Wait(t.Context(), access, 1); err != nil {
+		t.Error(err)
+	}
+	sameEvents(t, read(t, l, access, 0), []sluice.Event{at(1, e), at(2, e)})
+	sameEvents(t, read(t, l, "access", 0), []sluice.Event{at(1, held("h1"))})
+	if got := readJob(t, l, access, jobA); len(got) != 0 {
+		t.Errorf("a job has %d events there", len(got))
+	}
+	if got, err := l.Namespaces(t.Context()); err != nil || !slices.Equal(got, []sluice.Namespace{access, "access"}) {
+		t.Errorf("namespaces %v, error %v", got, err)
 	}
 }
 

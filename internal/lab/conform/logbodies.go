@@ -48,6 +48,15 @@ func bodies(t *testing.T) []sluice.Event {
 		ofNamespace(sluice.HostReleased{Host: "web1", Reason: "new disk", By: "ann"}),
 		ofNamespace(sluice.HostRetired{Host: "db1", Reason: "sold", By: "ann"}),
 		ofNamespace(sluice.HostReturned{Host: "db1", Reason: "bought", By: "ann"}),
+		ofNamespace(sluice.PrincipalAdded{Principal: "eve", Again: true, By: "ann"}),
+		ofNamespace(sluice.PrincipalRemoved{Principal: "eve", By: "ann"}),
+		ofNamespace(sluice.RoleDefined{Role: "night", May: []sluice.Right{sluice.SeeJobs, sluice.HaltJob}, By: "ann"}),
+		ofNamespace(sluice.GrantGiven{Grant: sluice.Grant{Principal: "bob", Role: "night", Namespace: prod, Tags: []sluice.Tag{"app.web"}}, By: "ann"}),
+		ofNamespace(sluice.GrantTaken{Grant: sluice.Grant{Principal: "bob", Role: "night"}, By: "ann"}),
+		ofNamespace(sluice.TokenMade{Token: sluice.Token{ID: "t1", Principal: "bob", Digest: "00ff", Label: "<ci>", Expires: when,
+			Only: []sluice.Right{sluice.SeeJobs}, Namespace: prod}, By: "ann"}),
+		ofNamespace(sluice.TokenRevoked{ID: "t1", By: "ann"}),
+		ofNamespace(sluice.AccessNoted{Principal: "bob", Token: "t1", Right: sluice.SeeOutput, Namespace: prod, What: "GET /", Refused: "no", From: "::1", Times: 2}),
 	}
 }
 

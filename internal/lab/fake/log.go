@@ -225,6 +225,9 @@ func (l *Log) FindJob(ctx context.Context, prefix string) (sluice.Namespace, slu
 }
 
 func checkNamespace(ns sluice.Namespace) error {
+	if ns == sluice.AccessNamespace {
+		return nil
+	}
 	if ok, err := regexp.MatchString(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`, string(ns)); err != nil || !ok {
 		return sluice.Errorf(sluice.Usage, "%q is no name of a namespace", string(ns))
 	}

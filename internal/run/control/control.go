@@ -27,6 +27,22 @@ type Service struct {
 	By string
 	// Drive carries a job out that this process has claimed.
 	Drive func(ctx context.Context, ns sluice.Namespace, id sluice.JobID, o DriveOptions) (sluice.Event, error)
+
+	fleets applied  // what was read of the fleets of namespaces
+	of     *Service // whose these are, where they are another's
+}
+
+// As is the same service for somebody else.
+func (s *Service) As(by string) *Service {
+	return &Service{Log: s.Log, Drivers: s.Drivers, Outputs: s.Outputs, Blobs: s.Blobs, Clock: s.Clock, By: by, Drive: s.Drive, of: s}
+}
+
+// read is what was read of the fleets of namespaces.
+func (s *Service) read() *applied {
+	for s.of != nil {
+		s = s.of
+	}
+	return &s.fleets
 }
 
 // DriveOptions say how this process drives a job.
@@ -51,6 +67,9 @@ const page = 10000
 
 // change appends what decide makes of the state at the head of the log. decide may return no events.
 func (s *Service) change(ctx context.Context, ns sluice.Namespace, decide func(*schedule.State) ([]sluice.Event, error)) ([]sluice.Event, error) {
+	if err := ours(ns); err != nil {
+		return nil, err
+	}
 	state, err := fold.Namespace(ctx, s.Log, ns)
 	if err != nil {
 		return nil, err
@@ -67,6 +86,14 @@ func (s *Service) change(ctx context.Context, ns sluice.Namespace, decide func(*
 		return made, err
 	})
 	return made, err
+}
+
+// ours refuses namespaces that are none for jobs and hosts.
+func ours(ns sluice.Namespace) error {
+	if ns.Reserved() {
+		return sluice.Errorf(sluice.NotFound, "there is no namespace %q", ns)
+	}
+	return nil
 }
 
 // event makes an event of now.
@@ -116,6 +143,9 @@ func (s *Service) Jobs(ctx context.Context) ([]schedule.Info, error) {
 	}
 	var out []schedule.Info
 	for _, ns := range spaces {
+		if ns.Reserved() {
+			continue
+		}
 		state, err := fold.Namespace(ctx, s.Log, ns)
 		if err != nil {
 			return nil, err

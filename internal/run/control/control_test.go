@@ -387,3 +387,44 @@ func TestJobIDs(t *testing.T) {
 		seen[id] = true
 	}
 }
+
+// What the server keeps for itself is in the same log, and is no job's.
+func TestJobsAreNotLookedForAmongReservedThings(t *testing.T) {
+	d, ctx := newDesk(t), t.Context()
+	_, err := d.Log.Update(ctx, sluice.AccessNamespace, 0, func([]sluice.Event) ([]sluice.Event, error) {
+		return []sluice.Event{{Time: d.Clock(), Body: sluice.PrincipalAdded{Principal: "ann", By: "ann"}}}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if jobs, err := d.Jobs(ctx); err != nil || len(jobs) != 0 {
+		t.Errorf("there are %d jobs: %v", len(jobs), err)
+	}
+	_, _, err = d.Find(ctx, "")
+	refused(t, err, sluice.NotFound, "no jobs yet")
+	id := d.submit(fleet(1))
+	if jobs, err := d.Jobs(ctx); err != nil || len(jobs) != 1 || jobs[0].Spec.ID != id {
+		t.Errorf("there are %d jobs: %v", len(jobs), err)
+	}
+	if _, found, err := d.Find(ctx, ""); err != nil || found != id {
+		t.Errorf("the newest job is %s: %v", found, err)
+	}
+}
+
+// TestReservedNamespacesAreNotForJobs: nobody gets there by naming it.
+func TestReservedNamespacesAreNotForJobs(t *testing.T) {
+	d := newDesk(t)
+	f := fleet(2)
+	f.Namespace = sluice.AccessNamespace
+	_, err := d.Prepare(t.Context(), control.Request{Fleet: f, Targets: f.Hosts, Command: "true"})
+	refused(t, err, sluice.NotFound, "no namespace")
+	_, err = d.Submit(t.Context(), &control.Draft{Job: sluice.Job{ID: control.NewJobID(), Namespace: sluice.AccessNamespace}})
+	refused(t, err, sluice.NotFound, "no namespace")
+	_, err = d.ChangeHosts(t.Context(), sluice.AccessNamespace, control.Hold, f.Hosts, "because")
+	refused(t, err, sluice.NotFound, "no namespace")
+	_, err = d.Out(t.Context(), sluice.AccessNamespace)
+	refused(t, err, sluice.NotFound, "no namespace")
+	if events, err := d.Log.Read(t.Context(), sluice.AccessNamespace, 0, 10); err != nil || len(events) > 0 {
+		t.Errorf("%v, error %v", events, err)
+	}
+}

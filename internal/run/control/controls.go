@@ -247,6 +247,9 @@ func releaseHint(h schedule.HostInfo) string {
 
 // Out lists the hosts of a namespace that are out of service or retired.
 func (s *Service) Out(ctx context.Context, ns sluice.Namespace) ([]schedule.HostInfo, error) {
+	if err := ours(ns); err != nil {
+		return nil, err
+	}
 	state, err := fold.Namespace(ctx, s.Log, ns)
 	if err != nil {
 		return nil, err

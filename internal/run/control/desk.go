@@ -5,8 +5,10 @@ import (
 	"io"
 
 	"sluice"
+	"sluice/internal/core/fleet"
 	"sluice/internal/core/schedule"
 	"sluice/internal/core/view"
+	"sluice/internal/run/fold"
 )
 
 // Desk is where people and programs come with what they want: this journal, by a [Service], or a server elsewhere. What
@@ -33,6 +35,14 @@ type Desk interface {
 	Run(ctx context.Context, d *Draft, o DriveOptions) (sluice.Event, error)
 	Carry(ctx context.Context, id sluice.JobID, o DriveOptions) (sluice.Event, error)
 	Refresh(ctx context.Context, id sluice.JobID, o DriveOptions) error
+
+	Fleet(ctx context.Context, ns sluice.Namespace) (*fleet.Loaded, Applied, error)
+	Fleets(ctx context.Context, ns sluice.Namespace) ([]Applied, error)
+	FleetAt(ctx context.Context, ns sluice.Namespace, at FleetAt) (fleet.Bundle, Applied, error)
+	ApplyFleet(ctx context.Context, b fleet.Bundle, note string, base int) (Applied, error)
+	// RulesInForce is the digest of the rules of a namespace; "" if there are none yet.
+	RulesInForce(ctx context.Context, ns sluice.Namespace) (string, error)
+	Submit(ctx context.Context, d *Draft) ([]sluice.Event, error)
 
 	Halt(ctx context.Context, id sluice.JobID, reason string) ([]sluice.Event, error)
 	Cancel(ctx context.Context, id sluice.JobID, reason string) ([]sluice.Event, error)
@@ -72,4 +82,13 @@ func (s *Service) OpenOutput(_ context.Context, id sluice.JobID, a sluice.Attemp
 // Keep keeps what a job is to send.
 func (s *Service) Keep(ctx context.Context, r io.Reader) (digest string, size int64, err error) {
 	return s.Blobs.Put(ctx, r)
+}
+
+// RulesInForce is the digest of the rules of a namespace; "" if there are none yet.
+func (s *Service) RulesInForce(ctx context.Context, ns sluice.Namespace) (string, error) {
+	state, err := fold.Namespace(ctx, s.Log, ns)
+	if err != nil {
+		return "", err
+	}
+	return state.InForce(), nil
 }

@@ -35,6 +35,9 @@ type Draft struct {
 
 // Prepare plans a request.
 func (s *Service) Prepare(ctx context.Context, r Request) (*Draft, error) {
+	if err := ours(r.Fleet.Namespace); err != nil {
+		return nil, err
+	}
 	state, err := fold.Namespace(ctx, s.Log, r.Fleet.Namespace)
 	if err != nil {
 		return nil, err
@@ -78,6 +81,18 @@ func (s *Service) Prepare(ctx context.Context, r Request) (*Draft, error) {
 	return d, nil
 }
 
+// LoginAs is the fleet with another user to log in as, on all its hosts.
+func LoginAs(f sluice.Fleet, user string) sluice.Fleet {
+	f.SSH.User = user
+	hosts := make(map[sluice.Host]sluice.SSH, len(f.HostSSH))
+	for h, s := range f.HostSSH {
+		s.User = user
+		hosts[h] = s
+	}
+	f.HostSSH = hosts
+	return f
+}
+
 // inService is the fleet as the scheduler counts it: retired hosts are members of nothing.
 func inService(f *sluice.Fleet, retired []sluice.Host) *sluice.Fleet {
 	if len(retired) == 0 {
@@ -109,6 +124,9 @@ func inService(f *sluice.Fleet, retired []sluice.Host) *sluice.Fleet {
 // no rules: those in force hold for it, too.
 func (s *Service) Submit(ctx context.Context, d *Draft) ([]sluice.Event, error) {
 	return s.change(ctx, d.Job.Namespace, func(state *schedule.State) ([]sluice.Event, error) {
+		if _, is := state.Job(d.Job.ID); is {
+			return nil, sluice.Errorf(sluice.Conflict, "there is a job %s already", d.Job.ID).WithHint("sluice status %s", d.Job.ID)
+		}
 		var out []sluice.Event
 		switch now := state.InForce(); {
 		case now != "" && d.Job.Fleet == "":

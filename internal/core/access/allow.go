@@ -1,0 +1,140 @@
+package access
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"sluice"
+)
+
+// Ask is a question: may this be done?
+type Ask struct {
+	Right sluice.Right
+	// Namespace is where; "" is the server as a whole.
+	Namespace sluice.Namespace
+	// Hosts are those that it concerns. None means that it concerns no host in particular: then a grant that is bound
+	// to tags is enough only if Anywhere is set.
+	Hosts []sluice.Host
+	// Anywhere says that a right on any host of the namespace is enough, such as for seeing its list of jobs. It is of no
+	// account where Hosts are named.
+	Anywhere bool
+	// Members are the hosts of a tag; nil where there is no fleet.
+	Members func(sluice.Tag) []sluice.Host
+}
+
+// Allow answers, with the reason why not; nil is yes.
+func (s *State) Allow(b Bearer, a Ask) error {
+	token, err := s.bounds(b)
+	if err != nil {
+		return err
+	}
+	if len(token.Only) > 0 && !slices.Contains(token.Only, a.Right) {
+		return refuse(b, a, "the token %s is for other rights", b.Token)
+	}
+	if token.Namespace != "" && token.Namespace != a.Namespace {
+		return refuse(b, a, "the token %s is for the namespace %s", b.Token, token.Namespace)
+	}
+	var open map[sluice.Host]bool // hosts that a bound grant opens
+	bound := false
+	for _, g := range s.grants[b.Principal] {
+		if !slices.Contains(s.may(g.Role), a.Right) || g.Namespace != "" && g.Namespace != a.Namespace {
+			continue
+		}
+		if len(g.Tags) == 0 || a.Anywhere && len(a.Hosts) == 0 {
+			return nil
+		}
+		bound = true
+		if a.Members == nil {
+			continue
+		}
+		for _, t := range g.Tags {
+			for _, h := range a.Members(t) {
+				if open == nil {
+					open = map[sluice.Host]bool{}
+				}
+				open[h] = true
+			}
+		}
+	}
+	if !bound {
+		return refuse(b, a, "no grant allows it")
+	}
+	if len(a.Hosts) == 0 {
+		return refuse(b, a, "the grants are for some hosts only, and this concerns all")
+	}
+	for _, h := range a.Hosts {
+		if !open[h] {
+			return refuse(b, a, "no grant opens the host %s", h)
+		}
+	}
+	return nil
+}
+
+// Namespaces says where somebody may do something at all: all is set for a right everywhere, and some are the namespaces
+// that are named, sorted.
+func (s *State) Namespaces(b Bearer, r sluice.Right) (all bool, some []sluice.Namespace) {
+	token, err := s.bounds(b)
+	if err != nil || len(token.Only) > 0 && !slices.Contains(token.Only, r) {
+		return false, nil
+	}
+	set := map[sluice.Namespace]bool{}
+	for _, g := range s.grants[b.Principal] {
+		if slices.Contains(s.may(g.Role), r) {
+			set[g.Namespace] = true
+		}
+	}
+	if ns := token.Namespace; ns != "" {
+		if set[""] || set[ns] {
+			return false, []sluice.Namespace{ns}
+		}
+		return false, nil
+	}
+	all = set[""]
+	delete(set, "")
+	return all, slices.Sorted(maps.Keys(set))
+}
+
+func refuse(b Bearer, a Ask, why string, args ...any) error {
+	where := ""
+	if a.Namespace != "" {
+		where = " in " + string(a.Namespace)
+	}
+	return sluice.Errorf(sluice.Denied, "%s may not do %s%s: %s", b.Principal, a.Right, where, fmt.Sprintf(why, args...)).
+		WithHint("sluice access list %s", b.Principal)
+}
+
+// Person is one principal, for lists.
+type Person struct {
+	Principal sluice.Principal
+	Removed   bool
+	Grants    []sluice.Grant
+	Tokens    []sluice.Token // by id, without their digests
+}
+
+// People lists who is known, by name.
+func (s *State) People() []Person {
+	var out []Person
+	for _, p := range slices.Sorted(maps.Keys(s.people)) {
+		one := Person{Principal: p, Removed: !s.people[p], Grants: slices.Clone(s.grants[p])}
+		for _, id := range slices.Sorted(maps.Keys(s.tokens)) {
+			if t := s.tokens[id]; t.Principal == p {
+				t.Digest = ""
+				one.Tokens = append(one.Tokens, t)
+			}
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
+// Roles lists all roles and what they may do.
+func (s *State) Roles() map[sluice.Role][]sluice.Right {
+	out := map[sluice.Role][]sluice.Right{}
+	for _, roles := range []map[sluice.Role][]sluice.Right{s.roles, builtIn} {
+		for r, may := range roles {
+			out[r] = slices.Clone(may)
+		}
+	}
+	return out
+}
