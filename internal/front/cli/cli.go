@@ -60,7 +60,9 @@ type World struct {
 	Enrol func(ctx context.Context, h sluice.Host, s sluice.SSH) (HostKey, error)
 	// Journal looks after the journal's file.
 	Journal func(ctx context.Context, act string) (string, error)
-	Build   Build
+	// Serve is a server until ctx ends; nil where that cannot be.
+	Serve func(ctx context.Context, o ServeOptions) error
+	Build Build
 }
 
 // Files are what commands do with local files.
@@ -177,7 +179,7 @@ counting; what is not known is never made up.
 	add("job", a.jobsCommand(), a.statusCommand(), a.watchCommand(), a.whyCommand(), a.logCommand(), a.haltCommand(),
 		a.resumeCommand(), a.cancelCommand(), a.retryCommand(), a.skipCommand(), a.approveCommand())
 	add("fleet", a.hostCommand(), a.schemaCommand())
-	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root))
+	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root), a.serverCommand())
 	a.complete(root)
 	return root
 }

@@ -127,13 +127,7 @@ func (a *app) request(f *jobFlags) (control.Request, error) {
 		fl.Target.PreHooks, fl.Target.PostHooks = dir+"/pre.d", dir+"/post.d"
 	}
 	if f.user != "" {
-		fl.SSH.User = f.user
-		hosts := make(map[sluice.Host]sluice.SSH, len(fl.HostSSH))
-		for h, s := range fl.HostSSH {
-			s.User = f.user
-			hosts[h] = s
-		}
-		fl.HostSSH = hosts
+		fl = control.LoginAs(fl, f.user)
 	}
 	return control.Request{Fleet: &fl, Expression: l.expression, Targets: l.targets, Options: o}, nil
 }

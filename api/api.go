@@ -1,0 +1,145 @@
+// Package api is what goes over the wire between a server and those who talk to it: the forms of requests and answers
+// of /api/v1. Events go as they stand in the log; see [sluice.Event].
+//
+// Fields are only ever added. Whoever reads ignores those that it does not know.
+package api
+
+import (
+	"time"
+
+	"sluice"
+)
+
+// Job is what is known of a job.
+type Job struct {
+	ID        sluice.JobID     `json:"id"`
+	Namespace sluice.Namespace `json:"namespace"`
+	// State is waiting, running, paused, halted, succeeded, failed or cancelled.
+	State     string    `json:"state" enum:"waiting,running,paused,halted,succeeded,failed,cancelled"`
+	Command   string    `json:"command" doc:"what it does, in one line for people"`
+	By        string    `json:"by" doc:"who submitted it"`
+	Submitted time.Time `json:"submitted"`
+	Targets   int       `json:"targets" doc:"number of its hosts"`
+	Running   int       `json:"running" doc:"attempts that run now"`
+	Unsettled int       `json:"unsettled" doc:"hosts without an outcome, or to be tried again"`
+	Failures  int       `json:"failures" doc:"outcomes that count against the budget"`
+	// Budget is the number of failures that the job may have; -1: it has no budget.
+	Budget     int                    `json:"budget" doc:"failures that it may have; -1: no budget"`
+	Counts     map[sluice.Outcome]int `json:"counts" doc:"hosts by outcome"`
+	Generation int                    `json:"generation" doc:"grows with every halt and resume"`
+	Halting    bool                   `json:"halting,omitempty" doc:"nothing new starts, what runs ends by itself"`
+	Cancelling bool                   `json:"cancelling,omitempty" doc:"what runs is being killed"`
+	Driven     bool                   `json:"driven" doc:"a live process carries it out"`
+	Halted     *Halted                `json:"halted,omitempty"`
+	Gates      []Gate                 `json:"gates,omitempty" doc:"gates that wait"`
+}
+
+// Halted says why a job is halted.
+type Halted struct {
+	Rule       sluice.Rule   `json:"rule"`
+	Reason     string        `json:"reason"`
+	Constraint string        `json:"constraint,omitempty"`
+	Group      string        `json:"group,omitempty"`
+	Holders    []sluice.Host `json:"holders,omitempty"`
+}
+
+// Gate is a gate that waits.
+type Gate struct {
+	Track string          `json:"track"`
+	Stage string          `json:"stage"`
+	Index int             `json:"index"`
+	Kind  sluice.GateKind `json:"kind"`
+	Until *time.Time      `json:"until,omitempty" doc:"end of a pause"`
+}
+
+// Reason says why a host waits.
+type Reason struct {
+	Host       sluice.Host `json:"host"`
+	Rule       sluice.Rule `json:"rule"`
+	Constraint string      `json:"constraint,omitempty"`
+	Group      string      `json:"group,omitempty"`
+	Text       string      `json:"text"`
+	Holders    []Holder    `json:"holders,omitempty"`
+}
+
+// Holder is a host that is in the way.
+type Holder struct {
+	Host  sluice.Host  `json:"host"`
+	Job   sluice.JobID `json:"job,omitempty"`
+	Since time.Time    `json:"since"`
+	Why   string       `json:"why"`
+}
+
+// HostOut is a host that is out of service or retired.
+type HostOut struct {
+	Holder
+	Held    bool   `json:"held,omitempty"`
+	Retired bool   `json:"retired,omitempty"`
+	By      string `json:"by,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+	Unknown bool   `json:"unknown,omitempty" doc:"the outcome of an attempt is not known"`
+	Running bool   `json:"running,omitempty"`
+}
+
+// Problem is an error, by RFC 9457.
+type Problem struct {
+	Type   string `json:"type,omitempty"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail,omitempty"`
+	// Code is one of usage, config, notfound, conflict, contact, denied.
+	Code string `json:"code,omitempty"`
+	Hint string `json:"hint,omitempty" doc:"what to do or type next"`
+	// Errors say where in the request.
+	Errors []Wrong `json:"errors,omitempty"`
+}
+
+// Wrong is one thing that is wrong with a request.
+type Wrong struct {
+	Where   string `json:"location,omitempty"`
+	Message string `json:"message"`
+}
+
+// Submit asks for a job.
+type Submit struct {
+	// ID is chosen by who asks, so that to ask twice makes one job; "" leaves it to the header Idempotency-Key, or to
+	// chance.
+	ID        sluice.JobID     `json:"id,omitempty" maxLength:"12" doc:"an id of one's own choice: to ask twice then makes one job"`
+	Namespace sluice.Namespace `json:"namespace,omitempty" maxLength:"64" doc:"default: that of the fleet that is sent, else default"`
+	Targets   string           `json:"targets" minLength:"1" maxLength:"1000000" doc:"an expression that says which hosts, such as $web & !$canary, or all"`
+	// Fleet is a fleet to go by in place of the one that was applied: the form that sluice fleet show -o json prints.
+	Fleet any `json:"fleet,omitempty" doc:"a fleet to go by in place of the one that was applied; other rules than those in force need the right fleet.apply"`
+	// Command is shell text; Argv is a command that no shell reads. Script and Copy name what was put into the store.
+	Command string   `json:"command,omitempty" maxLength:"1000000" doc:"shell text"`
+	Argv    []string `json:"argv,omitempty" doc:"a command and its arguments, exactly so"`
+	Options Options  `json:"options,omitempty"`
+	User    string   `json:"user,omitempty" maxLength:"64" doc:"log in as this user"`
+}
+
+// Options say how a job is carried out. Amounts are numbers or shares such as 5%; times are such as 90s or 5m.
+type Options struct {
+	MaxFailures string            `json:"max_failures,omitempty" maxLength:"20"`
+	MaxParallel string            `json:"max_parallel,omitempty" maxLength:"20"`
+	Concurrency int               `json:"concurrency,omitempty" minimum:"1" maximum:"100000"`
+	ReadOnly    bool              `json:"read_only,omitempty"`
+	Timeout     string            `json:"timeout,omitempty" maxLength:"40"`
+	JobTimeout  string            `json:"job_timeout,omitempty" maxLength:"40"`
+	Reconnect   string            `json:"reconnect,omitempty" maxLength:"40"`
+	Sudo        string            `json:"sudo,omitempty" maxLength:"64" doc:"become this user by sudo"`
+	Env         map[string]string `json:"env,omitempty"`
+	NoHooks     bool              `json:"no_hooks,omitempty"`
+}
+
+// Fleet is a version of the fleet of a namespace.
+type Fleet struct {
+	Namespace sluice.Namespace `json:"namespace"`
+	Version   int              `json:"version"`
+	Digest    string           `json:"digest"`
+	Rules     string           `json:"rules" doc:"digest of its constraints"`
+	Hosts     int              `json:"hosts" doc:"number of its hosts"`
+	By        string           `json:"by"`
+	Time      time.Time        `json:"time"`
+	Note      string           `json:"note,omitempty"`
+	Unchanged bool             `json:"unchanged,omitempty" doc:"what was applied is what was current already"`
+	Fleet     any              `json:"fleet,omitempty" doc:"all that it was loaded from"`
+}

@@ -1,0 +1,161 @@
+package client
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"sluice"
+	"sluice/api"
+)
+
+// JobsQuery says which jobs.
+type JobsQuery struct {
+	Namespace sluice.Namespace // "": all that one may see
+	State     string           // "": all
+	Most      int              // 0: all
+}
+
+// Jobs lists jobs, newest first.
+func (c *Client) Jobs(ctx context.Context, q JobsQuery) ([]api.Job, error) {
+	const page = 1000
+	v := url.Values{"limit": {strconv.Itoa(page)}}
+	if q.Most > 0 {
+		v.Set("limit", strconv.Itoa(min(q.Most, page)))
+	}
+	if q.Namespace != "" {
+		v.Set("namespace", string(q.Namespace))
+	}
+	if q.State != "" {
+		v.Set("state", q.State)
+	}
+	var out []api.Job
+	for {
+		got, err := ask[struct {
+			Jobs []api.Job `json:"jobs"`
+			Next string    `json:"next"`
+		}](ctx, c, request{path: []string{"jobs"}, query: v})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, got.Jobs...)
+		if got.Next == "" || q.Most > 0 && len(out) >= q.Most {
+			return out, nil
+		}
+		v.Set("cursor", got.Next)
+	}
+}
+
+// Job is what is known of a job. id may be the beginning of its id.
+func (c *Client) Job(ctx context.Context, id string) (api.Job, error) {
+	return ask[api.Job](ctx, c, request{path: []string{"jobs", id}})
+}
+
+// Why says why hosts of a job wait: of one host, or of all for "".
+func (c *Client) Why(ctx context.Context, id string, h sluice.Host) ([]api.Reason, error) {
+	v := url.Values{}
+	if h != "" {
+		v.Set("host", string(h))
+	}
+	got, err := ask[struct {
+		Reasons []api.Reason `json:"reasons"`
+	}](ctx, c, request{path: []string{"jobs", id, "why"}, query: v})
+	return got.Reasons, err
+}
+
+// Output opens what the last attempt of a job on a host printed to a stream ("stdout", "stderr"), from an offset on.
+func (c *Client) Output(ctx context.Context, id string, h sluice.Host, stream string, offset int64) (io.ReadCloser, error) {
+	resp, err := c.do(ctx, request{method: http.MethodGet, path: []string{"jobs", id, "hosts", string(h), stream},
+		query: url.Values{"offset": {strconv.FormatInt(offset, 10)}}})
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// HostsOut lists the hosts of a namespace that are out of service or retired.
+func (c *Client) HostsOut(ctx context.Context, ns sluice.Namespace) ([]api.HostOut, error) {
+	got, err := ask[struct {
+		Hosts []api.HostOut `json:"hosts"`
+	}](ctx, c, request{path: []string{"namespaces", string(ns), "hosts", "out"}})
+	return got.Hosts, err
+}
+
+type reasonBody struct {
+	Hosts  []sluice.Host `json:"hosts,omitempty"`
+	Reason string        `json:"reason,omitempty"`
+}
+
+type budgetBody struct {
+	MaxFailures string        `json:"max_failures,omitempty"`
+	Hosts       []sluice.Host `json:"hosts,omitempty"`
+}
+
+// change asks for a change and returns the events that it made. Every change is safe to be sent once more by the
+// caller: what is so already is a conflict, and changes nothing.
+func (c *Client) change(ctx context.Context, body any, path ...string) ([]sluice.Event, error) {
+	got, err := once[struct {
+		Events []sluice.Event `json:"events"`
+	}](ctx, c, request{method: http.MethodPost, path: path, body: body})
+	return got.Events, err
+}
+
+// Halt starts nothing more of a job and lets what runs end.
+func (c *Client) Halt(ctx context.Context, id sluice.JobID, reason string) ([]sluice.Event, error) {
+	return c.change(ctx, reasonBody{Reason: reason}, "jobs", string(id), "halt")
+}
+
+// Cancel starts nothing more of a job and kills what runs.
+func (c *Client) Cancel(ctx context.Context, id sluice.JobID, reason string) ([]sluice.Event, error) {
+	return c.change(ctx, reasonBody{Reason: reason}, "jobs", string(id), "cancel")
+}
+
+func budgetText(m *sluice.Amount) string {
+	if m == nil {
+		return ""
+	}
+	return m.String()
+}
+
+// Resume lets a halted job go on, with a new budget unless it is nil.
+func (c *Client) Resume(ctx context.Context, id sluice.JobID, maxFailures *sluice.Amount) ([]sluice.Event, error) {
+	return c.change(ctx, budgetBody{MaxFailures: budgetText(maxFailures)}, "jobs", string(id), "resume")
+}
+
+// Retry tries hosts of a job again: those that failed, where none are named.
+func (c *Client) Retry(ctx context.Context, id sluice.JobID, hosts []sluice.Host, maxFailures *sluice.Amount) ([]sluice.Event, error) {
+	return c.change(ctx, budgetBody{budgetText(maxFailures), hosts}, "jobs", string(id), "retry")
+}
+
+// Skip leaves hosts of a job out.
+func (c *Client) Skip(ctx context.Context, id sluice.JobID, hosts []sluice.Host, reason string) ([]sluice.Event, error) {
+	return c.change(ctx, reasonBody{hosts, reason}, "jobs", string(id), "skip")
+}
+
+// Approve lets a job through a gate; stage says which where several wait.
+func (c *Client) Approve(ctx context.Context, id sluice.JobID, stage string) ([]sluice.Event, error) {
+	return c.change(ctx, struct {
+		Stage string `json:"stage,omitempty"`
+	}{stage}, "jobs", string(id), "approve")
+}
+
+// ChangeHosts holds, releases, retires or returns ("hold", "release", "retire", "return") hosts.
+func (c *Client) ChangeHosts(ctx context.Context, ns sluice.Namespace, act string, hosts []sluice.Host, reason string) ([]sluice.Event, error) {
+	return c.change(ctx, reasonBody{hosts, reason}, "namespaces", string(ns), "hosts", act)
+}
+
+// Submit submits a job. A job with an id of one's own choice is made once, however often it is submitted: so it is
+// submitted again where no answer came.
+func (c *Client) Submit(ctx context.Context, s api.Submit) (j api.Job, err error) {
+	r := request{method: http.MethodPost, path: []string{"jobs"}, body: s}
+	if s.ID == "" {
+		return once[api.Job](ctx, c, r)
+	}
+	err = c.again(ctx, func() error {
+		j, err = once[api.Job](ctx, c, r)
+		return err
+	})
+	return j, err
+}

@@ -1,0 +1,189 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"sluice"
+	"sluice/api"
+	"sluice/internal/run/control"
+)
+
+type events struct {
+	Body struct {
+		Events []sluice.Event `json:"events" doc:"what was appended to the log for it; none if nothing had to be"`
+	}
+}
+
+func changed(list []sluice.Event, err error) (*events, error) {
+	if err != nil {
+		return nil, err
+	}
+	out := &events{}
+	out.Body.Events = append([]sluice.Event{}, list...)
+	return out, nil
+}
+
+type withReason struct {
+	ByID
+	Body struct {
+		Reason string `json:"reason,omitempty" maxLength:"1000"`
+	}
+}
+
+type withBudget struct {
+	ByID
+	Body struct {
+		MaxFailures string        `json:"max_failures,omitempty" maxLength:"20" doc:"a new budget: a number, or a share such as 5%"`
+		Hosts       []sluice.Host `json:"hosts,omitempty" doc:"those to retry; none: all that failed"`
+	}
+}
+
+type toSkip struct {
+	ByID
+	Body struct {
+		Hosts  []sluice.Host `json:"hosts" minItems:"1"`
+		Reason string        `json:"reason" minLength:"1" maxLength:"1000"`
+	}
+}
+
+type toApprove struct {
+	ByID
+	Body struct {
+		Stage string `json:"stage,omitempty" maxLength:"1000" doc:"whose gate; needed where several wait"`
+	}
+}
+
+func (a *API) addControls() {
+	post := func(id, verb, summary string) huma.Operation {
+		return huma.Operation{OperationID: id, Method: http.MethodPost, Path: "/api/v1/jobs/{id}/" + verb, Tags: []string{jobTag},
+			Summary: summary, Errors: []int{http.StatusNotFound, http.StatusConflict}}
+	}
+	route(a, sluice.HaltJob, post("halt-job", "halt", "Start nothing more of a job; what runs ends by itself"),
+		func(ctx context.Context, c caller, in *withReason) (*events, error) {
+			desk, id, err := c.job(ctx, in.ID)
+			if err != nil {
+				return nil, err
+			}
+			return changed(desk.Halt(ctx, id, in.Body.Reason))
+		})
+	route(a, sluice.ControlJob, post("cancel-job", "cancel", "Start nothing more of a job, and kill what runs"),
+		func(ctx context.Context, c caller, in *withReason) (*events, error) {
+			desk, id, err := c.job(ctx, in.ID)
+			if err != nil {
+				return nil, err
+			}
+			return changed(desk.Cancel(ctx, id, in.Body.Reason))
+		})
+	route(a, sluice.ControlJob, post("resume-job", "resume", "Let a halted job go on"), resume)
+	route(a, sluice.ControlJob, post("retry-job", "retry", "Try hosts of a job again"), retry)
+	route(a, sluice.ControlJob, post("skip-hosts", "skip", "Leave hosts of a job out"),
+		func(ctx context.Context, c caller, in *toSkip) (*events, error) {
+			desk, id, err := c.job(ctx, in.ID)
+			if err != nil {
+				return nil, err
+			}
+			return changed(desk.Skip(ctx, id, in.Body.Hosts, in.Body.Reason))
+		})
+	route(a, sluice.ApproveJob, post("approve-job", "approve", "Let a job through a gate that waits for approval"),
+		func(ctx context.Context, c caller, in *toApprove) (*events, error) {
+			desk, id, err := c.job(ctx, in.ID)
+			if err != nil {
+				return nil, err
+			}
+			return changed(desk.Approve(ctx, id, in.Body.Stage))
+		})
+	a.addHosts()
+}
+
+func budget(text string) (*sluice.Amount, error) {
+	if text == "" {
+		return nil, nil
+	}
+	m, err := sluice.ParseAmount(text)
+	if err != nil {
+		return nil, sluice.Errorf(sluice.Usage, "max_failures: %v", err)
+	}
+	return &m, nil
+}
+
+func resume(ctx context.Context, c caller, in *withBudget) (*events, error) {
+	most, err := budget(in.Body.MaxFailures)
+	if err != nil {
+		return nil, err
+	}
+	if len(in.Body.Hosts) > 0 {
+		return nil, sluice.Errorf(sluice.Usage, "hosts: a job is resumed as a whole").WithHint("retry takes hosts")
+	}
+	desk, id, err := c.job(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return changed(desk.Resume(ctx, id, most))
+}
+
+func retry(ctx context.Context, c caller, in *withBudget) (*events, error) {
+	most, err := budget(in.Body.MaxFailures)
+	if err != nil {
+		return nil, err
+	}
+	desk, id, err := c.job(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return changed(desk.Retry(ctx, id, in.Body.Hosts, most))
+}
+
+// InNamespace is the path of one namespace.
+type InNamespace struct {
+	Namespace string `path:"namespace" maxLength:"64"`
+}
+
+type hostsOut struct {
+	Body struct {
+		Hosts []api.HostOut `json:"hosts"`
+	}
+}
+
+type toChange struct {
+	InNamespace
+	Act  string `path:"act" enum:"hold,release,retire,return"`
+	Body struct {
+		Hosts  []sluice.Host `json:"hosts" minItems:"1"`
+		Reason string        `json:"reason" minLength:"1" maxLength:"1000"`
+	}
+}
+
+func (a *API) addHosts() {
+	route(a, sluice.SeeJobs, huma.Operation{OperationID: "list-hosts-out", Method: http.MethodGet, Path: "/api/v1/namespaces/{namespace}/hosts/out",
+		Tags: []string{"hosts"}, Summary: "Hosts that are out of service or retired"}, listOut)
+	route(a, sluice.ChangeHosts, huma.Operation{OperationID: "change-hosts", Method: http.MethodPost, Path: "/api/v1/namespaces/{namespace}/hosts/{act}",
+		Tags: []string{"hosts"}, Summary: "Hold, release, retire or return hosts", Errors: []int{http.StatusNotFound, http.StatusConflict}},
+		func(ctx context.Context, c caller, in *toChange) (*events, error) {
+			ns := sluice.Namespace(in.Namespace)
+			if err := c.may(ctx, ns, in.Body.Hosts); err != nil {
+				return nil, err
+			}
+			return changed(c.desk().ChangeHosts(ctx, ns, control.HostAct(in.Act), in.Body.Hosts, in.Body.Reason))
+		})
+}
+
+func listOut(ctx context.Context, c caller, in *InNamespace) (*hostsOut, error) {
+	ns := sluice.Namespace(in.Namespace)
+	if err := c.mayLook(ctx, ns); err != nil {
+		return nil, err
+	}
+	list, err := c.desk().Out(ctx, ns)
+	if err != nil {
+		return nil, err
+	}
+	out := &hostsOut{}
+	out.Body.Hosts = make([]api.HostOut, len(list))
+	for i, h := range list {
+		out.Body.Hosts[i] = api.HostOut{Holder: holderOf(h.Holder), Held: h.Held, Retired: h.Retired, By: h.By, Reason: h.Reason,
+			Unknown: h.Unknown, Running: h.Running}
+	}
+	return out, nil
+}

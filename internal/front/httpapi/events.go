@@ -1,0 +1,144 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"sluice"
+)
+
+const (
+	plainLines  = "application/x-ndjson"
+	eventStream = "text/event-stream"
+)
+
+type eventsQuery struct {
+	ByID
+	After  uint64 `query:"after" doc:"only events with a greater number"`
+	Last   string `header:"Last-Event-ID" doc:"the same, as browsers send it when they connect again"`
+	Accept string `header:"Accept" doc:"text/event-stream goes on until the job is finished or halted; anything else gets what there is, one object a line"`
+}
+
+func (a *API) addEvents() {
+	content := map[string]*huma.MediaType{
+		plainLines:  {Schema: &huma.Schema{Type: huma.TypeString, Description: "one event a line"}},
+		eventStream: {Schema: &huma.Schema{Type: huma.TypeString, Description: "server-sent events: id is the event's number, data the event"}},
+	}
+	route(a, sluice.SeeJobs, huma.Operation{OperationID: "get-job-events", Method: http.MethodGet, Path: "/api/v1/jobs/{id}/events", Tags: []string{jobTag},
+		Summary: "The events of a job, past and to come", Errors: []int{http.StatusNotFound},
+		Responses: map[string]*huma.Response{"200": {Description: "The events", Content: content}}}, getEvents)
+}
+
+func getEvents(ctx context.Context, c caller, in *eventsQuery) (*huma.StreamResponse, error) {
+	after := in.After
+	if in.Last != "" {
+		n, err := strconv.ParseUint(in.Last, 10, 64)
+		if err != nil {
+			return nil, sluice.Errorf(sluice.Usage, "Last-Event-ID: %q is no number of an event", in.Last)
+		}
+		after = n
+	}
+	desk, id, err := c.job(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if strings.Contains(in.Accept, eventStream) {
+		return &huma.StreamResponse{Body: func(w huma.Context) {
+			w.SetHeader("Content-Type", eventStream)
+			w.SetHeader("X-Accel-Buffering", "no") // a proxy must not wait for more
+			out := newStream(w)
+			defer out.close()
+			// Without "end" whoever reads knows that there may be more, and comes again.
+			if _, err := desk.Follow(w.Context(), string(id), after, out.send); err == nil {
+				out.end()
+			}
+		}}, nil
+	}
+	events, err := desk.Events(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &huma.StreamResponse{Body: func(w huma.Context) {
+		w.SetHeader("Content-Type", plainLines)
+		enc := json.NewEncoder(w.BodyWriter())
+		for _, e := range events {
+			if e.Seq > after && enc.Encode(e) != nil {
+				return // who is gone wants no more
+			}
+		}
+	}}, nil
+}
+
+// stream writes server-sent events. After the first failure it is silent.
+type stream struct {
+	stop context.CancelFunc
+	done chan struct{} // the pulse has ended
+
+	mu    sync.Mutex
+	w     io.Writer
+	flush func() error
+	err   error
+}
+
+// pulse is how often something is sent where nothing happens, so that both sides notice a dead connection.
+const pulse = 15 * time.Second
+
+// newStream begins a stream; close ends it.
+func newStream(w huma.Context) *stream {
+	ctx, stop := context.WithCancel(w.Context())
+	s := &stream{stop: stop, done: make(chan struct{}), w: w.BodyWriter(), flush: func() error { return nil }}
+	if rw, ok := s.w.(http.ResponseWriter); ok {
+		s.flush = http.NewResponseController(rw).Flush
+	}
+	s.write(": the events of a job, then \"event: end\"\n\n")
+	go func() {
+		defer close(s.done)
+		t := time.NewTicker(pulse)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+				s.write(":\n\n")
+			}
+		}
+	}()
+	return s
+}
+
+// close ends the pulse: nothing may be written once the handler has returned.
+func (s *stream) close() {
+	s.stop()
+	<-s.done
+}
+
+func (s *stream) send(e sluice.Event) {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return // cannot be: it came from the log
+	}
+	s.write(fmt.Sprintf("id: %d\ndata: %s\n\n", e.Seq, b))
+}
+
+// end says that nothing more comes, so that nobody takes a lost connection for the end.
+func (s *stream) end() { s.write("event: end\ndata: {}\n\n") }
+
+func (s *stream) write(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		if _, s.err = io.WriteString(s.w, text); s.err == nil {
+			s.err = s.flush()
+		}
+	}
+}

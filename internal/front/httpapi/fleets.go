@@ -1,0 +1,151 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"sluice"
+	"sluice/api"
+	"sluice/internal/core/access"
+	"sluice/internal/core/fleet"
+	"sluice/internal/run/control"
+)
+
+const fleetTag = "fleets"
+
+type toApply struct {
+	InNamespace
+	Body struct {
+		Fleet any    `json:"fleet" doc:"all that it is loaded from: the form that sluice fleet show -o json prints"`
+		Note  string `json:"note,omitempty" maxLength:"1000" doc:"what has changed, and why"`
+		Base  *int   `json:"base,omitempty" minimum:"0" doc:"the version that the change was made from: another one that is current by now is a conflict. Without it, whatever is there is replaced"`
+	}
+}
+
+type oneFleet struct{ Body api.Fleet }
+
+type fleetList struct {
+	Body struct {
+		Fleets []api.Fleet `json:"fleets" doc:"oldest first"`
+	}
+}
+
+type fleetQuery struct {
+	InNamespace
+	Version int       `query:"version" minimum:"0" doc:"0: the current one, or that of at"`
+	At      time.Time `query:"at" doc:"the version that was current then"`
+}
+
+type hostsQuery struct {
+	InNamespace
+	Targets string `query:"targets" minLength:"1" maxLength:"100000" default:"all" doc:"an expression"`
+}
+
+type hostList struct {
+	Body struct {
+		Hosts []sluice.Host `json:"hosts"`
+	}
+}
+
+func (a *API) addFleets() {
+	op := func(id, method, path, summary string, errors ...int) huma.Operation {
+		return huma.Operation{OperationID: id, Method: method, Path: "/api/v1/namespaces/{namespace}" + path, Tags: []string{fleetTag},
+			Summary: summary, Errors: errors}
+	}
+	apply := op("apply-fleet", http.MethodPut, "/fleet", "Make a fleet the current one of its namespace", http.StatusConflict)
+	apply.MaxBodyBytes = fleet.MaxBundle + maxBody
+	route(a, sluice.ApplyFleet, apply, applyFleet)
+	route(a, sluice.SeeFleet, op("get-fleet", http.MethodGet, "/fleet", "A version of the fleet of a namespace", http.StatusNotFound), getFleet)
+	route(a, sluice.SeeFleet, op("list-fleets", http.MethodGet, "/fleet/versions", "All versions of the fleet of a namespace"), listFleets)
+	route(a, sluice.SeeFleet, op("list-hosts", http.MethodGet, "/hosts", "The hosts that an expression means", http.StatusNotFound), listHosts)
+}
+
+func fleetOf(v control.Applied) api.Fleet {
+	return api.Fleet{Namespace: v.Namespace, Version: v.Version, Digest: v.Bundle, Rules: v.Rules, Hosts: v.Hosts, By: v.By, Time: v.Time,
+		Note: v.Note, Unchanged: v.Same}
+}
+
+// applyFleet needs the right for the whole namespace: rules are for all its hosts.
+func applyFleet(ctx context.Context, c caller, in *toApply) (*oneFleet, error) {
+	ns := sluice.Namespace(in.Namespace)
+	if err := c.ask(ctx, access.Ask{Right: c.right, Namespace: ns}); err != nil {
+		return nil, err
+	}
+	data, err := json.Marshal(in.Body.Fleet)
+	if err != nil {
+		return nil, err
+	}
+	b, err := fleet.DecodeBundle(data)
+	if err != nil {
+		return nil, err
+	}
+	loaded, err := b.Load()
+	if err != nil {
+		return nil, err
+	}
+	if is := loaded.Fleet().Namespace; is != ns {
+		return nil, sluice.Errorf(sluice.Usage, "the fleet is for the namespace %s, not for %s", is, ns)
+	}
+	base := -1
+	if in.Body.Base != nil {
+		base = *in.Body.Base
+	}
+	v, err := c.desk().ApplyFleet(ctx, b, in.Body.Note, base)
+	if err != nil {
+		return nil, err
+	}
+	return &oneFleet{fleetOf(v)}, nil
+}
+
+func getFleet(ctx context.Context, c caller, in *fleetQuery) (*oneFleet, error) {
+	ns := sluice.Namespace(in.Namespace)
+	if err := c.mayLook(ctx, ns); err != nil {
+		return nil, err
+	}
+	b, v, err := c.desk().FleetAt(ctx, ns, control.FleetAt{Version: in.Version, Time: in.At})
+	if err != nil {
+		return nil, err
+	}
+	out := fleetOf(v)
+	out.Fleet = b
+	return &oneFleet{out}, nil
+}
+
+func listFleets(ctx context.Context, c caller, in *InNamespace) (*fleetList, error) {
+	ns := sluice.Namespace(in.Namespace)
+	if err := c.mayLook(ctx, ns); err != nil {
+		return nil, err
+	}
+	list, err := c.desk().Fleets(ctx, ns)
+	if err != nil {
+		return nil, err
+	}
+	out := &fleetList{}
+	out.Body.Fleets = make([]api.Fleet, len(list))
+	for i, v := range list {
+		out.Body.Fleets[i] = fleetOf(v)
+	}
+	return out, nil
+}
+
+func listHosts(ctx context.Context, c caller, in *hostsQuery) (*hostList, error) {
+	ns := sluice.Namespace(in.Namespace)
+	if err := c.mayLook(ctx, ns); err != nil {
+		return nil, err
+	}
+	loaded, _, err := c.desk().Fleet(ctx, ns)
+	if err != nil {
+		return nil, err
+	}
+	hosts, err := loaded.Resolve(in.Targets)
+	if err != nil {
+		return nil, err
+	}
+	out := &hostList{}
+	out.Body.Hosts = hosts
+	return out, nil
+}

@@ -1,0 +1,169 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"sluice"
+	"sluice/api"
+	"sluice/internal/core/schedule"
+	"sluice/internal/run/control"
+)
+
+const jobTag = "jobs"
+
+// ByID is the path of one job. It is exported for huma, which cannot fill in an embedded type that is not.
+type ByID struct {
+	ID string `path:"id" maxLength:"64" doc:"id of a job, or its beginning if no other begins so"`
+}
+
+type jobList struct {
+	Namespace string `query:"namespace" maxLength:"64"`
+	State     string `query:"state" enum:"waiting,running,paused,halted,succeeded,failed,cancelled"`
+	Limit     int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	Cursor    string `query:"cursor" maxLength:"64" doc:"what the last page gave as next"`
+}
+
+type jobPage struct {
+	Body struct {
+		Jobs []api.Job `json:"jobs" doc:"newest first"`
+		Next string    `json:"next,omitempty" doc:"the cursor of the next page; there is none after the last"`
+	}
+}
+
+type oneJob struct{ Body api.Job }
+
+func (a *API) addJobs() {
+	route(a, sluice.SeeJobs, huma.Operation{OperationID: "list-jobs", Method: http.MethodGet, Path: "/api/v1/jobs", Tags: []string{jobTag},
+		Summary: "List jobs, newest first"}, listJobs)
+	route(a, sluice.SeeJobs, huma.Operation{OperationID: "get-job", Method: http.MethodGet, Path: "/api/v1/jobs/{id}", Tags: []string{jobTag},
+		Summary: "What is known of a job", Errors: []int{http.StatusNotFound}}, getJob)
+	route(a, sluice.SeeJobs, huma.Operation{OperationID: "get-job-reasons", Method: http.MethodGet, Path: "/api/v1/jobs/{id}/why", Tags: []string{jobTag},
+		Summary: "Why hosts of a job wait", Errors: []int{http.StatusNotFound}}, getWhy)
+	a.addEvents()
+}
+
+func listJobs(ctx context.Context, c caller, in *jobList) (*jobPage, error) {
+	all, some, err := c.api.cfg.Rights.Namespaces(ctx, c.Bearer, c.right)
+	if err != nil {
+		return nil, err
+	}
+	if in.Namespace != "" {
+		if err := c.mayLook(ctx, sluice.Namespace(in.Namespace)); err != nil {
+			return nil, err
+		}
+	} else if !all && len(some) == 0 {
+		return nil, c.mayLook(ctx, "")
+	}
+	desk := c.desk()
+	jobs, err := desk.Jobs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &jobPage{}
+	out.Body.Jobs = []api.Job{}
+	begun := in.Cursor == ""
+	for _, i := range jobs {
+		j := jobOf(i, desk.Driven(i.Spec.ID))
+		switch {
+		case !begun:
+			begun = string(j.ID) == in.Cursor
+			continue
+		case in.Namespace != "" && in.Namespace != string(j.Namespace), in.State != "" && in.State != j.State,
+			!all && !slices.Contains(some, j.Namespace):
+			continue
+		case len(out.Body.Jobs) == in.Limit:
+			out.Body.Next = string(out.Body.Jobs[in.Limit-1].ID)
+			return out, nil
+		}
+		out.Body.Jobs = append(out.Body.Jobs, j)
+	}
+	if !begun {
+		return nil, sluice.Errorf(sluice.Usage, "there is no page that begins at %s", strconv.Quote(in.Cursor))
+	}
+	return out, nil
+}
+
+func getJob(ctx context.Context, c caller, in *ByID) (*oneJob, error) {
+	desk, id, err := c.job(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return readJob(ctx, desk, id)
+}
+
+func readJob(ctx context.Context, desk control.Desk, id sluice.JobID) (*oneJob, error) {
+	jobs, err := desk.Jobs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range jobs {
+		if i.Spec.ID == id {
+			return &oneJob{jobOf(i, desk.Driven(id))}, nil
+		}
+	}
+	return nil, sluice.Errorf(sluice.NotFound, "there is no job %q", id)
+}
+
+// jobOf is what goes out of what is known of a job. Between the wish to halt and the halt a job still runs.
+func jobOf(i schedule.Info, driven bool) api.Job {
+	j := api.Job{ID: i.Spec.ID, Namespace: i.Spec.Namespace, State: string(i.State), Command: i.Spec.Command, By: i.Spec.By,
+		Submitted: i.Submitted, Targets: len(i.Spec.Targets), Running: i.Running, Unsettled: i.Unsettled, Failures: i.Failures,
+		Budget: i.Budget, Counts: i.Counts, Generation: i.Generation, Cancelling: i.Cancelling, Driven: driven}
+	if i.State == schedule.Halting {
+		j.State, j.Halting = string(schedule.Running), true
+	}
+	if j.Counts == nil {
+		j.Counts = map[sluice.Outcome]int{}
+	}
+	if h := i.Halted; h != nil {
+		j.Halted = &api.Halted{Rule: h.Rule, Reason: h.Reason, Constraint: h.Constraint, Group: h.Group, Holders: h.Holders}
+	}
+	for _, g := range i.Gates {
+		out := api.Gate{Track: g.Track, Stage: g.Stage, Index: g.Index, Kind: g.Kind}
+		if !g.Until.IsZero() {
+			out.Until = &g.Until
+		}
+		j.Gates = append(j.Gates, out)
+	}
+	return j
+}
+
+type whyQuery struct {
+	ByID
+	Host string `query:"host" maxLength:"255" doc:"of this host alone"`
+}
+
+type reasons struct {
+	Body struct {
+		Reasons []api.Reason `json:"reasons"`
+	}
+}
+
+func getWhy(ctx context.Context, c caller, in *whyQuery) (*reasons, error) {
+	desk, id, err := c.job(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	list, err := desk.Why(ctx, string(id), sluice.Host(in.Host))
+	if err != nil {
+		return nil, err
+	}
+	out := &reasons{}
+	out.Body.Reasons = make([]api.Reason, len(list))
+	for i, r := range list {
+		out.Body.Reasons[i] = api.Reason{Host: r.Host, Rule: r.Rule, Constraint: r.Constraint, Group: r.Group, Text: r.Text}
+		for _, h := range r.Holders {
+			out.Body.Reasons[i].Holders = append(out.Body.Reasons[i].Holders, holderOf(h))
+		}
+	}
+	return out, nil
+}
+
+func holderOf(h schedule.Holder) api.Holder {
+	return api.Holder{Host: h.Host, Job: h.Job, Since: h.Since, Why: h.Why}
+}

@@ -1,0 +1,157 @@
+// Package httpapi answers /api/v1: requests in, what control does and knows out. Every route is registered through
+// [route], with the right that it needs: there is no other way in.
+//
+// It decides nothing itself. It must not reach around control, and it must not know which adapters are behind it.
+package httpapi
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"sluice"
+	"sluice/internal/core/access"
+	"sluice/internal/run/control"
+)
+
+// Rights answers who somebody is and what they may do.
+type Rights interface {
+	Login(ctx context.Context, secret string) (access.Bearer, error)
+	Allow(ctx context.Context, b access.Bearer, a access.Ask) error
+	Namespaces(ctx context.Context, b access.Bearer, r sluice.Right) (all bool, some []sluice.Namespace, err error)
+	Note(ctx context.Context, n sluice.AccessNoted) error
+}
+
+// Config is what the API needs.
+type Config struct {
+	// Desk is where a principal comes with what it wants.
+	Desk   func(sluice.Principal) control.Desk
+	Rights Rights
+	// Members are the hosts of a tag in a namespace, as its fleet says now.
+	Members func(ctx context.Context, ns sluice.Namespace) (func(sluice.Tag) []sluice.Host, error)
+	// Ready says why the server takes no jobs; nil is ready.
+	Ready func(ctx context.Context) error
+	// Hosts are the names, without port, under which the server is reached, beside those of the loopback. A page that
+	// makes its own name mean our address gets no answer.
+	Hosts []string
+	// Trouble is told about errors that say nothing of themselves to the outside. It must not block.
+	Trouble func(text string)
+	Version string
+}
+
+// Limits of requests.
+const (
+	maxBody     = 1 << 20
+	bodyTimeout = 30 * time.Second
+)
+
+// API answers requests.
+type API struct {
+	cfg    Config
+	huma   huma.API
+	mux    *http.ServeMux
+	guard  http.Handler // in front of mux
+	routes []Route
+}
+
+// Route is one way in, and what it takes to use it.
+type Route struct {
+	Method, Path string
+	// Right is what one must have; "" is for routes that everybody may use.
+	Right sluice.Right
+}
+
+// New makes the API.
+func New(cfg Config) *API {
+	a := &API{cfg: cfg, mux: http.NewServeMux()}
+	c := huma.DefaultConfig("Sluice", cfg.Version)
+	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "/api/v1/openapi", "", ""
+	c.CreateHooks = nil // answers are what the forms say, without a link to a schema
+	c.RejectUnknownQueryParameters = true
+	c.Info.Description = "Controlled change for fleets of Linux hosts."
+	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"token": {Type: "http", Scheme: "bearer", Description: "a token, as sluice login and sluice access token make them"},
+	}
+	a.huma = humago.New(a.mux, c)
+	a.addJobs()
+	a.addSubmit()
+	a.addControls()
+	a.addFleets()
+	a.addOutput()
+	a.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	a.mux.HandleFunc("GET /readyz", a.ready)
+	a.guard = http.NewCrossOriginProtection().Handler(a.mux)
+	return a
+}
+
+// Routes lists all routes of the API that have been registered.
+func (a *API) Routes() []Route { return a.routes }
+
+// ServeHTTP answers a request.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	if !a.knows(r.Host) {
+		p := problemOf(sluice.Errorf(sluice.Usage, "this server is not reached as %q", r.Host).WithHint("--host names the names under which it is"))
+		p.Status, p.Title = http.StatusMisdirectedRequest, http.StatusText(http.StatusMisdirectedRequest)
+		writeProblem(w, p)
+		return
+	}
+	a.guard.ServeHTTP(w, r)
+}
+
+// knows reports whether the server answers to a name, as it stands in the header Host.
+func (a *API) knows(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.Trim(host, "[]")
+	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
+		return true
+	}
+	return host == "localhost" || slices.Contains(a.cfg.Hosts, strings.ToLower(host))
+}
+
+func (a *API) ready(w http.ResponseWriter, r *http.Request) {
+	if err := a.cfg.Ready(r.Context()); err != nil {
+		writeProblem(w, problemOf(sluice.Errorf(sluice.Contact, "%v", err)))
+		return
+	}
+	_, _ = w.Write([]byte("ready\n"))
+}
+
+// route registers a way in. do is called only for somebody who has been named; it asks may, with what the request is
+// about, before it does anything.
+func route[I, O any](a *API, right sluice.Right, op huma.Operation, do func(context.Context, caller, *I) (*O, error)) {
+	a.routes = append(a.routes, Route{op.Method, op.Path, right})
+	op.Security = []map[string][]string{{"token": {}}}
+	op.Description += "\n\nNeeds the right " + string(right) + "."
+	op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusForbidden)
+	if op.MaxBodyBytes == 0 {
+		op.MaxBodyBytes = maxBody
+	}
+	op.BodyReadTimeout = bodyTimeout
+	op.Middlewares = append(op.Middlewares, a.enter(op, right))
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		c, ok := ctx.Value(callerKey{}).(caller)
+		if !ok {
+			return nil, problemOf(sluice.Errorf(sluice.Denied, "nobody is named"))
+		}
+		out, err := do(ctx, c, in)
+		if err != nil {
+			p := problemOf(err)
+			if p.Status == http.StatusInternalServerError {
+				a.cfg.Trouble(c.what + ": " + err.Error())
+			}
+			return nil, p
+		}
+		return out, nil
+	})
+}

@@ -1,0 +1,188 @@
+package httpapi_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice"
+	"sluice/api"
+	"sluice/client"
+	"sluice/internal/adapter/fleetfiles"
+	"sluice/internal/core/access"
+	"sluice/internal/core/fleet"
+)
+
+const fleetText = `namespace: prod
+tag:
+  web: [web1, web2]
+  db: [db1]
+constraint:
+  $web: %s
+`
+
+// bundle records a fleet file.
+func bundle(t *testing.T, text string) fleet.Bundle {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "fleet.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, err := fleet.Record(fleetfiles.New(t.Context())).Bundle(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestFleets: versions are made in order, shown as they were, and two people do not undo each other's work unseen.
+func TestFleets(t *testing.T) {
+	w := newWorld(t)
+	c := w.client(w.token("ann", sluice.Grant{Role: access.Admin, Namespace: "prod"}))
+	one, two := bundle(t, fmt.Sprintf(fleetText, "1")), bundle(t, fmt.Sprintf(fleetText, "2"))
+	v1, err := c.ApplyFleet(t.Context(), "prod", one, "the first", 0)
+	if err != nil || v1.Version != 1 || v1.Hosts != 3 || v1.By != "ann" {
+		t.Fatalf("%+v, error %v", v1, err)
+	}
+	if again, err := c.ApplyFleet(t.Context(), "prod", one, "", 0); err != nil || again.Version != 1 || !again.Unchanged {
+		t.Errorf("%+v, error %v", again, err)
+	}
+	if v2, err := c.ApplyFleet(t.Context(), "prod", two, "", 1); err != nil || v2.Version != 2 {
+		t.Fatalf("%+v, error %v", v2, err)
+	}
+	if _, err := c.ApplyFleet(t.Context(), "prod", bundle(t, fmt.Sprintf(fleetText, "50%")), "", 1); sluice.CodeOf(err) != sluice.Conflict {
+		t.Errorf("a change of a version that is not current any more: %v", err)
+	}
+	if _, err := c.ApplyFleet(t.Context(), "test", one, "", -1); sluice.CodeOf(err) != sluice.Denied {
+		t.Errorf("a fleet for a namespace without a right to it: %v", err)
+	}
+	if _, err := c.ApplyFleet(t.Context(), "prod", map[string]any{"main": "x"}, "", -1); err == nil {
+		t.Error("what is no fleet is applied")
+	}
+	list, err := c.Fleets(t.Context(), "prod")
+	if err != nil || len(list) != 2 || list[0].Version != 1 || list[0].Note != "the first" {
+		t.Errorf("%+v, error %v", list, err)
+	}
+	first, err := c.Fleet(t.Context(), "prod", 1, time.Time{})
+	if err != nil || first.Digest != v1.Digest || !strings.Contains(fmt.Sprint(first.Fleet), "$web: 1") {
+		t.Errorf("%+v, error %v", first, err)
+	}
+	if hosts, err := c.Hosts(t.Context(), "prod", "$web"); err != nil || !slices.Equal(hosts, []sluice.Host{"web1", "web2"}) {
+		t.Errorf("%v, error %v", hosts, err)
+	}
+	if _, err := c.Hosts(t.Context(), "prod", "$wbe"); sluice.CodeOf(err) != sluice.Usage || !strings.Contains(fmt.Sprint(err), "wbe") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestSubmitOnce: whoever asks again, for whatever reason, gets the job that is there, and another job never hides behind
+// an id or key that was used.
+func TestSubmitOnce(t *testing.T) {
+	w := newWorld(t)
+	token := w.token("ann", sluice.Grant{Role: access.Admin, Namespace: "prod"})
+	c := w.client(token)
+	if _, err := c.ApplyFleet(t.Context(), "prod", bundle(t, fmt.Sprintf(fleetText, "1")), "", -1); err != nil {
+		t.Fatal(err)
+	}
+	s := api.Submit{ID: "abcdefgh0123", Namespace: "prod", Targets: "$web", Command: "true", Options: api.Options{Timeout: "5m", MaxFailures: "50%"}}
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			if j, err := c.Submit(t.Context(), s); err != nil || j.ID != s.ID || j.Targets != 2 || j.By != "ann" || j.State != "waiting" {
+				t.Errorf("%+v, error %v", j, err)
+			}
+		})
+	}
+	all.Wait()
+	other := s
+	other.Command = "false"
+	if _, err := c.Submit(t.Context(), other); sluice.CodeOf(err) != sluice.Conflict {
+		t.Errorf("another job of the same id: %v", err)
+	}
+	byKey := func(key, command string) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.server.URL+"/api/v1/jobs",
+			strings.NewReader(`{"namespace":"prod","targets":"web1","command":"`+command+`"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Idempotency-Key", key)
+		resp, err := w.server.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		jobs, err := c.Jobs(t.Context(), client.JobsQuery{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, fmt.Sprint(len(jobs))
+	}
+	for i, want := range []struct {
+		key, command string
+		status       int
+		jobs         string
+	}{{"build 7", "true", 200, "2"}, {"build 7", "true", 200, "2"}, {"build 7", "false", 409, "2"}, {"build 8", "true", 200, "3"}} {
+		if status, jobs := byKey(want.key, want.command); status != want.status || jobs != want.jobs {
+			t.Errorf("%d: status %d with %s jobs, want %+v", i, status, jobs, want)
+		}
+	}
+}
+
+// TestSubmitUnderRules: who may submit may not change the rules by the way, nor reach hosts that are not granted.
+func TestSubmitUnderRules(t *testing.T) {
+	w := newWorld(t)
+	admin := w.client(w.token("root2", sluice.Grant{Role: access.Admin}))
+	strict, loose := bundle(t, fmt.Sprintf(fleetText, "1")), bundle(t, fmt.Sprintf(fleetText, "100%"))
+	if _, err := admin.ApplyFleet(t.Context(), "prod", strict, "", -1); err != nil {
+		t.Fatal(err)
+	}
+	operator := w.client(w.token("olga", sluice.Grant{Role: access.Operator, Namespace: "prod"}))
+	webber := w.client(w.token("will", sluice.Grant{Role: access.Operator, Namespace: "prod", Tags: []sluice.Tag{"web"}}))
+	job := api.Submit{Namespace: "prod", Targets: "$web", Command: "true"}
+	with := func(change func(*api.Submit)) api.Submit {
+		s := job
+		change(&s)
+		return s
+	}
+	mine := strings.Replace(fmt.Sprintf(fleetText, "1"), "[web1, web2]", "[web1, web2, db1]", 1) // db1 is a web, he says
+	for _, c := range []struct {
+		name string
+		who  interface {
+			Submit(context.Context, api.Submit) (api.Job, error)
+		}
+		what api.Submit
+		code sluice.Code
+	}{
+		{"an operator", operator, job, ""},
+		{"the same rules along", operator, with(func(s *api.Submit) { s.Fleet = strict }), ""},
+		{"other rules along", operator, with(func(s *api.Submit) { s.Fleet = loose }), sluice.Denied},
+		{"other rules, by an administrator", admin, with(func(s *api.Submit) { s.Fleet = loose }), ""},
+		{"hosts of one's tag", webber, job, ""},
+		{"other hosts", webber, with(func(s *api.Submit) { s.Targets = "all" }), sluice.Denied},
+		{"other hosts under the name of one's tag", webber, with(func(s *api.Submit) { s.Fleet = bundle(t, mine) }), sluice.Denied},
+		{"another namespace", operator, with(func(s *api.Submit) { s.Namespace = "test" }), sluice.Usage},
+		{"no such tag", operator, with(func(s *api.Submit) { s.Targets = "$wbe" }), sluice.Usage},
+		{"no command", operator, with(func(s *api.Submit) { s.Command = " " }), sluice.Usage},
+		{"two commands", operator, with(func(s *api.Submit) { s.Argv = []string{"true"} }), sluice.Usage},
+		{"a bad time", operator, with(func(s *api.Submit) { s.Options.Timeout = "-1s" }), sluice.Usage},
+		{"a bad amount", operator, with(func(s *api.Submit) { s.Options.MaxParallel = "some" }), sluice.Usage},
+		{"a bad variable", operator, with(func(s *api.Submit) { s.Options.Env = map[string]string{"A B": "1"} }), sluice.Usage},
+		{"a bad user", operator, with(func(s *api.Submit) { s.User = "-l root" }), sluice.Usage},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			j, err := c.who.Submit(t.Context(), c.what)
+			if sluice.CodeOf(err) != c.code || (err == nil) != (c.code == "") {
+				t.Errorf("%+v, error %v, want %q", j, err, c.code)
+			}
+		})
+	}
+}
