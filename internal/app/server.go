@@ -121,7 +121,7 @@ func (s *Server) serve(ctx context.Context, log sluice.Log, service *control.Ser
 			}
 			return func(t sluice.Tag) []sluice.Host { return loaded.Fleet().Tags[t] }, nil
 		},
-		Rights: keeper, Hosts: s.Hosts, Trouble: trouble, Version: Version,
+		Rights: keeper, Clock: s.Clock, Hosts: s.Hosts, Trouble: trouble, Version: Version,
 		Ready: func(ctx context.Context) error {
 			_, err := log.Namespaces(ctx)
 			return err

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +41,12 @@ type world struct {
 
 func clock() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
 
+// hours is a clock on which an hour goes by between any two looks.
+func hours() sluice.Clock {
+	var n atomic.Int64
+	return func() time.Time { return clock().Add(time.Duration(n.Add(1)) * time.Hour) }
+}
+
 func newWorld(t *testing.T) *world {
 	log := fake.NewLog()
 	w := &world{t: t, log: log, service: &control.Service{Log: log, Drivers: fake.NewDrivers(), Outputs: fake.NewOutputs(),
@@ -60,7 +67,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.api = httpapi.New(httpapi.Config{
 		Desk:   func(p sluice.Principal) control.Desk { return w.service.As(string(p)) },
-		Rights: w.keeper, Trouble: func(text string) { t.Errorf("trouble: %s", text) }, Hosts: []string{"sluice.example.com"}, Ready: func(context.Context) error { return nil }, Version: "test",
+		Rights: w.keeper, Clock: hours(), Trouble: func(text string) { t.Errorf("trouble: %s", text) }, Hosts: []string{"sluice.example.com"}, Ready: func(context.Context) error { return nil }, Version: "test",
 		Members: func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
 			return func(tag sluice.Tag) []sluice.Host { return w.fleet.Tags[tag] }, nil
 		},

@@ -34,8 +34,11 @@ func (a *API) enter(op huma.Operation, right sluice.Right) func(huma.Context, fu
 		}
 		b, err := a.cfg.Rights.Login(ctx.Context(), secret)
 		if sluice.CodeOf(err) == sluice.Denied {
-			// What cannot be noted is refused all the same.
-			_ = a.cfg.Rights.Note(ctx.Context(), sluice.AccessNoted{Right: right, What: what, Refused: "the token is not valid", From: ctx.RemoteAddr()})
+			if n := a.strangers.came(ctx.RemoteAddr(), a.cfg.Clock()); n > 0 {
+				// What cannot be noted is refused all the same.
+				_ = a.cfg.Rights.Note(ctx.Context(), sluice.AccessNoted{Right: right, What: what, Refused: "the token is not valid",
+					From: ctx.RemoteAddr(), Times: n})
+			}
 			refuse(ctx, "the token is not valid, or not any more", "sluice login")
 			return
 		}

@@ -42,6 +42,7 @@ type Config struct {
 	Hosts []string
 	// Trouble is told about errors that say nothing of themselves to the outside. It must not block.
 	Trouble func(text string)
+	Clock   sluice.Clock
 	Version string
 }
 
@@ -58,6 +59,8 @@ type API struct {
 	mux    *http.ServeMux
 	guard  http.Handler // in front of mux
 	routes []Route
+
+	strangers strangers
 }
 
 // Route is one way in, and what it takes to use it.
