@@ -37,6 +37,9 @@ type Server struct {
 	Environ []string
 	Clock   sluice.Clock
 	Log     *slog.Logger
+	// LocalTargets lets fleets name this machine itself (transport: local): everybody who may apply one can then run
+	// commands as the server.
+	LocalTargets bool
 	// FirstToken is handed the token of the first administrator, once in the life of the data, before it is valid. An
 	// error ends the start, and the next start makes another one.
 	FirstToken func(secret string) error
@@ -121,7 +124,7 @@ func (s *Server) serve(ctx context.Context, log sluice.Log, service *control.Ser
 			}
 			return func(t sluice.Tag) []sluice.Host { return loaded.Fleet().Tags[t] }, nil
 		},
-		Rights: keeper, Clock: s.Clock, Hosts: s.Hosts, Trouble: trouble, Version: Version,
+		Rights: keeper, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets, Trouble: trouble, Version: Version,
 		Ready: func(ctx context.Context) error {
 			_, err := log.Namespaces(ctx)
 			return err
@@ -200,9 +203,17 @@ func TokenFile(path string) func(secret string) error {
 		if err == nil {
 			err = os.Rename(f.Name(), path)
 		}
-		if err != nil {
-			return &sluice.Error{Code: sluice.Config, Text: "the file for the first token", Err: errors.Join(err, os.Remove(f.Name()))}
+		if err == nil {
+			return syncDir(filepath.Dir(path)) // what is valid from now on must not be lost with the power
 		}
-		return nil
+		return &sluice.Error{Code: sluice.Config, Text: "the file for the first token", Err: errors.Join(err, os.Remove(f.Name()))}
 	}
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

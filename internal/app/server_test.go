@@ -37,7 +37,8 @@ func (s *served) start() {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	server := &app.Server{Data: s.data, Listen: "127.0.0.1:0", Home: s.t.TempDir(), Env: func(string) string { return "" },
-		Environ: []string{"PATH=" + os.Getenv("PATH")}, Clock: app.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Environ: []string{"PATH=" + os.Getenv("PATH")}, Clock: app.Now, LocalTargets: true,
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		FirstToken: func(secret string) error {
 			s.tokens++
 			s.token = secret

@@ -272,6 +272,16 @@ func TestTagsBound(t *testing.T) {
 	}
 }
 
+// TestListsKeepToTags: whoever may see some hosts sees no jobs on others.
+func TestListsKeepToTags(t *testing.T) {
+	w := newWorld(t)
+	web, _ := w.submit("web1", "web2"), w.submit("web1", "db1")
+	c := w.client(w.token("vera", sluice.Grant{Role: access.Viewer, Namespace: "prod", Tags: []sluice.Tag{"web"}}))
+	if jobs, err := c.Jobs(t.Context(), client.JobsQuery{}); err != nil || len(jobs) != 1 || jobs[0].ID != web {
+		t.Errorf("%v, error %v", jobs, err)
+	}
+}
+
 // TestFollow: whoever follows gets every event once, however often the connection is lost, and the end.
 func TestFollow(t *testing.T) {
 	w := newWorld(t)

@@ -10,6 +10,7 @@ import (
 
 	"sluice"
 	"sluice/api"
+	"sluice/internal/core/access"
 	"sluice/internal/core/schedule"
 	"sluice/internal/run/control"
 )
@@ -76,6 +77,8 @@ func listJobs(ctx context.Context, c caller, in *jobList) (*jobPage, error) {
 		case in.Namespace != "" && in.Namespace != string(j.Namespace), in.State != "" && in.State != j.State,
 			!all && !slices.Contains(some, j.Namespace):
 			continue
+		case !all && !c.sees(ctx, i):
+			continue
 		case len(out.Body.Jobs) == in.Limit:
 			out.Body.Next = string(out.Body.Jobs[in.Limit-1].ID)
 			return out, nil
@@ -86,6 +89,14 @@ func listJobs(ctx context.Context, c caller, in *jobList) (*jobPage, error) {
 		return nil, sluice.Errorf(sluice.Usage, "there is no page that begins at %s", strconv.Quote(in.Cursor))
 	}
 	return out, nil
+}
+
+// sees reports whether the caller may look at a job of a list. What one may not see is no attempt to see it: that is not
+// noted.
+func (c caller) sees(ctx context.Context, i schedule.Info) bool {
+	members, err := c.api.cfg.Members(ctx, i.Spec.Namespace)
+	return err == nil && c.api.cfg.Rights.Allow(ctx, c.Bearer, access.Ask{Right: c.right, Namespace: i.Spec.Namespace,
+		Hosts: i.Spec.Targets, Members: members}) == nil
 }
 
 func getJob(ctx context.Context, c caller, in *ByID) (*oneJob, error) {

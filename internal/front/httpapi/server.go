@@ -40,6 +40,9 @@ type Config struct {
 	// Hosts are the names, without port, under which the server is reached, beside those of the loopback. A page that
 	// makes its own name mean our address gets no answer.
 	Hosts []string
+	// Local lets fleets name this machine itself (transport: local). Everybody who may apply one can then run commands as
+	// the server.
+	Local bool
 	// Trouble is told about errors that say nothing of themselves to the outside. It must not block.
 	Trouble func(text string)
 	Clock   sluice.Clock
@@ -123,8 +126,9 @@ func (a *API) knows(host string) bool {
 }
 
 func (a *API) ready(w http.ResponseWriter, r *http.Request) {
-	if err := a.cfg.Ready(r.Context()); err != nil {
-		writeProblem(w, problemOf(sluice.Errorf(sluice.Contact, "%v", err)))
+	if err := a.cfg.Ready(r.Context()); err != nil { // which may say where things are, and anybody can ask
+		a.cfg.Trouble("not ready: " + err.Error())
+		writeProblem(w, problemOf(sluice.Errorf(sluice.Contact, "the server takes no jobs now; its log says why")))
 		return
 	}
 	_, _ = w.Write([]byte("ready\n"))

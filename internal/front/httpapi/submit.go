@@ -39,14 +39,15 @@ func submit(ctx context.Context, c caller, in *toSubmit) (*oneJob, error) {
 	if err := c.may(ctx, r.Fleet.Namespace, r.Targets); err != nil {
 		return nil, err
 	}
+	if err := c.api.reachable(r); err != nil {
+		return nil, err
+	}
 	d, err := desk.Prepare(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	if given {
-		if err := c.mayRule(ctx, desk, d); err != nil {
-			return nil, err
-		}
+	if d.Bound, err = c.bound(ctx, desk, r.Fleet.Namespace, given); err != nil {
+		return nil, err
 	}
 	switch {
 	case in.Body.ID != "" && in.Key != "":
@@ -100,8 +101,8 @@ func idOfKey(p sluice.Principal, key string) sluice.JobID {
 	return sluice.JobID(id)
 }
 
-// request makes of what was sent what control takes. given says that a fleet was sent along.
-func (c caller) request(ctx context.Context, desk control.Desk, s api.Submit) (r control.Request, given bool, err error) {
+// request makes of what was sent what control takes. given is the fleet that was sent along, or nil.
+func (c caller) request(ctx context.Context, desk control.Desk, s api.Submit) (r control.Request, given *fleet.Bundle, err error) {
 	loaded, given, err := c.loaded(ctx, desk, s)
 	if err != nil {
 		return r, given, err
@@ -110,7 +111,7 @@ func (c caller) request(ctx context.Context, desk control.Desk, s api.Submit) (r
 		return r, given, err
 	}
 	f := *loaded.Fleet()
-	if s.Namespace != "" && given && f.Namespace != s.Namespace {
+	if s.Namespace != "" && given != nil && f.Namespace != s.Namespace {
 		return r, given, sluice.Errorf(sluice.Usage, "namespace: the fleet is for %s, not for %s", f.Namespace, s.Namespace)
 	}
 	if s.Namespace != "" {
@@ -131,18 +132,18 @@ func (c caller) request(ctx context.Context, desk control.Desk, s api.Submit) (r
 }
 
 // loaded is the fleet that a job goes by: the one that was sent along, the one that was applied, or else just the names.
-func (c caller) loaded(ctx context.Context, desk control.Desk, s api.Submit) (l *fleet.Loaded, given bool, err error) {
+func (c caller) loaded(ctx context.Context, desk control.Desk, s api.Submit) (l *fleet.Loaded, given *fleet.Bundle, err error) {
 	if s.Fleet != nil {
 		data, err := json.Marshal(s.Fleet)
 		if err != nil {
-			return nil, true, err
+			return nil, nil, err
 		}
 		b, err := fleet.DecodeBundle(data)
 		if err != nil {
-			return nil, true, err
+			return nil, nil, err
 		}
 		l, err := b.Load()
-		return l, true, err
+		return l, &b, err
 	}
 	ns := s.Namespace
 	if ns == "" {
@@ -152,17 +153,40 @@ func (c caller) loaded(ctx context.Context, desk control.Desk, s api.Submit) (l 
 	if sluice.CodeOf(err) == sluice.NotFound {
 		l, err = fleet.Adhoc(s.Targets)
 	}
-	return l, false, err
+	return l, nil, err
 }
 
-// mayRule asks for the right to change rules, where a job would.
-func (c caller) mayRule(ctx context.Context, desk control.Desk, d *control.Draft) error {
-	now, err := desk.RulesInForce(ctx, d.Job.Namespace)
-	if err != nil || now == d.Rules.Digest {
-		return err
+// bound reports whether a job must go by the rules in force. A fleet that was sent along says more than rules: where a
+// host is reached, by which key, and what a tag has in it. So unless it is the one that was applied, it takes the right to
+// apply one.
+func (c caller) bound(ctx context.Context, desk control.Desk, ns sluice.Namespace, given *fleet.Bundle) (bool, error) {
+	if given == nil {
+		return true, nil
+	}
+	digest, err := given.Digest()
+	if err != nil {
+		return true, err
+	}
+	_, is, err := desk.FleetAt(ctx, ns, control.FleetAt{})
+	switch {
+	case err == nil && is.Bundle == digest:
+		return true, nil
+	case err != nil && sluice.CodeOf(err) != sluice.NotFound:
+		return true, err
 	}
 	c.right = sluice.ApplyFleet
-	return c.ask(ctx, access.Ask{Right: sluice.ApplyFleet, Namespace: d.Job.Namespace})
+	return false, c.ask(ctx, access.Ask{Right: c.right, Namespace: ns})
+}
+
+// reachable refuses commands on the server's own machine: who may apply a fleet may not therefore act as the server.
+func (a *API) reachable(r control.Request) error {
+	for _, h := range r.Targets {
+		if r.Fleet.SSHFor(h).Transport == "local" && !a.cfg.Local {
+			return sluice.Errorf(sluice.Denied, "host %s is this server's own machine (transport: local), and it runs no commands on itself", h).
+				WithHint("reach it by ssh, as any other host")
+		}
+	}
+	return nil
 }
 
 func actionOf(s api.Submit) (text string, a sluice.Action, err error) {

@@ -18,6 +18,7 @@ import (
 	"sluice/internal/adapter/fleetfiles"
 	"sluice/internal/core/access"
 	"sluice/internal/core/fleet"
+	"sluice/internal/run/control"
 )
 
 const fleetText = `namespace: prod
@@ -153,6 +154,8 @@ func TestSubmitUnderRules(t *testing.T) {
 		change(&s)
 		return s
 	}
+	elsewhere := fmt.Sprintf(fleetText, "1") + "host:\n  web1: {ssh: {address: db1}}\n"
+	itself := fmt.Sprintf(fleetText, "1") + "ssh: {transport: local}\n"
 	mine := strings.Replace(fmt.Sprintf(fleetText, "1"), "[web1, web2]", "[web1, web2, db1]", 1) // db1 is a web, he says
 	for _, c := range []struct {
 		name string
@@ -169,6 +172,8 @@ func TestSubmitUnderRules(t *testing.T) {
 		{"hosts of one's tag", webber, job, ""},
 		{"other hosts", webber, with(func(s *api.Submit) { s.Targets = "all" }), sluice.Denied},
 		{"other hosts under the name of one's tag", webber, with(func(s *api.Submit) { s.Fleet = bundle(t, mine) }), sluice.Denied},
+		{"the same rules, with another address for a host", operator, with(func(s *api.Submit) { s.Fleet = bundle(t, elsewhere) }), sluice.Denied},
+		{"the server's own machine", admin, with(func(s *api.Submit) { s.Fleet = bundle(t, itself) }), sluice.Denied},
 		{"another namespace", operator, with(func(s *api.Submit) { s.Namespace = "test" }), sluice.Usage},
 		{"no such tag", operator, with(func(s *api.Submit) { s.Targets = "$wbe" }), sluice.Usage},
 		{"no command", operator, with(func(s *api.Submit) { s.Command = " " }), sluice.Usage},
@@ -184,5 +189,39 @@ func TestSubmitUnderRules(t *testing.T) {
 				t.Errorf("%+v, error %v, want %q", j, err, c.code)
 			}
 		})
+	}
+}
+
+// TestAJobNeverTurnsRulesBack: what was planned before the rules changed does not put the old ones in force again.
+func TestAJobNeverTurnsRulesBack(t *testing.T) {
+	w := newWorld(t)
+	admin := w.client(w.token("root2", sluice.Grant{Role: access.Admin}))
+	if _, err := admin.ApplyFleet(t.Context(), "prod", bundle(t, fmt.Sprintf(fleetText, "2")), "", -1); err != nil {
+		t.Fatal(err)
+	}
+	loaded, _, err := w.service.Fleet(t.Context(), "prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := w.service.Prepare(t.Context(), control.Request{Fleet: loaded.Fleet(), Targets: []sluice.Host{"web1"}, Command: "true"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.ApplyFleet(t.Context(), "prod", bundle(t, fmt.Sprintf(fleetText, "1")), "", -1); err != nil {
+		t.Fatal(err)
+	}
+	now, err := w.service.RulesInForce(t.Context(), "prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Bound = true
+	if _, err := w.service.Submit(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	if j, _, err := w.service.Job(t.Context(), string(d.Job.ID)); err != nil || j.Spec.Rules != now {
+		t.Errorf("it goes by other rules than those in force, error %v", err)
+	}
+	if is, err := w.service.RulesInForce(t.Context(), "prod"); err != nil || is != now {
+		t.Errorf("the rules changed, error %v", err)
 	}
 }

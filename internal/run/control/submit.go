@@ -31,6 +31,8 @@ type Draft struct {
 	Retired []sluice.Host
 	// Clears are the holders that a success would put back into service.
 	Clears []schedule.Holder
+	// Bound says that the job brings no rules, even where its fleet has others by now: those in force hold for it.
+	Bound bool
 }
 
 // Prepare plans a request.
@@ -120,8 +122,8 @@ func inService(f *sluice.Fleet, retired []sluice.Host) *sluice.Fleet {
 	return &out
 }
 
-// Submit puts a job into the log. The rules of its fleet are in force from then on. A job without a fleet file brings
-// no rules: those in force hold for it, too.
+// Submit puts a job into the log. The rules of its fleet are in force from then on. A job without a fleet file, or
+// one that is bound, brings no rules: those in force hold for it, too.
 func (s *Service) Submit(ctx context.Context, d *Draft) ([]sluice.Event, error) {
 	return s.change(ctx, d.Job.Namespace, func(state *schedule.State) ([]sluice.Event, error) {
 		if _, is := state.Job(d.Job.ID); is {
@@ -129,7 +131,7 @@ func (s *Service) Submit(ctx context.Context, d *Draft) ([]sluice.Event, error) 
 		}
 		var out []sluice.Event
 		switch now := state.InForce(); {
-		case now != "" && d.Job.Fleet == "":
+		case now != "" && (d.Job.Fleet == "" || d.Bound):
 			d.Job.Rules = now
 		case now != d.Rules.Digest:
 			out = append(out, s.event("", sluice.RulesApplied{Rules: d.Rules, By: s.By}))
