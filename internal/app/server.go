@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -60,7 +61,8 @@ const (
 
 // Run serves until ctx ends or the log cannot be relied on any more.
 func (s *Server) Run(ctx context.Context) (err error) {
-	if err := s.check(); err != nil {
+	certificates, err := s.check()
+	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(s.Data, 0o700); err != nil {
@@ -88,23 +90,33 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if err := keeper.HandFirst(ctx, firstAdmin, "first administrator", s.FirstToken); err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	if certificates != nil {
+		listener = tls.NewListener(listener, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
+	}
 	return s.serve(ctx, log, service, keeper, listener)
 }
 
-// check refuses what would be unsafe before anything is opened.
-func (s *Server) check() error {
+// check refuses what would be unsafe or cannot work, before anything is made. It returns the certificate, if there is one.
+func (s *Server) check() ([]tls.Certificate, error) {
 	if (s.Certificate == "") != (s.Key == "") {
-		return sluice.Errorf(sluice.Usage, "a certificate needs its key, and a key its certificate")
+		return nil, sluice.Errorf(sluice.Usage, "a certificate needs its key, and a key its certificate")
 	}
 	host, _, err := net.SplitHostPort(s.Listen)
 	if err != nil {
-		return sluice.Errorf(sluice.Usage, "%q is no address to listen on", s.Listen).WithHint("such as 127.0.0.1:7657")
+		return nil, sluice.Errorf(sluice.Usage, "%q is no address to listen on", s.Listen).WithHint("such as 127.0.0.1:7657")
 	}
 	if ip := net.ParseIP(host); s.Certificate == "" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return sluice.Errorf(sluice.Usage, "without TLS the server listens on the loopback alone, not on %q", host).
+		return nil, sluice.Errorf(sluice.Usage, "without TLS the server listens on the loopback alone, not on %q", host).
 			WithHint("--tls-cert FILE --tls-key FILE, or a proxy in front of it that has them")
 	}
-	return nil
+	if s.Certificate == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(s.Certificate, s.Key)
+	if err != nil {
+		return nil, &sluice.Error{Code: sluice.Config, Text: "the certificate and its key", Err: err}
+	}
+	return []tls.Certificate{pair}, nil
 }
 
 // serve has jobs carried out and requests answered, side by side. When one of the two ends, so does the other.
@@ -148,7 +160,12 @@ func (s *Server) serve(ctx context.Context, log sluice.Log, service *control.Ser
 				return err
 			}})
 	})
-	ends(func() error { return s.listen(server, listener) })
+	ends(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("the server ended: %w", err)
+		}
+		return nil
+	})
 	if s.Started != nil {
 		s.Started(listener.Addr().String())
 	}
@@ -163,19 +180,6 @@ func (s *Server) serve(ctx context.Context, log sluice.Log, service *control.Ser
 		return cause
 	}
 	return nil
-}
-
-func (s *Server) listen(server *http.Server, l net.Listener) error {
-	var err error
-	if s.Certificate != "" {
-		err = server.ServeTLS(l, s.Certificate, s.Key)
-	} else {
-		err = server.Serve(l)
-	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return fmt.Errorf("the server ended: %w", err)
 }
 
 // serve is a server on this machine, as the command line asks for it.

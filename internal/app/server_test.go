@@ -3,7 +3,6 @@ package app_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -123,51 +122,7 @@ func TestServer(t *testing.T) {
 		t.Errorf("web3 printed %q from the 5th byte on, error %v", text, err)
 	}
 
-	// A server that ends leaves what runs alone, and the next one joins it: every command runs once.
-	fifo := filepath.Join(marks, "go")
-	j, err = s.client.Submit(t.Context(), api.Submit{Targets: "$web",
-		Command: fmt.Sprintf("echo once >>%s/second-$SLUICE_HOST; until [ -e %s ]; do sleep 0.05; done", marks, fifo)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	started := make(chan sluice.Host, 10)
-	watch, unwatch := context.WithCancel(t.Context())
-	watched := make(chan error, 1)
-	go func() {
-		_, err := s.client.Follow(watch, string(j.ID), 0, func(e sluice.Event) {
-			if b, ok := e.Body.(sluice.TaskStarted); ok {
-				started <- b.Host
-			}
-		}, nil)
-		watched <- err
-	}()
-	for range 2 {
-		<-started
-	}
-	unwatch()
-	if err := <-watched; !errors.Is(err, context.Canceled) {
-		t.Fatal(err)
-	}
-	if err := s.stop(); err != nil {
-		t.Fatalf("the server ends with %v", err)
-	}
-	s.start()
-	if s.tokens != 1 {
-		t.Errorf("%d first tokens", s.tokens)
-	}
-	if err := os.WriteFile(fifo, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if b, ok := s.end(j.ID).Body.(sluice.JobFinished); !ok || b.Outcome != sluice.Succeeded {
-		t.Errorf("it ended with %+v", b)
-	}
-	for i := range 4 {
-		if b, err := os.ReadFile(fmt.Sprintf("%s/second-web%d", marks, i+1)); err != nil || string(b) != "once\n" {
-			t.Errorf("on web%d the command left %q, error %v", i+1, b, err)
-		}
-	}
-
-	// Halted jobs wait for people, and go on when they say so.
+	// Halted jobs wait for people, also for the next server, and go on when they say so.
 	j, err = s.client.Submit(t.Context(), api.Submit{Targets: "$web", Command: "test -e " + marks + "/well"})
 	if err != nil {
 		t.Fatal(err)
@@ -177,6 +132,13 @@ func TestServer(t *testing.T) {
 	}
 	if err := os.WriteFile(marks+"/well", nil, 0o600); err != nil {
 		t.Fatal(err)
+	}
+	if err := s.stop(); err != nil {
+		t.Fatalf("the server ends with %v", err)
+	}
+	s.start()
+	if s.tokens != 1 {
+		t.Errorf("%d first tokens", s.tokens)
 	}
 	events, err := s.client.Retry(t.Context(), j.ID, nil, nil)
 	if err != nil || len(events) == 0 {
@@ -204,8 +166,14 @@ func TestServerRefuses(t *testing.T) {
 			t.Errorf("%s: something was made before", listen)
 		}
 	}
-	full := errors.New("the disk is full")
+	none := filepath.Join(t.TempDir(), "none")
 	data := filepath.Join(t.TempDir(), "data")
+	server := &app.Server{Data: data, Listen: "127.0.0.1:0", Certificate: none, Key: none, Clock: app.Now, Log: slog.New(slog.DiscardHandler),
+		FirstToken: func(string) error { t.Error("a token, though it cannot start"); return nil }}
+	if err := server.Run(t.Context()); sluice.CodeOf(err) != sluice.Config || !strings.Contains(err.Error(), none) {
+		t.Errorf("without its certificate: %v", err)
+	}
+	full := errors.New("the disk is full")
 	run := func(token func(string) error) error {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
