@@ -102,15 +102,12 @@ func (c caller) job(ctx context.Context, prefix string) (control.Desk, sluice.Jo
 		return nil, "", sluice.Errorf(sluice.Usage, "no job is named")
 	}
 	desk := c.desk()
-	j, _, err := desk.Job(ctx, prefix)
+	i, _, err := desk.Info(ctx, prefix)
 	if err != nil {
 		return nil, "", err
 	}
-	if j.Spec == nil {
-		return nil, "", sluice.Errorf(sluice.NotFound, "there is no job %q", prefix)
-	}
-	if err := c.may(ctx, j.Spec.Namespace, j.Spec.Targets); err != nil {
+	if err := c.may(ctx, i.Spec.Namespace, i.Spec.Targets); err != nil {
 		return nil, "", err
 	}
-	return desk, j.ID, nil
+	return desk, i.Spec.ID, nil
 }

@@ -108,16 +108,11 @@ func getJob(ctx context.Context, c caller, in *ByID) (*oneJob, error) {
 }
 
 func readJob(ctx context.Context, desk control.Desk, id sluice.JobID) (*oneJob, error) {
-	jobs, err := desk.Jobs(ctx)
+	i, driven, err := desk.Info(ctx, string(id))
 	if err != nil {
 		return nil, err
 	}
-	for _, i := range jobs {
-		if i.Spec.ID == id {
-			return &oneJob{jobOf(i, desk.Driven(id))}, nil
-		}
-	}
-	return nil, sluice.Errorf(sluice.NotFound, "there is no job %q", id)
+	return &oneJob{jobOf(i, driven)}, nil
 }
 
 // jobOf is what goes out of what is known of a job. Between the wish to halt and the halt a job still runs.

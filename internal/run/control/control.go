@@ -8,7 +8,9 @@ package control
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"io"
+	"sync"
 
 	"sluice"
 	"sluice/internal/core/schedule"
@@ -28,8 +30,11 @@ type Service struct {
 	// Drive carries a job out that this process has claimed.
 	Drive func(ctx context.Context, ns sluice.Namespace, id sluice.JobID, o DriveOptions) (sluice.Event, error)
 
-	fleets applied  // what was read of the fleets of namespaces
-	of     *Service // whose these are, where they are another's
+	fleets applied // what was read of the fleets of namespaces
+	begin  sync.Once
+	states *fold.Live // what was read of the jobs of namespaces
+	news   *fold.Tail // what is read for those who follow them
+	of     *Service   // whose these are, where they are another's
 }
 
 // As is the same service for somebody else.
@@ -37,12 +42,33 @@ func (s *Service) As(by string) *Service {
 	return &Service{Log: s.Log, Drivers: s.Drivers, Outputs: s.Outputs, Blobs: s.Blobs, Clock: s.Clock, By: by, Drive: s.Drive, of: s}
 }
 
-// read is what was read of the fleets of namespaces.
-func (s *Service) read() *applied {
+// first is the service that this one is made of, by As.
+func (s *Service) first() *Service {
 	for s.of != nil {
 		s = s.of
 	}
-	return &s.fleets
+	return s
+}
+
+// read is what was read of the fleets of namespaces.
+func (s *Service) read() *applied { return &s.first().fleets }
+
+// begun is the first service, with what it keeps of the log.
+func (s *Service) begun() *Service {
+	s = s.first()
+	s.begin.Do(func() { s.states, s.news = fold.NewLive(s.Log), fold.NewTail(s.Log) })
+	return s
+}
+
+func (s *Service) live() *fold.Live { return s.begun().states }
+func (s *Service) tail() *fold.Tail { return s.begun().news }
+
+// look calls f with the state of a namespace at the head of the log.
+func (s *Service) look(ctx context.Context, ns sluice.Namespace, f func(*schedule.State) error) error {
+	if err := ours(ns); err != nil {
+		return err
+	}
+	return s.live().Look(ctx, ns, f)
 }
 
 // DriveOptions say how this process drives a job.
@@ -63,25 +89,13 @@ type DriveOptions struct {
 // Secrets are what the person at the terminal gave. Those that were not given are not set.
 type Secrets struct{ Password, Sudo, Passphrase sluice.Secret }
 
-const page = 10000
-
 // change appends what decide makes of the state at the head of the log. decide may return no events.
 func (s *Service) change(ctx context.Context, ns sluice.Namespace, decide func(*schedule.State) ([]sluice.Event, error)) ([]sluice.Event, error) {
 	if err := ours(ns); err != nil {
 		return nil, err
 	}
-	state, err := fold.Namespace(ctx, s.Log, ns)
-	if err != nil {
-		return nil, err
-	}
 	var made []sluice.Event
-	_, err = s.Log.Update(ctx, ns, state.Seq(), func(tail []sluice.Event) ([]sluice.Event, error) {
-		for _, e := range tail {
-			if err := state.Apply(e); err != nil {
-				return nil, err
-			}
-		}
-		var err error
+	err := s.live().Update(ctx, ns, func(state *schedule.State) (_ []sluice.Event, err error) {
 		made, err = decide(state)
 		return made, err
 	})
@@ -146,11 +160,13 @@ func (s *Service) Jobs(ctx context.Context) ([]schedule.Info, error) {
 		if ns.Reserved() {
 			continue
 		}
-		state, err := fold.Namespace(ctx, s.Log, ns)
+		err := s.look(ctx, ns, func(state *schedule.State) error {
+			out = append(out, state.Jobs()...)
+			return nil
+		})
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, state.Jobs()...)
 	}
 	newestFirst(out)
 	return out, nil
@@ -169,28 +185,48 @@ func (s *Service) Job(ctx context.Context, prefix string) (*view.Job, bool, erro
 	return view.Fold(events), s.Drivers.Driven(id), nil
 }
 
+// Info returns what is known of a job in short, and whether a live process drives it.
+func (s *Service) Info(ctx context.Context, prefix string) (schedule.Info, bool, error) {
+	ns, id, err := s.Find(ctx, prefix)
+	if err != nil {
+		return schedule.Info{}, false, err
+	}
+	info, err := s.info(ctx, ns, id)
+	return info, s.Drivers.Driven(id), err
+}
+
+func (s *Service) info(ctx context.Context, ns sluice.Namespace, id sluice.JobID) (info schedule.Info, err error) {
+	err = s.look(ctx, ns, func(state *schedule.State) error {
+		var ok bool
+		if info, ok = state.Job(id); !ok {
+			return noJob(string(id))
+		}
+		return nil
+	})
+	return info, err
+}
+
 // Why returns the reasons of a job's tasks that wait: of one host, or of all for "".
 func (s *Service) Why(ctx context.Context, prefix string, h sluice.Host) ([]schedule.Reason, error) {
 	ns, id, err := s.Find(ctx, prefix)
 	if err != nil {
 		return nil, err
 	}
-	state, err := fold.Namespace(ctx, s.Log, ns)
-	if err != nil {
-		return nil, err
-	}
-	if h != "" {
-		if _, ok := state.Task(id, h); !ok {
-			return nil, sluice.Errorf(sluice.NotFound, "host %q is no target of job %s", h, id)
-		}
-	}
 	var out []schedule.Reason
-	for _, r := range state.Why(id) {
-		if h == "" || r.Host == h {
-			out = append(out, r)
+	err = s.look(ctx, ns, func(state *schedule.State) error {
+		if h != "" {
+			if _, ok := state.Task(id, h); !ok {
+				return sluice.Errorf(sluice.NotFound, "host %q is no target of job %s", h, id)
+			}
 		}
-	}
-	return out, nil
+		for _, r := range state.Why(id) {
+			if h == "" || r.Host == h {
+				out = append(out, r)
+			}
+		}
+		return nil
+	})
+	return out, err
 }
 
 // Watch hands on all events of a job, past and to come, until it is finished or halted; it returns that event.
@@ -198,13 +234,16 @@ func (s *Service) Watch(ctx context.Context, prefix string, observe func(sluice.
 	return s.Follow(ctx, prefix, 0, observe)
 }
 
+// errOver ends the following of a job.
+var errOver = errors.New("the job is finished or halted")
+
 // Follow is Watch for somebody who has seen the events up to the number seen.
 func (s *Service) Follow(ctx context.Context, prefix string, seen uint64, observe func(sluice.Event)) (sluice.Event, error) {
 	ns, id, err := s.Find(ctx, prefix)
 	if err != nil {
 		return sluice.Event{}, err
 	}
-	events, err := s.Log.ReadJob(ctx, ns, id)
+	past, err := s.Log.ReadJob(ctx, ns, id)
 	if err != nil {
 		return sluice.Event{}, err
 	}
@@ -221,24 +260,26 @@ func (s *Service) Follow(ctx context.Context, prefix string, seen uint64, observ
 		}
 	}
 	var seq uint64
-	for _, e := range events {
+	for _, e := range past {
 		see(e)
 		seq = e.Seq
 	}
-	for last.Body == nil {
-		if err := s.Log.Wait(ctx, ns, seq); err != nil {
-			return sluice.Event{}, err
-		}
-		events, err := s.Log.Read(ctx, ns, seq, page)
-		if err != nil {
-			return sluice.Event{}, err
-		}
+	if last.Body != nil {
+		return last, nil
+	}
+	err = s.tail().Follow(ctx, ns, seq, func(events []sluice.Event) error {
 		for _, e := range events {
-			seq = e.Seq
 			if e.Job == id {
 				see(e)
 			}
 		}
+		if last.Body != nil { // all that came with it was seen
+			return errOver
+		}
+		return nil
+	})
+	if !errors.Is(err, errOver) {
+		return sluice.Event{}, err
 	}
 	return last, nil
 }
@@ -266,11 +307,11 @@ func (s *Service) Refresh(ctx context.Context, id sluice.JobID, o DriveOptions) 
 	if err != nil {
 		return err
 	}
-	state, err := fold.Namespace(ctx, s.Log, ns)
+	info, err := s.info(ctx, ns, id)
 	if err != nil {
 		return err
 	}
-	if info, _ := state.Job(id); over(info) {
+	if over(info) {
 		if _, err := s.Resume(ctx, id, nil); sluice.CodeOf(err) == sluice.Conflict {
 			return nil // all outcomes are known
 		} else if err != nil {

@@ -8,7 +8,6 @@ import (
 
 	"sluice"
 	"sluice/internal/core/schedule"
-	"sluice/internal/run/fold"
 )
 
 func sortStable[T any](x []T, less func(a, b T) bool) {
@@ -246,13 +245,10 @@ func releaseHint(h schedule.HostInfo) string {
 }
 
 // Out lists the hosts of a namespace that are out of service or retired.
-func (s *Service) Out(ctx context.Context, ns sluice.Namespace) ([]schedule.HostInfo, error) {
-	if err := ours(ns); err != nil {
-		return nil, err
-	}
-	state, err := fold.Namespace(ctx, s.Log, ns)
-	if err != nil {
-		return nil, err
-	}
-	return state.Out(), nil
+func (s *Service) Out(ctx context.Context, ns sluice.Namespace) (out []schedule.HostInfo, err error) {
+	err = s.look(ctx, ns, func(state *schedule.State) error {
+		out = state.Out()
+		return nil
+	})
+	return out, err
 }

@@ -8,7 +8,6 @@ import (
 	"sluice/internal/core/fleet"
 	"sluice/internal/core/schedule"
 	"sluice/internal/core/view"
-	"sluice/internal/run/fold"
 )
 
 // Desk is where people and programs come with what they want: this journal, by a [Service], or a server elsewhere. What
@@ -21,6 +20,7 @@ type Desk interface {
 
 	Find(ctx context.Context, prefix string) (sluice.Namespace, sluice.JobID, error)
 	Jobs(ctx context.Context) ([]schedule.Info, error)
+	Info(ctx context.Context, prefix string) (i schedule.Info, driven bool, err error)
 	Job(ctx context.Context, prefix string) (j *view.Job, driven bool, err error)
 	Driven(id sluice.JobID) bool
 	Why(ctx context.Context, prefix string, h sluice.Host) ([]schedule.Reason, error)
@@ -85,10 +85,10 @@ func (s *Service) Keep(ctx context.Context, r io.Reader) (digest string, size in
 }
 
 // RulesInForce is the digest of the rules of a namespace; "" if there are none yet.
-func (s *Service) RulesInForce(ctx context.Context, ns sluice.Namespace) (string, error) {
-	state, err := fold.Namespace(ctx, s.Log, ns)
-	if err != nil {
-		return "", err
-	}
-	return state.InForce(), nil
+func (s *Service) RulesInForce(ctx context.Context, ns sluice.Namespace) (digest string, err error) {
+	err = s.look(ctx, ns, func(state *schedule.State) error {
+		digest = state.InForce()
+		return nil
+	})
+	return digest, err
 }

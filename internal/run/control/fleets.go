@@ -17,6 +17,8 @@ import (
 	"sluice/internal/run/fold"
 )
 
+const page = 10000 // events at a time
+
 // Applied is a version of the fleet of a namespace.
 type Applied struct {
 	sluice.FleetApplied

@@ -7,7 +7,6 @@ import (
 	"sluice"
 	"sluice/internal/core/plan"
 	"sluice/internal/core/schedule"
-	"sluice/internal/run/fold"
 )
 
 // Request is what somebody wants done.
@@ -37,16 +36,17 @@ type Draft struct {
 
 // Prepare plans a request.
 func (s *Service) Prepare(ctx context.Context, r Request) (*Draft, error) {
-	if err := ours(r.Fleet.Namespace); err != nil {
-		return nil, err
-	}
-	state, err := fold.Namespace(ctx, s.Log, r.Fleet.Namespace)
+	d := &Draft{}
+	var retired []sluice.Host
+	err := s.look(ctx, r.Fleet.Namespace, func(state *schedule.State) error {
+		retired = state.Retired()
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	d := &Draft{}
 	targets := r.Targets
-	if retired := state.Retired(); len(retired) > 0 {
+	if len(retired) > 0 {
 		targets = slices.DeleteFunc(slices.Clone(targets), func(h sluice.Host) bool {
 			_, is := slices.BinarySearch(retired, h)
 			if is {
@@ -59,7 +59,7 @@ func (s *Service) Prepare(ctx context.Context, r Request) (*Draft, error) {
 		return nil, sluice.Errorf(sluice.Usage, "all hosts that are meant are retired").WithHint("sluice host list --out")
 	}
 	var ordered []sluice.Host
-	d.Fleet = inService(r.Fleet, state.Retired())
+	d.Fleet = inService(r.Fleet, retired)
 	if d.Plan, ordered, err = plan.Make(d.Fleet, targets); err != nil {
 		return nil, err
 	}
@@ -78,9 +78,12 @@ func (s *Service) Prepare(ctx context.Context, r Request) (*Draft, error) {
 		}
 	}
 	if !r.Options.ReadOnly {
-		d.Clears = state.Clears(ordered)
+		err = s.look(ctx, r.Fleet.Namespace, func(state *schedule.State) error {
+			d.Clears = state.Clears(ordered)
+			return nil
+		})
 	}
-	return d, nil
+	return d, err
 }
 
 // LoginAs is the fleet with another user to log in as, on all its hosts.

@@ -80,11 +80,15 @@ func follow(ctx context.Context, log sluice.Log, ns sluice.Namespace, id sluice.
 		}
 		for _, e := range events {
 			if err := state.Apply(e); err != nil {
-				return of, &sluice.Error{Code: sluice.Contact, Text: "the journal cannot be read", Err: err}
+				return of, unreadable(err)
 			}
 			if id != "" && e.Job == id {
 				of = append(of, e)
 			}
 		}
 	}
+}
+
+func unreadable(err error) error {
+	return &sluice.Error{Code: sluice.Contact, Text: "the journal cannot be read", Err: err}
 }

@@ -1,0 +1,214 @@
+package fold_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice"
+	"sluice/internal/core/schedule"
+	"sluice/internal/lab/fake"
+	"sluice/internal/run/fold"
+)
+
+func seqOf(t *testing.T, l *fold.Live, in sluice.Namespace) (seq uint64, jobs int) {
+	t.Helper()
+	err := l.Look(t.Context(), in, func(s *schedule.State) error {
+		seq, jobs = s.Seq(), len(s.Jobs())
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seq, jobs
+}
+
+// What is kept at hand is at every moment what the log says.
+func TestLiveIsWhatTheLogSays(t *testing.T) {
+	log := fake.NewLog()
+	live := fold.NewLive(log)
+	if seq, _ := seqOf(t, live, ns); seq != 0 {
+		t.Fatalf("an empty log is at %d", seq)
+	}
+	for n := range 5 {
+		appendTo(t, log, job(n, 30, n%2 == 0))
+		want, err := fold.Namespace(t.Context(), log, ns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = live.Look(t.Context(), ns, func(s *schedule.State) error {
+			a, err := s.Snapshot()
+			b, err2 := want.Snapshot()
+			if string(a) != string(b) {
+				t.Errorf("after %d jobs the states differ", n+1)
+			}
+			return errors.Join(err, err2)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// An update decides on the head, whoever appended before, and looks see it.
+func TestLiveUpdatesDecideOnTheHead(t *testing.T) {
+	log := fake.NewLog()
+	live, other := fold.NewLive(log), fold.NewLive(log)
+	var all sync.WaitGroup
+	for _, l := range []*fold.Live{live, other} {
+		for range 4 {
+			all.Go(func() {
+				for range 20 {
+					err := l.Update(t.Context(), ns, func(s *schedule.State) ([]sluice.Event, error) {
+						// The number of those that are held is the number of the next host: a decision on old news makes two of one.
+						h := sluice.Host("h" + time.Duration(len(s.Out())).String())
+						return []sluice.Event{{Time: time.Unix(1e9, 0), Body: sluice.HostHeld{Host: h, Reason: "test", By: "me"}}}, nil
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+	}
+	all.Wait()
+	for _, l := range []*fold.Live{live, other} {
+		err := l.Look(t.Context(), ns, func(s *schedule.State) error {
+			if n := len(s.Out()); n != 160 {
+				t.Errorf("%d hosts of 160 are held", n)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestLiveRefusedUpdateChangesNothing(t *testing.T) {
+	log := fake.NewLog()
+	live := fold.NewLive(log)
+	appendTo(t, log, job(1, 3, false))
+	no := errors.New("no")
+	if err := live.Update(t.Context(), ns, func(*schedule.State) ([]sluice.Event, error) { return nil, no }); !errors.Is(err, no) {
+		t.Errorf("error %v", err)
+	}
+	log.Faults.Set(fake.LogUpdate, func(context.Context) error { return no })
+	if err := live.Update(t.Context(), ns, func(*schedule.State) ([]sluice.Event, error) { return nil, nil }); !errors.Is(err, no) {
+		t.Errorf("error %v", err)
+	}
+	log.Faults.Set(fake.LogUpdate, nil)
+	before, jobs := seqOf(t, live, ns)
+	if want, err := fold.Namespace(t.Context(), log, ns); err != nil || want.Seq() != before || jobs != 1 {
+		t.Errorf("at %d with %d jobs, error %v", before, jobs, err)
+	}
+}
+
+// A log that fails, and then answers again, is read again; and who waits does so no longer than the context.
+func TestLiveGoesOnAfterTrouble(t *testing.T) {
+	log := fake.NewLog()
+	live := fold.NewLive(log)
+	appendTo(t, log, job(1, 3, false))
+	broken := errors.New("broken")
+	log.Faults.Set(fake.LogRead, func(context.Context) error { return broken })
+	if err := live.Look(t.Context(), ns, func(*schedule.State) error { return nil }); !errors.Is(err, broken) {
+		t.Errorf("error %v", err)
+	}
+	gate, inside := make(chan struct{}), make(chan struct{})
+	log.Faults.Set(fake.LogRead, func(ctx context.Context) error {
+		close(inside)
+		return fake.Hold(gate)(ctx)
+	})
+	ended := make(chan error, 1)
+	go func() { ended <- live.Look(t.Context(), ns, func(*schedule.State) error { return nil }) }()
+	<-inside
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := live.Look(ctx, ns, func(*schedule.State) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("behind a slow log: %v", err)
+	}
+	log.Faults.Set(fake.LogRead, nil)
+	close(gate)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if _, jobs := seqOf(t, live, ns); jobs != 1 {
+		t.Errorf("%d jobs", jobs)
+	}
+}
+
+// All who follow get every event after their number, in order and once, however late they come.
+func TestTailGivesEverybodyEverything(t *testing.T) {
+	log := fake.NewLog()
+	tail := fold.NewTail(log)
+	appendTo(t, log, job(1, 50, false))
+	over := errors.New("over")
+	const jobs = 20
+	head := uint64(jobs * len(job(1, 50, false)))
+	var all sync.WaitGroup
+	for n := range 30 {
+		all.Go(func() {
+			after := uint64(n)
+			err := tail.Follow(t.Context(), ns, after, func(events []sluice.Event) error {
+				for _, e := range events {
+					if e.Seq != after+1 {
+						t.Errorf("event %d follows event %d", e.Seq, after)
+					}
+					after = e.Seq
+				}
+				if after == head {
+					return over
+				}
+				return nil
+			})
+			if !errors.Is(err, over) {
+				t.Errorf("it ended with %v", err)
+			}
+		})
+	}
+	for n := 2; n <= jobs; n++ {
+		appendTo(t, log, job(n, 50, false))
+	}
+	all.Wait()
+
+	// And a log that fails ends those who follow; whoever comes then begins anew.
+	broken := errors.New("broken")
+	log.Faults.Set(fake.LogRead, func(context.Context) error { return broken })
+	if err := tail.Follow(t.Context(), ns, 0, func([]sluice.Event) error { return nil }); !errors.Is(err, broken) {
+		t.Errorf("it ended with %v", err)
+	}
+	log.Faults.Set(fake.LogRead, nil)
+	if err := tail.Follow(t.Context(), ns, 0, func([]sluice.Event) error { return over }); !errors.Is(err, over) {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+// Much that was read on is packed, and means the same.
+func TestLivePacks(t *testing.T) {
+	l := &shelf{Log: fake.NewLog()}
+	live := fold.NewLive(l)
+	appendTo(t, l, job(0, 3, false))
+	head, _ := seqOf(t, live, ns)
+	for n := 1; n <= 35; n++ {
+		if _, err := l.Log.Update(t.Context(), ns, head, func([]sluice.Event) ([]sluice.Event, error) { return job(n, 1000, false), nil }); err != nil {
+			t.Fatal(err)
+		}
+		head, _ = seqOf(t, live, ns)
+	}
+	if l.saves != 1 {
+		t.Errorf("%d snapshots were left", l.saves)
+	}
+	want := state(t, l)
+	err := live.Look(t.Context(), ns, func(s *schedule.State) error {
+		got, err := s.Snapshot()
+		if string(got) != string(want) {
+			t.Error("the states differ")
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
