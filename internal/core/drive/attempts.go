@@ -18,22 +18,28 @@ const (
 
 // lost says since when nobody has had an attempt in hand whose worker went away.
 type lost struct {
-	since time.Time // zero while somebody has it
-	again time.Time // when it is handed out again; zero while it is handed out
-	given time.Time // when it was handed out last
+	out   bool          // nobody has had it since
+	since time.Duration // then
+	waits bool          // it is to be handed out again
+	again time.Duration // then
+	given time.Duration // when it was handed out last
 	tries int
 }
 
 // TakeUp joins what the log says runs and nobody carries out, and asks for the outcomes that are not known.
-func (m *Machine) TakeUp(now time.Time) (e Effects) {
+func (m *Machine) TakeUp(now time.Duration) (e Effects) {
+	m.takeUp(&e, now)
+	m.killIfAsked(&e)
+	return e
+}
+
+func (m *Machine) takeUp(e *Effects, now time.Duration) {
 	for _, a := range m.state.Attempts(m.cfg.Job) {
 		if m.flights[a.ID] != nil || m.cfg.OnlySettle && !a.Unknown {
 			continue
 		}
-		m.launch(&e, Launch{Host: a.Host, Attempt: a.ID, Settle: a.Unknown || m.stopped(), Resumed: true}, now)
+		m.launch(e, Launch{Host: a.Host, Attempt: a.ID, Settle: a.Unknown || m.stopped(), Resumed: true}, now)
 	}
-	m.killIfAsked(&e)
-	return e
 }
 
 // stopped reports whether nothing of the job may start that has not: what has no outcome is asked for it.
@@ -59,7 +65,7 @@ func (m *Machine) sweep(e *Effects) {
 	}
 }
 
-func (m *Machine) launch(e *Effects, l Launch, now time.Time) {
+func (m *Machine) launch(e *Effects, l Launch, now time.Duration) {
 	m.flights[l.Attempt] = &flight{host: l.Host, since: now, lost: lost{given: now}}
 	m.flying++
 	e.Launches = append(e.Launches, l)
@@ -69,7 +75,7 @@ func (m *Machine) launch(e *Effects, l Launch, now time.Time) {
 func (m *Machine) killIfAsked(e *Effects) {
 	if info, _ := m.state.Job(m.cfg.Job); info.Kill {
 		for _, id := range m.inOrder() {
-			if f := m.flights[id]; !f.killed && f.lost.again.IsZero() {
+			if f := m.flights[id]; !f.killed && !f.lost.waits {
 				f.killed = true
 				e.Kills = append(e.Kills, Kill{Attempt: id, TimeLimit: !info.Cancelling})
 			}
@@ -88,7 +94,7 @@ type Loss struct {
 
 // Land forgets an attempt that its worker has done with; loss says why it has no outcome, nil if it has. It reports
 // whether that may change a decision, and what a person should know.
-func (m *Machine) Land(id sluice.AttemptID, loss *Loss, now time.Time) (turn bool, notice string) {
+func (m *Machine) Land(id sluice.AttemptID, loss *Loss, now time.Duration) (turn bool, notice string) {
 	f := m.flights[id]
 	if f != nil && loss != nil && loss.HandOver && !f.told && !f.sweep && m.handOver(f, *loss, now) {
 		return true, ""
@@ -116,36 +122,36 @@ func (m *Machine) giveUp(id sluice.AttemptID, text string) (notice string) {
 
 // handOver notes when an attempt is handed to another worker, whose last one is gone. It reports false if that was tried
 // for as long as a lost link is.
-func (m *Machine) handOver(f *flight, loss Loss, now time.Time) bool {
+func (m *Machine) handOver(f *flight, loss Loss, now time.Duration) bool {
 	budget := m.spec.Options.Reconnect
 	if budget <= 0 {
 		budget = sluice.DefaultReconnect
 	}
-	if !loss.Untaken && now.Sub(f.lost.given) >= budget {
+	if !loss.Untaken && now-f.lost.given >= budget {
 		f.lost = lost{} // somebody had it in hand all the while
 	}
-	if f.lost.since.IsZero() {
-		f.lost.since = now
+	if !f.lost.out {
+		f.lost.out, f.lost.since = true, now
 	}
-	if now.Sub(f.lost.since) >= budget {
+	if now-f.lost.since >= budget {
 		return false
 	}
-	f.lost.again = now // at once where another worker may have it
+	f.lost.waits, f.lost.again = true, now // at once where another worker may have it
 	if f.lost.tries > 0 || loss.Untaken {
-		f.lost.again = now.Add(min(longestAgain, shortestAgain<<min(f.lost.tries, 6)))
+		f.lost.again = now + min(longestAgain, shortestAgain<<min(f.lost.tries, 6))
 	}
 	f.lost.tries++
 	return true
 }
 
 // takeUpLost hands out again what workers lost, by what the log says by now.
-func (m *Machine) takeUpLost(e *Effects, now time.Time) {
+func (m *Machine) takeUpLost(e *Effects, now time.Duration) {
 	for _, id := range m.inOrder() {
 		f := m.flights[id]
-		if f.lost.again.IsZero() || now.Before(f.lost.again) {
+		if !f.lost.waits || now < f.lost.again {
 			continue
 		}
-		f.lost.again, f.lost.given, f.killed = time.Time{}, now, false
+		f.lost.waits, f.lost.given, f.killed = false, now, false
 		e.Launches = append(e.Launches, Launch{Host: f.host, Attempt: id, Resumed: true,
 			Settle: m.outcomes[id] == sluice.Unknown || m.stopped()})
 	}

@@ -5,7 +5,9 @@
 // [Machine.Decide] gets what others appended and returns what to append; [Machine.Done] says what follows from it. Where
 // it is not known whether it was appended, the log is read afresh and handed to [Machine.Load].
 //
-// It knows no log, no worker, no clock and no goroutine: the live driver and the simulation run the same code.
+// It knows no log, no worker, no clock and no goroutine: the live driver and the simulation run the same code. Times are
+// of two kinds: a [time.Time] is the wall clock's, for events and what people gave times for; a [time.Duration] since a
+// moment of the driver's choice is that of a clock that nobody sets, for how long something takes.
 package drive
 
 import (
@@ -55,7 +57,7 @@ type flight struct {
 	host   sluice.Host
 	killed bool
 	sweep  bool // its outcome is in the log; only what it left on the host is removed
-	since  time.Time
+	since  time.Duration
 	told   bool // its outcome was reported, or will not be
 	lost   lost
 }
@@ -133,7 +135,7 @@ func stepKey(b sluice.TaskStep) string { return string(b.Attempt) + "\x00" + b.S
 
 // Begin joins what an earlier process left running, asks for the outcomes that it did not learn, and tidies up behind
 // what ended just before it was killed. ok is false if the log has no such job.
-func (m *Machine) Begin(now time.Time) (e Effects, ok bool) {
+func (m *Machine) Begin(now time.Duration) (e Effects, ok bool) {
 	info, ok := m.state.Job(m.cfg.Job)
 	if !ok {
 		return Effects{}, false
@@ -166,11 +168,15 @@ func (m *Machine) Promised() bool {
 // Waits sums up why tasks of the job wait.
 func (m *Machine) Waits() []schedule.Wait { return m.state.Waits(m.cfg.Job) }
 
-// NextTimer returns when a turn is due though nothing happens.
+// NextTimer returns when a turn is due though nothing happens, by the wall clock.
 func (m *Machine) NextTimer() (at time.Time, ok bool) {
-	at, ok = m.state.NextTimer(func(id sluice.JobID) bool { return id == m.cfg.Job })
+	return m.state.NextTimer(func(id sluice.JobID) bool { return id == m.cfg.Job })
+}
+
+// NextAgain returns when an attempt is to be handed out again, by the clock that nobody sets.
+func (m *Machine) NextAgain() (at time.Duration, ok bool) {
 	for _, f := range m.flights {
-		if again := f.lost.again; !again.IsZero() && (!ok || again.Before(at)) {
+		if again := f.lost.again; f.lost.waits && (!ok || again < at) {
 			at, ok = again, true
 		}
 	}

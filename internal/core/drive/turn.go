@@ -2,6 +2,7 @@ package drive
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"sluice"
@@ -160,7 +161,7 @@ func (t *turn) permit(in Input) schedule.Permit {
 
 // Done says what follows from a decision that is durable: the tail that it was made on, with the numbers of its own events
 // set.
-func (m *Machine) Done(tail []sluice.Event, d Decision, now time.Time) (e Effects) {
+func (m *Machine) Done(tail []sluice.Event, d Decision, now time.Duration) (e Effects) {
 	for _, events := range [][]sluice.Event{tail, d.Events} {
 		for _, ev := range events {
 			if ev.Job == m.cfg.Job {
@@ -180,6 +181,9 @@ func (m *Machine) Done(tail []sluice.Event, d Decision, now time.Time) (e Effect
 			m.launch(&e, Launch{Host: b.Host, Attempt: b.Attempt}, now)
 		}
 	}
+	if slices.ContainsFunc(tail, func(ev sluice.Event) bool { return ev.Job == m.cfg.Job && ev.Body.Type() == "task.started" }) {
+		m.takeUp(&e, now) // an append of ours that was held to be lost, or of whoever drove the job before
+	}
 	m.takeUpLost(&e, now)
 	m.killIfAsked(&e)
 	return e
@@ -196,12 +200,12 @@ const (
 )
 
 // Report keeps a report for the next append, and says how long it may wait for company on the way.
-func (m *Machine) Report(r Report, now time.Time) time.Duration {
+func (m *Machine) Report(r Report, now time.Duration) time.Duration {
 	m.waiting = append(m.waiting, r)
 	switch b := r.Body.(type) {
 	case sluice.TaskStep:
 		if f := m.flights[b.Attempt]; f != nil {
-			f.lost = lost{} // somebody has it in hand
+			f.lost = lost{given: f.lost.given} // somebody has it in hand
 		}
 		return maxStepDelay
 	case sluice.TaskFinished:
@@ -213,7 +217,7 @@ func (m *Machine) Report(r Report, now time.Time) time.Duration {
 		if m.flying == 0 { // nobody else is on the way
 			return 0
 		}
-		return min(maxOutcomeDelay, now.Sub(f.since)/outcomeShare)
+		return min(maxOutcomeDelay, (now-f.since)/outcomeShare)
 	}
 	return 0
 }

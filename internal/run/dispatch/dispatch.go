@@ -69,7 +69,7 @@ const (
 func Drive(ctx context.Context, cfg Config, id sluice.JobID) (sluice.Event, error) {
 	d := &driver{cfg: cfg, id: id, m: drive.New(drive.Config{Job: id, Driver: cfg.Driver, OnlySettle: cfg.OnlySettle}),
 		kills: map[sluice.AttemptID]context.CancelCauseFunc{}, promises: map[uint64]chan<- error{},
-		reports: make(chan report), landed: make(chan landing)}
+		reports: make(chan report), landed: make(chan landing), begin: time.Now()}
 	return d.run(ctx)
 }
 
@@ -99,6 +99,7 @@ type driver struct {
 	landed    chan landing
 	workers   sync.WaitGroup
 	observer  sync.Mutex
+	begin     time.Time
 	explain   time.Time // when Waits was called last
 	doubt     string    // why it could not be found out just now whether the job may start anything
 	doubted   string    // the same of the time before, of which a person was told
@@ -108,7 +109,7 @@ func (d *driver) run(ctx context.Context) (sluice.Event, error) {
 	if err := d.load(ctx, math.MaxUint64); err != nil { // what was before is no news
 		return sluice.Event{}, err
 	}
-	begin, ok := d.m.Begin(d.cfg.Clock())
+	begin, ok := d.m.Begin(d.since())
 	if !ok {
 		return sluice.Event{}, sluice.Errorf(sluice.NotFound, "there is no job %s", d.id)
 	}
@@ -271,6 +272,9 @@ func (d *driver) observe(e sluice.Event) {
 	defer d.observer.Unlock()
 	d.cfg.Observe(e)
 }
+
+// since is the time since the driver began, by a clock that nobody sets.
+func (d *driver) since() time.Duration { return time.Since(d.begin) }
 
 func (d *driver) notice(text string) {
 	if d.cfg.Notice != nil {

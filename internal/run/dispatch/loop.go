@@ -53,7 +53,7 @@ func (d *driver) turn(ctx context.Context) (again bool, err error) {
 			d.notice(text)
 		}
 		if err == nil {
-			d.carryOut(ctx, d.m.Done(tail, decision, d.cfg.Clock()))
+			d.carryOut(ctx, d.m.Done(tail, decision, d.since()))
 			d.sayWaits()
 			return decision.Ask, nil
 		}
@@ -72,7 +72,7 @@ func (d *driver) turn(ctx context.Context) (again bool, err error) {
 		if err := d.again(ctx); err != nil {
 			return false, err
 		}
-		d.carryOut(ctx, d.m.TakeUp(d.cfg.Clock())) // what the log says is started, and nobody carries out
+		d.carryOut(ctx, d.m.TakeUp(d.since())) // what the log says is started, and nobody carries out
 	}
 }
 
@@ -227,6 +227,9 @@ func (d *driver) wait(ctx context.Context, news <-chan struct{}) error {
 func (d *driver) nextTimer() (in time.Duration, ok bool) {
 	at, ok := d.m.NextTimer()
 	in = at.Sub(d.cfg.Clock())
+	if again, waits := d.m.NextAgain(); waits && (!ok || again-d.since() < in) {
+		in, ok = again-d.since(), true
+	}
 	if d.doubt != "" && (!ok || in > retryAppend) {
 		return retryAppend, true
 	}
@@ -241,7 +244,7 @@ func (d *driver) take(r report) time.Duration {
 		ticket = d.ticket
 		d.promises[ticket] = r.done
 	}
-	return d.m.Report(drive.Report{Body: r.body, Ticket: ticket}, d.cfg.Clock())
+	return d.m.Report(drive.Report{Body: r.body, Ticket: ticket}, d.since())
 }
 
 // grace is the time that reports may wait. The shortest of them counts.
@@ -303,7 +306,7 @@ func (d *driver) land(l landing) bool {
 	if l.err != nil {
 		loss = &drive.Loss{Text: l.err.Error(), HandOver: errors.Is(l.err, work.ErrHandOver), Untaken: errors.Is(l.err, work.ErrNoWorker)}
 	}
-	turn, notice := d.m.Land(l.attempt, loss, d.cfg.Clock())
+	turn, notice := d.m.Land(l.attempt, loss, d.since())
 	if notice != "" {
 		d.notice(notice)
 	}
