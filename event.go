@@ -39,6 +39,7 @@ const (
 	RuleAuth        Rule = "auth"        // logins were refused
 	RuleJobTimeout  Rule = "job_timeout" // the job took too long
 	RuleHalted      Rule = "halted"      // the job is halted
+	RuleRights      Rule = "rights"      // who submitted the job has no right to it any more
 )
 
 // RulesApplied says that from here on these rules are in force in the namespace.

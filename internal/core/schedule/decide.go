@@ -19,6 +19,14 @@ type Input struct {
 	// Settling reports whether the true outcomes of the job's unknown attempts are being fetched, so that it
 	// is too early to say that the job is halted or finished. May be nil.
 	Settling func(sluice.JobID) bool
+	// May is asked, at most once in a decision, when something of a job that the caller drives would start. Nil: it may.
+	May func(sluice.JobID) Permit
+}
+
+// Permit says whether a job may start what it could start. The zero Permit lets it.
+type Permit struct {
+	Wait bool               // nothing starts for now
+	Halt *sluice.JobHalting // nothing starts, and the job halts
 }
 
 // Decide returns the events that follow now, in order and without numbers, and applies them: the state is then
@@ -68,14 +76,28 @@ func (d *decision) own(j *job) {
 	if !j.stopped() && !j.overBudget() {
 		d.openStages(j)
 		d.build(j)
-		for t := d.next(j); t != nil; t = d.next(j) {
-			p := t.places[0]
-			d.emit(j, sluice.TaskStarted{Host: d.hosts[t.host].name, Attempt: sluice.NewAttemptID(j.id(), int(t.target), int(t.try)+1),
-				Track: j.tracks[p.track].name, Stage: j.tracks[p.track].stages[p.stage].name})
-			d.from.lookedAt()
+		if d.in.May != nil && d.next(j) != nil {
+			if p := d.in.May(j.id()); p.Wait {
+				return // what could start is no reason to halt
+			} else if p.Halt != nil {
+				d.emit(j, *p.Halt)
+			}
+		}
+		if !j.stopped() {
+			d.start(j)
 		}
 	}
 	d.conclude(j)
+}
+
+// start starts what may.
+func (d *decision) start(j *job) {
+	for t := d.next(j); t != nil; t = d.next(j) {
+		p := t.places[0]
+		d.emit(j, sluice.TaskStarted{Host: d.hosts[t.host].name, Attempt: sluice.NewAttemptID(j.id(), int(t.target), int(t.try)+1),
+			Track: j.tracks[p.track].name, Stage: j.tracks[p.track].stages[p.stage].name})
+		d.from.lookedAt()
+	}
 }
 
 // reserve tries out what a job that somebody else drives would start now, so that later jobs leave it room.

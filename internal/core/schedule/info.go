@@ -56,6 +56,12 @@ func (s *State) Job(id sluice.JobID) (Info, bool) {
 	return j.info(), true
 }
 
+// MayStart reports whether a job has tasks that wait, and is not on its way to its end.
+func (s *State) MayStart(id sluice.JobID) bool {
+	j := s.job(id)
+	return j != nil && !j.stopped() && j.unsettled > j.running
+}
+
 // Jobs lists all jobs in order of submission. Specs of jobs that are over may be without their tracks and the targets'
 // own SSH settings.
 func (s *State) Jobs() []Info {

@@ -7,60 +7,109 @@ import (
 	"time"
 
 	"sluice"
-	"sluice/internal/core/schedule"
+	"sluice/internal/core/drive"
 	"sluice/internal/run/work"
 )
 
 // loop decides, appends, acts and waits, until the job is finished or halted and every worker has landed.
-func (d *driver) loop(ctx context.Context, news <-chan struct{}, landed chan landing) (sluice.Event, error) {
+func (d *driver) loop(ctx context.Context, news <-chan struct{}) (sluice.Event, error) {
 	for {
-		if err := d.turn(ctx, landed); err != nil {
+		again, err := d.turn(ctx)
+		if err != nil {
 			return sluice.Event{}, err
 		}
-		if len(d.flights) == 0 && len(d.waiting) == 0 && (d.last.Body != nil || d.cfg.OnlySettle) {
-			return d.last, nil
+		if last, over := d.m.Over(); over {
+			return last, nil
 		}
-		if err := d.wait(ctx, news, landed); err != nil {
+		if again {
+			continue
+		}
+		if err := d.wait(ctx, news); err != nil {
 			return sluice.Event{}, err
 		}
 	}
 }
 
 // turn makes one append: what others wrote is read, what was reported and decided is written. It returns when
-// that is durable and acted on.
-func (d *driver) turn(ctx context.Context, landed chan<- landing) error {
+// that is durable and acted on. again says that something would start once the right to it is known.
+func (d *driver) turn(ctx context.Context) (again bool, err error) {
 	said := ""
 	for {
-		var tail, mine []sluice.Event
-		err := d.syncOutput()
-		if err == nil {
+		in, err := d.right(ctx)
+		if err != nil {
+			return false, err
+		}
+		var tail []sluice.Event
+		var decision drive.Decision
+		if err = d.syncOutput(); err == nil {
 			err = d.update(ctx, func(t []sluice.Event) ([]sluice.Event, error) {
-				tail = t
+				tail, in.Now = t, d.cfg.Clock()
 				var err error
-				mine, err = d.decide(t)
-				return mine, err
+				decision, err = d.m.Decide(t, in)
+				return decision.Events, err
 			})
 		}
+		for _, text := range decision.Notices {
+			d.notice(text)
+		}
 		if err == nil {
-			d.act(ctx, tail, mine, landed)
-			return nil
+			d.carryOut(ctx, d.m.Done(tail, decision, d.since()))
+			d.sayWaits()
+			return decision.Ask, nil
 		}
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return false, ctx.Err()
 		}
 		if sluice.IsLasting(err) {
-			return err
+			return false, err
 		}
 		// It is not known whether it was appended. What the attempts reported is kept and tried again, if the
 		// log does not have it then; nothing starts meanwhile.
 		if now := err.Error(); now != said {
 			said = now
-			d.notice("the journal cannot be written: %v; nothing new starts until it can", err)
+			d.notice(fmt.Sprintf("the journal cannot be written: %v; nothing new starts until it can", err))
 		}
 		if err := d.again(ctx); err != nil {
-			return err
+			return false, err
 		}
-		d.takeUp(ctx, landed) // what the log says is started, and nobody carries out
+		d.carryOut(ctx, d.m.TakeUp(d.since())) // what the log says is started, and nobody carries out
+	}
+}
+
+// right asks whether the job may start anything, where the next turn is likely to.
+func (d *driver) right(ctx context.Context) (drive.Input, error) {
+	in := drive.Input{Driven: d.cfg.Drivers.Driven}
+	d.doubt, in.Right = "", drive.Given
+	switch {
+	case d.cfg.May == nil:
+	case !d.m.Asks():
+		in.Right = drive.NotAsked
+	default:
+		err := d.cfg.May(ctx, d.m.Job())
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return in, ctx.Err()
+		case sluice.CodeOf(err) == sluice.Denied:
+			in.Right, in.Reason = drive.Withdrawn, err.Error()
+		default:
+			in.Right, d.doubt = drive.InDoubt, err.Error()
+		}
+	}
+	if d.doubt != "" && d.doubt != d.doubted {
+		d.notice(fmt.Sprintf("it cannot be found out whether %s may go on with this: %s; nothing new starts until it can", d.m.Job().By, d.doubt))
+	}
+	if in.Right != drive.NotAsked {
+		d.doubted = d.doubt
+	}
+	return in, nil
+}
+
+// sayWaits says what keeps tasks from starting, but not all the time.
+func (d *driver) sayWaits() {
+	if now := d.cfg.Clock(); d.cfg.Waits != nil && now.Sub(d.explain) >= time.Second {
+		d.explain = now
+		d.cfg.Waits(d.m.Waits())
 	}
 }
 
@@ -68,19 +117,17 @@ func (d *driver) turn(ctx context.Context, landed chan<- landing) error {
 func (d *driver) update(ctx context.Context, decide func(tail []sluice.Event) ([]sluice.Event, error)) error {
 	d.appending.Lock()
 	defer d.appending.Unlock()
-	_, err := d.cfg.Log.Update(ctx, d.cfg.Namespace, d.state.Seq(), decide)
+	_, err := d.cfg.Log.Update(ctx, d.cfg.Namespace, d.m.Seq(), decide)
 	if err == nil {
-		d.head.Store(d.state.Seq())
+		d.head.Store(d.m.Seq())
 	}
 	return err
 }
 
 // syncOutput makes what ended attempts printed durable, before their outcomes are: then the targets forget it.
 func (d *driver) syncOutput() error {
-	for _, r := range d.waiting {
-		if r.done != nil {
-			return d.cfg.Outputs.Sync(d.id)
-		}
+	if d.m.Promised() {
+		return d.cfg.Outputs.Sync(d.id)
 	}
 	return nil
 }
@@ -103,7 +150,7 @@ func (d *driver) again(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		seen = max(seen, d.state.Seq()) // so far it was shown
+		seen = max(seen, d.m.Seq()) // so far it was shown
 		_, silent := d.cfg.Log.Namespaces(ctx)
 		switch tries++; {
 		case ctx.Err() != nil:
@@ -132,7 +179,7 @@ func (d *driver) unreadable(ctx context.Context, err error) error {
 // lastReadable is the number of the last event before what cannot be read.
 func (d *driver) lastReadable(ctx context.Context) uint64 {
 	const most = 1 << 14 // more than are read at once when the log is folded
-	at := d.state.Seq()
+	at := d.m.Seq()
 	if _, err := d.cfg.Log.Read(ctx, d.cfg.Namespace, at, most); err == nil {
 		return at // the next one can be read, but does not fit
 	}
@@ -144,112 +191,12 @@ func (d *driver) lastReadable(ctx context.Context) uint64 {
 	return at
 }
 
-// decide applies what others wrote and what was reported, and lets the schedule decide on that.
-func (d *driver) decide(tail []sluice.Event) ([]sluice.Event, error) {
-	for _, e := range tail {
-		if err := d.state.Apply(e); err != nil {
-			return nil, fmt.Errorf("reading the journal: %w", err)
-		}
-	}
-	now := d.cfg.Clock()
-	var mine []sluice.Event
-	add := func(b sluice.Body) {
-		e := sluice.Event{Time: now, Job: d.id, Body: b}
-		if err := d.state.Apply(e); err != nil {
-			d.notice("%v", err) // such as an outcome of an attempt that was given up
-			return
-		}
-		mine = append(mine, e)
-	}
-	if info, _ := d.state.Job(d.id); !info.Started && !d.cfg.OnlySettle {
-		add(sluice.JobStarted{Driver: d.cfg.Driver})
-	}
-	for _, r := range d.waiting {
-		if f, ok := r.body.(sluice.TaskFinished); ok {
-			if !d.isNews(f) {
-				continue
-			}
-		}
-		if step, ok := r.body.(sluice.TaskStep); ok && d.steps[stepKey(step)] {
-			continue // joined attempts tell it again
-		}
-		add(r.body)
-	}
-	if d.cfg.OnlySettle {
-		return mine, nil
-	}
-	mine = append(mine, d.state.Decide(schedule.Input{Now: now,
-		Owns:   func(id sluice.JobID) bool { return id == d.id },
-		Driven: func(id sluice.JobID) bool { return id == d.id || d.cfg.Drivers.Driven(id) },
-		// A job is over when its last host has been told so: a process that is killed before that leaves a job
-		// that can be resumed, and then nothing stays behind on a host.
-		Settling: func(sluice.JobID) bool { return len(d.flights) > 0 },
-	})...)
-	return mine, nil
-}
-
-// isNews reports whether an outcome belongs into the log. The first true one stays.
-func (d *driver) isNews(f sluice.TaskFinished) bool {
-	known, ok := d.outcomes[f.Attempt]
-	if ok && known != sluice.Unknown && known != f.Outcome {
-		d.notice("%s: the target now says %s, but the journal has %s; the journal stands", f.Attempt, f.Outcome, known)
-	}
-	return !ok || known == sluice.Unknown && f.Outcome != sluice.Unknown
-}
-
-// act does what became durable: it tells the observer, answers the workers, starts and kills attempts.
-func (d *driver) act(ctx context.Context, tail, mine []sluice.Event, landed chan<- landing) {
-	for _, e := range append(tail, mine...) {
-		if e.Job == d.id {
-			d.remember(e)
-			d.observe(e)
-		}
-	}
-	for _, r := range d.waiting {
-		if r.done != nil {
-			r.done <- nil
-		}
-	}
-	d.waiting = d.waiting[:0]
-	for _, e := range mine {
-		if b, ok := e.Body.(sluice.TaskStarted); ok {
-			d.launch(ctx, b.Host, b.Attempt, work.Run, false, landed)
-		}
-	}
-	d.killIfAsked()
-	if now := d.cfg.Clock(); d.cfg.Waits != nil && now.Sub(d.explain) >= time.Second {
-		d.explain = now
-		d.cfg.Waits(d.state.Waits(d.id))
-	}
-}
-
-// errCancelled is the cause of a kill that an operator asked for.
-var errCancelled = errors.New("cancelled")
-
-// killIfAsked passes a cancel, or the end of the job's time, on to the attempts.
-func (d *driver) killIfAsked() {
-	info, _ := d.state.Job(d.id)
-	if !info.Kill {
-		return
-	}
-	reason := work.ErrTimeLimit
-	if info.Cancelling {
-		reason = errCancelled
-	}
-	for _, f := range d.flights {
-		if !f.killed {
-			f.killed = true
-			f.kill(reason)
-		}
-	}
-}
-
 // wait returns when there is something to decide: reports that have waited long enough for company, news from other
 // processes, or a time that has come. Whatever else is ready by then is taken along.
-func (d *driver) wait(ctx context.Context, news <-chan struct{}, landed <-chan landing) error {
+func (d *driver) wait(ctx context.Context, news <-chan struct{}) error {
 	var due <-chan time.Time
-	if at, ok := d.state.NextTimer(func(id sluice.JobID) bool { return id == d.id }); ok {
-		t := time.NewTimer(at.Sub(d.cfg.Clock()))
+	if at, ok := d.nextTimer(); ok {
+		t := time.NewTimer(at)
 		defer t.Stop()
 		due = t.C
 	}
@@ -263,7 +210,7 @@ func (d *driver) wait(ctx context.Context, news <-chan struct{}, landed <-chan l
 			if late.within(d.take(r)) {
 				continue
 			}
-		case l := <-landed:
+		case l := <-d.landed:
 			if !d.land(l) {
 				continue
 			}
@@ -271,37 +218,33 @@ func (d *driver) wait(ctx context.Context, news <-chan struct{}, landed <-chan l
 		case <-due:
 		case <-late.ends():
 		}
-		d.takeMore(landed)
+		d.takeMore()
 		return nil
 	}
 }
 
-// take keeps a report for the next append, and says how long it may wait for company on the way.
-func (d *driver) take(r report) time.Duration {
-	d.waiting = append(d.waiting, r)
-	switch b := r.body.(type) {
-	case sluice.TaskStep:
-		return maxStepDelay
-	case sluice.TaskFinished:
-		f := d.flights[b.Attempt]
-		if f == nil {
-			return 0
-		}
-		d.told(f)
-		if d.flying == 0 { // nobody else is on the way
-			return 0
-		}
-		return min(maxOutcomeDelay, d.cfg.Clock().Sub(f.since)/outcomeShare)
+// nextTimer is how long to wait at most.
+func (d *driver) nextTimer() (in time.Duration, ok bool) {
+	at, ok := d.m.NextTimer()
+	in = at.Sub(d.cfg.Clock())
+	if again, waits := d.m.NextAgain(); waits && (!ok || again-d.since() < in) {
+		in, ok = again-d.since(), true
 	}
-	return 0
+	if d.doubt != "" && (!ok || in > retryAppend) {
+		return retryAppend, true
+	}
+	return in, ok
 }
 
-// told notes that a flight has nothing more to say that decisions wait for.
-func (d *driver) told(f *flight) {
-	if !f.told {
-		f.told = true
-		d.flying--
+// take keeps a report for the next append, and says how long it may wait for company on the way.
+func (d *driver) take(r report) time.Duration {
+	var ticket uint64
+	if r.done != nil {
+		d.ticket++
+		ticket = d.ticket
+		d.promises[ticket] = r.done
 	}
+	return d.m.Report(drive.Report{Body: r.body, Ticket: ticket}, d.since())
 }
 
 // grace is the time that reports may wait. The shortest of them counts.
@@ -340,12 +283,12 @@ func (g *grace) stop() {
 }
 
 // takeMore takes what is ready without waiting.
-func (d *driver) takeMore(landed <-chan landing) {
-	for len(d.waiting) < maxBatch {
+func (d *driver) takeMore() {
+	for d.m.Pending() < maxBatch {
 		select {
 		case r := <-d.reports:
 			d.take(r)
-		case l := <-landed:
+		case l := <-d.landed:
 			d.land(l)
 		default:
 			return
@@ -358,25 +301,14 @@ const maxBatch = 500
 
 // land forgets an attempt that its worker has done with. It reports whether that may change a decision.
 func (d *driver) land(l landing) bool {
-	f := d.flights[l.attempt]
-	delete(d.flights, l.attempt)
-	if f != nil {
-		d.told(f)
+	delete(d.kills, l.attempt)
+	var loss *drive.Loss
+	if l.err != nil {
+		loss = &drive.Loss{Text: l.err.Error(), HandOver: errors.Is(l.err, work.ErrHandOver), Untaken: errors.Is(l.err, work.ErrNoWorker)}
 	}
-	if l.err != nil && (f == nil || !f.sweep) {
-		d.giveUp(l)
-		return true
+	turn, notice := d.m.Land(l.attempt, loss, d.since())
+	if notice != "" {
+		d.notice(notice)
 	}
-	return len(d.flights) == 0
-}
-
-// giveUp records that nobody knows how an attempt ended whose worker failed.
-func (d *driver) giveUp(l landing) {
-	_, index, _, ok := l.attempt.Parse()
-	if _, known := d.outcomes[l.attempt]; known || !ok || index >= len(d.spec.Targets) {
-		d.notice("%s: %v", l.attempt, l.err)
-		return
-	}
-	d.waiting = append(d.waiting, report{body: sluice.TaskFinished{Host: d.spec.Targets[index], Attempt: l.attempt,
-		Outcome: sluice.Unknown, Reason: l.err.Error()}})
+	return turn
 }

@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -31,6 +32,15 @@ const (
 // ErrTimeLimit is the cause of a kill at the job's time limit; the outcome is timed_out. Any other cause is an
 // operator's wish, and the outcome is cancelled.
 var ErrTimeLimit = errors.New("the job's time limit")
+
+// What a worker's Do may say, or wrap, of an attempt that it was given and that goes on without it. Whoever drives the job
+// has it taken up again, for as long as the job's lost links are tried again.
+var (
+	// ErrHandOver says that the worker is gone that had the attempt, and that nobody knows yet how it ends.
+	ErrHandOver = errors.New("the worker is gone")
+	// ErrNoWorker is that where there was none to take it.
+	ErrNoWorker = fmt.Errorf("there is no worker for it: %w", ErrHandOver)
+)
 
 // Assignment is one attempt to carry out.
 type Assignment struct {
