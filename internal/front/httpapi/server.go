@@ -45,6 +45,8 @@ type Config struct {
 	Local bool
 	// Trouble is told about errors that say nothing of themselves to the outside. It must not block.
 	Trouble func(text string)
+	// Stopping is closed when the server is about to stop: streams end then, and none begins. nil: it never is.
+	Stopping <-chan struct{}
 	// Watch is told about every request; nil: nobody is.
 	Watch Watch
 	// Metrics answers /metrics; nil: there is none.
