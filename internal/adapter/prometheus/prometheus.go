@@ -8,6 +8,8 @@ package prometheus
 import (
 	"net/http"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -110,13 +112,23 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
 }
 
-// Names lists the names of the server's own metrics that have been counted or could be, for the documents.
-func (m *Metrics) Names() (out []string, err error) {
-	families, err := m.registry.Gather()
-	for _, f := range families {
-		out = append(out, f.GetName())
+// Names lists the server's own metrics, whether they have been counted yet or not.
+func (m *Metrics) Names() (out []string) {
+	all := make(chan *prom.Desc)
+	go func() {
+		defer close(all)
+		m.registry.Describe(all)
+	}()
+	for d := range all {
+		// A Desc tells its name in its text only.
+		if _, rest, ok := strings.Cut(d.String(), `fqName: "`); ok {
+			if name, _, ok := strings.Cut(rest, `"`); ok && strings.HasPrefix(name, "sluice_") {
+				out = append(out, name)
+			}
+		}
 	}
-	return out, err
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 func (m *Metrics) counter(name, help string) prom.Counter {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -123,5 +125,31 @@ func TestSnapshotsAreReached(t *testing.T) {
 	}
 	if _, ok := m.Log(fake.NewLog()).(sluice.Snapshots); ok {
 		t.Error("a log without snapshots has some when it is timed")
+	}
+}
+
+// TestMetricsAreDescribed: docs/metrics.md has every metric with its labels, and none that is not there.
+func TestMetricsAreDescribed(t *testing.T) {
+	doc, err := os.ReadFile("../../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(sluice_[a-z_]+)` \\| [^|]+ \\| [^|]+ \\|$").FindAllStringSubmatch(string(doc), -1) {
+		rows[m[1]] = true
+	}
+	m := prometheus.New(prometheus.Config{Census: func() []prometheus.Census { return nil }})
+	names := m.Names()
+	if len(names) < 20 {
+		t.Errorf("only %q", names)
+	}
+	for _, name := range names {
+		if !rows[name] {
+			t.Errorf("metrics.md does not describe %s", name)
+		}
+		delete(rows, name)
+	}
+	for name := range rows {
+		t.Errorf("metrics.md describes %s, which is not there", name)
 	}
 }

@@ -123,14 +123,21 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // knows reports whether the server answers to a name, as it stands in the header Host.
 func (a *API) knows(host string) bool {
+	return IsLoopback(host) || slices.Contains(a.cfg.Hosts, strings.ToLower(nameOf(host)))
+}
+
+// nameOf is the name or address in the header Host, or in HOST:PORT.
+func nameOf(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	host = strings.Trim(host, "[]")
-	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
-		return true
-	}
-	return host == "localhost" || slices.Contains(a.cfg.Hosts, strings.ToLower(host))
+	return strings.Trim(host, "[]")
+}
+
+// IsLoopback reports whether HOST or HOST:PORT is this machine as seen from itself alone.
+func IsLoopback(host string) bool {
+	ip := net.ParseIP(nameOf(host))
+	return ip != nil && ip.IsLoopback() || nameOf(host) == "localhost"
 }
 
 // route registers a way in. do is called only for somebody who has been named; it asks may, with what the request is

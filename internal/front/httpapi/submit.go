@@ -21,7 +21,7 @@ import (
 )
 
 type toSubmit struct {
-	Key  string `header:"Idempotency-Key" maxLength:"200" doc:"the same key makes the same job, however often it is asked for"`
+	Key string `header:"Idempotency-Key" maxLength:"200" doc:"the same key makes the same job, however often it is asked for"`
 	// Trace is the span of somebody else that the job belongs to. What is none is passed over, as the standard wants it.
 	Trace string `header:"Traceparent" maxLength:"200" doc:"the trace that the job's own spans are to be part of (W3C Trace Context)"`
 	Body  api.Submit
