@@ -36,6 +36,7 @@ func samples(t testing.TB) []sluice.Event {
 			Timeout: time.Minute, JobTimeout: time.Hour, Reconnect: 2 * time.Minute, TTY: true, Prompts: []string{"assphrase: $"},
 			Sudo: "app", Env: map[string]string{"V": "1"}, NoHooks: true, OutputLimit: 16, AskPassword: true, AskSudoPassword: true, AskPassphrase: true},
 		Targets: []sluice.Host{"web01", "web02", "db1"}, Rules: rules.Digest,
+		Trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 		Tracks: []sluice.Track{{Name: "rollout", Stages: []sluice.Stage{
 			{Name: "$canary", Hosts: []sluice.Host{"web02"}, MaxFailures: 1, Gate: sluice.Gate{MaxFailures: sluice.Count(1), Pause: time.Minute,
 				Approve: true, Ramp: []sluice.Amount{sluice.Count(1), sluice.Percent(100)}}},

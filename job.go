@@ -69,6 +69,8 @@ type Job struct {
 	Targets []Host `json:"targets"`
 	// Tracks are the plan: which of the targets go in which stage.
 	Tracks []Track `json:"-"` // written by the event codec
+	// Trace is the trace that it belongs to, as the header traceparent of W3C Trace Context says it; "" for none.
+	Trace string `json:"trace,omitzero"`
 	// Rules is the digest of the [Rules] that the plan was made under; they stand in the log before the job.
 	Rules string `json:"rules"`
 	// SSH settings of the targets; HostSSH those that differ.

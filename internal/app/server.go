@@ -4,22 +4,17 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"sluice"
 	"sluice/internal/adapter/sqlitelog"
+	"sluice/internal/adapter/systemd"
 	"sluice/internal/front/cli"
-	"sluice/internal/front/httpapi"
-	"sluice/internal/run/control"
 	"sluice/internal/run/rights"
-	"sluice/internal/run/steward"
 )
 
 // Server is the program as a server: one log that many people share, and a worker of its own that carries jobs out.
@@ -46,6 +41,16 @@ type Server struct {
 	FirstToken func(secret string) error
 	// Started is told the address when jobs are taken.
 	Started func(address string)
+	// MetricsListen is an address of the loopback where metrics are given without a token; "" for none.
+	MetricsListen string
+	// OTLPEndpoint is where traces go; "" leaves it to OTEL_EXPORTER_OTLP_*, and without those there are none.
+	OTLPEndpoint string
+	// TraceCommands puts the text of commands into the traces.
+	TraceCommands bool
+	// StopDelay is how long the server says that it is not ready, and answers all the same, before it stops.
+	StopDelay time.Duration
+	// Manager is told how the server is.
+	Manager systemd.Manager
 }
 
 // firstAdmin is who the first token is for.
@@ -68,11 +73,16 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if err := os.MkdirAll(s.Data, 0o700); err != nil {
 		return &sluice.Error{Code: sluice.Config, Text: "the server's data", Err: err}
 	}
-	log, err := sqlitelog.Open(ctx, sqlitelog.Config{Dir: s.Data})
+	file, err := sqlitelog.Open(ctx, sqlitelog.Config{Dir: s.Data})
 	if err != nil {
 		return contact(err)
 	}
-	defer func() { err = errors.Join(err, log.Close()) }()
+	defer func() { err = errors.Join(err, file.Close()) }()
+	sights, err := s.look(file, nil)
+	if err != nil {
+		return err
+	}
+	log := sights.journal
 	local := &Local{Places: Places{Home: s.Home, State: s.Data}, Env: s.Env, Environ: s.Environ, Clock: s.Clock}
 	service, err := local.around(log)
 	if err != nil {
@@ -83,17 +93,31 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return contact(err)
 	}
+	metrics, err := s.listenMetrics(ctx)
+	if err != nil {
+		return err
+	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Listen)
 	if err != nil {
-		return &sluice.Error{Code: sluice.Config, Text: "the server cannot listen", Err: err}
+		return errors.Join(&sluice.Error{Code: sluice.Config, Text: "the server cannot listen", Err: err}, closeAll(metrics))
 	}
 	if err := keeper.HandFirst(ctx, firstAdmin, "first administrator", s.FirstToken); err != nil {
-		return errors.Join(err, listener.Close())
+		return errors.Join(err, closeAll(listener, metrics))
 	}
 	if certificates != nil {
 		listener = tls.NewListener(listener, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
 	}
-	return s.serve(ctx, log, service, keeper, listener)
+	return s.serve(ctx, &running{log, service, keeper, sights, listener, metrics})
+}
+
+// closeAll closes listeners; nil ones are none.
+func closeAll(list ...net.Listener) (err error) {
+	for _, l := range list {
+		if l != nil {
+			err = errors.Join(err, l.Close())
+		}
+	}
+	return err
 }
 
 // check refuses what would be unsafe or cannot work, before anything is made. It returns the certificate, if there is one.
@@ -119,69 +143,6 @@ func (s *Server) check() ([]tls.Certificate, error) {
 	return []tls.Certificate{pair}, nil
 }
 
-// serve has jobs carried out and requests answered, side by side. When one of the two ends, so does the other.
-func (s *Server) serve(ctx context.Context, log sluice.Log, service *control.Service, keeper *rights.Keeper, listener net.Listener) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	trouble := func(text string) { s.Log.Warn(text) }
-	api := httpapi.New(httpapi.Config{
-		Desk: func(p sluice.Principal) control.Desk { return service.As(string(p)) },
-		Members: func(ctx context.Context, ns sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
-			loaded, _, err := service.Fleet(ctx, ns)
-			if sluice.CodeOf(err) == sluice.NotFound {
-				return func(sluice.Tag) []sluice.Host { return nil }, nil
-			}
-			if err != nil {
-				return nil, err
-			}
-			return func(t sluice.Tag) []sluice.Host { return loaded.Fleet().Tags[t] }, nil
-		},
-		Rights: keeper, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets, Trouble: trouble, Version: Version,
-		Ready: func(ctx context.Context) error {
-			_, err := log.Namespaces(ctx)
-			return err
-		},
-	})
-	server := &http.Server{Handler: api, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
-		BaseContext: func(net.Listener) context.Context { return ctx }, // streams end with the server
-		ErrorLog:    slog.NewLogLogger(s.Log.Handler(), slog.LevelInfo)}
-	var both sync.WaitGroup
-	ends := func(run func() error) {
-		both.Go(func() {
-			if err := run(); err != nil {
-				stop(err)
-			}
-		})
-	}
-	ends(func() error {
-		return steward.Run(ctx, steward.Config{Log: log, Retry: stewardRetry, Trouble: trouble,
-			Carry: func(ctx context.Context, _ sluice.Namespace, id sluice.JobID) error {
-				_, err := service.Carry(ctx, id, control.DriveOptions{Notice: func(text string) { s.Log.Warn(text, "job", id) }})
-				return err
-			}})
-	})
-	ends(func() error {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("the server ended: %w", err)
-		}
-		return nil
-	})
-	if s.Started != nil {
-		s.Started(listener.Addr().String())
-	}
-	<-ctx.Done()
-	late, cancel := context.WithTimeout(context.Background(), grace)
-	defer cancel()
-	if err := server.Shutdown(late); err != nil {
-		_ = server.Close() // who does not end within the grace is cut off
-	}
-	both.Wait()
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		return cause
-	}
-	return nil
-}
-
 // serve is a server on this machine, as the command line asks for it.
 func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 	if o.Data == "" {
@@ -190,8 +151,13 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 	if o.TokenFile != "" {
 		o.Token = TokenFile(o.TokenFile)
 	}
+	log, err := logger(os.Stderr, o.LogFormat, o.LogLevel)
+	if err != nil {
+		return err
+	}
 	s := &Server{Data: o.Data, Listen: o.Listen, Certificate: o.Certificate, Key: o.Key, Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
-		Environ: l.Environ, Clock: l.Clock, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), FirstToken: o.Token, Started: o.Started}
+		Environ: l.Environ, Clock: l.Clock, Log: log, FirstToken: o.Token, Started: o.Started, MetricsListen: o.MetricsListen,
+		OTLPEndpoint: o.OTLPEndpoint, TraceCommands: o.TraceCommands, StopDelay: o.StopDelay, Manager: systemd.Find(l.Env, os.Getpid())}
 	return s.Run(ctx)
 }
 

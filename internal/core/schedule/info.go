@@ -81,22 +81,58 @@ func (j *job) info() Info {
 	if j.packed != nil {
 		counts = j.packed.tally.counts()
 	}
-	i := Info{Spec: j.spec, Submitted: j.submitted, Generation: j.generation, Started: j.everUp, Running: j.running,
+	gates := j.gates()
+	return Info{Spec: j.spec, Submitted: j.submitted, Generation: j.generation, Started: j.everUp, Running: j.running,
 		Unsettled: j.unsettled, Failures: j.failures, Budget: j.budget, Counts: counts, Halted: j.halted, Cancelling: j.cancelling != nil,
-		Kill: j.cancelling != nil || j.halting != nil && j.halting.Kill, Gates: j.gates(), State: Waiting}
+		Kill: j.cancelling != nil || j.halting != nil && j.halting.Kill, Gates: gates, State: j.state(len(gates) > 0)}
+}
+
+// state is where the job stands; gated says that a gate waits.
+func (j *job) state(gated bool) JobState {
 	switch {
 	case j.finished != "":
-		i.State = JobState(j.finished)
+		return JobState(j.finished)
 	case j.halted != nil:
-		i.State = Halted
+		return Halted
 	case j.halting != nil || j.cancelling != nil:
-		i.State = Halting
+		return Halting
 	case j.running > 0:
-		i.State = Running
-	case len(i.Gates) > 0:
-		i.State = Paused
+		return Running
+	case gated:
+		return Paused
 	}
-	return i
+	return Waiting
+}
+
+// Census is how much there is of everything.
+type Census struct {
+	Jobs    map[JobState]int
+	Running int // attempts
+	// Out are hosts out of service that are neither held nor retired, and on which nothing runs: their last outcome was
+	// bad or is not known.
+	Out, Held, Retired int
+}
+
+// Census counts. It looks at every job and host once, and makes nothing that grows with them.
+func (s *State) Census() Census {
+	c := Census{Jobs: map[JobState]int{}}
+	for _, j := range s.jobs {
+		c.Jobs[j.state(len(j.gates()) > 0)]++
+		c.Running += j.running
+	}
+	for i := range s.hosts {
+		h := &s.hosts[i]
+		switch {
+		case h.retired != nil:
+			c.Retired++
+		case h.held != nil:
+			c.Held++
+		case h.attempt != nil && !h.unknown: // it is being tried
+		case h.bad != nil || h.attempt != nil:
+			c.Out++
+		}
+	}
+	return c
 }
 
 func (j *job) gates() (out []Gate) {

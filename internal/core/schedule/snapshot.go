@@ -176,6 +176,7 @@ func (s *State) pack(j *job) (*packed, error) {
 		return nil, err
 	}
 	base.ID, base.Command, base.Expression, base.Targets, base.Tracks, base.HostSSH = "", "", "", nil, nil, left
+	base.Trace = "" // it differs from job to job, and what is packed is over
 	if p.shell {
 		base.Action.Shell = ""
 	}

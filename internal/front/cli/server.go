@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"sluice"
 )
@@ -16,6 +17,11 @@ type ServeOptions struct {
 	Certificate, Key string
 	Hosts            []string
 	TokenFile        string
+	// MetricsListen is an address for metrics without a token; OTLPEndpoint where traces go.
+	MetricsListen, OTLPEndpoint string
+	TraceCommands               bool
+	LogFormat, LogLevel         string
+	StopDelay                   time.Duration
 	// Token is handed the first token where TokenFile is ""; Started the address.
 	Token   func(secret string) error
 	Started func(address string)
@@ -40,7 +46,18 @@ func (a *app) serverCommand() *cobra.Command {
 	fs.StringVar(&o.Key, "tls-key", "", "`file` with its key")
 	fs.StringArrayVar(&o.Hosts, "host", nil, "`name` under which the server is reached; may be repeated")
 	fs.StringVar(&o.TokenFile, "admin-token-file", "", "write the first administrator's token to this `file` instead of printing it")
+	operateFlags(fs, &o)
 	return c
+}
+
+// operateFlags say how a server is looked at and stopped.
+func operateFlags(fs *pflag.FlagSet, o *ServeOptions) {
+	fs.StringVar(&o.LogFormat, "log-format", "text", "`format` of the log on stderr: text or json")
+	fs.StringVar(&o.LogLevel, "log-level", "info", "least `level` of what is logged: debug (every request), info, warn or error")
+	fs.StringVar(&o.MetricsListen, "metrics-listen", "", "`HOST:PORT` of the loopback to give metrics on without a token")
+	fs.StringVar(&o.OTLPEndpoint, "otlp-endpoint", "", "`URL` of an OpenTelemetry collector for traces of jobs (default OTEL_EXPORTER_OTLP_*)")
+	fs.BoolVar(&o.TraceCommands, "trace-commands", false, "put the text of commands into the traces")
+	fs.DurationVar(&o.StopDelay, "stop-delay", 0, "`time` for which a server that is told to stop says that it is not ready, and still answers")
 }
 
 func (a *app) serve(ctx context.Context, o ServeOptions) error {

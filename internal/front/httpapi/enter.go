@@ -46,6 +46,7 @@ func (a *API) enter(op huma.Operation, right sluice.Right) func(huma.Context, fu
 			answer(ctx, problemOf(err))
 			return
 		}
+		noteSeen(ctx.Context(), func(s *seen) { s.principal = b.Principal })
 		next(huma.WithValue(ctx, callerKey{}, caller{b, a, right, what, ctx.RemoteAddr()}))
 	}
 }

@@ -52,13 +52,21 @@ func getEvents(ctx context.Context, c caller, in *eventsQuery) (*huma.StreamResp
 		return nil, err
 	}
 	if strings.Contains(in.Accept, eventStream) {
+		select {
+		case <-c.api.cfg.Stopping:
+			return nil, sluice.Errorf(sluice.Contact, "the server is stopping").WithHint("come again in a moment")
+		default:
+		}
 		return &huma.StreamResponse{Body: func(w huma.Context) {
 			w.SetHeader("Content-Type", eventStream)
 			w.SetHeader("X-Accel-Buffering", "no") // a proxy must not wait for more
-			out := newStream(w)
+			noteSeen(ctx, func(s *seen) { s.stream = true })
+			c.api.cfg.Watch.Streaming(1)
+			defer c.api.cfg.Watch.Streaming(-1)
+			out := newStream(w, c.api.cfg.Stopping)
 			defer out.close()
 			// Without "end" whoever reads knows that there may be more, and comes again.
-			if _, err := desk.Follow(w.Context(), string(id), after, out.send); err == nil {
+			if _, err := desk.Follow(out.ctx, string(id), after, out.send); err == nil {
 				out.end()
 			}
 		}}, nil
@@ -80,6 +88,7 @@ func getEvents(ctx context.Context, c caller, in *eventsQuery) (*huma.StreamResp
 
 // stream writes server-sent events. After the first failure it is silent.
 type stream struct {
+	ctx  context.Context // ends when nothing can be written any more: HEAD takes no body at all
 	stop context.CancelFunc
 	done chan struct{} // the pulse has ended
 
@@ -92,10 +101,10 @@ type stream struct {
 // pulse is how often something is sent where nothing happens, so that both sides notice a dead connection.
 const pulse = 15 * time.Second
 
-// newStream begins a stream; close ends it.
-func newStream(w huma.Context) *stream {
+// newStream begins a stream; close ends it, and so does stopping.
+func newStream(w huma.Context, stopping <-chan struct{}) *stream {
 	ctx, stop := context.WithCancel(w.Context())
-	s := &stream{stop: stop, done: make(chan struct{}), w: w.BodyWriter(), flush: func() error { return nil }}
+	s := &stream{ctx: ctx, stop: stop, done: make(chan struct{}), w: w.BodyWriter(), flush: func() error { return nil }}
 	if rw, ok := s.w.(http.ResponseWriter); ok {
 		s.flush = http.NewResponseController(rw).Flush
 	}
@@ -108,6 +117,8 @@ func newStream(w huma.Context) *stream {
 			select {
 			case <-ctx.Done():
 				return
+			case <-stopping:
+				stop()
 			case <-t.C:
 				s.write(":\n\n")
 			}
@@ -139,6 +150,9 @@ func (s *stream) write(text string) {
 	if s.err == nil {
 		if _, s.err = io.WriteString(s.w, text); s.err == nil {
 			s.err = s.flush()
+		}
+		if s.err != nil {
+			s.stop()
 		}
 	}
 }

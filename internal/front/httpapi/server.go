@@ -45,6 +45,12 @@ type Config struct {
 	Local bool
 	// Trouble is told about errors that say nothing of themselves to the outside. It must not block.
 	Trouble func(text string)
+	// Stopping is closed when the server is about to stop: streams end then, and none begins. nil: it never is.
+	Stopping <-chan struct{}
+	// Watch is told about every request; nil: nobody is.
+	Watch Watch
+	// Metrics answers /metrics; nil: there is none.
+	Metrics http.Handler
 	Clock   sluice.Clock
 	Version string
 }
@@ -75,6 +81,9 @@ type Route struct {
 
 // New makes the API.
 func New(cfg Config) *API {
+	if cfg.Watch == nil {
+		cfg.Watch = nobody{}
+	}
 	a := &API{cfg: cfg, mux: http.NewServeMux()}
 	c := huma.DefaultConfig("Sluice", cfg.Version)
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "/api/v1/openapi", "", ""
@@ -90,8 +99,7 @@ func New(cfg Config) *API {
 	a.addControls()
 	a.addFleets()
 	a.addOutput()
-	a.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	a.mux.HandleFunc("GET /readyz", a.ready)
+	a.addHealth()
 	a.guard = http.NewCrossOriginProtection().Handler(a.mux)
 	return a
 }
@@ -104,34 +112,32 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
-	if !a.knows(r.Host) {
+	if !a.knows(r.Host) && !isHealth(r.URL.Path) {
 		p := problemOf(sluice.Errorf(sluice.Usage, "this server is not reached as %q", r.Host).WithHint("--host names the names under which it is"))
 		p.Status, p.Title = http.StatusMisdirectedRequest, http.StatusText(http.StatusMisdirectedRequest)
 		writeProblem(w, p)
 		return
 	}
-	a.guard.ServeHTTP(w, r)
+	a.watched(w, r)
 }
 
 // knows reports whether the server answers to a name, as it stands in the header Host.
 func (a *API) knows(host string) bool {
+	return IsLoopback(host) || slices.Contains(a.cfg.Hosts, strings.ToLower(nameOf(host)))
+}
+
+// nameOf is the name or address in the header Host, or in HOST:PORT.
+func nameOf(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	host = strings.Trim(host, "[]")
-	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
-		return true
-	}
-	return host == "localhost" || slices.Contains(a.cfg.Hosts, strings.ToLower(host))
+	return strings.Trim(host, "[]")
 }
 
-func (a *API) ready(w http.ResponseWriter, r *http.Request) {
-	if err := a.cfg.Ready(r.Context()); err != nil { // which may say where things are, and anybody can ask
-		a.cfg.Trouble("not ready: " + err.Error())
-		writeProblem(w, problemOf(sluice.Errorf(sluice.Contact, "the server takes no jobs now; its log says why")))
-		return
-	}
-	_, _ = w.Write([]byte("ready\n"))
+// IsLoopback reports whether HOST or HOST:PORT is this machine as seen from itself alone.
+func IsLoopback(host string) bool {
+	ip := net.ParseIP(nameOf(host))
+	return ip != nil && ip.IsLoopback() || nameOf(host) == "localhost"
 }
 
 // route registers a way in. do is called only for somebody who has been named; it asks may, with what the request is

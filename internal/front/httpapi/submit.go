@@ -15,13 +15,16 @@ import (
 	"sluice/api"
 	"sluice/internal/core/access"
 	"sluice/internal/core/fleet"
+	"sluice/internal/core/spans"
 	"sluice/internal/core/target"
 	"sluice/internal/run/control"
 )
 
 type toSubmit struct {
-	Key  string `header:"Idempotency-Key" maxLength:"200" doc:"the same key makes the same job, however often it is asked for"`
-	Body api.Submit
+	Key string `header:"Idempotency-Key" maxLength:"200" doc:"the same key makes the same job, however often it is asked for"`
+	// Trace is the span of somebody else that the job belongs to. What is none is passed over, as the standard wants it.
+	Trace string `header:"Traceparent" maxLength:"200" doc:"the trace that the job's own spans are to be part of (W3C Trace Context)"`
+	Body  api.Submit
 }
 
 func (a *API) addSubmit() {
@@ -59,6 +62,9 @@ func submit(ctx context.Context, c caller, in *toSubmit) (*oneJob, error) {
 	case in.Key != "":
 		d.Job.ID = idOfKey(c.Principal, in.Key)
 	}
+	if _, ok := spans.ParseParent(in.Trace); ok {
+		d.Job.Trace = in.Trace
+	}
 	if _, err = desk.Submit(ctx, d); sluice.CodeOf(err) == sluice.Conflict {
 		err = sameJob(ctx, desk, d, err)
 	}
@@ -77,6 +83,7 @@ func sameJob(ctx context.Context, desk control.Desk, d *control.Draft, conflict 
 	}
 	was, is := *j.Spec, d.Job
 	was.Tracks, is.Tracks, was.Rules, is.Rules = nil, nil, "", "" // what the fleet made of it then
+	was.Trace, is.Trace = "", ""                                  // who asks again may do so in another span
 	if !reflect.DeepEqual(asWritten(was), asWritten(is)) {
 		return sluice.Errorf(sluice.Conflict, "job %s is there already, and is another one", d.Job.ID)
 	}

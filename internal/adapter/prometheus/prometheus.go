@@ -1,0 +1,169 @@
+// Package prometheus counts what a server does, in the form that Prometheus collects.
+//
+// It is told what happens and knows nothing of how it comes about. Labels are of a few kinds that are known beforehand;
+// none is ever a host, a job, a path that somebody sent or any other text of strangers: what is counted must not grow
+// with what it counts. Namespaces are, up to a number of them.
+package prometheus
+
+import (
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	prom "github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"sluice"
+)
+
+// maxNamespaces is how many are counted apart; all further ones are Others together.
+const maxNamespaces = 100
+
+// Others stands for the namespaces beyond those that are counted apart.
+const Others = "(others)"
+
+// Census is how much there is of everything in a namespace.
+type Census struct {
+	Namespace sluice.Namespace
+	Jobs      map[string]int // by state
+	Running   int            // attempts
+	Hosts     map[string]int // out of service, by why
+}
+
+// Metrics are all that a server counts. It is safe for concurrent use.
+type Metrics struct {
+	registry *prom.Registry
+
+	submitted, finished, halted *prom.CounterVec
+	started, ended              *prom.CounterVec
+	attempt                     *prom.HistogramVec
+	firstStart, lastStart, rest prom.Histogram
+
+	append          *prom.HistogramVec
+	appended        prom.Counter
+	fold, behind    prom.Histogram
+	requests        *prom.CounterVec
+	latency         *prom.HistogramVec
+	streams         prom.Gauge
+	deliveries      *prom.CounterVec
+	spans           *prom.CounterVec
+	jobs, out       *prom.Desc
+	running, oldest *prom.Desc
+
+	mu     sync.Mutex
+	spaces map[sluice.Namespace]bool
+	census func() []Census
+	wait   func() map[string]time.Duration
+}
+
+// Config says what is asked when somebody collects.
+type Config struct {
+	Version, Revision string
+	Census            func() []Census
+	// Waiting is how long the oldest undelivered event of each webhook has waited. May be nil.
+	Waiting func() map[string]time.Duration
+}
+
+// Buckets, in seconds: of what takes a moment on one machine, and of what takes as long as people and hosts do.
+var (
+	quick = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+	long  = []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600}
+)
+
+// New makes metrics.
+func New(cfg Config) *Metrics {
+	m := &Metrics{registry: prom.NewRegistry(), spaces: map[sluice.Namespace]bool{}, census: cfg.Census, wait: cfg.Waiting}
+	ns := []string{"namespace"}
+	m.submitted = m.counters("sluice_jobs_submitted_total", "Jobs that were submitted.", ns...)
+	m.finished = m.counters("sluice_jobs_finished_total", "Jobs that ended, by outcome.", "namespace", "outcome")
+	m.halted = m.counters("sluice_jobs_halted_total", "Halts of jobs, by the rule that halted them.", "namespace", "rule")
+	m.started = m.counters("sluice_attempts_started_total", "Attempts that were allowed to start on a host.", ns...)
+	m.ended = m.counters("sluice_attempts_finished_total", "Attempts that ended, by outcome; withdrawn ones never began on the host.", "namespace", "outcome")
+	m.attempt = m.histograms("sluice_attempt_seconds", "What attempts took on their hosts, by outcome.", long, "outcome")
+	m.firstStart = m.histogram("sluice_job_first_start_seconds", "From a job's submission to its first attempt.", long)
+	m.lastStart = m.histogram("sluice_job_halt_last_start_seconds", "From the wish to halt a job to the last attempt that began in spite of it; 0 if none did.", long)
+	m.rest = m.histogram("sluice_job_halt_rest_seconds", "From the wish to halt a job until nothing of it runs.", long)
+	m.append = m.histograms("sluice_log_append_seconds", "Appends to the log, with the wait for their turn, until they are durable.", quick, "result")
+	m.appended = m.counter("sluice_log_events_appended_total", "Events that were appended to the log by this process.")
+	m.fold = m.histogram("sluice_log_fold_seconds", "Reading the log of a namespace into a state, at the start.", quick)
+	m.behind = m.histogram("sluice_log_behind_seconds", "From an event to its being seen by whoever follows the log.", quick)
+	m.requests = m.counters("sluice_api_requests_total", "Answered requests, by route and status.", "method", "route", "status")
+	m.latency = m.histograms("sluice_api_request_seconds", "Time to answer a request, by route; streams of events are not counted.", quick, "method", "route")
+	m.streams = prom.NewGauge(prom.GaugeOpts{Name: "sluice_api_streams", Help: "Streams of events that are open."})
+	m.registry.MustRegister(m.streams)
+	m.deliveries = m.counters("sluice_webhook_deliveries_total", "Deliveries of webhooks: delivered, failed (and tried again), given_up.", "result")
+	m.spans = m.counters("sluice_trace_spans_total", "Spans of traces: sent, failed, dropped because nobody took them in time.", "result")
+	m.jobs = prom.NewDesc("sluice_jobs", "Jobs, by state.", []string{"namespace", "state"}, nil)
+	m.running = prom.NewDesc("sluice_attempts_running", "Attempts that run now.", ns, nil)
+	m.out = prom.NewDesc("sluice_hosts_out", "Hosts out of service on which nothing runs: held, retired, or bad (their last outcome was).", []string{"namespace", "why"}, nil)
+	m.oldest = prom.NewDesc("sluice_webhook_waiting_seconds", "Age of the oldest event that a webhook has not taken.", []string{"webhook"}, nil)
+	build := prom.NewGaugeFunc(prom.GaugeOpts{Name: "sluice_build_info", Help: "Always 1; the labels say which program this is.",
+		ConstLabels: prom.Labels{"version": cfg.Version, "revision": cfg.Revision, "go": runtime.Version()}}, func() float64 { return 1 })
+	m.registry.MustRegister(build, m, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Handler answers to Prometheus.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+}
+
+// Names lists the server's own metrics, whether they have been counted yet or not.
+func (m *Metrics) Names() (out []string) {
+	all := make(chan *prom.Desc)
+	go func() {
+		defer close(all)
+		m.registry.Describe(all)
+	}()
+	for d := range all {
+		// A Desc tells its name in its text only.
+		if _, rest, ok := strings.Cut(d.String(), `fqName: "`); ok {
+			if name, _, ok := strings.Cut(rest, `"`); ok && strings.HasPrefix(name, "sluice_") {
+				out = append(out, name)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func (m *Metrics) counter(name, help string) prom.Counter {
+	c := prom.NewCounter(prom.CounterOpts{Name: name, Help: help})
+	m.registry.MustRegister(c)
+	return c
+}
+
+func (m *Metrics) counters(name, help string, labels ...string) *prom.CounterVec {
+	c := prom.NewCounterVec(prom.CounterOpts{Name: name, Help: help}, labels)
+	m.registry.MustRegister(c)
+	return c
+}
+
+func (m *Metrics) histogram(name, help string, buckets []float64) prom.Histogram {
+	h := prom.NewHistogram(prom.HistogramOpts{Name: name, Help: help, Buckets: buckets})
+	m.registry.MustRegister(h)
+	return h
+}
+
+func (m *Metrics) histograms(name, help string, buckets []float64, labels ...string) *prom.HistogramVec {
+	h := prom.NewHistogramVec(prom.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+	m.registry.MustRegister(h)
+	return h
+}
+
+// space is the label of a namespace.
+func (m *Metrics) space(ns sluice.Namespace) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.spaces[ns] {
+		if len(m.spaces) >= maxNamespaces {
+			return Others
+		}
+		m.spaces[ns] = true
+	}
+	return string(ns)
+}

@@ -1,0 +1,147 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"sluice"
+	"sluice/internal/adapter/systemd"
+	"sluice/internal/front/httpapi"
+	"sluice/internal/run/control"
+	"sluice/internal/run/rights"
+	"sluice/internal/run/steward"
+)
+
+// running is what a server consists of while it runs.
+type running struct {
+	log      sluice.Log
+	service  *control.Service
+	keeper   *rights.Keeper
+	sights   *sights
+	listener net.Listener
+	metrics  net.Listener // nil: none
+}
+
+// well says why the server takes no jobs.
+func (r *running) well(ctx context.Context) error {
+	_, err := r.log.Namespaces(ctx)
+	return err
+}
+
+// members are the hosts of a tag in a namespace, as its fleet says now.
+func (r *running) members(ctx context.Context, ns sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
+	loaded, _, err := r.service.Fleet(ctx, ns)
+	if sluice.CodeOf(err) == sluice.NotFound {
+		return func(sluice.Tag) []sluice.Host { return nil }, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func(t sluice.Tag) []sluice.Host { return loaded.Fleet().Tags[t] }, nil
+}
+
+// api answers requests. stopping is closed when the server is about to stop.
+func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
+	return httpapi.New(httpapi.Config{
+		Desk:    func(p sluice.Principal) control.Desk { return r.service.As(string(p)) },
+		Members: r.members, Rights: r.keeper, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets,
+		Trouble: func(text string) { s.Log.Warn(text) }, Version: Version, Watch: r.sights, Metrics: r.sights.metrics.Handler(),
+		Stopping: stopping,
+		Ready: func(ctx context.Context) error {
+			select {
+			case <-stopping:
+				return errors.New("the server is stopping")
+			default:
+				return r.well(ctx)
+			}
+		},
+	})
+}
+
+// serve has jobs carried out and requests answered, side by side. When one of the two ends, so does the other. Those who
+// only look end last, so that they see all of it.
+func (s *Server) serve(ctx context.Context, r *running) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	lookers, unlook := context.WithCancel(context.WithoutCancel(ctx))
+	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	stopping := make(chan struct{})
+	server := &http.Server{Handler: s.api(r, stopping), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		BaseContext: func(net.Listener) context.Context { return requests },
+		ErrorLog:    slog.NewLogLogger(s.Log.Handler(), slog.LevelInfo)}
+	var both, looking sync.WaitGroup
+	defer looking.Wait()
+	defer unlook()
+	ends := func(group *sync.WaitGroup, run func() error) {
+		group.Go(func() {
+			if err := run(); err != nil {
+				stop(err)
+			}
+		})
+	}
+	looking.Go(func() { r.sights.run(lookers) })
+	if r.metrics != nil {
+		ends(&looking, func() error { return r.sights.serveMetrics(lookers, r.metrics) })
+	}
+	looking.Go(func() {
+		s.Manager.Guard(lookers, r.well, func(err error) { s.Log.Error("the service manager is not told that all is well: " + err.Error()) })
+	})
+	ends(&both, func() error { return s.steward(ctx, r) })
+	ends(&both, func() error {
+		if err := server.Serve(r.listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("the server ended: %w", err)
+		}
+		return nil
+	})
+	s.tell(ctx, systemd.Ready)
+	if s.Started != nil {
+		s.Started(r.listener.Addr().String())
+	}
+	<-ctx.Done()
+	close(stopping)
+	s.tell(lookers, systemd.Stopping)
+	s.end(server, cut)
+	both.Wait()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// steward has the jobs carried out.
+func (s *Server) steward(ctx context.Context, r *running) error {
+	return steward.Run(ctx, steward.Config{Log: r.log, Retry: stewardRetry, Trouble: func(text string) { s.Log.Warn(text) },
+		Carry: func(ctx context.Context, ns sluice.Namespace, id sluice.JobID) error {
+			log := s.Log.With("namespace", ns, "job", id)
+			_, err := r.service.Carry(ctx, id, control.DriveOptions{Notice: func(text string) { log.Warn(text) }})
+			return err
+		}})
+}
+
+// end lets requests that are being answered end, and takes none any more. Who does not end within the grace is cut off.
+func (s *Server) end(server *http.Server, cut context.CancelFunc) {
+	if s.StopDelay > 0 { // whoever balances load learns that it is not ready before it is gone
+		time.Sleep(s.StopDelay)
+	}
+	late, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	err := server.Shutdown(late)
+	cut()
+	if err != nil {
+		_ = server.Close()
+	}
+}
+
+// tell tells the service manager. It is no reason to end that it cannot be told.
+func (s *Server) tell(ctx context.Context, state string) {
+	if err := s.Manager.Notify(ctx, state); err != nil {
+		s.Log.Warn("the service manager cannot be told " + state + ": " + err.Error())
+	}
+}
