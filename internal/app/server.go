@@ -18,6 +18,7 @@ import (
 	"sluice/internal/front/cli"
 	"sluice/internal/front/httpapi"
 	"sluice/internal/run/control"
+	"sluice/internal/run/lookout"
 	"sluice/internal/run/rights"
 	"sluice/internal/run/steward"
 )
@@ -68,11 +69,16 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if err := os.MkdirAll(s.Data, 0o700); err != nil {
 		return &sluice.Error{Code: sluice.Config, Text: "the server's data", Err: err}
 	}
-	log, err := sqlitelog.Open(ctx, sqlitelog.Config{Dir: s.Data})
+	journal, err := sqlitelog.Open(ctx, sqlitelog.Config{Dir: s.Data})
 	if err != nil {
 		return contact(err)
 	}
-	defer func() { err = errors.Join(err, log.Close()) }()
+	defer func() { err = errors.Join(err, journal.Close()) }()
+	watch, err := s.watch(ctx, journal)
+	if err != nil {
+		return contact(err)
+	}
+	log := watch.Log()
 	local := &Local{Places: Places{Home: s.Home, State: s.Data}, Env: s.Env, Environ: s.Environ, Clock: s.Clock}
 	service, err := local.around(log)
 	if err != nil {
@@ -93,7 +99,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if certificates != nil {
 		listener = tls.NewListener(listener, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
 	}
-	return s.serve(ctx, log, service, keeper, listener)
+	return s.serve(ctx, log, watch, service, keeper, listener)
 }
 
 // check refuses what would be unsafe or cannot work, before anything is made. It returns the certificate, if there is one.
@@ -120,7 +126,7 @@ func (s *Server) check() ([]tls.Certificate, error) {
 }
 
 // serve has jobs carried out and requests answered, side by side. When one of the two ends, so does the other.
-func (s *Server) serve(ctx context.Context, log sluice.Log, service *control.Service, keeper *rights.Keeper, listener net.Listener) error {
+func (s *Server) serve(ctx context.Context, log lookout.Journal, watch *lookout.Guard, service *control.Service, keeper *rights.Keeper, listener net.Listener) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	trouble := func(text string) { s.Log.Warn(text) }
@@ -137,7 +143,11 @@ func (s *Server) serve(ctx context.Context, log sluice.Log, service *control.Ser
 			return func(t sluice.Tag) []sluice.Host { return loaded.Fleet().Tags[t] }, nil
 		},
 		Rights: keeper, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets, Trouble: trouble, Version: Version,
+		Chains: log, Heads: heads{watch},
 		Ready: func(ctx context.Context) error {
+			if err := watch.Alarm(); err != nil {
+				return err
+			}
 			_, err := log.Namespaces(ctx)
 			return err
 		},
