@@ -29,7 +29,13 @@ func accessBodies() []sluice.Body {
 		sluice.TokenRevoked{ID: token.ID, By: "root"},
 		sluice.AccessNoted{Principal: "ann@example.org", Token: token.ID, Right: sluice.SeeOutput, Namespace: "prod", What: "GET /api/v1/jobs/0123456789ab/output",
 			Refused: "no grant allows it", From: "192.0.2.7:4711", Times: 3},
+		sluice.ServerRestored{Epoch: 1, Backup: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Heads: aHead(), By: "root@server"},
+		sluice.LogRepaired{Epoch: 2, Heads: aHead(), Seen: aHead(), Reason: "a disk was lost", By: "root"},
 	}
+}
+
+func aHead() []sluice.Head {
+	return []sluice.Head{{Namespace: "prod", Seq: 120, Hash: sluice.ChainHash{0xab, 31: 0xcd}}}
 }
 
 // What these events say comes back from what is written, whichever fields are set, and nothing in them can be taken for a

@@ -139,6 +139,12 @@ func decodeBody(h header, b []byte) (Body, error) {
 		return decode[TokenRevoked](b)
 	case "access.noted":
 		return decode[AccessNoted](b)
+	case "server.restored":
+		return decode[ServerRestored](b)
+	case "log.repaired":
+		return decode[LogRepaired](b)
+	case "output.removed":
+		return decode[OutputRemoved](b)
 	}
 	return UnknownBody{TypeName: h.Type, Raw: append([]byte(nil), b...)}, nil
 }

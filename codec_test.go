@@ -78,7 +78,8 @@ func samples(t testing.TB) []sluice.Event {
 	for _, b := range accessBodies() {
 		out = append(out, sluice.Event{Seq: uint64(len(out) + 1), Time: time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC), Body: b})
 	}
-	return out
+	return append(out, sluice.Event{Seq: uint64(len(out) + 1), Time: time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC), Job: job.ID, Body: sluice.OutputRemoved{
+		Bytes: 4711, Reason: "older than 30 days", Archive: "0123456789ab.tar.zst", Digest: "sha256:" + strings.Repeat("0", 64), By: "server"}})
 }
 
 // TestEventsAreReadForEver: the golden file is what earlier versions wrote. It is only ever added to.

@@ -46,6 +46,9 @@ func FindPlaces(env func(string) string) (Places, error) {
 	return Places{Home: home, State: xdg("XDG_STATE_HOME", ".local/state"), Config: xdg("XDG_CONFIG_HOME", ".config")}, nil
 }
 
+// heads is where the heads are that servers have shown.
+func (p Places) heads() string { return filepath.Join(p.State, "witness") }
+
 // Local is the program without a server: the journal of this machine, and jobs driven by this process.
 type Local struct {
 	Places Places

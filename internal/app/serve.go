@@ -14,6 +14,7 @@ import (
 	"sluice/internal/adapter/systemd"
 	"sluice/internal/front/httpapi"
 	"sluice/internal/run/control"
+	"sluice/internal/run/lookout"
 	"sluice/internal/run/rights"
 	"sluice/internal/run/steward"
 )
@@ -21,6 +22,7 @@ import (
 // running is what a server consists of while it runs.
 type running struct {
 	log      sluice.Log
+	guard    *lookout.Guard
 	service  *control.Service
 	keeper   *rights.Keeper
 	sights   *sights
@@ -30,6 +32,9 @@ type running struct {
 
 // well says why the server takes no jobs.
 func (r *running) well(ctx context.Context) error {
+	if err := r.guard.Alarm(); err != nil {
+		return err
+	}
 	_, err := r.log.Namespaces(ctx)
 	return err
 }
@@ -52,7 +57,7 @@ func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 		Desk:    func(p sluice.Principal) control.Desk { return r.service.As(string(p)) },
 		Members: r.members, Rights: r.keeper, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets,
 		Trouble: func(text string) { s.Log.Warn(text) }, Version: Version, Watch: r.sights, Metrics: r.sights.metrics.Handler(),
-		Stopping: stopping,
+		Stopping: stopping, Chains: r.guard.Log(), Heads: heads{r.guard},
 		Ready: func(ctx context.Context) error {
 			select {
 			case <-stopping:

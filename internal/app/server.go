@@ -78,7 +78,11 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		return contact(err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	sights, err := s.look(file, nil)
+	guard, err := s.watch(ctx, file)
+	if err != nil {
+		return contact(err)
+	}
+	sights, err := s.look(guard.Log(), nil)
 	if err != nil {
 		return err
 	}
@@ -107,7 +111,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if certificates != nil {
 		listener = tls.NewListener(listener, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
 	}
-	return s.serve(ctx, &running{log, service, keeper, sights, listener, metrics})
+	return s.serve(ctx, &running{log, guard, service, keeper, sights, listener, metrics})
 }
 
 // closeAll closes listeners; nil ones are none.

@@ -3,7 +3,6 @@ package sqlitelog
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,20 +46,11 @@ type record struct {
 func (r *record) end() mark { return mark{r.last, r.hash} }
 
 // sum is what the record's hash must be.
-func (r *record) sum() hash {
-	h := sha256.New()
-	h.Write(r.prev[:])
-	var b [20]byte
-	binary.BigEndian.PutUint32(b[:4], uint32(len(r.ns)))
-	h.Write(b[:4])
-	h.Write([]byte(r.ns))
-	binary.BigEndian.PutUint64(b[4:12], r.first)
-	binary.BigEndian.PutUint64(b[12:20], r.last)
-	h.Write(b[4:20])
-	h.Write(r.payload)
-	var out hash
-	h.Sum(out[:0])
-	return out
+func (r *record) sum() hash { return hash(r.whole().Sum()) }
+
+// whole is the record as others see it. The payload is shared.
+func (r *record) whole() sluice.Record {
+	return sluice.Record{Namespace: r.ns, First: r.first, Last: r.last, Prev: sluice.ChainHash(r.prev), Hash: sluice.ChainHash(r.hash), Payload: r.payload}
 }
 
 // row is a record as it is stored.

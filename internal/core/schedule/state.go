@@ -214,7 +214,7 @@ func (s *State) apply(e sluice.Event) error {
 		i := s.host(b.Host)
 		s.retired = slices.DeleteFunc(s.retired, func(x int32) bool { return x == i })
 		s.setHost(i, func(h *host) { h.retired = nil })
-	case sluice.UnknownBody, sluice.FleetApplied, sluice.TaskStep, sluice.TaskOutput:
+	case sluice.UnknownBody, sluice.FleetApplied, sluice.TaskStep, sluice.TaskOutput, sluice.OutputRemoved:
 	default:
 		j := s.job(e.Job)
 		if j == nil {

@@ -27,6 +27,7 @@ type Job struct {
 	Halted    *sluice.JobHalted
 	Cancel    *sluice.JobCancelling
 	Finished  *sluice.JobFinished
+	Removed   *sluice.OutputRemoved // the output is not kept here any more
 	byHost    map[sluice.Host]int
 	byStage   map[stageKey]int
 	first     map[stageKey]int // by track and index
@@ -88,6 +89,10 @@ func Fold(events []sluice.Event) *Job {
 // Apply takes the next event of the job. Output changes nothing.
 func (j *Job) Apply(e sluice.Event) {
 	if _, ok := e.Body.(sluice.TaskOutput); ok {
+		return
+	}
+	if b, ok := e.Body.(sluice.OutputRemoved); ok { // which may come long after the job
+		j.Removed, j.Seq = &b, e.Seq
 		return
 	}
 	j.Now, j.Seq = e.Time, e.Seq

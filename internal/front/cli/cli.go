@@ -60,6 +60,9 @@ type World struct {
 	Enrol func(ctx context.Context, h sluice.Host, s sluice.SSH) (HostKey, error)
 	// Journal looks after the journal's file.
 	Journal func(ctx context.Context, act string) (string, error)
+	// Trail opens the records of the log: of a server whose data are in a directory of this machine, or for "" of the
+	// journal, or of the server that one is logged in to.
+	Trail func(ctx context.Context, data string) (Trail, error)
 	// Serve is a server until ctx ends; nil where that cannot be.
 	Serve func(ctx context.Context, o ServeOptions) error
 	Build Build
@@ -179,7 +182,7 @@ counting; what is not known is never made up.
 	add("job", a.jobsCommand(), a.statusCommand(), a.watchCommand(), a.whyCommand(), a.logCommand(), a.haltCommand(),
 		a.resumeCommand(), a.cancelCommand(), a.retryCommand(), a.skipCommand(), a.approveCommand())
 	add("fleet", a.hostCommand(), a.schemaCommand())
-	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root), a.serverCommand())
+	root.AddCommand(a.versionCommand(), a.journalCommand(), a.auditCommand(), a.manCommand(root), a.serverCommand())
 	a.complete(root)
 	return root
 }

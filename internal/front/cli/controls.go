@@ -33,17 +33,6 @@ func (a *app) record(use, shortText, long string, check cobra.PositionalArgs, fl
 	return c
 }
 
-func (a *app) haltCommand() *cobra.Command {
-	var reason string
-	return a.record("halt JOB", "Start nothing more of a job; what runs ends by itself",
-		"Start nothing more of a job. What runs ends by itself. The job stays halted\nuntil it is resumed.",
-		args(1, 1, "a job"), func(c *cobra.Command) { c.Flags().StringVar(&reason, "reason", "", "why, for the journal") },
-		func(ctx context.Context, svc control.Desk, args []string) ([]sluice.Event, string, error) {
-			events, err := svc.Halt(ctx, sluice.JobID(args[0]), reason)
-			return events, "Halting. What runs ends by itself.\nNext: sluice status " + args[0] + ", sluice resume " + args[0], err
-		})
-}
-
 func (a *app) skipCommand() *cobra.Command {
 	var reason string
 	return a.record("skip JOB HOST... --reason TEXT", "Say that hosts need not run, so that the stages behind them open",

@@ -37,6 +37,9 @@ type Config struct {
 	Members func(ctx context.Context, ns sluice.Namespace) (func(sluice.Tag) []sluice.Host, error)
 	// Ready says why the server takes no jobs; nil is ready.
 	Ready func(ctx context.Context) error
+	// Chains are the records of the log, and Heads what others remember of it.
+	Chains sluice.Chains
+	Heads  Heads
 	// Hosts are the names, without port, under which the server is reached, beside those of the loopback. A page that
 	// makes its own name mean our address gets no answer.
 	Hosts []string
@@ -70,6 +73,7 @@ type API struct {
 	routes []Route
 
 	strangers strangers
+	exporting chan struct{} // holds one for each export that goes on
 }
 
 // Route is one way in, and what it takes to use it.
@@ -84,7 +88,7 @@ func New(cfg Config) *API {
 	if cfg.Watch == nil {
 		cfg.Watch = nobody{}
 	}
-	a := &API{cfg: cfg, mux: http.NewServeMux()}
+	a := &API{cfg: cfg, mux: http.NewServeMux(), exporting: make(chan struct{}, 1)}
 	c := huma.DefaultConfig("Sluice", cfg.Version)
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "/api/v1/openapi", "", ""
 	c.CreateHooks = nil // answers are what the forms say, without a link to a schema
@@ -99,6 +103,7 @@ func New(cfg Config) *API {
 	a.addControls()
 	a.addFleets()
 	a.addOutput()
+	a.addAudit()
 	a.addHealth()
 	a.guard = http.NewCrossOriginProtection().Handler(a.mux)
 	return a

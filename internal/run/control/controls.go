@@ -36,11 +36,7 @@ func (s *Service) Halt(ctx context.Context, id sluice.JobID, reason string) ([]s
 		if reason == "" {
 			reason = "halted by " + s.By
 		}
-		out := []sluice.Event{s.event(i.Spec.ID, sluice.JobHalting{Rule: sluice.RuleOperator, Reason: reason, By: s.By})}
-		if i.Running == 0 {
-			out = append(out, s.event(i.Spec.ID, sluice.JobHalted{Rule: sluice.RuleOperator, Reason: reason, Generation: i.Generation + 1}))
-		}
-		return out, nil
+		return s.halt(i, reason), nil
 	})
 }
 

@@ -45,6 +45,8 @@ type Desk interface {
 	Submit(ctx context.Context, d *Draft) ([]sluice.Event, error)
 
 	Halt(ctx context.Context, id sluice.JobID, reason string) ([]sluice.Event, error)
+	// HaltAll is Halt for every job that is not over, of a namespace or of all for "". It returns those that it halted.
+	HaltAll(ctx context.Context, ns sluice.Namespace, reason string) ([]sluice.JobID, error)
 	Cancel(ctx context.Context, id sluice.JobID, reason string) ([]sluice.Event, error)
 	Resume(ctx context.Context, id sluice.JobID, maxFailures *sluice.Amount) ([]sluice.Event, error)
 	Retry(ctx context.Context, id sluice.JobID, hosts []sluice.Host, maxFailures *sluice.Amount) ([]sluice.Event, error)

@@ -1,0 +1,84 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"sluice"
+	"sluice/api"
+	"sluice/client"
+	"sluice/internal/adapter/headsdir"
+	"sluice/internal/adapter/sqlitelog"
+	"sluice/internal/front/cli"
+	"sluice/internal/run/lookout"
+)
+
+// trail opens the log of this machine, or that of a server whose data are here.
+func (l *Local) trail(ctx context.Context, data string) (cli.Trail, error) {
+	dir := data
+	if dir == "" {
+		dir = l.Places.State
+	}
+	if _, err := os.Stat(filepath.Join(dir, "journal.db")); errors.Is(err, fs.ErrNotExist) {
+		return nil, sluice.Errorf(sluice.NotFound, "there is no journal in %s", dir).WithHint("sluice journal path says where yours is; --data names the data of a server")
+	}
+	log, err := sqlitelog.Open(ctx, sqlitelog.Config{Dir: dir})
+	if err != nil {
+		return nil, contact(err)
+	}
+	return &localTrail{log: log, local: l, dir: dir}, nil
+}
+
+type localTrail struct {
+	log   *sqlitelog.Log
+	local *Local
+	dir   string
+}
+
+func (t *localTrail) Close() error { return t.log.Close() }
+
+// Records notes first who reads: what cannot be noted is not read.
+func (t *localTrail) Records(ctx context.Context, what string, visit func(sluice.Record) error) error {
+	note := sluice.Event{Time: t.local.Clock(), Body: sluice.AccessNoted{Principal: sluice.Principal(t.local.who()), Right: sluice.SeeAudit, What: "sluice " + what}}
+	_, err := t.log.Update(ctx, sluice.AccessNamespace, 0, func([]sluice.Event) ([]sluice.Event, error) { return []sluice.Event{note}, nil })
+	if err != nil {
+		return contact(err)
+	}
+	return t.log.Records(ctx, nil, visit)
+}
+
+func (t *localTrail) guard(ctx context.Context) (*lookout.Guard, error) {
+	return lookout.New(ctx, lookout.Config{Journal: t.log, Kept: headsdir.Dir(t.dir), Clock: t.local.Clock, Trouble: func(string) {}})
+}
+
+func (t *localTrail) Standing(ctx context.Context) (api.Standing, error) {
+	g, err := t.guard(ctx)
+	if err != nil {
+		return api.Standing{}, contact(err)
+	}
+	return heads{g}.Standing(ctx)
+}
+
+// Repair works on data that no server has in use; one that runs is told by its own API.
+func (t *localTrail) Repair(ctx context.Context, reason string) (sluice.LogRepaired, error) {
+	g, err := t.guard(ctx)
+	if err != nil {
+		return sluice.LogRepaired{}, contact(err)
+	}
+	return g.Repair(ctx, t.local.who(), reason)
+}
+
+// ServerTrail is the log of a server elsewhere.
+func ServerTrail(c *client.Client) cli.Trail { return remoteTrail{c} }
+
+type remoteTrail struct{ *client.Client }
+
+func (remoteTrail) Close() error { return nil }
+
+// Records are noted by the server.
+func (t remoteTrail) Records(ctx context.Context, _ string, visit func(sluice.Record) error) error {
+	return t.Client.Records(ctx, visit)
+}

@@ -1,0 +1,51 @@
+package app
+
+import (
+	"context"
+
+	"sluice/api"
+	"sluice/internal/adapter/headsdir"
+	"sluice/internal/core/witness"
+	"sluice/internal/run/control"
+	"sluice/internal/run/lookout"
+
+	"sluice"
+	"sluice/client"
+)
+
+// watch makes the guard of a server's journal.
+func (s *Server) watch(ctx context.Context, journal lookout.Journal) (*lookout.Guard, error) {
+	return lookout.New(ctx, lookout.Config{Journal: journal, Kept: headsdir.Dir(s.Data), Clock: s.Clock,
+		Trouble: func(text string) { s.Log.Error(text) },
+		Halt: func(ctx context.Context, reason string) error {
+			_, err := (&control.Service{Log: journal, Clock: s.Clock, By: "server"}).HaltAll(ctx, "", reason)
+			return err
+		}})
+}
+
+// heads are a guard, as the API asks for it.
+type heads struct{ *lookout.Guard }
+
+func (h heads) Standing(ctx context.Context) (api.Standing, error) {
+	s, err := h.Guard.Standing(ctx)
+	return api.Standing{Epoch: s.Epoch, Unfit: s.Unfit, Lost: s.Lost}, err
+}
+
+// Remember hands a server back what it has shown to this user before, and keeps what it shows now. What it shows must not
+// be older than what it showed: the error says so, and then the older heads are kept.
+func Remember(ctx context.Context, c *client.Client, p Places) error {
+	kept := headsdir.Dir(p.heads())
+	before, err := kept.Seen(c.Server())
+	if err != nil {
+		return err
+	}
+	now, err := c.HandBack(ctx, before)
+	if err != nil {
+		return err
+	}
+	if bad := witness.Regressed(before, now); len(bad) > 0 {
+		return sluice.Errorf(sluice.Contact, "the server %s has lost part of its log: it has shown event %d of the namespace %s, and now it does not have it",
+			c.Server(), bad[0].Seq, bad[0].Namespace).WithHint("tell its administrator; sluice audit witness says more")
+	}
+	return kept.SetSeen(c.Server(), witness.Newer(before, now))
+}

@@ -1,0 +1,62 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"sluice"
+	"sluice/internal/core/schedule"
+)
+
+// HaltAll halts every job that is not over and not halted yet, of a namespace or of all for "": in each namespace all of
+// them in one step. A namespace that cannot be read keeps no other from being halted; the error tells of it.
+func (s *Service) HaltAll(ctx context.Context, ns sluice.Namespace, reason string) ([]sluice.JobID, error) {
+	spaces := []sluice.Namespace{ns}
+	if ns == "" {
+		var err error
+		if spaces, err = s.Log.Namespaces(ctx); err != nil {
+			return nil, err
+		}
+	} else if err := ours(ns); err != nil {
+		return nil, err
+	}
+	if reason == "" {
+		reason = "all jobs were halted by " + s.By
+	}
+	var halted []sluice.JobID
+	var errs []error
+	for _, ns := range spaces {
+		if ns.Reserved() {
+			continue
+		}
+		events, err := s.change(ctx, ns, func(state *schedule.State) ([]sluice.Event, error) {
+			var out []sluice.Event
+			for _, i := range state.Jobs() {
+				if !over(i) && i.State != schedule.Halted {
+					out = append(out, s.halt(i, reason)...)
+				}
+			}
+			return out, nil
+		})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("namespace %s: %w", ns, err))
+			continue
+		}
+		for _, e := range events {
+			if _, is := e.Body.(sluice.JobHalting); is {
+				halted = append(halted, e.Job)
+			}
+		}
+	}
+	return halted, errors.Join(errs...)
+}
+
+// halt are the events that halt a job: at once, if nothing of it runs.
+func (s *Service) halt(i schedule.Info, reason string) []sluice.Event {
+	out := []sluice.Event{s.event(i.Spec.ID, sluice.JobHalting{Rule: sluice.RuleOperator, Reason: reason, By: s.By})}
+	if i.Running == 0 {
+		out = append(out, s.event(i.Spec.ID, sluice.JobHalted{Rule: sluice.RuleOperator, Reason: reason, Generation: i.Generation + 1}))
+	}
+	return out
+}
