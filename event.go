@@ -39,6 +39,7 @@ const (
 	RuleAuth        Rule = "auth"        // logins were refused
 	RuleJobTimeout  Rule = "job_timeout" // the job took too long
 	RuleHalted      Rule = "halted"      // the job is halted
+	RuleSecrets     Rule = "secrets"     // its secrets are gone, or are not for the job as it is
 )
 
 // RulesApplied says that from here on these rules are in force in the namespace.

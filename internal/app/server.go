@@ -41,6 +41,9 @@ type Server struct {
 	// LocalTargets lets fleets name this machine itself (transport: local): everybody who may apply one can then run
 	// commands as the server.
 	LocalTargets bool
+	// Submitters is a file of the keys of those whose secrets the server's own worker takes. "": whoever comes first under a
+	// name is believed, and remembered.
+	Submitters string
 	// FirstToken is handed the token of the first administrator, once in the life of the data, before it is valid. An
 	// error ends the start, and the next start makes another one.
 	FirstToken func(secret string) error
@@ -79,6 +82,10 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		return contact(err)
 	}
 	service.By = "server"
+	keep, err := s.newCustody(service)
+	if err != nil {
+		return err
+	}
 	keeper, err := rights.New(ctx, log, s.Clock)
 	if err != nil {
 		return contact(err)
@@ -93,7 +100,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if certificates != nil {
 		listener = tls.NewListener(listener, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
 	}
-	return s.serve(ctx, log, service, keeper, listener)
+	return s.serve(ctx, log, service, keep, keeper, listener)
 }
 
 // check refuses what would be unsafe or cannot work, before anything is made. It returns the certificate, if there is one.
@@ -120,7 +127,7 @@ func (s *Server) check() ([]tls.Certificate, error) {
 }
 
 // serve has jobs carried out and requests answered, side by side. When one of the two ends, so does the other.
-func (s *Server) serve(ctx context.Context, log sluice.Log, service *control.Service, keeper *rights.Keeper, listener net.Listener) error {
+func (s *Server) serve(ctx context.Context, log sluice.Log, service *control.Service, keep *custody, keeper *rights.Keeper, listener net.Listener) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	trouble := func(text string) { s.Log.Warn(text) }
@@ -136,7 +143,7 @@ func (s *Server) serve(ctx context.Context, log sluice.Log, service *control.Ser
 			}
 			return func(t sluice.Tag) []sluice.Host { return loaded.Fleet().Tags[t] }, nil
 		},
-		Rights: keeper, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets, Trouble: trouble, Version: Version,
+		Rights: keeper, Secrets: keep, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets, Trouble: trouble, Version: Version,
 		Ready: func(ctx context.Context) error {
 			_, err := log.Namespaces(ctx)
 			return err
@@ -156,8 +163,7 @@ func (s *Server) serve(ctx context.Context, log sluice.Log, service *control.Ser
 	ends(func() error {
 		return steward.Run(ctx, steward.Config{Log: log, Retry: stewardRetry, Trouble: trouble,
 			Carry: func(ctx context.Context, _ sluice.Namespace, id sluice.JobID) error {
-				_, err := service.Carry(ctx, id, control.DriveOptions{Notice: func(text string) { s.Log.Warn(text, "job", id) }})
-				return err
+				return keep.carry(ctx, id)
 			}})
 	})
 	ends(func() error {
@@ -198,19 +204,10 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 // TokenFile makes a file, readable by its owner alone, with a token in it. What is there already is replaced.
 func TokenFile(path string) func(secret string) error {
 	return func(secret string) error {
-		f, err := os.CreateTemp(filepath.Dir(path), ".token-*") // mode 0600
-		if err != nil {
+		if err := writePrivate(path, []byte(secret+"\n")); err != nil { // which is durable: it is valid from now on
 			return &sluice.Error{Code: sluice.Config, Text: "the file for the first token", Err: err}
 		}
-		_, err = f.WriteString(secret + "\n")
-		err = errors.Join(err, f.Sync(), f.Close())
-		if err == nil {
-			err = os.Rename(f.Name(), path)
-		}
-		if err == nil {
-			return syncDir(filepath.Dir(path)) // what is valid from now on must not be lost with the power
-		}
-		return &sluice.Error{Code: sluice.Config, Text: "the file for the first token", Err: errors.Join(err, os.Remove(f.Name()))}
+		return nil
 	}
 }
 

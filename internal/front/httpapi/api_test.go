@@ -141,6 +141,7 @@ func path(route string, job sluice.JobID) string {
 // bodies are good requests of the routes that need more than {}.
 var bodies = map[string]string{
 	"/api/v1/jobs":                               `{"namespace":"prod","targets":"web1","command":"true"}`,
+	"/api/v1/sealing":                            `{"namespace":"prod","targets":"web1","command":"true"}`,
 	"/api/v1/namespaces/{namespace}/fleet":       `{"fleet":{}}`,
 	"/api/v1/jobs/{id}/skip":                     `{"hosts":["web1"],"reason":"r"}`,
 	"/api/v1/namespaces/{namespace}/hosts/{act}": `{"hosts":["web1"],"reason":"r"}`,

@@ -48,6 +48,8 @@ func (s *Service) read() *applied {
 // DriveOptions say how this process drives a job.
 type DriveOptions struct {
 	Secrets Secrets
+	// Credentials are where secrets come from in place of Secrets; nil: from there.
+	Credentials sluice.Credentials
 	// FetchDir is where fetched files go.
 	FetchDir string
 	// OnlySettle asks for unknown outcomes, and starts nothing.
@@ -61,7 +63,11 @@ type DriveOptions struct {
 }
 
 // Secrets are what the person at the terminal gave. Those that were not given are not set.
-type Secrets struct{ Password, Sudo, Passphrase sluice.Secret }
+type Secrets struct {
+	Password, Sudo, Passphrase sluice.Secret
+	// PrivateKey is the text of a private key to log in with.
+	PrivateKey sluice.Secret
+}
 
 const page = 10000
 
