@@ -25,13 +25,14 @@ var layers = []struct {
 	why    string
 }{
 	{"internal/core/", []string{"", "internal/core/"}, "core is pure: it knows the nouns and itself"},
-	{"internal/run/", []string{"", "internal/core/", "internal/run/"}, "run does what core decided, through ports; which adapter is behind a port is a question of app"},
+	{"internal/run/", []string{"", "sealed", "internal/core/", "internal/run/"}, "run does what core decided, through ports; which adapter is behind a port is a question of app"},
 	{"internal/adapter/", []string{"", "self/"}, "an adapter knows the nouns and one foreign thing, never another adapter"},
-	{"api/", []string{""}, "what goes over the wire is made of nouns"},
-	{"client/", []string{"", "api"}, "a client is for programs of others, too: it knows what goes over the wire and no more"},
-	{"internal/front/", []string{"", "api", "client", "internal/core/", "internal/run/control", "internal/front/"}, "front shows views and calls control; it does not reach around it"},
+	{"sealed/", []string{""}, "both ends of an envelope share it, so it knows neither"},
+	{"api/", []string{"", "sealed"}, "what goes over the wire is made of nouns"},
+	{"client/", []string{"", "api", "sealed"}, "a client is for programs of others, too: it knows what goes over the wire and no more"},
+	{"internal/front/", []string{"", "api", "client", "sealed", "internal/core/", "internal/run/control", "internal/front/"}, "front shows views and calls control; it does not reach around it"},
 	{"internal/lab/", []string{"", "internal/lab/"}, "lab is for tests of everything, so it depends on nothing"},
-	{"internal/app/", []string{"", "api", "client", "internal/core/", "internal/run/", "internal/adapter/", "internal/front/", "internal/app/"}, "app wires"},
+	{"internal/app/", []string{"", "api", "client", "sealed", "internal/core/", "internal/run/", "internal/adapter/", "internal/front/", "internal/app/"}, "app wires"},
 	{"cmd/", []string{"", "internal/app/", "internal/app", "internal/front/cli"}, "main parses nothing itself"},
 	{"", nil, "the root holds nouns and imports only the standard library"},
 }

@@ -143,6 +143,12 @@ type Options struct {
 	AskPassword     bool `json:"ask_password,omitzero"`
 	AskSudoPassword bool `json:"ask_sudo_password,omitzero"`
 	AskPassphrase   bool `json:"ask_passphrase,omitzero"`
+	AskPrivateKey   bool `json:"ask_private_key,omitzero"`
+}
+
+// NeedsSecrets reports whether the job cannot be driven without secrets.
+func (o *Options) NeedsSecrets() bool {
+	return o.AskPassword || o.AskSudoPassword || o.AskPassphrase || o.AskPrivateKey
 }
 
 // Defaults of options.

@@ -98,7 +98,9 @@ type Credentials interface {
 	Sudo(ctx context.Context, h Host) (s Secret, done func(accepted bool), err error)
 	// Passphrase returns what opens the user's encrypted private keys.
 	Passphrase() (Secret, error)
-	// Values are all secrets there are, for redaction.
+	// PrivateKey returns the text of a private key that came with the job, to log in with. It may be encrypted.
+	PrivateKey() (Secret, error)
+	// Values are all secrets that a host can get to see, for redaction.
 	Values() []Secret
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/sealed"
 )
 
 // Job is what is known of a job.
@@ -114,6 +115,8 @@ type Submit struct {
 	Argv    []string `json:"argv,omitempty" doc:"a command and its arguments, exactly so"`
 	Options Options  `json:"options,omitempty"`
 	User    string   `json:"user,omitempty" maxLength:"64" doc:"log in as this user"`
+	// Secrets are what the options with ask_ in them announce.
+	Secrets sealed.Envelope `json:"secrets,omitempty" doc:"the job's secrets, sealed to its workers; see the route sealing"`
 }
 
 // Options say how a job is carried out. Amounts are numbers or shares such as 5%; times are such as 90s or 5m.
@@ -128,6 +131,11 @@ type Options struct {
 	Sudo        string            `json:"sudo,omitempty" maxLength:"64" doc:"become this user by sudo"`
 	Env         map[string]string `json:"env,omitempty"`
 	NoHooks     bool              `json:"no_hooks,omitempty"`
+	// The job has these secrets, and is not driven without them.
+	AskPassword     bool `json:"ask_password,omitempty" doc:"there is a password to log in with among its secrets"`
+	AskSudoPassword bool `json:"ask_sudo_password,omitempty" doc:"there is a password for sudo among its secrets"`
+	AskPassphrase   bool `json:"ask_passphrase,omitempty" doc:"there is a passphrase of keys among its secrets"`
+	AskPrivateKey   bool `json:"ask_private_key,omitempty" doc:"there is a private key to log in with among its secrets"`
 }
 
 // Fleet is a version of the fleet of a namespace.

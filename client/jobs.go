@@ -9,6 +9,7 @@ import (
 
 	"sluice"
 	"sluice/api"
+	"sluice/sealed"
 )
 
 // JobsQuery says which jobs.
@@ -89,8 +90,9 @@ type reasonBody struct {
 }
 
 type budgetBody struct {
-	MaxFailures string        `json:"max_failures,omitempty"`
-	Hosts       []sluice.Host `json:"hosts,omitempty"`
+	MaxFailures string          `json:"max_failures,omitempty"`
+	Hosts       []sluice.Host   `json:"hosts,omitempty"`
+	Secrets     sealed.Envelope `json:"secrets,omitempty"`
 }
 
 // change asks for a change and returns the events that it made. Every change is safe to be sent once more by the
@@ -126,7 +128,7 @@ func (c *Client) Resume(ctx context.Context, id sluice.JobID, maxFailures *sluic
 
 // Retry tries hosts of a job again: those that failed, where none are named.
 func (c *Client) Retry(ctx context.Context, id sluice.JobID, hosts []sluice.Host, maxFailures *sluice.Amount) ([]sluice.Event, error) {
-	return c.change(ctx, budgetBody{budgetText(maxFailures), hosts}, "jobs", string(id), "retry")
+	return c.change(ctx, budgetBody{MaxFailures: budgetText(maxFailures), Hosts: hosts}, "jobs", string(id), "retry")
 }
 
 // Skip leaves hosts of a job out.

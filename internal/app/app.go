@@ -123,12 +123,22 @@ func (l *Local) who() string {
 }
 
 // drive carries a job out from this process.
-func (l *Local) drive(ctx context.Context, svc *control.Service, ns sluice.Namespace, id sluice.JobID, o control.DriveOptions) (last sluice.Event, err error) {
+func (l *Local) drive(ctx context.Context, svc *control.Service, ns sluice.Namespace, id sluice.JobID, o control.DriveOptions) (sluice.Event, error) {
+	if o.Credentials != nil {
+		return l.driveWith(ctx, svc, ns, id, o, o.Credentials)
+	}
 	if err := guard(o.Secrets); err != nil {
 		return sluice.Event{}, err
 	}
-	keeper := secrets.New(o.Secrets.Password, o.Secrets.Sudo, o.Secrets.Passphrase)
+	keeper := secrets.New(secrets.Of{Login: o.Secrets.Password, Sudo: o.Secrets.Sudo, Passphrase: o.Secrets.Passphrase,
+		PrivateKey: o.Secrets.PrivateKey})
 	defer keeper.Wipe()
+	return l.driveWith(ctx, svc, ns, id, o, keeper)
+}
+
+// driveWith carries a job out from this process, with secrets from anywhere.
+func (l *Local) driveWith(ctx context.Context, svc *control.Service, ns sluice.Namespace, id sluice.JobID, o control.DriveOptions,
+	keeper sluice.Credentials) (last sluice.Event, err error) {
 	ssh, err := l.ssh(keeper)
 	if err != nil {
 		return sluice.Event{}, err

@@ -23,6 +23,7 @@ import (
 type running struct {
 	log      sluice.Log
 	guard    *lookout.Guard
+	custody  *custody
 	service  *control.Service
 	keeper   *rights.Keeper
 	sights   *sights
@@ -55,7 +56,7 @@ func (r *running) members(ctx context.Context, ns sluice.Namespace) (func(sluice
 func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 	return httpapi.New(httpapi.Config{
 		Desk:    func(p sluice.Principal) control.Desk { return r.service.As(string(p)) },
-		Members: r.members, Rights: r.keeper, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets,
+		Members: r.members, Rights: r.keeper, Secrets: r.custody, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets,
 		Trouble: func(text string) { s.Log.Warn(text) }, Version: Version, Watch: r.sights, Metrics: r.sights.metrics.Handler(),
 		Stopping: stopping, Chains: r.guard.Log(), Heads: heads{r.guard},
 		Ready: func(ctx context.Context) error {
@@ -124,9 +125,7 @@ func (s *Server) serve(ctx context.Context, r *running) error {
 func (s *Server) steward(ctx context.Context, r *running) error {
 	return steward.Run(ctx, steward.Config{Log: r.log, Retry: stewardRetry, Trouble: func(text string) { s.Log.Warn(text) },
 		Carry: func(ctx context.Context, ns sluice.Namespace, id sluice.JobID) error {
-			log := s.Log.With("namespace", ns, "job", id)
-			_, err := r.service.Carry(ctx, id, control.DriveOptions{Notice: func(text string) { log.Warn(text) }})
-			return err
+			return r.custody.carry(ctx, id, s.Log.With("namespace", ns, "job", id))
 		}})
 }
 

@@ -36,6 +36,9 @@ type Server struct {
 	// LocalTargets lets fleets name this machine itself (transport: local): everybody who may apply one can then run
 	// commands as the server.
 	LocalTargets bool
+	// Submitters is a file of the keys of those whose secrets the server's own worker takes. "": whoever comes first under a
+	// name is believed, and remembered.
+	Submitters string
 	// FirstToken is handed the token of the first administrator, once in the life of the data, before it is valid. An
 	// error ends the start, and the next start makes another one.
 	FirstToken func(secret string) error
@@ -93,6 +96,10 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		return contact(err)
 	}
 	service.By = "server"
+	keep, err := s.newCustody(service)
+	if err != nil {
+		return err
+	}
 	keeper, err := rights.New(ctx, log, s.Clock)
 	if err != nil {
 		return contact(err)
@@ -111,7 +118,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if certificates != nil {
 		listener = tls.NewListener(listener, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
 	}
-	return s.serve(ctx, &running{log, guard, service, keeper, sights, listener, metrics})
+	return s.serve(ctx, &running{log, guard, keep, service, keeper, sights, listener, metrics})
 }
 
 // closeAll closes listeners; nil ones are none.
@@ -168,19 +175,10 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 // TokenFile makes a file, readable by its owner alone, with a token in it. What is there already is replaced.
 func TokenFile(path string) func(secret string) error {
 	return func(secret string) error {
-		f, err := os.CreateTemp(filepath.Dir(path), ".token-*") // mode 0600
-		if err != nil {
+		if err := writePrivate(path, []byte(secret+"\n")); err != nil { // which is durable: it is valid from now on
 			return &sluice.Error{Code: sluice.Config, Text: "the file for the first token", Err: err}
 		}
-		_, err = f.WriteString(secret + "\n")
-		err = errors.Join(err, f.Sync(), f.Close())
-		if err == nil {
-			err = os.Rename(f.Name(), path)
-		}
-		if err == nil {
-			return syncDir(filepath.Dir(path)) // what is valid from now on must not be lost with the power
-		}
-		return &sluice.Error{Code: sluice.Config, Text: "the file for the first token", Err: errors.Join(err, os.Remove(f.Name()))}
+		return nil
 	}
 }
 

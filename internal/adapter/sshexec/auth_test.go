@@ -17,6 +17,7 @@ import (
 // creds is what a person typed, and what was told about it.
 type creds struct {
 	password, passphrase string // "" if nobody gave one
+	key                  string // that came with the job
 
 	mu          sync.Mutex
 	logins      int
@@ -62,6 +63,13 @@ func (c *creds) Passphrase() (sluice.Secret, error) {
 		return sluice.Secret{}, sluice.ErrNoSecret
 	}
 	return sluice.NewSecret([]byte(c.passphrase)), nil
+}
+
+func (c *creds) PrivateKey() (sluice.Secret, error) {
+	if c.key == "" {
+		return sluice.Secret{}, sluice.ErrNoSecret
+	}
+	return sluice.NewSecret([]byte(c.key)), nil
 }
 
 func (c *creds) Values() []sluice.Secret { return nil }
@@ -126,6 +134,47 @@ func TestPassphraseOnlyIfNeeded(t *testing.T) {
 	_ = connect(t, tr, "web1", other).Close()
 	if c.passphrases != 0 {
 		t.Error("the passphrase was asked for a key that the host does not take")
+	}
+}
+
+// TestKeyOfTheJob: a key that came with the job logs in without any file, and is opened by its passphrase where it must.
+func TestKeyOfTheJob(t *testing.T) {
+	h := newHome(t)
+	s := startSSHD(t, h)
+	file := h.path(".ssh/id_ed25519")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keygen(t, h.path("other"))
+	other, err := os.ReadFile(h.path("other"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	_ = connect(t, h.transport(t, with(&creds{key: string(text)})), "web1", s.ssh()).Close()
+	wantFailure(t, failure(t, h.transport(t, with(&creds{key: string(other)})), "web1", s.ssh()), sluice.AuthRefused, "shown were "+jobKey)
+	wantFailure(t, failure(t, h.transport(t, with(&creds{key: "nonsense"})), "web1", s.ssh()), sluice.AuthRefused, "not used: "+jobKey)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "ssh-keygen", "-q", "-p", "-N", "secret", "-f", file)
+	if text, err = os.ReadFile(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	wantFailure(t, failure(t, h.transport(t, with(&creds{key: string(text)})), "web1", s.ssh()), sluice.NeedSecret, jobKey+" is encrypted")
+	c := &creds{key: string(text), passphrase: "secret"}
+	tr := h.transport(t, with(c))
+	for range 3 {
+		_ = connect(t, tr, "web1", s.ssh()).Close()
+	}
+	if c.passphrases > 1 {
+		t.Errorf("it was opened %d times", c.passphrases)
 	}
 }
 

@@ -109,4 +109,5 @@ func (noCredentials) Sudo(context.Context, sluice.Host) (sluice.Secret, func(boo
 }
 
 func (noCredentials) Passphrase() (sluice.Secret, error) { return sluice.Secret{}, sluice.ErrNoSecret }
+func (noCredentials) PrivateKey() (sluice.Secret, error) { return sluice.Secret{}, sluice.ErrNoSecret }
 func (noCredentials) Values() []sluice.Secret            { return nil }

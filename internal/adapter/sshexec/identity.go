@@ -2,6 +2,7 @@ package sshexec
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"sluice"
 	"sluice/internal/adapter/sshexec/hostkeys"
 )
 
@@ -38,6 +40,25 @@ func (t *Transport) loadIdentity(path string, text []byte) (*identity, error) {
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("others may read it (mode %04o): it is not used; chmod 600 %s", info.Mode().Perm(), path)
 	}
+	return t.parseIdentity(path, text)
+}
+
+// jobIdentity is the key that came with the job: opened once for all hosts, as those in files are.
+func (t *Transport) jobIdentity(s sluice.Secret) (*identity, error) {
+	sum := sha256.Sum256(s.Reveal())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ofJob != nil && t.ofJobSum == sum {
+		return t.ofJob, nil
+	}
+	id, err := t.parseIdentity(jobKey, bytes.Clone(s.Reveal()))
+	if err == nil {
+		t.ofJob, t.ofJobSum = id, sum
+	}
+	return id, err
+}
+
+func (t *Transport) parseIdentity(path string, text []byte) (*identity, error) {
 	id := &identity{path: path, passphrase: t.passphrase}
 	signer, err := ssh.ParsePrivateKey(text)
 	var locked *ssh.PassphraseMissingError
@@ -46,6 +67,9 @@ func (t *Transport) loadIdentity(path string, text []byte) (*identity, error) {
 		id.text, id.public = text, locked.PublicKey
 		if id.public == nil {
 			// Old formats of encrypted keys do not say what they are.
+			if path == jobKey {
+				break
+			}
 			if id.public, err = t.publics.get(path + ".pub"); err != nil {
 				return nil, err
 			}

@@ -31,11 +31,12 @@ type gathered struct {
 	close  func()
 }
 
-// gather lists the keys to show to a host. Named identities come first, those that the agent holds before
+// gather lists the keys to show to a host. What came with the job goes first; then named identities, those that the agent holds before
 // those that stand in files; then what else the agent holds, certificates first; then the usual files. So an
 // agent full of keys does not use up a host's patience before the right one.
 func (t *Transport) gather(ctx context.Context, d *destination) (*gathered, error) {
 	g := &gathered{close: func() {}}
+	g.add(t.jobOffers(g))
 	held := t.agentOffers(ctx, d, g)
 	files, err := t.fileOffers(d, g)
 	if err != nil {
@@ -61,6 +62,34 @@ func (t *Transport) gather(ctx context.Context, d *destination) (*gathered, erro
 	return g, nil
 }
 
+// jobKey is what messages call a key that came with the job.
+const jobKey = "the key that came with the job"
+
+// jobOffers is the key that came with the job, if one did.
+func (t *Transport) jobOffers(g *gathered) []offer {
+	secret, err := t.cfg.Credentials.PrivateKey()
+	if errors.Is(err, sluice.ErrNoSecret) {
+		return nil
+	}
+	var id *identity
+	if err == nil {
+		id, err = t.jobIdentity(secret)
+	}
+	var signer ssh.Signer
+	if err == nil {
+		signer, err = id.signerFor()
+	}
+	switch {
+	case errors.Is(err, sluice.ErrNoSecret):
+		g.locked = jobKey
+		return nil
+	case err != nil:
+		g.note(jobKey, err)
+		return nil
+	}
+	return []offer{{signer, jobKey, jobKey}}
+}
+
 func certificatesFirst(offers []offer) {
 	slices.SortStableFunc(offers, func(a, b offer) int { return certRank(a) - certRank(b) })
 }
@@ -75,6 +104,9 @@ func certRank(o offer) int {
 // add appends offers, each key once.
 func (g *gathered) add(lists ...[]offer) {
 	seen := map[string]bool{}
+	for _, o := range g.offers {
+		seen[string(o.signer.PublicKey().Marshal())] = true
+	}
 	for _, list := range lists {
 		for _, o := range list {
 			if wire := string(o.signer.PublicKey().Marshal()); !seen[wire] {

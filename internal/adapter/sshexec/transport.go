@@ -2,6 +2,7 @@ package sshexec
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io/fs"
 	"sync"
@@ -35,11 +36,13 @@ type Transport struct {
 	ctx   context.Context // ends with Close
 	close context.CancelCauseFunc
 
-	mu     sync.Mutex
-	closed bool
-	shared map[string]*shared // connections to be used, by key of the destination
-	live   map[*conn]struct{} // connections that are up
-	beat   time.Duration      // interval of the keepalive goroutine; 0: it does not run
+	mu       sync.Mutex
+	ofJob    *identity // the key that came with the job, and the sum of its text
+	ofJobSum [sha256.Size]byte
+	closed   bool
+	shared   map[string]*shared // connections to be used, by key of the destination
+	live     map[*conn]struct{} // connections that are up
+	beat     time.Duration      // interval of the keepalive goroutine; 0: it does not run
 }
 
 // shared is a connection that is being made, or was, and those who use it.

@@ -152,6 +152,7 @@ var bodies = map[string]string{
 	"/api/v1/jobs":                               `{"namespace":"prod","targets":"web1","command":"true"}`,
 	"/api/v1/audit/repair":                       `{"reason":"r"}`,
 	"/api/v1/heads":                              `{"heads":[]}`,
+	"/api/v1/sealing":                            `{"namespace":"prod","targets":"web1","command":"true"}`,
 	"/api/v1/namespaces/{namespace}/fleet":       `{"fleet":{}}`,
 	"/api/v1/jobs/{id}/skip":                     `{"hosts":["web1"],"reason":"r"}`,
 	"/api/v1/namespaces/{namespace}/hosts/{act}": `{"hosts":["web1"],"reason":"r"}`,

@@ -9,6 +9,7 @@ import (
 	"sluice"
 	"sluice/api"
 	"sluice/internal/run/control"
+	"sluice/sealed"
 )
 
 type events struct {
@@ -38,6 +39,8 @@ type withBudget struct {
 	Body struct {
 		MaxFailures string        `json:"max_failures,omitempty" maxLength:"20" doc:"a new budget: a number, or a share such as 5%"`
 		Hosts       []sluice.Host `json:"hosts,omitempty" doc:"those to retry; none: all that failed"`
+		// Secrets take the place of those that there are.
+		Secrets sealed.Envelope `json:"secrets,omitempty" doc:"the job's secrets, sealed to its workers; see the route sealing"`
 	}
 }
 
@@ -117,11 +120,28 @@ func resume(ctx context.Context, c caller, in *withBudget) (*events, error) {
 	if len(in.Body.Hosts) > 0 {
 		return nil, sluice.Errorf(sluice.Usage, "hosts: a job is resumed as a whole").WithHint("retry takes hosts")
 	}
+	return c.goOn(ctx, in, func(desk control.Desk, id sluice.JobID) ([]sluice.Event, error) { return desk.Resume(ctx, id, most) })
+}
+
+// goOn lets a job go on, with its secrets where it has some.
+func (c caller) goOn(ctx context.Context, in *withBudget, do func(control.Desk, sluice.JobID) ([]sluice.Event, error)) (*events, error) {
 	desk, id, err := c.job(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return changed(desk.Resume(ctx, id, most))
+	j, _, err := desk.Job(ctx, string(id))
+	if err != nil {
+		return nil, err
+	}
+	undo, err := c.secrets(j.Spec, in.Body.Secrets, putAgain)
+	if err != nil {
+		return nil, err
+	}
+	list, err := do(desk, id)
+	if err != nil {
+		undo()
+	}
+	return changed(list, err)
 }
 
 func retry(ctx context.Context, c caller, in *withBudget) (*events, error) {
@@ -129,11 +149,9 @@ func retry(ctx context.Context, c caller, in *withBudget) (*events, error) {
 	if err != nil {
 		return nil, err
 	}
-	desk, id, err := c.job(ctx, in.ID)
-	if err != nil {
-		return nil, err
-	}
-	return changed(desk.Retry(ctx, id, in.Body.Hosts, most))
+	return c.goOn(ctx, in, func(desk control.Desk, id sluice.JobID) ([]sluice.Event, error) {
+		return desk.Retry(ctx, id, in.Body.Hosts, most)
+	})
 }
 
 // InNamespace is the path of one namespace.

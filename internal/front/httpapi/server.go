@@ -46,6 +46,8 @@ type Config struct {
 	// Local lets fleets name this machine itself (transport: local). Everybody who may apply one can then run commands as
 	// the server.
 	Local bool
+	// Secrets keeps those of jobs; nil: jobs have none.
+	Secrets Secrets
 	// Trouble is told about errors that say nothing of themselves to the outside. It must not block.
 	Trouble func(text string)
 	// Stopping is closed when the server is about to stop: streams end then, and none begins. nil: it never is.
@@ -100,6 +102,7 @@ func New(cfg Config) *API {
 	a.huma = humago.New(a.mux, c)
 	a.addJobs()
 	a.addSubmit()
+	a.addSecrets()
 	a.addControls()
 	a.addFleets()
 	a.addOutput()

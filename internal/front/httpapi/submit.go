@@ -27,14 +27,37 @@ type toSubmit struct {
 	Body  api.Submit
 }
 
+// maxSubmit is the number of bytes of a job with a fleet.
+const maxSubmit = fleet.MaxBundle + maxBody
+
 func (a *API) addSubmit() {
 	route(a, sluice.SubmitJob, huma.Operation{OperationID: "submit-job", Method: http.MethodPost, Path: "/api/v1/jobs", Tags: []string{jobTag},
 		Summary: "Submit a job", Description: "To ask once more with the same id or key gives the job that is there.",
-		MaxBodyBytes: fleet.MaxBundle + maxBody, Errors: []int{http.StatusConflict}}, submit)
+		MaxBodyBytes: maxSubmit, Errors: []int{http.StatusConflict}}, submit)
 }
 
 func submit(ctx context.Context, c caller, in *toSubmit) (*oneJob, error) {
 	desk := c.desk()
+	d, err := c.draft(ctx, desk, in)
+	if err != nil {
+		return nil, err
+	}
+	undo, err := c.secrets(&d.Job, in.Body.Secrets, putFirst)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = desk.Submit(ctx, d); sluice.CodeOf(err) == sluice.Conflict {
+		err = sameJob(ctx, desk, d, err)
+	}
+	if err != nil {
+		undo()
+		return nil, err
+	}
+	return readJob(ctx, desk, d.Job.ID)
+}
+
+// draft is the job that is asked for, as it would be submitted.
+func (c caller) draft(ctx context.Context, desk control.Desk, in *toSubmit) (*control.Draft, error) {
 	r, given, err := c.request(ctx, desk, in.Body)
 	if err != nil {
 		return nil, err
@@ -65,13 +88,7 @@ func submit(ctx context.Context, c caller, in *toSubmit) (*oneJob, error) {
 	if _, ok := spans.ParseParent(in.Trace); ok {
 		d.Job.Trace = in.Trace
 	}
-	if _, err = desk.Submit(ctx, d); sluice.CodeOf(err) == sluice.Conflict {
-		err = sameJob(ctx, desk, d, err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return readJob(ctx, desk, d.Job.ID)
+	return d, nil
 }
 
 // sameJob reports whether the job that is there already is the one that is asked for: then it was submitted before, and
@@ -213,6 +230,7 @@ func actionOf(s api.Submit) (text string, a sluice.Action, err error) {
 
 func optionsOf(in api.Options) (sluice.Options, error) {
 	o := sluice.Options{Concurrency: in.Concurrency, ReadOnly: in.ReadOnly, Sudo: in.Sudo, Env: in.Env, NoHooks: in.NoHooks,
+		AskPassword: in.AskPassword, AskSudoPassword: in.AskSudoPassword, AskPassphrase: in.AskPassphrase, AskPrivateKey: in.AskPrivateKey,
 		Reconnect: sluice.DefaultReconnect, OutputLimit: sluice.DefaultOutputLimit}
 	if o.Concurrency == 0 {
 		o.Concurrency = sluice.DefaultConcurrency

@@ -74,6 +74,8 @@ func (s *Service) look(ctx context.Context, ns sluice.Namespace, f func(*schedul
 // DriveOptions say how this process drives a job.
 type DriveOptions struct {
 	Secrets Secrets
+	// Credentials are where secrets come from in place of Secrets; nil: from there.
+	Credentials sluice.Credentials
 	// FetchDir is where fetched files go.
 	FetchDir string
 	// OnlySettle asks for unknown outcomes, and starts nothing.
@@ -87,7 +89,11 @@ type DriveOptions struct {
 }
 
 // Secrets are what the person at the terminal gave. Those that were not given are not set.
-type Secrets struct{ Password, Sudo, Passphrase sluice.Secret }
+type Secrets struct {
+	Password, Sudo, Passphrase sluice.Secret
+	// PrivateKey is the text of a private key to log in with.
+	PrivateKey sluice.Secret
+}
 
 // change appends what decide makes of the state at the head of the log. decide may return no events.
 func (s *Service) change(ctx context.Context, ns sluice.Namespace, decide func(*schedule.State) ([]sluice.Event, error)) ([]sluice.Event, error) {

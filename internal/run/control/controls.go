@@ -40,6 +40,21 @@ func (s *Service) Halt(ctx context.Context, id sluice.JobID, reason string) ([]s
 	})
 }
 
+// Lacks halts a job that cannot go on for want of its secrets, if that is still so when it is its turn in the log. What
+// runs is still asked how it ended, as far as that takes no secret.
+func (s *Service) Lacks(ctx context.Context, id sluice.JobID, reason string, still func() bool) ([]sluice.Event, error) {
+	return s.changeJob(ctx, id, func(_ *schedule.State, i schedule.Info) ([]sluice.Event, error) {
+		if over(i) || i.State == schedule.Halted || i.State == schedule.Halting || i.Cancelling || !still() {
+			return nil, nil
+		}
+		out := []sluice.Event{s.event(i.Spec.ID, sluice.JobHalting{Rule: sluice.RuleSecrets, Reason: reason, By: s.By})}
+		if i.Running == 0 {
+			out = append(out, s.event(i.Spec.ID, sluice.JobHalted{Rule: sluice.RuleSecrets, Reason: reason, Generation: i.Generation + 1}))
+		}
+		return out, nil
+	})
+}
+
 // Cancel starts nothing more of a job and has what runs killed by whoever drives it.
 func (s *Service) Cancel(ctx context.Context, id sluice.JobID, reason string) ([]sluice.Event, error) {
 	return s.changeJob(ctx, id, func(_ *schedule.State, i schedule.Info) ([]sluice.Event, error) {

@@ -16,15 +16,22 @@ const maxRefused = 2
 
 // Keeper implements [sluice.Credentials].
 type Keeper struct {
-	login, sudo desk
-	passphrase  sluice.Secret
+	login, sudo     desk
+	passphrase, key sluice.Secret
 }
 
-// New makes a Keeper. Secrets that nobody gave are not set.
-func New(login, sudo, passphrase sluice.Secret) *Keeper {
-	k := &Keeper{passphrase: passphrase}
-	k.login.open(login)
-	k.sudo.open(sudo)
+// Of are the secrets of a job. Those that nobody gave are not set.
+type Of struct {
+	Login, Sudo, Passphrase sluice.Secret
+	// PrivateKey is the text of a private key to log in with.
+	PrivateKey sluice.Secret
+}
+
+// New makes a Keeper.
+func New(of Of) *Keeper {
+	k := &Keeper{passphrase: of.Passphrase, key: of.PrivateKey}
+	k.login.open(of.Login)
+	k.sudo.open(of.Sudo)
 	return k
 }
 
@@ -46,7 +53,15 @@ func (k *Keeper) Passphrase() (sluice.Secret, error) {
 	return k.passphrase, nil
 }
 
-// Values implements [sluice.Credentials].
+// PrivateKey implements [sluice.Credentials].
+func (k *Keeper) PrivateKey() (sluice.Secret, error) {
+	if !k.key.Set() {
+		return sluice.Secret{}, sluice.ErrNoSecret
+	}
+	return k.key, nil
+}
+
+// Values implements [sluice.Credentials]. The private key is none of them: nothing of it gets to a host.
 func (k *Keeper) Values() (out []sluice.Secret) {
 	for _, s := range []sluice.Secret{k.login.secret, k.sudo.secret, k.passphrase} {
 		if s.Set() {
@@ -61,6 +76,7 @@ func (k *Keeper) Wipe() {
 	for _, s := range k.Values() {
 		s.Wipe()
 	}
+	k.key.Wipe()
 }
 
 // desk gives out one secret. Until a host has accepted it, one host at a time tries it.

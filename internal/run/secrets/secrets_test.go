@@ -15,7 +15,7 @@ func secret(s string) sluice.Secret { return sluice.NewSecret([]byte(s)) }
 
 func TestTheFirstGoesAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := New(secret("x"), sluice.Secret{}, sluice.Secret{})
+		k := New(Of{Login: secret("x")})
 		var using, most atomic.Int32
 		ends := make(chan struct{})
 		for range 20 {
@@ -48,7 +48,7 @@ func TestTheFirstGoesAlone(t *testing.T) {
 }
 
 func TestTwoRefusalsAreTheEnd(t *testing.T) {
-	k := New(secret("x"), secret("y"), sluice.Secret{})
+	k := New(Of{Login: secret("x"), Sudo: secret("y")})
 	for range 2 {
 		_, done, err := k.Login(t.Context(), "h")
 		if err != nil {
@@ -69,7 +69,7 @@ func TestTwoRefusalsAreTheEnd(t *testing.T) {
 
 func TestWhoWaitsLearnsOfTheRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := New(secret("x"), sluice.Secret{}, sluice.Secret{})
+		k := New(Of{Login: secret("x")})
 		var refused, got atomic.Int32
 		for range 10 {
 			go func() {
@@ -91,7 +91,7 @@ func TestWhoWaitsLearnsOfTheRefusal(t *testing.T) {
 
 func TestWaitingListensToTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := New(secret("x"), sluice.Secret{}, sluice.Secret{})
+		k := New(Of{Login: secret("x")})
 		_, done, _ := k.Login(t.Context(), "first")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -103,7 +103,7 @@ func TestWaitingListensToTheContext(t *testing.T) {
 }
 
 func TestNothingGiven(t *testing.T) {
-	k := New(sluice.Secret{}, sluice.Secret{}, sluice.Secret{})
+	k := New(Of{})
 	if _, _, err := k.Login(t.Context(), "h"); !errors.Is(err, sluice.ErrNoSecret) {
 		t.Errorf("login: %v", err)
 	}
@@ -117,7 +117,7 @@ func TestNothingGiven(t *testing.T) {
 
 func TestWipe(t *testing.T) {
 	text := []byte("hunter2")
-	k := New(sluice.NewSecret(text), sluice.Secret{}, sluice.Secret{})
+	k := New(Of{Login: sluice.NewSecret(text)})
 	k.Wipe()
 	for _, b := range text {
 		if b != 0 {

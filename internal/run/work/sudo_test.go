@@ -52,6 +52,9 @@ func (c *credentials) Sudo(context.Context, sluice.Host) (sluice.Secret, func(bo
 func (c *credentials) Passphrase() (sluice.Secret, error) {
 	return sluice.Secret{}, sluice.ErrNoSecret
 }
+func (c *credentials) PrivateKey() (sluice.Secret, error) {
+	return sluice.Secret{}, sluice.ErrNoSecret
+}
 func (c *credentials) Values() []sluice.Secret {
 	if c.password == "" {
 		return nil

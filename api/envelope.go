@@ -1,0 +1,28 @@
+package api
+
+import (
+	"sluice"
+	"sluice/sealed"
+)
+
+// Sealing is what whoever seals the secrets of a job has to know.
+type Sealing struct {
+	// Job is the event job.submitted of the job as it is, or would be: what is sealed is bound to it.
+	Job sluice.Event `json:"job" doc:"the event job.submitted of the job as it is, or would be"`
+	// By is who asks, as workers are told who gives the secrets.
+	By string `json:"by"`
+	// Workers are those that may carry the job out. What is sealed to fewer of them waits for one of those.
+	Workers []WorkerKey `json:"workers" doc:"those that may carry it out"`
+}
+
+// WorkerKey is a worker and its public key.
+type WorkerKey struct {
+	Name        string `json:"name"`
+	Key         string `json:"key" doc:"X25519, in base64"`
+	Fingerprint string `json:"fingerprint" doc:"SHA256:..., to compare with what the worker prints when it starts"`
+}
+
+// NewWorkerKey is the form of a worker's key.
+func NewWorkerKey(name string, k sealed.Key) WorkerKey {
+	return WorkerKey{Name: name, Key: k.String(), Fingerprint: k.Fingerprint()}
+}

@@ -1,0 +1,252 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"sluice"
+	"sluice/internal/run/control"
+	"sluice/internal/run/envelopes"
+	"sluice/sealed"
+)
+
+// ownWorker is the name of the worker that a server has of its own.
+const ownWorker = "server"
+
+// custody is what a server has to do with secrets: it keeps envelopes, and its own worker opens them.
+type custody struct {
+	store   envelopes.Store
+	opener  envelopes.Opener
+	service *control.Service
+	clock   sluice.Clock
+	log     *slog.Logger
+}
+
+// newCustody finds the key of the server's own worker, or makes it. From here on the memory of this process is closed.
+func (s *Server) newCustody(service *control.Service) (*custody, error) {
+	if err := closeMemory(); err != nil {
+		return nil, err
+	}
+	key, err := workerKey(filepath.Join(s.Data, "worker.key"))
+	if err != nil {
+		return nil, &sluice.Error{Code: sluice.Config, Text: "the key of the server's own worker", Err: err}
+	}
+	p := &pins{path: filepath.Join(s.Data, "submitters"), told: func(text string) { s.Log.Info(text) }}
+	if s.Submitters != "" {
+		p = &pins{path: s.Submitters, strict: true}
+		if _, err := p.read(); err != nil {
+			return nil, err
+		}
+	}
+	s.Log.Info("the server's own worker opens secrets", "worker", ownWorker, "key", key.Public().Fingerprint())
+	return &custody{service: service, clock: s.Clock, log: s.Log,
+		opener: envelopes.Opener{Key: key, Trust: p.trust, Clock: s.Clock, Hold: hold}}, nil
+}
+
+func workerKey(path string) (*sealed.WorkerKey, error) {
+	text, err := os.ReadFile(path)
+	if err == nil {
+		defer clear(text)
+		return sealed.ParseWorkerKey(text)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	key, err := sealed.NewWorkerKey()
+	if err != nil {
+		return nil, err
+	}
+	if text, err = key.Marshal(); err != nil {
+		return nil, err
+	}
+	defer clear(text)
+	return key, writePrivate(path, text)
+}
+
+// writePrivate puts a file in the place of another, whole or not at all, readable by its owner alone.
+func writePrivate(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// Workers are those that may carry a job out.
+func (c *custody) Workers(context.Context, *sluice.Job) (sealed.Known, error) {
+	return sealed.Known{{Name: ownWorker, Key: c.opener.Key.Public()}}, nil
+}
+
+func (c *custody) Put(j *sluice.Job, by string, e sealed.Envelope) (undo func(), err error) {
+	return c.store.Put(j, by, e, c.clock())
+}
+
+func (c *custody) PutFirst(j *sluice.Job, by string, e sealed.Envelope) (undo func(), err error) {
+	return c.store.PutFirst(j, by, e, c.clock())
+}
+
+// Has reports whether there are secrets for a job.
+func (c *custody) Has(id sluice.JobID) bool { return c.store.Get(id, c.clock()) != nil }
+
+// carry has a job carried out, with its secrets if it has any. Without those that it needs it is halted, and only asked
+// how what runs ended.
+func (c *custody) carry(ctx context.Context, id sluice.JobID, log *slog.Logger) error {
+	o := control.DriveOptions{Notice: func(text string) { log.Warn(text) }}
+	j, _, err := c.service.Info(ctx, string(id))
+	if err != nil {
+		return err
+	}
+	if !j.Spec.Options.NeedsSecrets() {
+		_, err := c.service.Carry(ctx, id, o)
+		return err
+	}
+	secrets := c.opener.Job(j.Spec, func() sealed.Envelope { return c.store.Get(id, c.clock()) })
+	defer secrets.Close()
+	o.Credentials = secrets
+	halted, err := c.halt(ctx, id, secrets)
+	if err != nil || halted {
+		return err
+	}
+	inner, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { c.watch(inner, id, secrets) })
+	last, err := c.service.Carry(ctx, id, o)
+	stop()
+	watch.Wait()
+	c.release(id, last)
+	return err
+}
+
+// halt halts a job whose secrets do not open. It reports whether the job is halted by that: nothing of it runs.
+func (c *custody) halt(ctx context.Context, id sluice.JobID, secrets *envelopes.Job) (halted bool, err error) {
+	why := secrets.Check()
+	if why == nil {
+		return false, nil
+	}
+	events, err := c.service.Lacks(ctx, id, reason(why), func() bool { return secrets.Check() != nil })
+	for _, e := range events {
+		if _, is := e.Body.(sluice.JobHalted); is {
+			halted = true
+		}
+	}
+	return halted, err
+}
+
+// reason is an error and what to do, in one line.
+func reason(err error) string {
+	var e *sluice.Error
+	if errors.As(err, &e) && e.Hint != "" {
+		return e.Error() + "; " + e.Hint
+	}
+	return err.Error()
+}
+
+// watch halts a job when its secrets are not good any more.
+func (c *custody) watch(ctx context.Context, id sluice.JobID, secrets *envelopes.Job) {
+	for {
+		left := time.Minute // where nothing was opened there may be something later
+		if at := secrets.Expires(); !at.IsZero() {
+			left = max(at.Sub(c.clock()), 0)
+		}
+		t := time.NewTimer(left)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+		if secrets.Check() == nil {
+			continue
+		}
+		if _, err := c.halt(ctx, id, secrets); err != nil && ctx.Err() == nil {
+			c.log.Warn(fmt.Sprintf("its secrets are over, and it cannot be halted: %v", err), "job", id)
+		}
+		select { // it is halting, or being resumed
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// release forgets the secrets of a job that has its result, and those that hosts refused.
+func (c *custody) release(id sluice.JobID, last sluice.Event) {
+	switch b := last.Body.(type) {
+	case sluice.JobFinished:
+		c.store.Drop(id)
+	case sluice.JobHalted:
+		if b.Rule == sluice.RuleAuth {
+			c.store.Drop(id)
+		}
+	}
+}
+
+// pins are the keys with which people sign, in a file: of lines of a name and a key. Unless they are strict, whoever comes
+// first under a name is believed, and written down.
+type pins struct {
+	path   string
+	strict bool
+	told   func(text string)
+
+	mu sync.Mutex
+}
+
+func (p *pins) read() (sealed.Known, error) {
+	text, err := os.ReadFile(p.path)
+	if errors.Is(err, fs.ErrNotExist) && !p.strict {
+		return nil, nil
+	}
+	var known sealed.Known
+	if err == nil {
+		known, err = sealed.ParseKnown(text)
+	}
+	if err != nil {
+		return nil, &sluice.Error{Code: sluice.Config, Text: "the keys of those who give secrets, " + p.path, Err: err}
+	}
+	return known, nil
+}
+
+// trust says whether the secrets of somebody who signs with a key are taken. The file is read each time, so that a line can
+// be added or taken away while the worker runs.
+func (p *pins) trust(by string, signer sealed.Key) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known, err := p.read()
+	if err != nil {
+		return err
+	}
+	switch keys := known.Of(by); {
+	case known.Has(by, signer):
+		return nil
+	case len(keys) > 0:
+		return sluice.Errorf(sluice.Denied, "the secrets of %s are signed with the key %s, and the worker knows %s by %s: "+
+			"either another machine of theirs, or somebody who says to be them", by, signer.Fingerprint(), by, keys[0].Fingerprint()).
+			WithHint("if it is theirs, add the line %q to %s on the worker", by+" "+signer.String(), p.path)
+	case p.strict:
+		return sluice.Errorf(sluice.Denied, "the worker does not know %s, whose secrets are signed with the key %s", by, signer.Fingerprint()).
+			WithHint("add the line %q to %s on the worker", by+" "+signer.String(), p.path)
+	case !sealed.Namable(by):
+		return sluice.Errorf(sluice.Denied, "the worker cannot remember anybody by the name %q", by)
+	}
+	if err := writePrivate(p.path, append(known, sealed.Named{Name: by, Key: signer}).Text()); err != nil {
+		return fmt.Errorf("the worker cannot remember the key of %s: %w", by, err)
+	}
+	if p.told != nil {
+		p.told(fmt.Sprintf("secrets of %s are signed with the key %s from now on", by, signer.Fingerprint()))
+	}
+	return nil
+}
