@@ -87,6 +87,8 @@ func New(cfg Config) *API {
 	a.huma = humago.New(a.mux, c)
 	a.addJobs()
 	a.addSubmit()
+	a.addPlan()
+	a.addBlobs()
 	a.addControls()
 	a.addFleets()
 	a.addOutput()
