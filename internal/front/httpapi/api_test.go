@@ -22,6 +22,7 @@ import (
 	"sluice/internal/front/httpapi"
 	"sluice/internal/lab/fake"
 	"sluice/internal/run/control"
+	"sluice/internal/run/live"
 	"sluice/internal/run/rights"
 )
 
@@ -37,6 +38,7 @@ type world struct {
 	server  *httptest.Server
 	admin   access.Bearer
 	fleet   *sluice.Fleet
+	hub     live.Hub
 }
 
 func clock() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
@@ -51,6 +53,9 @@ func newWorld(t *testing.T) *world {
 	log := fake.NewLog()
 	w := &world{t: t, log: log, service: &control.Service{Log: log, Drivers: fake.NewDrivers(), Outputs: fake.NewOutputs(),
 		Blobs: fake.NewBlobs(), Clock: clock, By: "ann"}}
+	w.service.Drive = func(context.Context, sluice.Namespace, sluice.JobID, control.DriveOptions) (sluice.Event, error) {
+		return sluice.Event{}, nil
+	}
 	w.fleet = &sluice.Fleet{Namespace: "prod", Hosts: []sluice.Host{"web1", "web2", "db1"}, Source: "fleet.yaml",
 		Tags:        map[sluice.Tag][]sluice.Host{"web": {"web1", "web2"}, "db": {"db1"}},
 		Constraints: []sluice.Constraint{{Name: "$web", Groups: []sluice.Group{{Name: "$web", Limit: sluice.Count(1), Members: []sluice.Host{"web1", "web2"}}}}}}
@@ -66,7 +71,12 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.api = httpapi.New(httpapi.Config{
-		Desk:   func(p sluice.Principal) control.Desk { return w.service.As(string(p)) },
+		Desk:    func(p sluice.Principal) control.Desk { return w.service.As(string(p)) },
+		Printed: func(job sluice.JobID) httpapi.Printed { return w.hub.Watch(job) },
+		Fetched: func(w io.Writer, job *sluice.Job, h sluice.Host) error {
+			_, err := io.WriteString(w, "fetched from "+string(h))
+			return err
+		},
 		Rights: w.keeper, Clock: hours(), Trouble: func(text string) { t.Errorf("trouble: %s", text) }, Hosts: []string{"sluice.example.com"}, Ready: func(context.Context) error { return nil }, Version: "test",
 		Members: func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
 			return func(tag sluice.Tag) []sluice.Host { return w.fleet.Tags[tag] }, nil

@@ -6,6 +6,7 @@ package httpapi
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -43,6 +44,10 @@ type Config struct {
 	// Local lets fleets name this machine itself (transport: local). Everybody who may apply one can then run commands as
 	// the server.
 	Local bool
+	// Printed begins to look at what the hosts of a job print.
+	Printed func(job sluice.JobID) Printed
+	// Fetched writes what a job fetched from a host, as a tar stream.
+	Fetched func(w io.Writer, job *sluice.Job, h sluice.Host) error
 	// Trouble is told about errors that say nothing of themselves to the outside. It must not block.
 	Trouble func(text string)
 	Clock   sluice.Clock
