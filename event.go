@@ -240,6 +240,16 @@ func NewTaskOutput(h Host, a AttemptID, stream string, offset int64, data []byte
 	return o
 }
 
+// Content is the bytes that were printed.
+func (o TaskOutput) Content() []byte {
+	if o.Encoding == "base64" {
+		if data, err := base64.StdEncoding.DecodeString(o.Data); err == nil {
+			return data
+		}
+	}
+	return []byte(o.Data)
+}
+
 // UnknownBody is an event of a type that this version does not know, kept as it is.
 type UnknownBody struct {
 	TypeName string

@@ -110,13 +110,80 @@ type Submit struct {
 	Targets   string           `json:"targets" minLength:"1" maxLength:"1000000" doc:"an expression that says which hosts, such as $web & !$canary, or all"`
 	// Fleet is a fleet to go by in place of the one that was applied: the form that sluice fleet show -o json prints.
 	Fleet any `json:"fleet,omitempty" doc:"a fleet to go by in place of the one that was applied; other rules than those in force need the right fleet.apply"`
-	// Command is shell text; Argv is a command that no shell reads. Script and Copy name what was put into the store.
+	// FleetDigest is that of the version that whoever asks has looked at: if another one is current by now, nothing is done.
+	FleetDigest string `json:"fleet_digest,omitempty" maxLength:"80" doc:"digest of the applied fleet that this was planned on; if another one is current by now, that is a conflict"`
+	// Of Command, Argv, Script, Copy and Fetch there is one.
 	Command string   `json:"command,omitempty" maxLength:"1000000" doc:"shell text"`
 	Argv    []string `json:"argv,omitempty" doc:"a command and its arguments, exactly so"`
+	Script  *Script  `json:"script,omitempty" doc:"a script that was put into the store"`
+	Copy    *Copy    `json:"copy,omitempty" doc:"a packed file or tree that was put into the store"`
+	Fetch   string   `json:"fetch,omitempty" maxLength:"4096" doc:"an absolute path to bring back from every host"`
 	Options Options  `json:"options,omitempty"`
 	User    string   `json:"user,omitempty" maxLength:"64" doc:"log in as this user"`
 	// Secrets are what the options with ask_ in them announce.
 	Secrets sealed.Envelope `json:"secrets,omitempty" doc:"the job's secrets, sealed to its workers; see the route sealing"`
+}
+
+// Script is a script to run.
+type Script struct {
+	Digest string   `json:"digest" maxLength:"80" doc:"what putting it into the store answered"`
+	Name   string   `json:"name" minLength:"1" maxLength:"4096" doc:"what it is called, for people"`
+	Args   []string `json:"args,omitempty"`
+}
+
+// Copy is a file or a tree to put on hosts.
+type Copy struct {
+	Digest string `json:"digest" maxLength:"80" doc:"what putting it into the store answered: a tar stream, as sluice copy makes it"`
+	Name   string `json:"name" minLength:"1" maxLength:"4096" doc:"what it is called where it comes from, for people"`
+	Dest   string `json:"dest" minLength:"2" maxLength:"4096" doc:"an absolute path on the hosts"`
+}
+
+// Blob is what was put into the store.
+type Blob struct {
+	Digest string `json:"digest" doc:"sha256: and 64 hexadecimal digits, of the content"`
+	Size   int64  `json:"size"`
+}
+
+// Plan is what a job would do.
+type Plan struct {
+	Namespace   sluice.Namespace `json:"namespace"`
+	Targets     []sluice.Host    `json:"targets" doc:"in the order of the fleet"`
+	Tracks      []Track          `json:"tracks"`
+	Constraints []Constraint     `json:"constraints"`
+	Retired     []sluice.Host    `json:"retired,omitempty" doc:"named, but left out because they are retired"`
+	// Gone are all retired hosts of the namespace: they are members of nothing.
+	Gone   []sluice.Host `json:"gone,omitempty" doc:"all retired hosts of the namespace, which are members of nothing"`
+	Clears []Holder      `json:"clears,omitempty" doc:"hosts out of service that a success would put back"`
+}
+
+// Track is one of the ways that hosts of a plan go, independent of the others.
+type Track struct {
+	Name   string  `json:"name"`
+	Stages []Stage `json:"stages"`
+}
+
+// Stage is a set of hosts that may go at the same time.
+type Stage struct {
+	Name        string        `json:"name"`
+	Hosts       []sluice.Host `json:"hosts"`
+	MaxFailures int           `json:"max_failures,omitempty"`
+	Pause       string        `json:"pause,omitempty"`
+	Approve     bool          `json:"approve,omitempty"`
+}
+
+// Constraint is a limit of a group that has targets in it.
+type Constraint struct {
+	Name     string `json:"name"`
+	Group    string `json:"group"`
+	Limit    string `json:"limit"`
+	Capacity int    `json:"capacity"`
+	Members  int    `json:"members"`
+}
+
+// Wait is a reason that several hosts share.
+type Wait struct {
+	Reason
+	Hosts int `json:"hosts" doc:"how many wait for it"`
 }
 
 // Options say how a job is carried out. Amounts are numbers or shares such as 5%; times are such as 90s or 5m.
@@ -132,10 +199,14 @@ type Options struct {
 	Env         map[string]string `json:"env,omitempty"`
 	NoHooks     bool              `json:"no_hooks,omitempty"`
 	// The job has these secrets, and is not driven without them.
-	AskPassword     bool `json:"ask_password,omitempty" doc:"there is a password to log in with among its secrets"`
-	AskSudoPassword bool `json:"ask_sudo_password,omitempty" doc:"there is a password for sudo among its secrets"`
-	AskPassphrase   bool `json:"ask_passphrase,omitempty" doc:"there is a passphrase of keys among its secrets"`
-	AskPrivateKey   bool `json:"ask_private_key,omitempty" doc:"there is a private key to log in with among its secrets"`
+	AskPassword     bool     `json:"ask_password,omitempty" doc:"there is a password to log in with among its secrets"`
+	AskSudoPassword bool     `json:"ask_sudo_password,omitempty" doc:"there is a password for sudo among its secrets"`
+	AskPassphrase   bool     `json:"ask_passphrase,omitempty" doc:"there is a passphrase of keys among its secrets"`
+	AskPrivateKey   bool     `json:"ask_private_key,omitempty" doc:"there is a private key to log in with among its secrets"`
+	Hooks           string   `json:"hooks,omitempty" maxLength:"1000" doc:"directory on the hosts with pre.d and post.d"`
+	TTY             bool     `json:"tty,omitempty" doc:"run the command on a terminal"`
+	Prompts         []string `json:"prompts,omitempty" doc:"patterns of prompts of the command that the password answers"`
+	OutputLimit     int64    `json:"output_limit,omitempty" minimum:"1" maximum:"1073741824" doc:"bytes kept of each stream of an attempt"`
 }
 
 // Fleet is a version of the fleet of a namespace.

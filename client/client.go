@@ -60,6 +60,7 @@ type request struct {
 	path           []string
 	query          url.Values
 	body           any
+	raw            io.Reader // a body as it is
 	header         http.Header
 }
 
@@ -71,6 +72,9 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 			return nil, err
 		}
 		body = bytes.NewReader(b)
+	}
+	if r.raw != nil {
+		body = r.raw
 	}
 	u := c.base.JoinPath("api", "v1")
 	for _, p := range r.path {
@@ -87,6 +91,9 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 	req.Header.Set("Authorization", "Bearer "+c.token)
 	if r.body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if r.raw != nil {
+		req.Header.Set("Content-Type", "application/octet-stream")
 	}
 	if r.accept != "" {
 		req.Header.Set("Accept", r.accept)
@@ -187,6 +194,11 @@ func once[T any](ctx context.Context, c *Client, r request) (out T, err error) {
 	if err != nil {
 		return out, err
 	}
+	return decode[T](ctx, c, resp)
+}
+
+// decode reads an answer to its end.
+func decode[T any](ctx context.Context, c *Client, resp *http.Response) (out T, err error) {
 	defer resp.Body.Close()
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&out); err != nil {
 		if ctx.Err() != nil {

@@ -48,20 +48,53 @@ func (c *Client) Events(ctx context.Context, id string, after uint64) (out []slu
 	return out, err
 }
 
+// WatchOptions say what is wanted of the events of a job.
+type WatchOptions struct {
+	// After is the number of the last event that was seen.
+	After uint64
+	// Output asks for what the hosts print, too, as bodies of the type [sluice.TaskOutput]; it takes the right job.output.
+	Output bool
+	// Observe gets the events, never two at once.
+	Observe func(sluice.Event)
+	// Lost is told about each lost connection, Found that there is one again. They may be nil.
+	Lost  func(error)
+	Found func()
+}
+
 // Follow hands on the events of a job with a greater number than after, in order and each once, past and to come, until
 // the job is finished or halted; it returns that event. A lost connection is made again for as long as ctx lasts; lost is
 // told about each, and may be nil.
 func (c *Client) Follow(ctx context.Context, id string, after uint64, observe func(sluice.Event), lost func(error)) (sluice.Event, error) {
+	return c.Watch(ctx, id, WatchOptions{After: after, Observe: observe, Lost: lost})
+}
+
+// Watch is [Client.Follow], with output where that is wanted. Of a stream of an attempt, too, every byte comes once and in
+// order, however often the connection is lost.
+func (c *Client) Watch(ctx context.Context, id string, o WatchOptions) (sluice.Event, error) {
 	var last sluice.Event
+	var away bool
+	got := received{}
 	wait := c.retry
 	for {
-		before := after
-		ended, err := c.stream(ctx, id, after, func(e sluice.Event) {
-			if e.Seq <= after {
+		before := o.After
+		ended, err := c.stream(ctx, id, o, func(e sluice.Event) {
+			if away && o.Found != nil {
+				o.Found()
+			}
+			away = false
+			if b, ok := e.Body.(sluice.TaskOutput); ok {
+				if b, fresh := got.cut(b); fresh {
+					e.Body = b
+					o.Observe(e)
+				}
+				return
+			}
+			if e.Seq <= o.After {
 				return // the server sent it again
 			}
-			after, last = e.Seq, e
-			observe(e)
+			o.After, last = e.Seq, e
+			got.end(e)
+			o.Observe(e)
 		})
 		switch {
 		case ctx.Err() != nil:
@@ -73,16 +106,46 @@ func (c *Client) Follow(ctx context.Context, id string, after uint64, observe fu
 		case ended: // all of it had been seen before
 			return c.lastOf(ctx, id)
 		}
-		if lost != nil {
-			lost(err)
+		if o.Lost != nil {
+			o.Lost(err)
 		}
-		if after > before {
+		away = true
+		if o.After > before {
 			wait = c.retry
 		}
 		if err := pause(ctx, wait); err != nil {
 			return sluice.Event{}, err
 		}
 		wait = min(2*wait, maxRetry)
+	}
+}
+
+// received is how much came of each stream of the attempts that run.
+type received map[sluice.TaskOutput]int64
+
+func stream(a sluice.AttemptID, name string) sluice.TaskOutput {
+	return sluice.TaskOutput{Attempt: a, Stream: name}
+}
+
+// cut leaves out what came before.
+func (r received) cut(b sluice.TaskOutput) (sluice.TaskOutput, bool) {
+	key := stream(b.Attempt, b.Stream)
+	data := b.Content()
+	if had := r[key] - b.Offset; had > 0 {
+		if had >= int64(len(data)) {
+			return b, false
+		}
+		data = data[had:]
+		b = sluice.NewTaskOutput(b.Host, b.Attempt, b.Stream, r[key], data)
+	}
+	r[key] = b.Offset + int64(len(data))
+	return b, true
+}
+
+func (r received) end(e sluice.Event) {
+	if b, ok := e.Body.(sluice.TaskFinished); ok && b.Outcome != sluice.Unknown {
+		delete(r, stream(b.Attempt, "stdout"))
+		delete(r, stream(b.Attempt, "stderr"))
 	}
 }
 
@@ -103,7 +166,7 @@ func (c *Client) lastOf(ctx context.Context, id string) (sluice.Event, error) {
 }
 
 // stream reads one connection to its end. ended says that the server has said so; without that it was lost.
-func (c *Client) stream(ctx context.Context, id string, after uint64, observe func(sluice.Event)) (ended bool, err error) {
+func (c *Client) stream(ctx context.Context, id string, o WatchOptions, observe func(sluice.Event)) (ended bool, err error) {
 	whole := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -114,8 +177,12 @@ func (c *Client) stream(ctx context.Context, id string, after uint64, observe fu
 			err = c.noContact(fmt.Errorf("nothing came for %v", silence))
 		}
 	}()
-	resp, err := c.do(ctx, request{method: http.MethodGet, path: []string{"jobs", id, "events"}, accept: "text/event-stream",
-		header: http.Header{"Last-Event-Id": {strconv.FormatUint(after, 10)}}})
+	query := url.Values{}
+	if o.Output {
+		query.Set("output", "true")
+	}
+	resp, err := c.do(ctx, request{method: http.MethodGet, path: []string{"jobs", id, "events"}, accept: "text/event-stream", query: query,
+		header: http.Header{"Last-Event-Id": {strconv.FormatUint(o.After, 10)}}})
 	if err != nil {
 		return false, err
 	}

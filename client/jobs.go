@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -66,14 +65,12 @@ func (c *Client) Why(ctx context.Context, id string, h sluice.Host) ([]api.Reaso
 	return got.Reasons, err
 }
 
-// Output opens what the last attempt of a job on a host printed to a stream ("stdout", "stderr"), from an offset on.
-func (c *Client) Output(ctx context.Context, id string, h sluice.Host, stream string, offset int64) (io.ReadCloser, error) {
-	resp, err := c.do(ctx, request{method: http.MethodGet, path: []string{"jobs", id, "hosts", string(h), stream},
-		query: url.Values{"offset": {strconv.FormatInt(offset, 10)}}})
-	if err != nil {
-		return nil, err
-	}
-	return resp.Body, nil
+// Waits sums up what hosts of a job wait for.
+func (c *Client) Waits(ctx context.Context, id string) ([]api.Wait, error) {
+	got, err := ask[struct {
+		Waits []api.Wait `json:"waits"`
+	}](ctx, c, request{path: []string{"jobs", id, "why"}, query: url.Values{"summary": {"true"}}})
+	return got.Waits, err
 }
 
 // HostsOut lists the hosts of a namespace that are out of service or retired.
@@ -104,14 +101,28 @@ func (c *Client) change(ctx context.Context, body any, path ...string) ([]sluice
 	return got.Events, err
 }
 
-// Halt starts nothing more of a job and lets what runs end.
-func (c *Client) Halt(ctx context.Context, id sluice.JobID, reason string) ([]sluice.Event, error) {
-	return c.change(ctx, reasonBody{Reason: reason}, "jobs", string(id), "halt")
+// Halt starts nothing more of a job and lets what runs end. It is asked again where no answer came: a job that is
+// halting stays so.
+func (c *Client) Halt(ctx context.Context, id sluice.JobID, reason string) (made []sluice.Event, err error) {
+	err = c.again(ctx, func() error {
+		made, err = c.change(ctx, reasonBody{Reason: reason}, "jobs", string(id), "halt")
+		return err
+	})
+	return made, err
 }
 
-// Cancel starts nothing more of a job and kills what runs.
-func (c *Client) Cancel(ctx context.Context, id sluice.JobID, reason string) ([]sluice.Event, error) {
-	return c.change(ctx, reasonBody{Reason: reason}, "jobs", string(id), "cancel")
+// Cancel starts nothing more of a job and kills what runs. It is asked again where no answer came.
+func (c *Client) Cancel(ctx context.Context, id sluice.JobID, reason string) (made []sluice.Event, err error) {
+	err = c.again(ctx, func() error {
+		made, err = c.change(ctx, reasonBody{Reason: reason}, "jobs", string(id), "cancel")
+		return err
+	})
+	return made, err
+}
+
+// Settle asks the hosts of a job for outcomes that are not known, and returns when they have answered.
+func (c *Client) Settle(ctx context.Context, id sluice.JobID) (api.Job, error) {
+	return once[api.Job](ctx, c, request{method: http.MethodPost, path: []string{"jobs", string(id), "settle"}, body: struct{}{}})
 }
 
 func budgetText(m *sluice.Amount) string {
@@ -150,9 +161,24 @@ func (c *Client) ChangeHosts(ctx context.Context, ns sluice.Namespace, act strin
 
 // Submit submits a job. A job with an id of one's own choice is made once, however often it is submitted: so it is
 // submitted again where no answer came.
-func (c *Client) Submit(ctx context.Context, s api.Submit) (j api.Job, err error) {
+func (c *Client) Submit(ctx context.Context, s api.Submit) (api.Job, error) {
+	return c.submit(ctx, s, "")
+}
+
+// SubmitOnce submits a job under a key of one's own choice: the same key makes the same job, however often it is submitted.
+func (c *Client) SubmitOnce(ctx context.Context, s api.Submit, key string) (api.Job, error) {
+	if key == "" || s.ID != "" {
+		return api.Job{}, sluice.Errorf(sluice.Usage, "a job that is submitted under a key has a key, and no id")
+	}
+	return c.submit(ctx, s, key)
+}
+
+func (c *Client) submit(ctx context.Context, s api.Submit, key string) (j api.Job, err error) {
 	r := request{method: http.MethodPost, path: []string{"jobs"}, body: s}
-	if s.ID == "" {
+	if key != "" {
+		r.header = http.Header{"Idempotency-Key": {key}}
+	}
+	if s.ID == "" && key == "" {
 		return once[api.Job](ctx, c, r)
 	}
 	err = c.again(ctx, func() error {
@@ -160,4 +186,13 @@ func (c *Client) Submit(ctx context.Context, s api.Submit) (j api.Job, err error
 		return err
 	})
 	return j, err
+}
+
+// Plan says what a job would do, and does nothing. What is to run need not be said.
+func (c *Client) Plan(ctx context.Context, s api.Submit) (p api.Plan, err error) {
+	err = c.again(ctx, func() error {
+		p, err = once[api.Plan](ctx, c, request{method: http.MethodPost, path: []string{"plan"}, body: s})
+		return err
+	})
+	return p, err
 }

@@ -289,13 +289,16 @@ type Wait struct {
 }
 
 // Waits sums up why tasks of a job wait, in the order of the first of them.
-func (s *State) Waits(id sluice.JobID) (out []Wait) {
+func (s *State) Waits(id sluice.JobID) []Wait { return SumUp(s.Why(id)) }
+
+// SumUp folds reasons that tasks share, in the order of the first of them.
+func SumUp(reasons []Reason) (out []Wait) {
 	type key struct {
 		rule        sluice.Rule
 		group, text string
 	}
 	at := map[key]int{}
-	for _, r := range s.Why(id) {
+	for _, r := range reasons {
 		k := key{r.Rule, r.Group, r.Text}
 		if i, ok := at[k]; ok {
 			out[i].Hosts++

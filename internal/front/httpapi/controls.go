@@ -82,6 +82,7 @@ func (a *API) addControls() {
 		})
 	route(a, sluice.ControlJob, post("resume-job", "resume", "Let a halted job go on"), resume)
 	route(a, sluice.ControlJob, post("retry-job", "retry", "Try hosts of a job again"), retry)
+	route(a, sluice.ControlJob, post("settle-job", "settle", "Ask the hosts of a job for outcomes that are not known; it starts nothing, and answers when they have"), settle)
 	route(a, sluice.ControlJob, post("skip-hosts", "skip", "Leave hosts of a job out"),
 		func(ctx context.Context, c caller, in *toSkip) (*events, error) {
 			desk, id, err := c.job(ctx, in.ID)
@@ -142,6 +143,25 @@ func (c caller) goOn(ctx context.Context, in *withBudget, do func(control.Desk, 
 		undo()
 	}
 	return changed(list, err)
+}
+
+func settle(ctx context.Context, c caller, in *struct{ ByID }) (*oneJob, error) {
+	desk, id, err := c.job(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	was, err := readJob(ctx, desk, id)
+	if err != nil {
+		return nil, err
+	}
+	err = desk.Refresh(ctx, id, control.DriveOptions{})
+	if over := was.Body.Counts[sluice.Unknown] > 0 && was.Body.Unsettled == 0; over && sluice.CodeOf(err) == sluice.Conflict {
+		_, err = desk.Follow(ctx, string(id), 0, func(sluice.Event) {}) // it was opened for that, and somebody was quicker to take it up
+	}
+	if err != nil {
+		return nil, err
+	}
+	return readJob(ctx, desk, id)
 }
 
 func retry(ctx context.Context, c caller, in *withBudget) (*events, error) {

@@ -25,6 +25,7 @@ type eventsQuery struct {
 	ByID
 	After  uint64 `query:"after" doc:"only events with a greater number"`
 	Last   string `header:"Last-Event-ID" doc:"the same, as browsers send it when they connect again"`
+	Output bool   `query:"output" doc:"with what the hosts print, as events of the type task.output. Needs the right job.output, too; goes with text/event-stream"`
 	Accept string `header:"Accept" doc:"text/event-stream goes on until the job is finished or halted; anything else gets what there is, one object a line"`
 }
 
@@ -51,6 +52,11 @@ func getEvents(ctx context.Context, c caller, in *eventsQuery) (*huma.StreamResp
 	if err != nil {
 		return nil, err
 	}
+	if in.Output {
+		if err := c.output(ctx, in); err != nil {
+			return nil, err
+		}
+	}
 	if strings.Contains(in.Accept, eventStream) {
 		select {
 		case <-c.api.cfg.Stopping:
@@ -65,8 +71,17 @@ func getEvents(ctx context.Context, c caller, in *eventsQuery) (*huma.StreamResp
 			defer c.api.cfg.Watch.Streaming(-1)
 			out := newStream(w, c.api.cfg.Stopping)
 			defer out.close()
+			send := out.send
+			if in.Output {
+				printed, err := c.api.print(w.Context(), desk, id, after, out.send)
+				if err != nil {
+					return
+				}
+				defer printed.close()
+				send = printed.event
+			}
 			// Without "end" whoever reads knows that there may be more, and comes again.
-			if _, err := desk.Follow(out.ctx, string(id), after, out.send); err == nil {
+			if _, err := desk.Follow(out.ctx, string(id), after, send); err == nil {
 				out.end()
 			}
 		}}, nil
@@ -84,6 +99,18 @@ func getEvents(ctx context.Context, c caller, in *eventsQuery) (*huma.StreamResp
 			}
 		}
 	}}, nil
+}
+
+// output sees to it that the caller may read what hosts print, and that this is noted.
+func (c caller) output(ctx context.Context, in *eventsQuery) error {
+	if !strings.Contains(in.Accept, eventStream) {
+		return sluice.Errorf(sluice.Usage, "output: it comes with the header Accept: %s alone", eventStream)
+	}
+	c.right = sluice.SeeOutput
+	if _, _, err := c.job(ctx, in.ID); err != nil {
+		return err
+	}
+	return c.api.cfg.Rights.Note(ctx, c.note(""))
 }
 
 // stream writes server-sent events. After the first failure it is silent.
@@ -137,6 +164,10 @@ func (s *stream) send(e sluice.Event) {
 	b, err := json.Marshal(e)
 	if err != nil {
 		return // cannot be: it came from the log
+	}
+	if _, output := e.Body.(sluice.TaskOutput); output { // it has no number of its own
+		s.write(fmt.Sprintf("data: %s\n\n", b))
+		return
 	}
 	s.write(fmt.Sprintf("id: %d\ndata: %s\n\n", e.Seq, b))
 }

@@ -141,12 +141,14 @@ func jobOf(i schedule.Info, driven bool) api.Job {
 
 type whyQuery struct {
 	ByID
-	Host string `query:"host" maxLength:"255" doc:"of this host alone"`
+	Host    string `query:"host" maxLength:"255" doc:"of this host alone"`
+	Summary bool   `query:"summary" doc:"sum up what several hosts wait for"`
 }
 
 type reasons struct {
 	Body struct {
-		Reasons []api.Reason `json:"reasons"`
+		Reasons []api.Reason `json:"reasons" doc:"one a host that waits; none in a summary"`
+		Waits   []api.Wait   `json:"waits,omitempty" doc:"in a summary: what hosts wait for, in the order of the first of them"`
 	}
 }
 
@@ -160,14 +162,25 @@ func getWhy(ctx context.Context, c caller, in *whyQuery) (*reasons, error) {
 		return nil, err
 	}
 	out := &reasons{}
-	out.Body.Reasons = make([]api.Reason, len(list))
-	for i, r := range list {
-		out.Body.Reasons[i] = api.Reason{Host: r.Host, Rule: r.Rule, Constraint: r.Constraint, Group: r.Group, Text: r.Text}
-		for _, h := range r.Holders {
-			out.Body.Reasons[i].Holders = append(out.Body.Reasons[i].Holders, holderOf(h))
+	out.Body.Reasons = []api.Reason{}
+	if in.Summary {
+		for _, w := range schedule.SumUp(list) {
+			out.Body.Waits = append(out.Body.Waits, api.Wait{Reason: reasonOf(w.Reason), Hosts: w.Hosts})
 		}
+		return out, nil
+	}
+	for _, r := range list {
+		out.Body.Reasons = append(out.Body.Reasons, reasonOf(r))
 	}
 	return out, nil
+}
+
+func reasonOf(r schedule.Reason) api.Reason {
+	out := api.Reason{Host: r.Host, Rule: r.Rule, Constraint: r.Constraint, Group: r.Group, Text: r.Text}
+	for _, h := range r.Holders {
+		out.Holders = append(out.Holders, holderOf(h))
+	}
+	return out
 }
 
 func holderOf(h schedule.Holder) api.Holder {

@@ -28,7 +28,16 @@ func (a *API) addSecrets() {
 	route(a, sluice.SubmitJob, huma.Operation{OperationID: "prepare-sealing", Method: http.MethodPost, Path: "/api/v1/sealing", Tags: []string{jobTag},
 		Summary: "What the secrets of a job that is to be submitted are sealed to", MaxBodyBytes: maxSubmit},
 		func(ctx context.Context, c caller, in *toSubmit) (*sealing, error) {
-			d, err := c.draft(ctx, c.desk(), in)
+			desk := c.desk()
+			id, err := c.idOf(in)
+			if err != nil {
+				return nil, err
+			}
+			r, given, err := c.wanted(ctx, desk, in.Body)
+			if err != nil {
+				return nil, err
+			}
+			d, err := c.draft(ctx, desk, in, id, r, given)
 			if err != nil {
 				return nil, err
 			}

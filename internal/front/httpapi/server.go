@@ -6,6 +6,7 @@ package httpapi
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -48,6 +49,10 @@ type Config struct {
 	Local bool
 	// Secrets keeps those of jobs; nil: jobs have none.
 	Secrets Secrets
+	// Printed begins to look at what the hosts of a job print.
+	Printed func(job sluice.JobID) Printed
+	// Fetched writes what a job fetched from a host, as a tar stream.
+	Fetched func(w io.Writer, job *sluice.Job, h sluice.Host) error
 	// Trouble is told about errors that say nothing of themselves to the outside. It must not block.
 	Trouble func(text string)
 	// Stopping is closed when the server is about to stop: streams end then, and none begins. nil: it never is.
@@ -103,6 +108,8 @@ func New(cfg Config) *API {
 	a.addJobs()
 	a.addSubmit()
 	a.addSecrets()
+	a.addPlan()
+	a.addBlobs()
 	a.addControls()
 	a.addFleets()
 	a.addOutput()

@@ -5,9 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"net/http"
+	"path"
 	"reflect"
-	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -38,7 +37,20 @@ func (a *API) addSubmit() {
 
 func submit(ctx context.Context, c caller, in *toSubmit) (*oneJob, error) {
 	desk := c.desk()
-	d, err := c.draft(ctx, desk, in)
+	id, err := c.idOf(in)
+	if err != nil {
+		return nil, err
+	}
+	r, given, err := c.wanted(ctx, desk, in.Body)
+	if err != nil {
+		return nil, err
+	}
+	if id != "" {
+		if there, err := sameJob(ctx, desk, id, string(c.Principal), r); there || err != nil {
+			return answerJob(ctx, desk, id, err)
+		}
+	}
+	d, err := c.draft(ctx, desk, in, id, r, given)
 	if err != nil {
 		return nil, err
 	}
@@ -46,26 +58,35 @@ func submit(ctx context.Context, c caller, in *toSubmit) (*oneJob, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err = desk.Submit(ctx, d); sluice.CodeOf(err) == sluice.Conflict {
-		err = sameJob(ctx, desk, d, err)
-	}
-	if err != nil {
+	if _, err = desk.Submit(ctx, d); err != nil {
 		undo()
-		return nil, err
 	}
-	return readJob(ctx, desk, d.Job.ID)
+	if sluice.CodeOf(err) == sluice.Conflict && id != "" { // somebody was as quick
+		if there, other := sameJob(ctx, desk, id, string(c.Principal), r); there || other != nil {
+			err = other
+		}
+	}
+	return answerJob(ctx, desk, d.Job.ID, err)
+}
+
+// wanted is what is asked for, if the caller may ask for it.
+func (c caller) wanted(ctx context.Context, desk control.Desk, s api.Submit) (r control.Request, given *fleet.Bundle, err error) {
+	if r, given, err = c.request(ctx, desk, s); err != nil {
+		return r, given, err
+	}
+	if err := c.may(ctx, r.Fleet.Namespace, r.Targets); err != nil {
+		return r, given, err
+	}
+	if err := c.api.reachable(r); err != nil {
+		return r, given, err
+	}
+	r.Command, r.Action, err = actionOf(ctx, desk, s)
+	return r, given, err
 }
 
 // draft is the job that is asked for, as it would be submitted.
-func (c caller) draft(ctx context.Context, desk control.Desk, in *toSubmit) (*control.Draft, error) {
-	r, given, err := c.request(ctx, desk, in.Body)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.may(ctx, r.Fleet.Namespace, r.Targets); err != nil {
-		return nil, err
-	}
-	if err := c.api.reachable(r); err != nil {
+func (c caller) draft(ctx context.Context, desk control.Desk, in *toSubmit, id sluice.JobID, r control.Request, given *fleet.Bundle) (*control.Draft, error) {
+	if err := sameFleet(in.Body.FleetDigest, r); err != nil {
 		return nil, err
 	}
 	d, err := desk.Prepare(ctx, r)
@@ -75,41 +96,72 @@ func (c caller) draft(ctx context.Context, desk control.Desk, in *toSubmit) (*co
 	if d.Bound, err = c.bound(ctx, desk, r.Fleet.Namespace, given); err != nil {
 		return nil, err
 	}
-	switch {
-	case in.Body.ID != "" && in.Key != "":
-		return nil, sluice.Errorf(sluice.Usage, "an id and a key are one too many")
-	case in.Body.ID != "" && !in.Body.ID.Valid():
-		return nil, sluice.Errorf(sluice.Usage, "id: %q is none: %d characters of %s are", in.Body.ID, sluice.JobIDLength, sluice.JobIDAlphabet)
-	case in.Body.ID != "":
-		d.Job.ID = in.Body.ID
-	case in.Key != "":
-		d.Job.ID = idOfKey(c.Principal, in.Key)
+	if id != "" {
+		d.Job.ID = id
 	}
 	if _, ok := spans.ParseParent(in.Trace); ok {
 		d.Job.Trace = in.Trace
 	}
 	return d, nil
 }
-
-// sameJob reports whether the job that is there already is the one that is asked for: then it was submitted before, and
-// only the answer was lost.
-func sameJob(ctx context.Context, desk control.Desk, d *control.Draft, conflict error) error {
-	j, _, err := desk.Job(ctx, string(d.Job.ID))
+func answerJob(ctx context.Context, desk control.Desk, id sluice.JobID, err error) (*oneJob, error) {
 	if err != nil {
-		return conflict
+		return nil, err
 	}
-	was, is := *j.Spec, d.Job
-	was.Tracks, is.Tracks, was.Rules, is.Rules = nil, nil, "", "" // what the fleet made of it then
-	was.Trace, is.Trace = "", ""                                  // who asks again may do so in another span
-	if !reflect.DeepEqual(asWritten(was), asWritten(is)) {
-		return sluice.Errorf(sluice.Conflict, "job %s is there already, and is another one", d.Job.ID)
-	}
-	return nil
+	return readJob(ctx, desk, id)
 }
 
-// asWritten is a job as the log gives it back.
-func asWritten(j sluice.Job) (out sluice.Job) {
-	if b, err := json.Marshal(j); err == nil {
+// idOf is the id that whoever asks wants, or that its key makes; "" leaves it to chance.
+func (c caller) idOf(in *toSubmit) (sluice.JobID, error) {
+	switch {
+	case in.Body.ID != "" && in.Key != "":
+		return "", sluice.Errorf(sluice.Usage, "an id and a key are one too many")
+	case in.Body.ID != "" && !in.Body.ID.Valid():
+		return "", sluice.Errorf(sluice.Usage, "id: %q is none: %d characters of %s are", in.Body.ID, sluice.JobIDLength, sluice.JobIDAlphabet)
+	case in.Key != "":
+		return idOfKey(c.Principal, in.Key), nil
+	}
+	return in.Body.ID, nil
+}
+
+// sameFleet holds a job to the version of the fleet that it was planned on.
+func sameFleet(digest string, r control.Request) error {
+	if digest == "" || digest == r.Sent.Digest {
+		return nil
+	}
+	return sluice.Errorf(sluice.Conflict, "the fleet of %s was changed since this was planned; nothing was done", r.Fleet.Namespace).
+		WithHint("look at the plan again")
+}
+
+// sameJob reports whether there is a job already that is the one that is asked for: then it was submitted before, and
+// only the answer was lost. Another one with that id is a conflict. What the fleet made of it then does not count: it may
+// have changed since.
+func sameJob(ctx context.Context, desk control.Desk, id sluice.JobID, by string, r control.Request) (bool, error) {
+	j, _, err := desk.Job(ctx, string(id))
+	if sluice.CodeOf(err) == sluice.NotFound {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	was := *j.Spec
+	type asked struct {
+		Namespace               sluice.Namespace
+		By, Expression, Command string
+		Action                  sluice.Action
+		Options                 sluice.Options
+	}
+	is := asked{r.Fleet.Namespace, by, r.Expression, r.Command, r.Action, r.Options}
+	if !reflect.DeepEqual(asWritten(asked{was.Namespace, was.By, was.Expression, was.Command, was.Action, was.Options}), asWritten(is)) {
+		return false, sluice.Errorf(sluice.Conflict, "job %s is there already, and is another one", id).
+			WithHint("another job needs another id or key")
+	}
+	return true, nil
+}
+
+// asWritten is a value as the log gives it back.
+func asWritten[T any](v T) (out T) {
+	if b, err := json.Marshal(v); err == nil {
 		_ = json.Unmarshal(b, &out)
 	}
 	return out
@@ -127,7 +179,7 @@ func idOfKey(p sluice.Principal, key string) sluice.JobID {
 
 // request makes of what was sent what control takes. given is the fleet that was sent along, or nil.
 func (c caller) request(ctx context.Context, desk control.Desk, s api.Submit) (r control.Request, given *fleet.Bundle, err error) {
-	loaded, given, err := c.loaded(ctx, desk, s)
+	loaded, version, given, err := c.loaded(ctx, desk, s)
 	if err != nil {
 		return r, given, err
 	}
@@ -147,37 +199,41 @@ func (c caller) request(ctx context.Context, desk control.Desk, s api.Submit) (r
 		}
 		f = control.LoginAs(f, s.User)
 	}
-	r.Fleet, r.Expression = &f, s.Targets
-	if r.Options, err = optionsOf(s.Options); err != nil {
-		return r, given, err
+	if dir := s.Options.Hooks; dir != "" {
+		if !path.IsAbs(dir) || !target.Sendable(dir) {
+			return r, given, sluice.Errorf(sluice.Usage, "options.hooks: %q is no absolute path", dir)
+		}
+		f = control.WithHooks(f, dir)
 	}
-	r.Command, r.Action, err = actionOf(s)
+	r.Fleet, r.Expression, r.Sent.Digest = &f, s.Targets, version.Bundle
+	r.Options, err = optionsOf(s.Options)
+	r.Options.ReadOnly = r.Options.ReadOnly || s.Fetch != ""
 	return r, given, err
 }
 
 // loaded is the fleet that a job goes by: the one that was sent along, the one that was applied, or else just the names.
-func (c caller) loaded(ctx context.Context, desk control.Desk, s api.Submit) (l *fleet.Loaded, given *fleet.Bundle, err error) {
+func (c caller) loaded(ctx context.Context, desk control.Desk, s api.Submit) (l *fleet.Loaded, v control.Applied, given *fleet.Bundle, err error) {
 	if s.Fleet != nil {
 		data, err := json.Marshal(s.Fleet)
 		if err != nil {
-			return nil, nil, err
+			return nil, v, nil, err
 		}
 		b, err := fleet.DecodeBundle(data)
 		if err != nil {
-			return nil, nil, err
+			return nil, v, nil, err
 		}
 		l, err := b.Load()
-		return l, &b, err
+		return l, v, &b, err
 	}
 	ns := s.Namespace
 	if ns == "" {
 		ns = sluice.DefaultNamespace
 	}
-	l, _, err = desk.Fleet(ctx, ns)
+	l, v, err = desk.Fleet(ctx, ns)
 	if sluice.CodeOf(err) == sluice.NotFound {
 		l, err = fleet.Adhoc(s.Targets)
 	}
-	return l, nil, err
+	return l, v, nil, err
 }
 
 // bound reports whether a job must go by the rules in force. A fleet that was sent along says more than rules: where a
@@ -211,61 +267,4 @@ func (a *API) reachable(r control.Request) error {
 		}
 	}
 	return nil
-}
-
-func actionOf(s api.Submit) (text string, a sluice.Action, err error) {
-	switch {
-	case s.Command != "" && len(s.Argv) > 0:
-		return "", a, sluice.Errorf(sluice.Usage, "command and argv both say what to run; one of them is enough")
-	case strings.TrimSpace(s.Command) == "" && len(s.Argv) == 0:
-		return "", a, sluice.Errorf(sluice.Usage, "there is no command")
-	case len(s.Argv) > 0:
-		s.Command = target.Quote(s.Argv...)
-	}
-	if !target.Sendable(s.Command) {
-		return "", a, sluice.Errorf(sluice.Usage, "a command cannot have a NUL in it")
-	}
-	return s.Command, sluice.Action{Kind: sluice.RunCommand, Shell: s.Command}, nil
-}
-
-func optionsOf(in api.Options) (sluice.Options, error) {
-	o := sluice.Options{Concurrency: in.Concurrency, ReadOnly: in.ReadOnly, Sudo: in.Sudo, Env: in.Env, NoHooks: in.NoHooks,
-		AskPassword: in.AskPassword, AskSudoPassword: in.AskSudoPassword, AskPassphrase: in.AskPassphrase, AskPrivateKey: in.AskPrivateKey,
-		Reconnect: sluice.DefaultReconnect, OutputLimit: sluice.DefaultOutputLimit}
-	if o.Concurrency == 0 {
-		o.Concurrency = sluice.DefaultConcurrency
-	}
-	for _, m := range []struct {
-		name, text string
-		to         **sluice.Amount
-	}{{"max_failures", in.MaxFailures, &o.MaxFailures}, {"max_parallel", in.MaxParallel, &o.MaxParallel}} {
-		if m.text != "" {
-			amount, err := sluice.ParseAmount(m.text)
-			if err != nil {
-				return o, sluice.Errorf(sluice.Usage, "options.%s: %v", m.name, err)
-			}
-			*m.to = &amount
-		}
-	}
-	for _, d := range []struct {
-		name, text string
-		to         *time.Duration
-	}{{"timeout", in.Timeout, &o.Timeout}, {"job_timeout", in.JobTimeout, &o.JobTimeout}, {"reconnect", in.Reconnect, &o.Reconnect}} {
-		if d.text != "" {
-			t, err := time.ParseDuration(d.text)
-			if err != nil || t < 0 {
-				return o, sluice.Errorf(sluice.Usage, "options.%s: %q is no time such as 90s or 5m", d.name, d.text)
-			}
-			*d.to = t
-		}
-	}
-	if o.Sudo != "" && !target.ValidUser(o.Sudo) {
-		return o, sluice.Errorf(sluice.Usage, "options.sudo: %q is no name of a user", o.Sudo)
-	}
-	for name, value := range o.Env {
-		if !target.ValidEnv(name) || !target.Sendable(value) {
-			return o, sluice.Errorf(sluice.Usage, "options.env: %q is no name of letters, digits and _, or its value cannot be sent", name)
-		}
-	}
-	return o, nil
 }

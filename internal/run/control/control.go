@@ -82,6 +82,10 @@ type DriveOptions struct {
 	OnlySettle bool
 	// Observe gets the job's events as they become durable, and its output; never two at once. May be nil.
 	Observe func(sluice.Event)
+	// NoOutput says that Observe can do without output; Seen, that it has seen the events up to that number. Both save a
+	// server elsewhere from sending them.
+	NoOutput bool
+	Seen     uint64
 	// Notice gets what a person should know beside them. May be nil.
 	Notice func(string)
 	// Waits gets, about once a second, what keeps tasks from starting. May be nil.
@@ -261,7 +265,7 @@ func (s *Service) Follow(ctx context.Context, prefix string, seen uint64, observ
 		switch e.Body.(type) {
 		case sluice.JobFinished, sluice.JobHalted:
 			last = e
-		case sluice.JobResumed:
+		case sluice.JobResumed, sluice.JobCancelling: // it goes on, if only to its end
 			last = sluice.Event{}
 		}
 	}

@@ -2,7 +2,9 @@ package control
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 
 	"sluice"
 	"sluice/internal/core/fleet"
@@ -31,6 +33,8 @@ type Desk interface {
 
 	// Keep keeps what a job is to send.
 	Keep(ctx context.Context, r io.Reader) (digest string, size int64, err error)
+	// Kept is the size of what was kept; the error has the code NotFound where there is nothing of that digest.
+	Kept(ctx context.Context, digest string) (int64, error)
 	Prepare(ctx context.Context, r Request) (*Draft, error)
 	Run(ctx context.Context, d *Draft, o DriveOptions) (sluice.Event, error)
 	Carry(ctx context.Context, id sluice.JobID, o DriveOptions) (sluice.Event, error)
@@ -84,6 +88,26 @@ func (s *Service) OpenOutput(_ context.Context, id sluice.JobID, a sluice.Attemp
 // Keep keeps what a job is to send.
 func (s *Service) Keep(ctx context.Context, r io.Reader) (digest string, size int64, err error) {
 	return s.Blobs.Put(ctx, r)
+}
+
+// Kept is the size of what was kept.
+func (s *Service) Kept(ctx context.Context, digest string) (int64, error) {
+	r, err := s.Blobs.Open(ctx, digest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, sluice.Errorf(sluice.NotFound, "nothing with the digest %q is kept", digest).WithHint("it must be put there first")
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	if file, ok := r.(interface{ Stat() (fs.FileInfo, error) }); ok {
+		info, err := file.Stat()
+		if err != nil {
+			return 0, err
+		}
+		return info.Size(), nil
+	}
+	return io.Copy(io.Discard, r)
 }
 
 // RulesInForce is the digest of the rules of a namespace; "" if there are none yet.

@@ -2,9 +2,12 @@ package control
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strings"
 
 	"sluice"
+	"sluice/internal/core/fleet"
 	"sluice/internal/core/plan"
 	"sluice/internal/core/schedule"
 )
@@ -17,6 +20,22 @@ type Request struct {
 	Command    string // for people
 	Action     sluice.Action
 	Options    sluice.Options
+
+	Sent Sent
+}
+
+// Sent is what a request was made of here. A server elsewhere makes of it what this process has made already.
+type Sent struct {
+	// Bundle is what the fleet was loaded from, where it is a file of one's own.
+	Bundle *fleet.Bundle
+	// Digest is that of the applied version that the fleet is, where it is one.
+	Digest string
+	// Name is what a script or a source is called.
+	Name string
+	// User is who was asked to log in as, Hooks the directory with hooks; "" leaves it to the fleet.
+	User, Hooks string
+	// Key makes the same job of every request that has it.
+	Key string
 }
 
 // Draft is a request that was planned but not submitted: what it would do.
@@ -28,15 +47,18 @@ type Draft struct {
 	Fleet *sluice.Fleet
 	// Retired are hosts that the request named and that are no targets.
 	Retired []sluice.Host
+	// Gone are all retired hosts of the namespace, sorted.
+	Gone []sluice.Host
 	// Clears are the holders that a success would put back into service.
 	Clears []schedule.Holder
 	// Bound says that the job brings no rules, even where its fleet has others by now: those in force hold for it.
 	Bound bool
+	// Request is what it was made of.
+	Request Request
 }
 
 // Prepare plans a request.
 func (s *Service) Prepare(ctx context.Context, r Request) (*Draft, error) {
-	d := &Draft{}
 	var retired []sluice.Host
 	err := s.look(ctx, r.Fleet.Namespace, func(state *schedule.State) error {
 		retired = state.Retired()
@@ -45,6 +67,21 @@ func (s *Service) Prepare(ctx context.Context, r Request) (*Draft, error) {
 	if err != nil {
 		return nil, err
 	}
+	var clearErr error
+	d, err := Draw(r, s.By, retired, func(targets []sluice.Host) (out []schedule.Holder) {
+		clearErr = s.look(ctx, r.Fleet.Namespace, func(state *schedule.State) error {
+			out = state.Clears(targets)
+			return nil
+		})
+		return out
+	})
+	return d, errors.Join(err, clearErr)
+}
+
+// Draw makes a draft of a request, and of what the namespace says of hosts: retired are sorted, clears tells which hosts a
+// success would put back into service.
+func Draw(r Request, by string, retired []sluice.Host, clears func([]sluice.Host) []schedule.Holder) (*Draft, error) {
+	d := &Draft{Request: r, Gone: retired}
 	targets := r.Targets
 	if len(retired) > 0 {
 		targets = slices.DeleteFunc(slices.Clone(targets), func(h sluice.Host) bool {
@@ -59,6 +96,7 @@ func (s *Service) Prepare(ctx context.Context, r Request) (*Draft, error) {
 		return nil, sluice.Errorf(sluice.Usage, "all hosts that are meant are retired").WithHint("sluice host list --out")
 	}
 	var ordered []sluice.Host
+	var err error
 	d.Fleet = inService(r.Fleet, retired)
 	if d.Plan, ordered, err = plan.Make(d.Fleet, targets); err != nil {
 		return nil, err
@@ -66,7 +104,7 @@ func (s *Service) Prepare(ctx context.Context, r Request) (*Draft, error) {
 	if d.Rules, err = sluice.NewRules(r.Fleet.Hosts, r.Fleet.Constraints); err != nil {
 		return nil, err
 	}
-	d.Job = sluice.Job{ID: NewJobID(), Namespace: r.Fleet.Namespace, By: s.By, Fleet: r.Fleet.Source, Expression: r.Expression,
+	d.Job = sluice.Job{ID: NewJobID(), Namespace: r.Fleet.Namespace, By: by, Fleet: r.Fleet.Source, Expression: r.Expression,
 		Command: r.Command, Action: r.Action, Options: r.Options, Targets: ordered, Tracks: d.Plan.Tracks, Rules: d.Rules.Digest,
 		SSH: r.Fleet.SSH, Target: r.Fleet.Target}
 	for _, h := range ordered {
@@ -78,12 +116,16 @@ func (s *Service) Prepare(ctx context.Context, r Request) (*Draft, error) {
 		}
 	}
 	if !r.Options.ReadOnly {
-		err = s.look(ctx, r.Fleet.Namespace, func(state *schedule.State) error {
-			d.Clears = state.Clears(ordered)
-			return nil
-		})
+		d.Clears = clears(ordered)
 	}
-	return d, err
+	return d, nil
+}
+
+// WithHooks is the fleet with another directory of hooks on the targets.
+func WithHooks(f sluice.Fleet, dir string) sluice.Fleet {
+	dir = strings.TrimRight(dir, "/")
+	f.Target.PreHooks, f.Target.PostHooks = dir+"/pre.d", dir+"/post.d"
+	return f
 }
 
 // LoginAs is the fleet with another user to log in as, on all its hosts.
