@@ -31,6 +31,7 @@ var layers = []struct {
 	{"api/", []string{"", "sealed"}, "what goes over the wire is made of nouns"},
 	{"client/", []string{"", "api", "sealed"}, "a client is for programs of others, too: it knows what goes over the wire and no more"},
 	{"internal/front/", []string{"", "api", "client", "sealed", "internal/core/", "internal/run/control", "internal/front/"}, "front shows views and calls control; it does not reach around it"},
+	{"internal/lab/simulated/", []string{"internal/app", "internal/lab/simhosts"}, "it is the program itself, on hosts that are simulated"},
 	{"internal/lab/", []string{"", "internal/lab/"}, "lab is for tests of everything, so it depends on nothing"},
 	{"internal/app/", []string{"", "api", "client", "sealed", "internal/core/", "internal/run/", "internal/adapter/", "internal/front/", "internal/app/"}, "app wires"},
 	{"cmd/", []string{"", "internal/app/", "internal/app", "internal/front/cli"}, "main parses nothing itself"},

@@ -20,7 +20,10 @@ import (
 )
 
 // Main runs the program and returns its exit status.
-func Main() int {
+func Main() int { return MainOver(nil) }
+
+// MainOver is Main with another way to hosts than ssh, for measurements on hosts that are simulated; nil is ssh.
+func MainOver(over sluice.Transport) int {
 	env := os.Getenv
 	places, err := FindPlaces(env)
 	if err != nil {
@@ -29,7 +32,7 @@ func Main() int {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	local := &Local{Places: places, Env: env, Environ: os.Environ(), Clock: Now}
+	local := &Local{Places: places, Env: env, Environ: os.Environ(), Clock: Now, Over: over}
 	signals := interrupts(ctx)
 	w := cli.World{
 		Args: os.Args[1:], Env: env, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,

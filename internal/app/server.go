@@ -32,6 +32,8 @@ type Server struct {
 	Env     func(string) string
 	Environ []string
 	Clock   sluice.Clock
+	// Over reaches all hosts, in place of ssh; nil: ssh does.
+	Over sluice.Transport
 	Log     *slog.Logger
 	// LocalTargets lets fleets name this machine itself (transport: local): everybody who may apply one can then run
 	// commands as the server.
@@ -90,7 +92,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		return err
 	}
 	log := sights.journal
-	local := &Local{Places: Places{Home: s.Home, State: s.Data}, Env: s.Env, Environ: s.Environ, Clock: s.Clock}
+	local := &Local{Places: Places{Home: s.Home, State: s.Data}, Env: s.Env, Environ: s.Environ, Clock: s.Clock, Over: s.Over}
 	service, err := local.around(log)
 	if err != nil {
 		return contact(err)
@@ -167,7 +169,7 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 		return err
 	}
 	s := &Server{Data: o.Data, Listen: o.Listen, Certificate: o.Certificate, Key: o.Key, Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
-		Environ: l.Environ, Clock: l.Clock, Log: log, FirstToken: o.Token, Started: o.Started, MetricsListen: o.MetricsListen,
+		Environ: l.Environ, Clock: l.Clock, Over: l.Over, Log: log, FirstToken: o.Token, Started: o.Started, MetricsListen: o.MetricsListen,
 		OTLPEndpoint: o.OTLPEndpoint, TraceCommands: o.TraceCommands, StopDelay: o.StopDelay, Manager: systemd.Find(l.Env, os.Getpid())}
 	return s.Run(ctx)
 }

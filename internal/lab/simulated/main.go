@@ -1,0 +1,48 @@
+// Program simulated is the whole of sluice, command line, server and worker, on hosts that are simulated. For
+// measurements and for tests with more hosts than a machine can be:
+//
+//	simulated hosts SOCKET [TRACE]     serves hosts of any name on a socket, until it is killed
+//	SIMULATED_HOSTS=SOCKET simulated COMMAND...     is sluice COMMAND...
+//
+// TRACE is a file that gets a line of JSON for everything that truly starts and ends on a host.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+
+	"sluice/internal/app"
+	"sluice/internal/lab/simhosts"
+)
+
+func main() {
+	if len(os.Args) > 2 && os.Args[1] == "hosts" && os.Getenv("SIMULATED_HOSTS") == "" {
+		if err := hosts(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "simulated:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(app.MainOver(simhosts.Transport{Network: "unix", Address: os.Getenv("SIMULATED_HOSTS")}))
+}
+
+func hosts(args []string) error {
+	var trace func(simhosts.Mark)
+	if len(args) > 1 {
+		f, err := os.OpenFile(args[1], os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		enc := json.NewEncoder(f)
+		trace = func(m simhosts.Mark) { _ = enc.Encode(m) }
+	}
+	l, err := net.Listen("unix", args[0])
+	if err != nil {
+		return err
+	}
+	return simhosts.New(trace).Serve(context.Background(), l)
+}
