@@ -18,6 +18,7 @@ import (
 	"sluice/internal/core/spans"
 	"sluice/internal/front/httpapi"
 	"sluice/internal/run/observe"
+	"sluice/internal/run/recent"
 )
 
 // sights are all who look at what a server does: metrics, traces, its own log. They follow the sluice.Log as anybody could.
@@ -26,7 +27,7 @@ type sights struct {
 	observer *observe.Observer
 	sender   *otlp.Sender // nil: no traces
 	log      *slog.Logger
-	journal  sluice.Log // whose appends are timed
+	journal  sluice.Log // whose appends are timed, and whose newest events are at hand
 	clock    sluice.Clock
 	commands bool
 	began    time.Time
@@ -46,7 +47,7 @@ func (s *Server) look(journal sluice.Log, waiting func() map[string]time.Duratio
 	k := &sights{log: s.Log, clock: s.Clock, commands: s.TraceCommands, spaces: map[sluice.Namespace]*sight{}}
 	b := build()
 	k.metrics = prometheus.New(prometheus.Config{Version: b.Version, Revision: b.Revision, Census: k.census, Waiting: waiting})
-	k.journal = k.metrics.Log(journal)
+	k.journal = recent.Log(k.metrics.Log(journal))
 	k.observer = observe.New(observe.Config{Log: k.journal, Begin: k.begin, Take: k.take, Trouble: func(text string) { s.Log.Warn(text) }})
 	env := s.Env
 	if s.OTLPEndpoint == "" && env("OTEL_EXPORTER_OTLP_ENDPOINT") == "" && env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") == "" {

@@ -146,6 +146,9 @@ func (m *Machine) handOver(f *flight, loss Loss, now time.Duration) bool {
 
 // takeUpLost hands out again what workers lost, by what the log says by now.
 func (m *Machine) takeUpLost(e *Effects, now time.Duration) {
+	if again, any := m.NextAgain(); !any || now < again {
+		return
+	}
 	for _, id := range m.inOrder() {
 		f := m.flights[id]
 		if !f.lost.waits || now < f.lost.again {

@@ -4,6 +4,8 @@
 //	simulated hosts SOCKET [TRACE]     serves hosts of any name on a socket, until it is killed
 //	SIMULATED_HOSTS=SOCKET simulated COMMAND...     is sluice COMMAND...
 //
+// SIMULATED_PPROF is an address at which it can be profiled.
+//
 // TRACE is a file that gets a line of JSON for everything that truly starts and ends on a host.
 package main
 
@@ -12,6 +14,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
+	_ "net/http/pprof"
 	"os"
 
 	"sluice/internal/app"
@@ -25,6 +29,9 @@ func main() {
 			os.Exit(1)
 		}
 		return
+	}
+	if address := os.Getenv("SIMULATED_PPROF"); address != "" {
+		go func() { fmt.Fprintln(os.Stderr, "simulated:", http.ListenAndServe(address, nil)) }() // ends with the program
 	}
 	os.Exit(app.MainOver(simhosts.Transport{Network: "unix", Address: os.Getenv("SIMULATED_HOSTS")}))
 }
