@@ -34,7 +34,7 @@ type Server struct {
 	Clock   sluice.Clock
 	// Over reaches all hosts, in place of ssh; nil: ssh does.
 	Over sluice.Transport
-	Log     *slog.Logger
+	Log  *slog.Logger
 	// LocalTargets lets fleets name this machine itself (transport: local): everybody who may apply one can then run
 	// commands as the server.
 	LocalTargets bool
