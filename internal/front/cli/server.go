@@ -40,6 +40,7 @@ func (a *app) serverCommand() *cobra.Command {
 	fs.StringVar(&o.Key, "tls-key", "", "`file` with its key")
 	fs.StringArrayVar(&o.Hosts, "host", nil, "`name` under which the server is reached; may be repeated")
 	fs.StringVar(&o.TokenFile, "admin-token-file", "", "write the first administrator's token to this `file` instead of printing it")
+	c.AddCommand(a.backupCommand(), a.restoreCommand())
 	return c
 }
 
