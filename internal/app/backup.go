@@ -93,9 +93,19 @@ func (l *Local) backup(ctx context.Context, w io.Writer, o cli.BackupOptions) (s
 }
 
 // note puts into the audit what somebody does to the log on this machine.
-func (l *Local) note(ctx context.Context, log sluice.Log, right sluice.Right, what string) error {
+func (l *Local) note(ctx context.Context, log *sqlitelog.Log, right sluice.Right, what string) error {
+	heads, err := log.Heads(ctx)
+	if err != nil {
+		return err
+	}
+	end := uint64(0) // nobody needs to read what is there
+	for _, h := range heads {
+		if h.Namespace == sluice.AccessNamespace {
+			end = h.Seq
+		}
+	}
 	note := sluice.Event{Time: l.Clock(), Body: sluice.AccessNoted{Principal: sluice.Principal(l.who()), Right: right, What: what}}
-	_, err := log.Update(ctx, sluice.AccessNamespace, 0, func([]sluice.Event) ([]sluice.Event, error) { return []sluice.Event{note}, nil })
+	_, err = log.Update(ctx, sluice.AccessNamespace, end, func([]sluice.Event) ([]sluice.Event, error) { return []sluice.Event{note}, nil })
 	return err
 }
 

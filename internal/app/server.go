@@ -19,6 +19,7 @@ import (
 	"sluice/internal/front/httpapi"
 	"sluice/internal/run/control"
 	"sluice/internal/run/lookout"
+	"sluice/internal/run/retain"
 	"sluice/internal/run/rights"
 	"sluice/internal/run/steward"
 )
@@ -45,6 +46,10 @@ type Server struct {
 	// FirstToken is handed the token of the first administrator, once in the life of the data, before it is valid. An
 	// error ends the start, and the next start makes another one.
 	FirstToken func(secret string) error
+	// Keep says what is kept; the zero value keeps everything. Archive is a directory for what is not kept any more; "" is
+	// none.
+	Keep    retain.Policy
+	Archive string
 	// Started is told the address when jobs are taken.
 	Started func(address string)
 }
@@ -130,6 +135,10 @@ func (s *Server) serve(ctx context.Context, log lookout.Journal, watch *lookout.
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	trouble := func(text string) { s.Log.Warn(text) }
+	keep, err := s.retaining(service, trouble)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	api := httpapi.New(httpapi.Config{
 		Desk: func(p sluice.Principal) control.Desk { return service.As(string(p)) },
 		Members: func(ctx context.Context, ns sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
@@ -162,6 +171,9 @@ func (s *Server) serve(ctx context.Context, log lookout.Journal, watch *lookout.
 				stop(err)
 			}
 		})
+	}
+	if s.Keep.Any() {
+		both.Go(func() { retain.Run(ctx, keep) })
 	}
 	ends(func() error {
 		return steward.Run(ctx, steward.Config{Log: log, Retry: stewardRetry, Trouble: trouble,
@@ -201,7 +213,8 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 		o.Token = TokenFile(o.TokenFile)
 	}
 	s := &Server{Data: o.Data, Listen: o.Listen, Certificate: o.Certificate, Key: o.Key, Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
-		Environ: l.Environ, Clock: l.Clock, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), FirstToken: o.Token, Started: o.Started}
+		Environ: l.Environ, Clock: l.Clock, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), FirstToken: o.Token, Started: o.Started,
+		Keep: retain.Policy{Jobs: o.Keep.Jobs, Output: o.Keep.Output, OutputBytes: o.Keep.OutputBytes}, Archive: o.Keep.Archive}
 	return s.Run(ctx)
 }
 

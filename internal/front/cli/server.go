@@ -16,6 +16,8 @@ type ServeOptions struct {
 	Certificate, Key string
 	Hosts            []string
 	TokenFile        string
+	// Keep says what is kept, Archive where the rest goes.
+	Keep KeepOptions
 	// Token is handed the first token where TokenFile is ""; Started the address.
 	Token   func(secret string) error
 	Started func(address string)
@@ -24,12 +26,16 @@ type ServeOptions struct {
 // serverCommand is not shown yet: what a server can be asked for is not complete.
 func (a *app) serverCommand() *cobra.Command {
 	var o ServeOptions
+	var keep keepFlags
 	c := &cobra.Command{
 		Use:    "server [flags]",
 		Short:  "Be a server that many people share",
 		Hidden: true,
 		Args:   args(0, 0, "no arguments"),
-		RunE: func(c *cobra.Command, _ []string) error {
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if o.Keep, err = keep.options(); err != nil {
+				return err
+			}
 			return a.serve(c.Context(), o)
 		},
 	}
@@ -40,6 +46,7 @@ func (a *app) serverCommand() *cobra.Command {
 	fs.StringVar(&o.Key, "tls-key", "", "`file` with its key")
 	fs.StringArrayVar(&o.Hosts, "host", nil, "`name` under which the server is reached; may be repeated")
 	fs.StringVar(&o.TokenFile, "admin-token-file", "", "write the first administrator's token to this `file` instead of printing it")
+	keep.add(c)
 	c.AddCommand(a.backupCommand(), a.restoreCommand())
 	return c
 }
