@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"time"
 )
 
@@ -74,6 +75,35 @@ type Blobs interface {
 	Put(ctx context.Context, r io.Reader) (digest string, size int64, err error)
 	// Open reads a blob; fs.ErrNotExist if there is none.
 	Open(ctx context.Context, digest string) (io.ReadCloser, error)
+}
+
+// Kept is something that is kept under a name.
+type Kept struct {
+	Name    string
+	Bytes   int64
+	Changed time.Time
+}
+
+// Shelf is a place of which what is not needed any more can be taken: [Outputs], under the ids of jobs, or [Blobs], under
+// digests. It does not know what is needed.
+type Shelf interface {
+	Kept(ctx context.Context) ([]Kept, error)
+	// Discard removes what is kept under a name. That it is not there is no error.
+	Discard(ctx context.Context, name string) error
+}
+
+// Archive takes what a server does not keep any more.
+type Archive interface {
+	// Put writes the parts of a job into a segment, and returns its name and its digest. It is durable then. The parts are
+	// read one after the other, each before the next.
+	Put(ctx context.Context, job JobID, at time.Time, parts iter.Seq2[Part, error]) (name, digest string, err error)
+}
+
+// Part is a piece of what is archived of a job.
+type Part struct {
+	Name  string
+	Bytes int64
+	From  io.Reader
 }
 
 // Transport reaches hosts. It is safe for concurrent use.

@@ -42,9 +42,7 @@ func (t *localTrail) Close() error { return t.log.Close() }
 
 // Records notes first who reads: what cannot be noted is not read.
 func (t *localTrail) Records(ctx context.Context, what string, visit func(sluice.Record) error) error {
-	note := sluice.Event{Time: t.local.Clock(), Body: sluice.AccessNoted{Principal: sluice.Principal(t.local.who()), Right: sluice.SeeAudit, What: "sluice " + what}}
-	_, err := t.log.Update(ctx, sluice.AccessNamespace, 0, func([]sluice.Event) ([]sluice.Event, error) { return []sluice.Event{note}, nil })
-	if err != nil {
+	if err := t.local.note(ctx, t.log, sluice.SeeAudit, "sluice "+what); err != nil {
 		return contact(err)
 	}
 	return t.log.Records(ctx, nil, visit)

@@ -39,7 +39,7 @@ func MainOver(over sluice.Transport) int {
 		StdoutTerminal: term.IsTerminal(int(os.Stdout.Fd())), StderrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 		Size:   size,
 		ReadFD: readFD, Interrupts: signals, Clock: Now,
-		Desk: local.Desk, Journal: local.Journal, Trail: local.trail, Enrol: local.enrol,
+		Desk: local.Desk, Journal: local.Journal, Trail: local.trail, Backup: local.Backup, Restore: local.Restore, Enrol: local.enrol,
 		Serve: local.serve, Fleets: fleetfiles.New(ctx), DefaultFleet: places.DefaultFleet(), Files: files{}, Build: build(),
 	}
 	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {

@@ -15,6 +15,7 @@ import (
 	"sluice/internal/front/httpapi"
 	"sluice/internal/run/control"
 	"sluice/internal/run/lookout"
+	"sluice/internal/run/retain"
 	"sluice/internal/run/rights"
 	"sluice/internal/run/steward"
 )
@@ -75,6 +76,10 @@ func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 func (s *Server) serve(ctx context.Context, r *running) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	keep, err := s.retaining(r.service, func(text string) { s.Log.Warn(text) })
+	if err != nil {
+		return errors.Join(err, closeAll(r.listener, r.metrics))
+	}
 	lookers, unlook := context.WithCancel(context.WithoutCancel(ctx))
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
@@ -100,6 +105,9 @@ func (s *Server) serve(ctx context.Context, r *running) error {
 		s.Manager.Guard(lookers, r.well, func(err error) { s.Log.Error("the service manager is not told that all is well: " + err.Error()) })
 	})
 	ends(&both, func() error { return s.steward(ctx, r) })
+	if s.Keep.Any() {
+		both.Go(func() { retain.Run(ctx, keep) })
+	}
 	ends(&both, func() error {
 		if err := server.Serve(r.listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("the server ended: %w", err)

@@ -14,6 +14,7 @@ import (
 	"sluice/internal/adapter/sqlitelog"
 	"sluice/internal/adapter/systemd"
 	"sluice/internal/front/cli"
+	"sluice/internal/run/retain"
 	"sluice/internal/run/rights"
 )
 
@@ -44,6 +45,10 @@ type Server struct {
 	// FirstToken is handed the token of the first administrator, once in the life of the data, before it is valid. An
 	// error ends the start, and the next start makes another one.
 	FirstToken func(secret string) error
+	// Keep says what is kept; the zero value keeps everything. Archive is a directory for what is not kept any more; "" is
+	// none.
+	Keep    retain.Policy
+	Archive string
 	// Started is told the address when jobs are taken.
 	Started func(address string)
 	// MetricsListen is an address of the loopback where metrics are given without a token; "" for none.
@@ -170,6 +175,7 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 	}
 	s := &Server{Data: o.Data, Listen: o.Listen, Certificate: o.Certificate, Key: o.Key, Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
 		Environ: l.Environ, Clock: l.Clock, Over: l.Over, Log: log, FirstToken: o.Token, Started: o.Started, MetricsListen: o.MetricsListen,
+		Keep: retain.Policy{Jobs: o.Keep.Jobs, Output: o.Keep.Output, OutputBytes: o.Keep.OutputBytes}, Archive: o.Keep.Archive,
 		OTLPEndpoint: o.OTLPEndpoint, TraceCommands: o.TraceCommands, StopDelay: o.StopDelay, Manager: systemd.Find(l.Env, os.Getpid())}
 	return s.Run(ctx)
 }

@@ -257,7 +257,7 @@ starts and nothing is changed until "sluice audit repair".`,
 
 func (a *app) auditRepairCommand(data *string) *cobra.Command {
 	var reason string
-	c := &cobra.Command{Use: "repair --reason TEXT", Short: "Declare the log the truth, though others have seen more or something else", Args: args(0, 0, "no arguments"),
+	c := &cobra.Command{Use: "repair --reason TEXT", Short: "Declare the log the truth, whatever others have seen of it", Args: args(0, 0, "no arguments"),
 		Long: `Declare the log the truth, though others have seen more or something else of it:
 what they have seen is then known to be lost, and things may start again. Look
 at the hosts of the last jobs first.`,

@@ -63,6 +63,9 @@ type World struct {
 	// Trail opens the records of the log: of a server whose data are in a directory of this machine, or for "" of the
 	// journal, or of the server that one is logged in to.
 	Trail func(ctx context.Context, data string) (Trail, error)
+	// Backup keeps all that a server has; Restore makes a server's data of it.
+	Backup  func(ctx context.Context, o BackupOptions) (BackedUp, error)
+	Restore func(ctx context.Context, o RestoreOptions) (Restored, error)
 	// Serve is a server until ctx ends; nil where that cannot be.
 	Serve func(ctx context.Context, o ServeOptions) error
 	Build Build

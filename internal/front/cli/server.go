@@ -22,6 +22,8 @@ type ServeOptions struct {
 	TraceCommands               bool
 	LogFormat, LogLevel         string
 	StopDelay                   time.Duration
+	// Keep says what is kept, Archive where the rest goes.
+	Keep KeepOptions
 	// Token is handed the first token where TokenFile is ""; Started the address.
 	Token   func(secret string) error
 	Started func(address string)
@@ -30,12 +32,16 @@ type ServeOptions struct {
 // serverCommand is not shown yet: what a server can be asked for is not complete.
 func (a *app) serverCommand() *cobra.Command {
 	var o ServeOptions
+	var keep keepFlags
 	c := &cobra.Command{
 		Use:    "server [flags]",
 		Short:  "Be a server that many people share",
 		Hidden: true,
 		Args:   args(0, 0, "no arguments"),
-		RunE: func(c *cobra.Command, _ []string) error {
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if o.Keep, err = keep.options(); err != nil {
+				return err
+			}
 			return a.serve(c.Context(), o)
 		},
 	}
@@ -47,6 +53,8 @@ func (a *app) serverCommand() *cobra.Command {
 	fs.StringArrayVar(&o.Hosts, "host", nil, "`name` under which the server is reached; may be repeated")
 	fs.StringVar(&o.TokenFile, "admin-token-file", "", "write the first administrator's token to this `file` instead of printing it")
 	operateFlags(fs, &o)
+	keep.add(c)
+	c.AddCommand(a.backupCommand(), a.restoreCommand())
 	return c
 }
 

@@ -307,8 +307,21 @@ func (s *Service) Output(ctx context.Context, prefix string, h sluice.Host, stre
 	case t.Attempt == "":
 		return nil, nil, sluice.Errorf(sluice.NotFound, "nothing has run on %s yet", h).WithHint("sluice why %s %s", j.ID, h)
 	}
+	if j.Removed != nil {
+		if n, err := s.Outputs.Size(j.ID, t.Attempt, stream); err == nil && n == 0 {
+			return nil, nil, removed(j.ID, *j.Removed)
+		}
+	}
 	r, err := s.Outputs.Open(j.ID, t.Attempt, stream)
 	return r, t, err
+}
+
+func removed(id sluice.JobID, b sluice.OutputRemoved) error {
+	e := sluice.Errorf(sluice.NotFound, "the output of job %s is not kept any more: %s", id, b.Reason)
+	if b.Archive != "" {
+		return e.WithHint("it is in the server's archive, in %s", b.Archive)
+	}
+	return e
 }
 
 // Refresh asks the hosts of a job for outcomes that are not known.

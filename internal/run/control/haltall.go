@@ -60,3 +60,39 @@ func (s *Service) halt(i schedule.Info, reason string) []sluice.Event {
 	}
 	return out
 }
+
+// HaltRestored halts every job that is not over after a restore. Attempts of which the log says that they run may have
+// ended since, and their hosts may have forgotten them: how they ended is not known, and resuming asks.
+func (s *Service) HaltRestored(ctx context.Context, reason string) ([]sluice.JobID, error) {
+	spaces, err := s.Log.Namespaces(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var halted []sluice.JobID
+	for _, ns := range spaces {
+		if ns.Reserved() {
+			continue
+		}
+		_, err := s.change(ctx, ns, func(state *schedule.State) ([]sluice.Event, error) {
+			var out []sluice.Event
+			for _, i := range state.Jobs() {
+				if over(i) || i.State == schedule.Halted {
+					continue
+				}
+				halted = append(halted, i.Spec.ID)
+				for _, a := range state.Attempts(i.Spec.ID) {
+					if !a.Unknown {
+						out = append(out, s.event(i.Spec.ID, sluice.TaskFinished{Host: a.Host, Attempt: a.ID, Outcome: sluice.Unknown, Reason: reason}))
+					}
+				}
+				i.Running = 0
+				out = append(out, s.halt(i, reason)...)
+			}
+			return out, nil
+		})
+		if err != nil {
+			return halted, err
+		}
+	}
+	return halted, nil
+}
