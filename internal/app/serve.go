@@ -52,6 +52,7 @@ func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 		Desk:    func(p sluice.Principal) control.Desk { return r.service.As(string(p)) },
 		Members: r.members, Rights: r.keeper, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets,
 		Trouble: func(text string) { s.Log.Warn(text) }, Version: Version, Watch: r.sights, Metrics: r.sights.metrics.Handler(),
+		Webhooks: hooks{r.sights.courier},
 		Stopping: stopping,
 		Ready: func(ctx context.Context) error {
 			select {

@@ -49,6 +49,9 @@ type Server struct {
 	TraceCommands bool
 	// StopDelay is how long the server says that it is not ready, and answers all the same, before it stops.
 	StopDelay time.Duration
+	// WebhookAllow are networks and hosts inside that webhooks may reach; WebhookHTTP lets them go without TLS.
+	WebhookAllow []string
+	WebhookHTTP  bool
 	// Manager is told how the server is.
 	Manager systemd.Manager
 }
@@ -78,7 +81,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		return contact(err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	sights, err := s.look(file, nil)
+	sights, err := s.look(file)
 	if err != nil {
 		return err
 	}
@@ -157,7 +160,8 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 	}
 	s := &Server{Data: o.Data, Listen: o.Listen, Certificate: o.Certificate, Key: o.Key, Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
 		Environ: l.Environ, Clock: l.Clock, Log: log, FirstToken: o.Token, Started: o.Started, MetricsListen: o.MetricsListen,
-		OTLPEndpoint: o.OTLPEndpoint, TraceCommands: o.TraceCommands, StopDelay: o.StopDelay, Manager: systemd.Find(l.Env, os.Getpid())}
+		OTLPEndpoint: o.OTLPEndpoint, TraceCommands: o.TraceCommands, StopDelay: o.StopDelay,
+		WebhookAllow: o.WebhookAllow, WebhookHTTP: o.WebhookHTTP, Manager: systemd.Find(l.Env, os.Getpid())}
 	return s.Run(ctx)
 }
 

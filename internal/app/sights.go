@@ -17,6 +17,7 @@ import (
 	"sluice/internal/core/schedule"
 	"sluice/internal/core/spans"
 	"sluice/internal/front/httpapi"
+	"sluice/internal/run/courier"
 	"sluice/internal/run/observe"
 )
 
@@ -25,6 +26,7 @@ type sights struct {
 	metrics  *prometheus.Metrics
 	observer *observe.Observer
 	sender   *otlp.Sender // nil: no traces
+	courier  *courier.Courier
 	log      *slog.Logger
 	journal  sluice.Log // whose appends are timed
 	clock    sluice.Clock
@@ -42,17 +44,21 @@ type sight struct {
 }
 
 // look makes those who look at a log. Nothing looks before run.
-func (s *Server) look(journal sluice.Log, waiting func() map[string]time.Duration) (*sights, error) {
+func (s *Server) look(journal sluice.Log) (*sights, error) {
 	k := &sights{log: s.Log, clock: s.Clock, commands: s.TraceCommands, spaces: map[sluice.Namespace]*sight{}}
 	b := build()
-	k.metrics = prometheus.New(prometheus.Config{Version: b.Version, Revision: b.Revision, Census: k.census, Waiting: waiting})
+	k.metrics = prometheus.New(prometheus.Config{Version: b.Version, Revision: b.Revision, Census: k.census,
+		Waiting: func() map[string]time.Duration { return k.courier.Waiting() }})
 	k.journal = k.metrics.Log(journal)
+	var err error
+	if k.courier, err = s.courier(k.journal, k.metrics.Delivery); err != nil {
+		return nil, err
+	}
 	k.observer = observe.New(observe.Config{Log: k.journal, Begin: k.begin, Take: k.take, Trouble: func(text string) { s.Log.Warn(text) }})
 	env := s.Env
 	if s.OTLPEndpoint == "" && env("OTEL_EXPORTER_OTLP_ENDPOINT") == "" && env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") == "" {
 		return k, nil
 	}
-	var err error
 	k.sender, err = otlp.New(otlp.Config{Endpoint: s.OTLPEndpoint, Version: b.Version, Counted: k.metrics.Spans,
 		Trouble: func(text string) { s.Log.Warn(text) }})
 	return k, err
@@ -72,6 +78,7 @@ func (k *sights) run(ctx context.Context) {
 			}
 		})
 	}
+	all.Go(func() { k.courier.Run(ctx) })
 	k.began = time.Now()
 	k.observer.Run(ctx)
 }
@@ -147,6 +154,7 @@ func (k *sights) take(ns sluice.Namespace, events []sluice.Event) {
 	if k.sender != nil {
 		k.sender.Send(ended)
 	}
+	k.courier.Ring()
 }
 
 func (k *sights) measured(m measure.Sample) {

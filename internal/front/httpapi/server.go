@@ -49,6 +49,8 @@ type Config struct {
 	Stopping <-chan struct{}
 	// Watch is told about every request; nil: nobody is.
 	Watch Watch
+	// Webhooks keeps webhooks; nil: there are none.
+	Webhooks Webhooks
 	// Metrics answers /metrics; nil: there is none.
 	Metrics http.Handler
 	Clock   sluice.Clock
@@ -99,6 +101,7 @@ func New(cfg Config) *API {
 	a.addControls()
 	a.addFleets()
 	a.addOutput()
+	a.addWebhooks()
 	a.addHealth()
 	a.guard = http.NewCrossOriginProtection().Handler(a.mux)
 	return a

@@ -69,10 +69,10 @@ type Report struct {
 	Delivered int
 	// Waiting is the time of the oldest event that is not delivered yet; zero: there is none.
 	Waiting time.Time
-	Tries   int       // of that event
 	Next    time.Time // of its next try
-	Error   string    // of its last try
 	Last    time.Time // when something was delivered last
+	Tries   int       // of the oldest event
+	Error   string    // of its last try
 }
 
 // New makes a courier, which delivers while Run runs.
