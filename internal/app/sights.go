@@ -31,7 +31,6 @@ type sights struct {
 	journal  sluice.Log // whose appends are timed
 	clock    sluice.Clock
 	commands bool
-	began    time.Time
 
 	mu     sync.Mutex
 	spaces map[sluice.Namespace]*sight
@@ -79,7 +78,6 @@ func (k *sights) run(ctx context.Context) {
 		})
 	}
 	all.Go(func() { k.courier.Run(ctx) })
-	k.began = time.Now()
 	k.observer.Run(ctx)
 }
 
@@ -109,8 +107,8 @@ func (k *sights) of(ns sluice.Namespace) *sight {
 
 // begin learns of the jobs that are under way, so that what comes of them has a beginning. What they did before was told
 // by the process that saw it.
-func (k *sights) begin(ctx context.Context, ns sluice.Namespace, state *schedule.State) {
-	k.metrics.Folded(time.Since(k.began))
+func (k *sights) begin(ctx context.Context, ns sluice.Namespace, state *schedule.State, took time.Duration) {
+	k.metrics.Folded(took)
 	s := k.of(ns)
 	for _, j := range state.Jobs() {
 		if j.State == schedule.Succeeded || j.State == schedule.Failed || j.State == schedule.Cancelled {

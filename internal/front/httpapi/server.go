@@ -89,6 +89,7 @@ func New(cfg Config) *API {
 	a := &API{cfg: cfg, mux: http.NewServeMux()}
 	c := huma.DefaultConfig("Sluice", cfg.Version)
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "/api/v1/openapi", "", ""
+	c.Transformers = append(c.Transformers, discreet)
 	c.CreateHooks = nil // answers are what the forms say, without a link to a schema
 	c.RejectUnknownQueryParameters = true
 	c.Info.Description = "Controlled change for fleets of Linux hosts."
