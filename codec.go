@@ -145,6 +145,12 @@ func decodeBody(h header, b []byte) (Body, error) {
 		return decode[LogRepaired](b)
 	case "output.removed":
 		return decode[OutputRemoved](b)
+	case "webhook.set":
+		return decode[WebhookSet](b)
+	case "webhook.removed":
+		return decode[WebhookRemoved](b)
+	case "webhook.gave_up":
+		return decode[WebhookGaveUp](b)
 	}
 	return UnknownBody{TypeName: h.Type, Raw: append([]byte(nil), b...)}, nil
 }

@@ -75,11 +75,19 @@ func samples(t testing.TB) []sluice.Event {
 		}
 		out = append(out, e)
 	}
-	for _, b := range accessBodies() {
+	for _, b := range append(accessBodies(), webhookBodies()...) {
 		out = append(out, sluice.Event{Seq: uint64(len(out) + 1), Time: time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC), Body: b})
 	}
 	return append(out, sluice.Event{Seq: uint64(len(out) + 1), Time: time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC), Job: job.ID, Body: sluice.OutputRemoved{
 		Bytes: 4711, Reason: "older than 30 days", Archive: "0123456789ab.tar.zst", Digest: "sha256:" + strings.Repeat("0", 64), By: "server"}})
+}
+
+func webhookBodies() []sluice.Body {
+	return []sluice.Body{
+		sluice.WebhookSet{Webhook: sluice.Webhook{ID: "chat", URL: "https://chat.example.com/in", Events: []string{"job.*"}, Namespaces: []sluice.Namespace{"prod"}}, By: "ann"},
+		sluice.WebhookRemoved{ID: "chat", By: "ann"},
+		sluice.WebhookGaveUp{ID: "chat", In: "prod", Event: 7, What: "job.halted", Tries: 12, Reason: "status 503"},
+	}
 }
 
 // TestEventsAreReadForEver: the golden file is what earlier versions wrote. It is only ever added to.

@@ -7,7 +7,7 @@ import "time"
 type Namespace string
 
 // Reserved reports whether the program keeps something of its own there: no fleet can be named so.
-func (n Namespace) Reserved() bool { return n == AccessNamespace }
+func (n Namespace) Reserved() bool { return n == AccessNamespace || n == WebhookNamespace }
 
 // DefaultNamespace is meant where a fleet names none.
 const DefaultNamespace Namespace = "default"

@@ -40,7 +40,7 @@ func MainOver(over sluice.Transport) int {
 		Size:   size,
 		ReadFD: readFD, Interrupts: signals, Clock: Now,
 		Desk: local.Desk, Journal: local.Journal, Trail: local.trail, Backup: local.Backup, Restore: local.Restore, Enrol: local.enrol,
-		Serve: local.serve, Fleets: fleetfiles.New(ctx), DefaultFleet: places.DefaultFleet(), Files: files{}, Build: build(),
+		Serve: local.serve, Remote: local.remote, Fleets: fleetfiles.New(ctx), DefaultFleet: places.DefaultFleet(), Files: files{}, Build: build(),
 	}
 	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {
 		defer tty.Close()

@@ -60,6 +60,7 @@ func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 		Members: r.members, Rights: r.keeper, Secrets: r.custody, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets,
 		Trouble: func(text string) { s.Log.Warn(text) }, Version: Version, Watch: r.sights, Metrics: r.sights.metrics.Handler(),
 		Stopping: stopping, Chains: r.guard.Log(), Heads: heads{r.guard},
+		Webhooks: hooks{r.sights.courier},
 		Ready: func(ctx context.Context) error {
 			select {
 			case <-stopping:

@@ -59,6 +59,9 @@ type Server struct {
 	TraceCommands bool
 	// StopDelay is how long the server says that it is not ready, and answers all the same, before it stops.
 	StopDelay time.Duration
+	// WebhookAllow are networks and hosts inside that webhooks may reach; WebhookHTTP lets them go without TLS.
+	WebhookAllow []string
+	WebhookHTTP  bool
 	// Manager is told how the server is.
 	Manager systemd.Manager
 }
@@ -92,7 +95,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return contact(err)
 	}
-	sights, err := s.look(guard.Log(), nil)
+	sights, err := s.look(guard.Log())
 	if err != nil {
 		return err
 	}
@@ -176,7 +179,8 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 	s := &Server{Data: o.Data, Listen: o.Listen, Certificate: o.Certificate, Key: o.Key, Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
 		Environ: l.Environ, Clock: l.Clock, Over: l.Over, Log: log, FirstToken: o.Token, Started: o.Started, MetricsListen: o.MetricsListen,
 		Keep: retain.Policy{Jobs: o.Keep.Jobs, Output: o.Keep.Output, OutputBytes: o.Keep.OutputBytes}, Archive: o.Keep.Archive,
-		OTLPEndpoint: o.OTLPEndpoint, TraceCommands: o.TraceCommands, StopDelay: o.StopDelay, Manager: systemd.Find(l.Env, os.Getpid())}
+		OTLPEndpoint: o.OTLPEndpoint, TraceCommands: o.TraceCommands, StopDelay: o.StopDelay,
+		WebhookAllow: o.WebhookAllow, WebhookHTTP: o.WebhookHTTP, Manager: systemd.Find(l.Env, os.Getpid())}
 	return s.Run(ctx)
 }
 

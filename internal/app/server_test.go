@@ -29,6 +29,7 @@ type served struct {
 	client  *client.Client
 	address string
 	stop    func() error
+	set     func(*app.Server) // changes how it is set up; may be nil
 }
 
 func (s *served) start() {
@@ -44,6 +45,9 @@ func (s *served) start() {
 			return nil
 		},
 		Started: func(address string) { ready <- address }}
+	if s.set != nil {
+		s.set(server)
+	}
 	go func() { ended <- server.Run(ctx) }()
 	select {
 	case s.address = <-ready:

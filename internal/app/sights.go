@@ -17,6 +17,7 @@ import (
 	"sluice/internal/core/schedule"
 	"sluice/internal/core/spans"
 	"sluice/internal/front/httpapi"
+	"sluice/internal/run/courier"
 	"sluice/internal/run/observe"
 	"sluice/internal/run/recent"
 )
@@ -26,11 +27,11 @@ type sights struct {
 	metrics  *prometheus.Metrics
 	observer *observe.Observer
 	sender   *otlp.Sender // nil: no traces
+	courier  *courier.Courier
 	log      *slog.Logger
 	journal  sluice.Log // whose appends are timed, and whose newest events are at hand
 	clock    sluice.Clock
 	commands bool
-	began    time.Time
 
 	mu     sync.Mutex
 	spaces map[sluice.Namespace]*sight
@@ -43,17 +44,21 @@ type sight struct {
 }
 
 // look makes those who look at a log. Nothing looks before run.
-func (s *Server) look(journal sluice.Log, waiting func() map[string]time.Duration) (*sights, error) {
+func (s *Server) look(journal sluice.Log) (*sights, error) {
 	k := &sights{log: s.Log, clock: s.Clock, commands: s.TraceCommands, spaces: map[sluice.Namespace]*sight{}}
 	b := build()
-	k.metrics = prometheus.New(prometheus.Config{Version: b.Version, Revision: b.Revision, Census: k.census, Waiting: waiting})
+	k.metrics = prometheus.New(prometheus.Config{Version: b.Version, Revision: b.Revision, Census: k.census,
+		Waiting: func() map[string]time.Duration { return k.courier.Waiting() }})
 	k.journal = recent.Log(k.metrics.Log(journal))
+	var err error
+	if k.courier, err = s.courier(k.journal, k.metrics.Delivery); err != nil {
+		return nil, err
+	}
 	k.observer = observe.New(observe.Config{Log: k.journal, Begin: k.begin, Take: k.take, Trouble: func(text string) { s.Log.Warn(text) }})
 	env := s.Env
 	if s.OTLPEndpoint == "" && env("OTEL_EXPORTER_OTLP_ENDPOINT") == "" && env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") == "" {
 		return k, nil
 	}
-	var err error
 	k.sender, err = otlp.New(otlp.Config{Endpoint: s.OTLPEndpoint, Version: b.Version, Counted: k.metrics.Spans,
 		Trouble: func(text string) { s.Log.Warn(text) }})
 	return k, err
@@ -73,7 +78,7 @@ func (k *sights) run(ctx context.Context) {
 			}
 		})
 	}
-	k.began = time.Now()
+	all.Go(func() { k.courier.Run(ctx) })
 	k.observer.Run(ctx)
 }
 
@@ -103,8 +108,8 @@ func (k *sights) of(ns sluice.Namespace) *sight {
 
 // begin learns of the jobs that are under way, so that what comes of them has a beginning. What they did before was told
 // by the process that saw it.
-func (k *sights) begin(ctx context.Context, ns sluice.Namespace, state *schedule.State) {
-	k.metrics.Folded(time.Since(k.began))
+func (k *sights) begin(ctx context.Context, ns sluice.Namespace, state *schedule.State, took time.Duration) {
+	k.metrics.Folded(took)
 	s := k.of(ns)
 	for _, j := range state.Jobs() {
 		if j.State == schedule.Succeeded || j.State == schedule.Failed || j.State == schedule.Cancelled {
@@ -148,6 +153,7 @@ func (k *sights) take(ns sluice.Namespace, events []sluice.Event) {
 	if k.sender != nil {
 		k.sender.Send(ended)
 	}
+	k.courier.Ring()
 }
 
 func (k *sights) measured(m measure.Sample) {

@@ -207,7 +207,7 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // validNamespace reports whether ns has the form of a namespace's name. Names reach file names.
 func validNamespace(ns sluice.Namespace) bool {
-	if ns == sluice.AccessNamespace {
+	if ns.Reserved() {
 		return true
 	}
 	if len(ns) == 0 || len(ns) > 64 {

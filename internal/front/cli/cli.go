@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sluice"
+	"sluice/client"
 	"sluice/internal/core/fleet"
 	"sluice/internal/front/clean"
 	"sluice/internal/run/control"
@@ -66,6 +67,8 @@ type World struct {
 	// Backup keeps all that a server has; Restore makes a server's data of it.
 	Backup  func(ctx context.Context, o BackupOptions) (BackedUp, error)
 	Restore func(ctx context.Context, o RestoreOptions) (Restored, error)
+	// Remote is the server that is to be asked.
+	Remote func() (*client.Client, error)
 	// Serve is a server until ctx ends; nil where that cannot be.
 	Serve func(ctx context.Context, o ServeOptions) error
 	Build Build
@@ -185,7 +188,7 @@ counting; what is not known is never made up.
 	add("job", a.jobsCommand(), a.statusCommand(), a.watchCommand(), a.whyCommand(), a.logCommand(), a.haltCommand(),
 		a.resumeCommand(), a.cancelCommand(), a.retryCommand(), a.skipCommand(), a.approveCommand())
 	add("fleet", a.hostCommand(), a.schemaCommand())
-	root.AddCommand(a.versionCommand(), a.journalCommand(), a.auditCommand(), a.manCommand(root), a.serverCommand())
+	root.AddCommand(a.versionCommand(), a.journalCommand(), a.auditCommand(), a.manCommand(root), a.serverCommand(), a.webhookCommand())
 	a.complete(root)
 	return root
 }

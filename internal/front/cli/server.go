@@ -24,6 +24,9 @@ type ServeOptions struct {
 	StopDelay                   time.Duration
 	// Keep says what is kept, Archive where the rest goes.
 	Keep KeepOptions
+	// WebhookAllow are networks and hosts inside that webhooks may reach; WebhookHTTP lets them go without TLS.
+	WebhookAllow []string
+	WebhookHTTP  bool
 	// Token is handed the first token where TokenFile is ""; Started the address.
 	Token   func(secret string) error
 	Started func(address string)
@@ -65,6 +68,8 @@ func operateFlags(fs *pflag.FlagSet, o *ServeOptions) {
 	fs.StringVar(&o.MetricsListen, "metrics-listen", "", "`HOST:PORT` of the loopback to give metrics on without a token")
 	fs.StringVar(&o.OTLPEndpoint, "otlp-endpoint", "", "`URL` of an OpenTelemetry collector for traces of jobs (default OTEL_EXPORTER_OTLP_*)")
 	fs.BoolVar(&o.TraceCommands, "trace-commands", false, "put the text of commands into the traces")
+	fs.StringArrayVar(&o.WebhookAllow, "webhook-allow", nil, "`CIDR` or HOST inside that webhooks may be sent to; may be repeated")
+	fs.BoolVar(&o.WebhookHTTP, "webhook-allow-http", false, "let webhooks be sent without TLS")
 	fs.DurationVar(&o.StopDelay, "stop-delay", 0, "`time` for which a server that is told to stop says that it is not ready, and still answers")
 }
 

@@ -22,6 +22,7 @@ import (
 	"sluice/internal/front/httpapi"
 	"sluice/internal/lab/fake"
 	"sluice/internal/run/control"
+	"sluice/internal/run/courier"
 	"sluice/internal/run/live"
 	"sluice/internal/run/rights"
 )
@@ -89,6 +90,8 @@ func newWorldWith(t *testing.T, set func(*httpapi.Config)) *world {
 		},
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
 	}
+	config.Webhooks = hooks{courier.New(courier.Config{Log: log, Files: webhookFiles(t), Clock: clock,
+		Post: func(context.Context, string, map[string]string, []byte) error { return nil }})}
 	set(&config)
 	w.api = httpapi.New(config)
 	w.server = httptest.NewServer(w.api)
@@ -154,7 +157,7 @@ func (w *world) refusals() (out []sluice.AccessNoted) {
 
 // path fills a route's path in.
 func path(route string, job sluice.JobID) string {
-	return strings.NewReplacer("{id}", string(job), "{host}", "web1", "{stream}", "stdout", "{namespace}", "prod", "{act}", "hold").Replace(route)
+	return strings.NewReplacer("{id}", string(job), "{host}", "web1", "{stream}", "stdout", "{namespace}", "prod", "{act}", "hold", "{webhook}", "chat").Replace(route)
 }
 
 // bodies are good requests of the routes that need more than {}.
@@ -165,6 +168,7 @@ var bodies = map[string]string{
 	"/api/v1/heads":                              `{"heads":[]}`,
 	"/api/v1/sealing":                            `{"namespace":"prod","targets":"web1","command":"true"}`,
 	"/api/v1/namespaces/{namespace}/fleet":       `{"fleet":{}}`,
+	"/api/v1/webhooks/{webhook}":                 `{"url":"https://chat.example.com/","events":["job.*"]}`,
 	"/api/v1/jobs/{id}/skip":                     `{"hosts":["web1"],"reason":"r"}`,
 	"/api/v1/namespaces/{namespace}/hosts/{act}": `{"hosts":["web1"],"reason":"r"}`,
 }

@@ -52,6 +52,20 @@ func problemOf(err error) *problem {
 	return &problem{p}
 }
 
+// discreet makes a problem of what huma says is wrong with a request, without the values that it repeats: somebody may have
+// sent a password in the wrong place, and answers end up in the logs of proxies and clients.
+func discreet(_ huma.Context, _ string, v any) (any, error) {
+	m, ok := v.(*huma.ErrorModel)
+	if !ok {
+		return v, nil
+	}
+	p := &problem{api.Problem{Title: m.Title, Status: m.Status, Detail: m.Detail}}
+	for _, e := range m.Errors {
+		p.Errors = append(p.Errors, api.Wrong{Where: e.Location, Message: e.Message})
+	}
+	return p, nil
+}
+
 // answer writes a problem where no handler does.
 func answer(ctx huma.Context, p *problem) {
 	ctx.SetHeader("Content-Type", "application/problem+json")

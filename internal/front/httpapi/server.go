@@ -59,6 +59,8 @@ type Config struct {
 	Stopping <-chan struct{}
 	// Watch is told about every request; nil: nobody is.
 	Watch Watch
+	// Webhooks keeps webhooks; nil: there are none.
+	Webhooks Webhooks
 	// Metrics answers /metrics; nil: there is none.
 	Metrics http.Handler
 	Clock   sluice.Clock
@@ -98,6 +100,7 @@ func New(cfg Config) *API {
 	a := &API{cfg: cfg, mux: http.NewServeMux(), exporting: make(chan struct{}, 1)}
 	c := huma.DefaultConfig("Sluice", cfg.Version)
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "/api/v1/openapi", "", ""
+	c.Transformers = append(c.Transformers, discreet)
 	c.CreateHooks = nil // answers are what the forms say, without a link to a schema
 	c.RejectUnknownQueryParameters = true
 	c.Info.Description = "Controlled change for fleets of Linux hosts."
@@ -114,6 +117,7 @@ func New(cfg Config) *API {
 	a.addFleets()
 	a.addOutput()
 	a.addAudit()
+	a.addWebhooks()
 	a.addHealth()
 	a.guard = http.NewCrossOriginProtection().Handler(a.mux)
 	return a

@@ -225,7 +225,7 @@ func (l *Log) FindJob(ctx context.Context, prefix string) (sluice.Namespace, slu
 }
 
 func checkNamespace(ns sluice.Namespace) error {
-	if ns == sluice.AccessNamespace {
+	if ns.Reserved() {
 		return nil
 	}
 	if ok, err := regexp.MatchString(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`, string(ns)); err != nil || !ok {

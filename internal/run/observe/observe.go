@@ -18,9 +18,9 @@ import (
 // Config is what an observer needs.
 type Config struct {
 	Log sluice.Log
-	// Begin is called once for each namespace, with what was in its log when the observer came: events up to
-	// state.Seq() are not handed on. It must not keep the state. May be nil.
-	Begin func(ctx context.Context, ns sluice.Namespace, state *schedule.State)
+	// Begin is called once for each namespace, with what was in its log when the observer came, and how long it took to
+	// read that: events up to state.Seq() are not handed on. It must not keep the state. May be nil.
+	Begin func(ctx context.Context, ns sluice.Namespace, state *schedule.State, took time.Duration)
 	// Take gets the events after that. For one namespace it is called by one goroutine at a time; several namespaces
 	// call at once. It must not block for long: events wait meanwhile.
 	Take func(ns sluice.Namespace, events []sluice.Event)
@@ -44,6 +44,7 @@ type Observer struct {
 }
 
 type space struct {
+	late  bool // it was not there when the observer came: all of it is news
 	mu    sync.Mutex
 	state *schedule.State // nil before the first fold
 }
@@ -77,27 +78,29 @@ func (o *Observer) Each(f func(ns sluice.Namespace, s *schedule.State)) {
 func (o *Observer) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
+	late := false
 	for ctx.Err() == nil {
 		list, err := o.cfg.Log.Namespaces(ctx)
 		if err != nil && ctx.Err() == nil {
 			o.cfg.Trouble(fmt.Sprintf("observing: the namespaces cannot be listed: %v", err))
 		}
 		for _, ns := range list {
-			if s, fresh := o.space(ns); fresh && !ns.Reserved() {
+			if s, fresh := o.space(ns, late); fresh && !ns.Reserved() {
 				all.Go(func() { o.keep(ctx, ns, s) })
 			}
 		}
+		late = late || err == nil
 		rest(ctx, o.cfg.Retry)
 	}
 }
 
-func (o *Observer) space(ns sluice.Namespace) (s *space, fresh bool) {
+func (o *Observer) space(ns sluice.Namespace, late bool) (s *space, fresh bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if s = o.spaces[ns]; s != nil {
 		return s, false
 	}
-	s = &space{}
+	s = &space{late: late}
 	o.spaces[ns] = s
 	return s, true
 }
@@ -120,12 +123,15 @@ func (o *Observer) begin(ctx context.Context, ns sluice.Namespace, s *space) err
 	if s.state != nil { // written by this goroutine alone
 		return nil
 	}
-	state, err := fold.Namespace(ctx, o.cfg.Log, ns)
-	if err != nil {
-		return err
+	state, began := schedule.New(), time.Now()
+	if !s.late {
+		var err error
+		if state, err = fold.Namespace(ctx, o.cfg.Log, ns); err != nil {
+			return err
+		}
 	}
 	if o.cfg.Begin != nil {
-		o.cfg.Begin(ctx, ns, state)
+		o.cfg.Begin(ctx, ns, state, time.Since(began))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
