@@ -90,6 +90,9 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		return contact(err)
 	}
 	service.By = "server"
+	service.Unreadable = func(ns sluice.Namespace, err error) {
+		s.Log.Error("a namespace cannot be read", "namespace", ns, "err", err)
+	}
 	keeper, err := rights.New(ctx, log, s.Clock)
 	if err != nil {
 		return contact(err)

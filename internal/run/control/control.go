@@ -28,13 +28,16 @@ type Service struct {
 	// Drive carries a job out that this process has claimed.
 	Drive func(ctx context.Context, ns sluice.Namespace, id sluice.JobID, o DriveOptions) (sluice.Event, error)
 
+	// Unreadable is told of a namespace that cannot be read, which then keeps no list of all from being made; nil: it does.
+	Unreadable func(ns sluice.Namespace, err error)
+
 	fleets applied  // what was read of the fleets of namespaces
 	of     *Service // whose these are, where they are another's
 }
 
 // As is the same service for somebody else.
 func (s *Service) As(by string) *Service {
-	return &Service{Log: s.Log, Drivers: s.Drivers, Outputs: s.Outputs, Blobs: s.Blobs, Clock: s.Clock, By: by, Drive: s.Drive, of: s}
+	return &Service{Log: s.Log, Drivers: s.Drivers, Outputs: s.Outputs, Blobs: s.Blobs, Clock: s.Clock, By: by, Drive: s.Drive, Unreadable: s.Unreadable, of: s}
 }
 
 // read is what was read of the fleets of namespaces.
@@ -147,10 +150,14 @@ func (s *Service) Jobs(ctx context.Context) ([]schedule.Info, error) {
 			continue
 		}
 		state, err := fold.Namespace(ctx, s.Log, ns)
-		if err != nil {
+		switch {
+		case err != nil && ctx.Err() == nil && s.Unreadable != nil:
+			s.Unreadable(ns, err)
+		case err != nil:
 			return nil, err
+		default:
+			out = append(out, state.Jobs()...)
 		}
-		out = append(out, state.Jobs()...)
 	}
 	newestFirst(out)
 	return out, nil
