@@ -27,6 +27,8 @@ type Error struct {
 	Err  error    // the cause, or nil
 	// Lasting says that to try again is of no use before somebody has acted on it.
 	Lasting bool
+	// Of is the one namespace that a lasting error is about; "" is all of them.
+	Of Namespace
 }
 
 func (e *Error) Error() string {
@@ -75,6 +77,22 @@ func IsLasting(err error) bool {
 		err = e.Err
 	}
 	return false
+}
+
+// LastingOf is the one namespace that the lasting errors of err's chain are about; "" where they are about all, or where
+// none is lasting.
+func LastingOf(err error) Namespace {
+	for err != nil {
+		var e *Error
+		if !errors.As(err, &e) {
+			return ""
+		}
+		if e.Lasting {
+			return e.Of
+		}
+		err = e.Err
+	}
+	return ""
 }
 
 // CodeOf returns the code of the first Error in err's chain, or "".

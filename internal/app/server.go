@@ -106,6 +106,9 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		return contact(err)
 	}
 	service.By = "server"
+	service.Unreadable = func(ns sluice.Namespace, err error) {
+		s.Log.Error("a namespace cannot be read", "namespace", ns, "err", err)
+	}
 	keep, err := s.newCustody(service)
 	if err != nil {
 		return err

@@ -30,15 +30,19 @@ type served struct {
 	address string
 	stop    func() error
 	set     func(*app.Server) // changes how it is set up; may be nil
+	log     slog.Handler      // nil: nobody reads it
 }
 
 func (s *served) start() {
 	s.t.Helper()
+	if s.log == nil {
+		s.log = slog.NewTextHandler(io.Discard, nil)
+	}
 	ctx, cancel := context.WithCancel(s.t.Context())
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	server := &app.Server{Data: s.data, Listen: "127.0.0.1:0", Home: s.t.TempDir(), Env: func(string) string { return "" },
 		Environ: []string{"PATH=" + os.Getenv("PATH")}, Clock: app.Now, LocalTargets: true,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log: slog.New(s.log),
 		FirstToken: func(secret string) error {
 			s.tokens++
 			s.token = secret

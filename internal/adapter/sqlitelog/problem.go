@@ -15,9 +15,11 @@ const manual = "docs/journal.md"
 
 // damaged says that something in the journal is not what was written.
 func damaged(ns sluice.Namespace, format string, args ...any) error {
-	return sluice.Errorf(sluice.Contact, "the journal is damaged: namespace %s: %s; nothing will be started",
+	e := sluice.Errorf(sluice.Contact, "the journal is damaged: namespace %s: %s; nothing will be started",
 		ns, fmt.Sprintf(format, args...)).Lasts().
 		WithHint("restore the journal from a backup; %s says how", manual)
+	e.Of = ns
+	return e
 }
 
 // lost says that acknowledged events are not there any more.

@@ -30,6 +30,9 @@ type Service struct {
 	// Drive carries a job out that this process has claimed.
 	Drive func(ctx context.Context, ns sluice.Namespace, id sluice.JobID, o DriveOptions) (sluice.Event, error)
 
+	// Unreadable is told of a namespace that cannot be read, which then keeps no list of all from being made; nil: it does.
+	Unreadable func(ns sluice.Namespace, err error)
+
 	fleets applied // what was read of the fleets of namespaces
 	begin  sync.Once
 	states *fold.Live // what was read of the jobs of namespaces
@@ -39,7 +42,7 @@ type Service struct {
 
 // As is the same service for somebody else.
 func (s *Service) As(by string) *Service {
-	return &Service{Log: s.Log, Drivers: s.Drivers, Outputs: s.Outputs, Blobs: s.Blobs, Clock: s.Clock, By: by, Drive: s.Drive, of: s}
+	return &Service{Log: s.Log, Drivers: s.Drivers, Outputs: s.Outputs, Blobs: s.Blobs, Clock: s.Clock, By: by, Drive: s.Drive, Unreadable: s.Unreadable, of: s}
 }
 
 // first is the service that this one is made of, by As.
@@ -174,7 +177,10 @@ func (s *Service) Jobs(ctx context.Context) ([]schedule.Info, error) {
 			out = append(out, state.Jobs()...)
 			return nil
 		})
-		if err != nil {
+		switch {
+		case err != nil && ctx.Err() == nil && s.Unreadable != nil:
+			s.Unreadable(ns, err)
+		case err != nil:
 			return nil, err
 		}
 	}

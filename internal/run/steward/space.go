@@ -45,6 +45,10 @@ func (r *run) keep(ctx context.Context, ns sluice.Namespace) {
 		if s.over(err) || ctx.Err() != nil {
 			return
 		}
+		if sluice.IsLasting(err) { // of this namespace alone: the others are carried out
+			s.cfg.Trouble(fmt.Sprintf("nothing of the namespace %s is carried out any more: %v", ns, err))
+			return
+		}
 		s.cfg.Trouble(fmt.Sprintf("namespace %s: %v", ns, err))
 		s.rest(ctx)
 	}
@@ -151,6 +155,10 @@ func (s *space) start(ctx context.Context, id sluice.JobID) {
 		err := s.cfg.Carry(ctx, s.ns, id)
 		failed := err != nil && ctx.Err() == nil
 		if s.over(err) {
+			return
+		}
+		if failed && sluice.IsLasting(err) { // of this namespace alone: it stays in hand, and nobody tries again
+			s.cfg.Trouble(fmt.Sprintf("job %s is not carried out any more: %v", id, err))
 			return
 		}
 		if failed {

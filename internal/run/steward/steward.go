@@ -76,7 +76,7 @@ type run struct {
 
 // over ends everything if an error is one after which it is of no use to go on.
 func (r *run) over(err error) bool {
-	if !sluice.IsLasting(err) {
+	if !sluice.IsLasting(err) || sluice.LastingOf(err) != "" {
 		return false
 	}
 	r.mu.Lock()
