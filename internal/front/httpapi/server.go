@@ -104,6 +104,7 @@ func New(cfg Config) *API {
 	a.addOutput()
 	a.addWebhooks()
 	a.addHealth()
+	a.addPage()
 	a.guard = http.NewCrossOriginProtection().Handler(a.mux)
 	return a
 }
