@@ -119,6 +119,7 @@ func New(cfg Config) *API {
 	a.addAudit()
 	a.addWebhooks()
 	a.addHealth()
+	a.addPage()
 	a.guard = http.NewCrossOriginProtection().Handler(a.mux)
 	return a
 }
