@@ -197,7 +197,7 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 		o.Token = TokenFile(o.TokenFile)
 	}
 	s := &Server{Data: o.Data, Listen: o.Listen, Certificate: o.Certificate, Key: o.Key, Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
-		Environ: l.Environ, Clock: l.Clock, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), FirstToken: o.Token, Started: o.Started}
+		Environ: l.Environ, Clock: l.Clock, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), FirstToken: o.Token, Started: o.Started, Submitters: o.Submitters}
 	return s.Run(ctx)
 }
 
