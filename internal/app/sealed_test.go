@@ -40,6 +40,7 @@ type office struct {
 	spoke  bytes.Buffer // by the server, all starts together
 	ended  chan error
 	client *client.Client
+	http   *http.Client
 	sealer *client.Sealer
 	seen   sealed.Known // workers that were trusted
 }
@@ -77,13 +78,15 @@ func (o *office) start() {
 	o.must(o.server.Start())
 	o.ended = make(chan error, 1)
 	go func(c *exec.Cmd, ended chan<- error) { ended <- c.Wait() }(o.server, o.ended)
-	transport := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return o.f.Dial(ctx, network, serverAddress)
-	}}
-	o.t.Cleanup(transport.CloseIdleConnections)
-	h := &http.Client{Transport: transport}
+	if o.http == nil {
+		transport := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return o.f.Dial(ctx, network, serverAddress)
+		}}
+		o.t.Cleanup(transport.CloseIdleConnections)
+		o.http = &http.Client{Transport: transport}
+	}
 	o.until("the server takes jobs", func() bool {
-		resp, err := h.Get("http://" + serverAddress + "/readyz")
+		resp, err := o.http.Get("http://" + serverAddress + "/readyz")
 		if err != nil {
 			return false
 		}
@@ -93,12 +96,16 @@ func (o *office) start() {
 	text, err := os.ReadFile(token)
 	o.must(err)
 	o.secrets = append(o.secrets, strings.TrimSpace(string(text)))
-	o.client, err = client.New("http://"+serverAddress, strings.TrimSpace(string(text)), h)
+	o.client, err = client.New("http://"+serverAddress, strings.TrimSpace(string(text)), o.http)
 	o.must(err)
 }
 
 func (o *office) stop(s syscall.Signal) {
 	o.t.Helper()
+	if o.server == nil {
+		return
+	}
+	defer func() { o.server = nil }()
 	_ = o.server.Process.Signal(s)
 	select {
 	case <-o.ended:
