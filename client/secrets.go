@@ -84,6 +84,24 @@ func (s *Sealer) Seal(ctx context.Context, to api.Sealing, secrets sealed.Conten
 	return sealed.Seal(b, secrets, keys, s.Signer)
 }
 
+// Exactly accepts the one job that was planned here. Whoever submitted it, and under which version of the rules, is the
+// server's to say.
+func Exactly(want *sluice.Job) func(*sluice.Job) error {
+	return func(j *sluice.Job) error {
+		own := *want
+		own.By = j.By
+		is, err := sealed.JobDigest(j)
+		if err != nil {
+			return err
+		}
+		if should, err := sealed.JobDigest(&own); err != nil || is != should {
+			return sluice.Errorf(sluice.Denied, "the server would seal the secrets to another job than was planned here: what it runs, where, in which order or how differs").
+				WithHint("has the fleet changed since? try again, and if it stays, ask who looks after the server")
+		}
+		return nil
+	}
+}
+
 // Same reports whether a job is what a request asks for. What only the server can know, which hosts a fleet has that is kept
 // there and how they are reached, is taken from it; a fleet that was sent along is held against it by the caller.
 func Same(s api.Submit, j *sluice.Job) error {

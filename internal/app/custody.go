@@ -114,7 +114,8 @@ func (c *custody) carry(ctx context.Context, id sluice.JobID, log *slog.Logger) 
 		_, err := c.service.Carry(ctx, id, o)
 		return err
 	}
-	secrets := c.opener.Job(j.Spec, func() sealed.Envelope { return c.store.Get(id, c.clock()) })
+	secrets := c.opener.Job(j.Spec, func() sealed.Envelope { return c.store.Get(id, c.clock()) },
+		func(e sealed.Envelope) { c.store.Drop(id, e) })
 	defer secrets.Close()
 	o.Credentials = secrets
 	halted, err := c.halt(ctx, id, secrets)
@@ -127,7 +128,9 @@ func (c *custody) carry(ctx context.Context, id sluice.JobID, log *slog.Logger) 
 	last, err := c.service.Carry(ctx, id, o)
 	stop()
 	watch.Wait()
-	c.release(id, last)
+	if _, is := last.Body.(sluice.JobFinished); is {
+		c.store.Drop(id, secrets.Opened())
+	}
 	return err
 }
 
@@ -179,18 +182,6 @@ func (c *custody) watch(ctx context.Context, id sluice.JobID, secrets *envelopes
 		case <-ctx.Done():
 			return
 		case <-time.After(time.Second):
-		}
-	}
-}
-
-// release forgets the secrets of a job that has its result, and those that hosts refused.
-func (c *custody) release(id sluice.JobID, last sluice.Event) {
-	switch b := last.Body.(type) {
-	case sluice.JobFinished:
-		c.store.Drop(id)
-	case sluice.JobHalted:
-		if b.Rule == sluice.RuleAuth {
-			c.store.Drop(id)
 		}
 	}
 }

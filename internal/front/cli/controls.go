@@ -166,6 +166,10 @@ func (a *app) needed(job *sluice.Job, flags secretFlags) (control.Secrets, error
 		return control.Secrets{}, sluice.Errorf(sluice.Usage, "job %s was started with secrets and needs them again", job.ID).
 			WithHint("--password-fd, --sudo-password-fd and --passphrase-fd read them from descriptors")
 	}
+	if o.AskPrivateKey && flags.identityFile == "" {
+		return control.Secrets{}, sluice.Errorf(sluice.Usage, "job %s was started with a private key and needs it again", job.ID).
+			WithHint("--identity-file FILE")
+	}
 	return a.secrets(flags)
 }
 

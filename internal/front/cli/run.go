@@ -94,6 +94,7 @@ func (f *jobFlags) options() (sluice.Options, error) {
 		}
 	}
 	o.AskPassword, o.AskSudoPassword, o.AskPassphrase = f.wants()
+	o.AskPrivateKey = f.identityFile != ""
 	return o, f.environment(&o)
 }
 

@@ -13,6 +13,7 @@ import (
 type secretFlags struct {
 	askPassword, askSudo, askPassphrase bool
 	passwordFD, sudoFD, passphraseFD    int
+	identityFile                        string
 }
 
 func (s *secretFlags) add(c *cobra.Command) {
@@ -23,6 +24,7 @@ func (s *secretFlags) add(c *cobra.Command) {
 	fs.IntVar(&s.passwordFD, "password-fd", -1, "read the password from file descriptor `N` instead")
 	fs.IntVar(&s.sudoFD, "sudo-password-fd", -1, "read the sudo password from file descriptor `N` instead")
 	fs.IntVar(&s.passphraseFD, "passphrase-fd", -1, "read the passphrase from file descriptor `N` instead")
+	fs.StringVar(&s.identityFile, "identity-file", "", "log in with the private key in this local `file`; a server keeps it as it keeps passwords, in memory and sealed")
 	for _, name := range []string{"password-fd", "sudo-password-fd", "passphrase-fd"} {
 		fs.Lookup(name).DefValue = "0" // so that no default is shown
 	}
@@ -73,5 +75,23 @@ func (a *app) secrets(s secretFlags) (control.Secrets, error) {
 			*w.to = secret
 		}
 	}
-	return out, nil
+	var err error
+	out.PrivateKey, err = a.privateKey(s.identityFile)
+	return out, err
+}
+
+// privateKey reads the file of a private key; "" is none.
+func (a *app) privateKey(file string) (sluice.Secret, error) {
+	if file == "" {
+		return sluice.Secret{}, nil
+	}
+	text, err := a.Files.Read(file)
+	if err != nil {
+		return sluice.Secret{}, &sluice.Error{Code: sluice.Usage, Text: "--identity-file", Err: err}
+	}
+	if !bytes.Contains(text, []byte("PRIVATE KEY-----")) {
+		return sluice.Secret{}, sluice.Errorf(sluice.Usage, "--identity-file: %s is no private key", file).
+			WithHint("it is the file without .pub, as ssh-keygen makes it")
+	}
+	return sluice.NewSecret(text), nil
 }

@@ -27,6 +27,7 @@ type ServeOptions struct {
 	// WebhookAllow are networks and hosts inside that webhooks may reach; WebhookHTTP lets them go without TLS.
 	WebhookAllow []string
 	WebhookHTTP  bool
+	Submitters   string
 	// Token is handed the first token where TokenFile is ""; Started the address.
 	Token   func(secret string) error
 	Started func(address string)
@@ -55,6 +56,7 @@ func (a *app) serverCommand() *cobra.Command {
 	fs.StringVar(&o.Key, "tls-key", "", "`file` with its key")
 	fs.StringArrayVar(&o.Hosts, "host", nil, "`name` under which the server is reached; may be repeated")
 	fs.StringVar(&o.TokenFile, "admin-token-file", "", "write the first administrator's token to this `file` instead of printing it")
+	fs.StringVar(&o.Submitters, "submitters", "", "take secrets only from those whose keys stand in this `file`, in lines of a name and a key")
 	operateFlags(fs, &o)
 	keep.add(c)
 	c.AddCommand(a.backupCommand(), a.restoreCommand())

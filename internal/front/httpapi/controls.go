@@ -134,7 +134,11 @@ func (c caller) goOn(ctx context.Context, in *withBudget, do func(control.Desk, 
 	if err != nil {
 		return nil, err
 	}
-	undo, err := c.secrets(j.Spec, in.Body.Secrets, putAgain)
+	how := putAgain
+	if j.Finished != nil {
+		how = putAnew
+	}
+	undo, err := c.secrets(j.Spec, in.Body.Secrets, how)
 	if err != nil {
 		return nil, err
 	}

@@ -81,6 +81,7 @@ var errNoSecrets = sluice.Errorf(sluice.Usage, "this server takes no passwords o
 const (
 	putFirst = iota // of a job that is submitted
 	putAgain        // of a job that goes on
+	putAnew         // of a job that was over: what it had is gone
 )
 
 // secrets keeps what came with a request for a job, and refuses the request where there should be something.
@@ -101,7 +102,7 @@ func (c caller) secrets(j *sluice.Job, e sealed.Envelope, how int) (undo func(),
 		return s.Put(j, string(c.Principal), e)
 	case how == putAgain && s.Has(j.ID):
 		return nothing, nil
-	case how == putAgain:
+	case how != putFirst:
 		return nil, sluice.Errorf(sluice.Conflict, "job %s needs its secrets again: they are kept in memory only", j.ID).
 			WithHint("sluice resume %s asks for them", j.ID)
 	}

@@ -23,10 +23,11 @@ type Opener struct {
 	Hold func(sluice.Secret) (held sluice.Secret, release func())
 }
 
-// Job gives out the secrets of a job. get returns its envelope as it is now, or nil. The caller closes it when nobody uses
-// the secrets any more.
-func (o *Opener) Job(j *sluice.Job, get func() sealed.Envelope) *Job {
-	return &Job{o: o, spec: j, get: get}
+// Job gives out the secrets of a job. get returns its envelope as it is now, or nil; refused is told of one whose password
+// hosts have refused twice, before anybody else hears of it. The caller closes the job when nobody uses the secrets any
+// more.
+func (o *Opener) Job(j *sluice.Job, get func() sealed.Envelope, refused func(sealed.Envelope)) *Job {
+	return &Job{o: o, spec: j, get: get, refused: refused}
 }
 
 // Job implements [sluice.Credentials] for one job. The envelope is opened when something is first asked for, and again if
@@ -35,6 +36,8 @@ type Job struct {
 	o    *Opener
 	spec *sluice.Job
 	get  func() sealed.Envelope
+
+	refused func(sealed.Envelope)
 
 	mu      sync.Mutex
 	from    sealed.Envelope // that keeper is of
@@ -62,11 +65,9 @@ func (j *Job) open() (*secrets.Keeper, error) {
 			j.keeper = secrets.New(secrets.Of{})
 		}
 		return j.keeper, nil
-	case e == nil && j.from != nil && !now.Before(j.expires):
-		return nil, j.tooLate()
-	case e == nil:
+	case e == nil && j.keeper == nil:
 		return nil, Missing(j.spec.ID)
-	case j.from != nil && bytes.Equal(e, j.from):
+	case j.from != nil && (e == nil || bytes.Equal(e, j.from)): // what is open stays open, until its time is over
 		if j.err == nil && !now.Before(j.expires) {
 			j.err = j.tooLate()
 		}
@@ -134,20 +135,47 @@ func none(err error) error { return fmt.Errorf("%w: %w", sluice.ErrNoSecret, err
 
 // Login implements [sluice.Credentials].
 func (j *Job) Login(ctx context.Context, h sluice.Host) (sluice.Secret, func(bool), error) {
-	k, err := j.open()
-	if err != nil {
-		return sluice.Secret{}, nil, none(err)
-	}
-	return k.Login(ctx, h)
+	return j.give(ctx, h, (*secrets.Keeper).Login)
 }
 
 // Sudo implements [sluice.Credentials].
 func (j *Job) Sudo(ctx context.Context, h sluice.Host) (sluice.Secret, func(bool), error) {
+	return j.give(ctx, h, (*secrets.Keeper).Sudo)
+}
+
+func (j *Job) give(ctx context.Context, h sluice.Host,
+	of func(*secrets.Keeper, context.Context, sluice.Host) (sluice.Secret, func(bool), error)) (sluice.Secret, func(bool), error) {
 	k, err := j.open()
 	if err != nil {
 		return sluice.Secret{}, nil, none(err)
 	}
-	return k.Sudo(ctx, h)
+	s, done, err := of(k, ctx, h)
+	if err != nil {
+		return s, done, err
+	}
+	return s, func(accepted bool) {
+		done(accepted)
+		if !accepted && k.Refused() && j.refused != nil {
+			j.refused(j.envelopeOf(k))
+		}
+	}, nil
+}
+
+// envelopeOf is what a keeper was made of; nil if there is another one by now.
+func (j *Job) envelopeOf(k *secrets.Keeper) sealed.Envelope {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.keeper != k {
+		return nil
+	}
+	return j.from
+}
+
+// Opened is the envelope that was opened last, or nil.
+func (j *Job) Opened() sealed.Envelope {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.from
 }
 
 // Passphrase implements [sluice.Credentials].

@@ -70,7 +70,7 @@ func (s *Store) PutFirst(j *sluice.Job, by string, e sealed.Envelope, now time.T
 	if err := s.put(j.ID, e, now); err != nil {
 		return nil, err
 	}
-	return func() { s.Drop(j.ID) }, nil
+	return func() { s.Drop(j.ID, e) }, nil
 }
 
 func check(j *sluice.Job, by string, e sealed.Envelope, now time.Time) error {
@@ -135,9 +135,11 @@ func (s *Store) Get(id sluice.JobID, now time.Time) sealed.Envelope {
 	return k.Envelope
 }
 
-// Drop forgets the envelope of a job.
-func (s *Store) Drop(id sluice.JobID) {
+// Drop forgets an envelope of a job. One that was given since stays.
+func (s *Store) Drop(id sluice.JobID, e sealed.Envelope) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.drop(id)
+	if bytes.Equal(s.of[id].Envelope, e) {
+		s.drop(id)
+	}
 }

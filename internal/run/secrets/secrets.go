@@ -71,6 +71,13 @@ func (k *Keeper) Values() (out []sluice.Secret) {
 	return out
 }
 
+// Refused reports whether hosts have refused a password so often that nobody gets it any more.
+func (k *Keeper) Refused() bool {
+	_, login := k.login.state()
+	_, sudo := k.sudo.state()
+	return login || sudo
+}
+
 // Wipe overwrites all secrets, as far as the runtime allows.
 func (k *Keeper) Wipe() {
 	for _, s := range k.Values() {
