@@ -37,7 +37,8 @@ type Machine struct {
 	flights  map[sluice.AttemptID]*flight
 	flying   int                                 // flights of which the outcome was not reported yet
 	waiting  []Report                            // durable with the next append
-	steps    map[string]bool                     // that are in the log, or on their way into it
+	decided  int                                 // how many of them the last decision took
+	steps    map[string]bool                     // that are in the log
 	outcomes map[sluice.AttemptID]sluice.Outcome // that are in the log
 	ended    map[sluice.AttemptID]time.Time      // since the job last came to an end; these may have left something on their hosts
 	sign     time.Time                           // when attempts were last heard of
@@ -98,7 +99,7 @@ func New(cfg Config) *Machine {
 // Load takes the log as it stands: the state that was folded from it, which is the machine's from now on, and the events
 // of the job that are in it. What was reported and is not in there stays to be appended.
 func (m *Machine) Load(state *schedule.State, events []sluice.Event) {
-	m.state = state
+	m.state, m.decided = state, 0
 	for _, e := range events {
 		m.remember(e)
 	}

@@ -1,0 +1,131 @@
+package sim
+
+import (
+	"slices"
+
+	"sluice"
+	"sluice/internal/core/drive"
+)
+
+// misread is what a driver makes of an event that it reads. A sound one makes nothing of it.
+func (g *driving) misread(e sluice.Event, afresh bool) []sluice.Event {
+	same := []sluice.Event{e}
+	nothing := e
+	nothing.Body = sluice.UnknownBody{TypeName: e.Body.Type()}
+	switch b := e.Body.(type) {
+	case sluice.JobHalting:
+		if g.w().bug == "a halt is not heard" {
+			return []sluice.Event{nothing}
+		}
+	case sluice.JobCancelling:
+		if g.w().bug == "a cancel is not heard" {
+			return []sluice.Event{nothing}
+		}
+	case sluice.HostHeld:
+		if g.w().bug == "a hold is not heard" {
+			return []sluice.Event{nothing}
+		}
+	case sluice.RulesApplied:
+		switch g.w().bug {
+		case "percentages are rounded up":
+			e.Body = sluice.RulesApplied{Rules: roundedUp(b.Rules), By: b.By}
+			return []sluice.Event{e}
+		case "lowered limits are not heard":
+			if g.w().log[0].Seq != e.Seq { // known, but not in force
+				return []sluice.Event{nothing}
+			}
+		}
+	case sluice.JobSubmitted:
+		switch g.w().bug {
+		case "stages open early":
+			e.Body = sluice.JobSubmitted{Submitted: withStages(b.Submitted, func(st *sluice.Stage) { st.MaxFailures = 1000 })}
+			return []sluice.Event{e}
+		case "approvals are not waited for":
+			e.Body = sluice.JobSubmitted{Submitted: withStages(b.Submitted, func(st *sluice.Stage) { st.Gate.Approve = false })}
+			return []sluice.Event{e}
+		case "the budget is one too large":
+			if m := b.Submitted.Options.MaxFailures; m != nil {
+				more := sluice.Count(m.Floor(len(b.Submitted.Targets)) + 1)
+				b.Submitted.Options.MaxFailures = &more
+				e.Body = b
+				return []sluice.Event{e}
+			}
+		case "jobs do not see each other's hosts":
+			if e.Job != g.id {
+				b.Submitted.Options.ReadOnly = true
+				e.Body = b
+				return []sluice.Event{e}
+			}
+		}
+	case sluice.TaskFinished:
+		changed := b
+		switch {
+		case g.w().bug == "failures free their places" && b.Outcome.Failure() && b.Outcome != sluice.Unknown && e.Job != g.id,
+			g.w().bug == "a restart forgets holders" && afresh && b.Outcome.Failure() && b.Outcome != sluice.Unknown && e.Job != g.id:
+			changed.Outcome = sluice.Succeeded
+		case g.w().bug == "a cancel frees its host" && b.Outcome == sluice.Cancelled && e.Job != g.id:
+			changed.NotStarted = true
+		case g.w().bug == "the unknown is over" && b.Outcome == sluice.Unknown:
+			changed.Outcome = sluice.Failed
+		}
+		e.Body = changed
+		return []sluice.Event{e}
+	}
+	return same
+}
+
+// tamper changes a decision.
+func (g *driving) tamper(d *drive.Decision) {
+	switch g.w().bug {
+	case "a retry has the old id":
+		for i, e := range d.Events {
+			if b, ok := e.Body.(sluice.TaskStarted); ok {
+				job, host, n, _ := b.Attempt.Parse()
+				b.Attempt = sluice.NewAttemptID(job, host, max(1, n-1))
+				d.Events[i].Body = b
+			}
+		}
+	case "outcomes are written twice":
+		for _, e := range slices.Clone(d.Events) {
+			if b, ok := e.Body.(sluice.TaskFinished); ok && b.Attempt != "" {
+				d.Events = append(d.Events, e)
+			}
+		}
+	}
+}
+
+// launchEarly hands out what is not in the log yet.
+func (g *driving) launchEarly(d drive.Decision) {
+	for _, e := range d.Events {
+		if b, ok := e.Body.(sluice.TaskStarted); ok {
+			for _, x := range g.w().aliveWorkers(g.d.heard, 0)[:1] {
+				o := order{from: g.d, job: g.m.Job(), epoch: g.epoch, host: b.Host, attempt: b.Attempt, beat: g.known[x]}
+				g.w().send(&g.d.party, &x.party, "order", func() { x.take(o) })
+			}
+		}
+	}
+}
+
+func withStages(j sluice.Job, edit func(*sluice.Stage)) sluice.Job {
+	j.Tracks = slices.Clone(j.Tracks)
+	for i := range j.Tracks {
+		j.Tracks[i].Stages = slices.Clone(j.Tracks[i].Stages)
+		for k := range j.Tracks[i].Stages {
+			edit(&j.Tracks[i].Stages[k])
+		}
+	}
+	return j
+}
+
+func roundedUp(r sluice.Rules) sluice.Rules {
+	r.Constraints = slices.Clone(r.Constraints)
+	for i := range r.Constraints {
+		r.Constraints[i].Groups = slices.Clone(r.Constraints[i].Groups)
+		for k := range r.Constraints[i].Groups {
+			if grp := &r.Constraints[i].Groups[k]; grp.Limit.IsPercent() {
+				grp.Limit = sluice.Count(grp.Limit.Floor(len(grp.Members)) + 1)
+			}
+		}
+	}
+	return r
+}
