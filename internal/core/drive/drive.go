@@ -43,6 +43,7 @@ type Machine struct {
 	ended    map[sluice.AttemptID]time.Time      // since the job last came to an end; these may have left something on their hosts
 	sign     time.Time                           // when attempts were last heard of
 	withheld bool                                // the last decision would have started something, and had not asked for the right
+	stale    bool                                // something landed since the last decision
 	last     sluice.Event                        // job.finished or job.halted, if the job is
 }
 
@@ -155,7 +156,7 @@ func (m *Machine) Job() *sluice.Job { return m.spec }
 
 // Over reports whether there is nothing left to drive, and returns the event that ended the job, if one did.
 func (m *Machine) Over() (last sluice.Event, over bool) {
-	return m.last, len(m.flights) == 0 && len(m.waiting) == 0 && (m.last.Body != nil || m.cfg.OnlySettle)
+	return m.last, !m.stale && len(m.flights) == 0 && len(m.waiting) == 0 && (m.last.Body != nil || m.cfg.OnlySettle)
 }
 
 // Pending is the number of reports that are to be appended.

@@ -74,7 +74,7 @@ func (m *Machine) Decide(tail []sluice.Event, in Input) (Decision, error) {
 	}
 	t.takeReports(tail)
 	m.decided = len(m.waiting)
-	m.withheld = false
+	m.withheld, m.stale = false, false
 	if m.cfg.OnlySettle {
 		return t.out, nil
 	}

@@ -87,7 +87,7 @@ func (j *job) info() Info {
 	switch {
 	case j.finished != "":
 		i.State = JobState(j.finished)
-	case j.halted != nil:
+	case j.halted != nil && j.cancelling == nil: // one that is cancelled is on its way to its end
 		i.State = Halted
 	case j.halting != nil || j.cancelling != nil:
 		i.State = Halting

@@ -29,6 +29,9 @@ func (l ledger) Update(_ context.Context, _ sluice.Namespace, after uint64, deci
 	if l.w.broken > l.w.now {
 		return 0, sluice.Errorf(sluice.Contact, "no space left")
 	}
+	if after > uint64(len(l.w.log)) {
+		return 0, sluice.Errorf(sluice.Contact, "the log lost events")
+	}
 	events, err := decide(l.w.log[after:])
 	if err != nil {
 		return 0, err

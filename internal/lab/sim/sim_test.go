@@ -37,7 +37,7 @@ func play(seed uint64, bug string, talk func(string)) (p played) {
 			if bug == "" {
 				panic(fmt.Sprintf("seed %d at %v: %v", seed, w.now, r))
 			}
-			p = played{bad: []string{fmt.Sprint(r)}}
+			p = played{} // to fall over is not to be found
 		}
 	}()
 	storm := 5*time.Minute + w.span(25*time.Minute)
@@ -169,4 +169,36 @@ func TestASeedIsOneGame(t *testing.T) {
 			t.Errorf("seeds %d and %d are the same game", seed, seed+100)
 		}
 	}
+}
+
+// TestPlantedBugsAreFound shows that the simulation bites: with any one guard broken, some seed soon breaks a promise.
+func TestPlantedBugsAreFound(t *testing.T) {
+	most := uint64(400)
+	if s := os.Getenv("SLUICE_SIM_SEEDS"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			t.Fatalf("SLUICE_SIM_SEEDS=%q is no number", s)
+		}
+		most = n
+	}
+	found := 0
+	for _, bug := range bugs {
+		if *bugFlag != "" && bug != *bugFlag {
+			continue
+		}
+		what := ""
+		seed := uint64(1)
+		for ; seed <= most && what == ""; seed++ {
+			if p := play(seed, bug, nil); len(p.bad) > 0 {
+				what = p.bad[0]
+			}
+		}
+		if what == "" {
+			t.Errorf("| %s | not found in %d seeds |", bug, most)
+			continue
+		}
+		found++
+		t.Logf("| %s | %d | %.150s |", bug, seed-1, what)
+	}
+	t.Logf("%d of %d found", found, len(bugs))
 }
