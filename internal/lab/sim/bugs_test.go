@@ -31,8 +31,9 @@ func (g *driving) misread(e sluice.Event, afresh bool) []sluice.Event {
 			e.Body = sluice.RulesApplied{Rules: roundedUp(b.Rules), By: b.By}
 			return []sluice.Event{e}
 		case "lowered limits are not heard":
-			if g.w().log[0].Seq != e.Seq { // known, but not in force
-				return []sluice.Event{nothing}
+			if e.Seq > 1 {
+				e.Body = sluice.RulesApplied{Rules: unlimited(b.Rules), By: b.By}
+				return []sluice.Event{e}
 			}
 		}
 	case sluice.JobSubmitted:
@@ -62,7 +63,7 @@ func (g *driving) misread(e sluice.Event, afresh bool) []sluice.Event {
 		switch {
 		case g.w().bug == "failures free their places" && b.Outcome.Failure() && b.Outcome != sluice.Unknown && e.Job != g.id,
 			g.w().bug == "a restart forgets holders" && afresh && b.Outcome.Failure() && b.Outcome != sluice.Unknown && e.Job != g.id:
-			changed.Outcome = sluice.Succeeded
+			changed.Outcome, changed.NotStarted = sluice.Cancelled, true
 		case g.w().bug == "a cancel frees its host" && b.Outcome == sluice.Cancelled && e.Job != g.id:
 			changed.NotStarted = true
 		case g.w().bug == "the unknown is over" && b.Outcome == sluice.Unknown:
@@ -117,17 +118,27 @@ func withStages(j sluice.Job, edit func(*sluice.Stage)) sluice.Job {
 	return j
 }
 
-func roundedUp(r sluice.Rules) sluice.Rules {
+func withLimits(r sluice.Rules, edit func(*sluice.Group)) sluice.Rules {
 	r.Constraints = slices.Clone(r.Constraints)
 	for i := range r.Constraints {
 		r.Constraints[i].Groups = slices.Clone(r.Constraints[i].Groups)
 		for k := range r.Constraints[i].Groups {
-			if grp := &r.Constraints[i].Groups[k]; grp.Limit.IsPercent() {
-				grp.Limit = sluice.Count(grp.Limit.Floor(len(grp.Members)) + 1)
-			}
+			edit(&r.Constraints[i].Groups[k])
 		}
 	}
 	return r
+}
+
+func unlimited(r sluice.Rules) sluice.Rules {
+	return withLimits(r, func(g *sluice.Group) { g.Limit = sluice.Count(1000) })
+}
+
+func roundedUp(r sluice.Rules) sluice.Rules {
+	return withLimits(r, func(g *sluice.Group) {
+		if g.Limit.IsPercent() {
+			g.Limit = sluice.Count(g.Limit.Floor(len(g.Members)) + 1)
+		}
+	})
 }
 
 // bugs are faults that can be planted, each in one guard. The simulation must find every one of them.
@@ -162,7 +173,6 @@ var bugs = []string{
 	"workers follow old epochs",
 	"workers forget what they had",
 	"a second worker does not know that it is one",
-	"results are kept in memory only",
 	"targets forget before the log knows",
 	"a host forgets what another worker may start",
 	"the gate is not looked at",

@@ -310,6 +310,14 @@ func (g *driving) append(tail []sluice.Event, decision drive.Decision) {
 	if w.chance(w.weather.diskFull) {
 		w.broken = max(w.broken, w.now+w.mean(5*time.Second))
 	}
+	if w.chance(w.weather.fragile / 3) {
+		when := w.span(10 * time.Millisecond)
+		if w.chance(0.5) { // before it is sent
+			w.after(nil, 0, "crash", func() { w.crash(&g.d.party) })
+			return
+		}
+		w.after(nil, when, "crash", func() { w.crash(&g.d.party) })
+	}
 	w.after(nil, delay, "append", func() { answer(w.take(g, head, decision.Events)) })
 	w.after(&g.d.party, 10*time.Second, "no answer of the log", func() {
 		if !g.over && g.asked == n && !heard {

@@ -241,6 +241,13 @@ func (p *people) act() {
 	}
 }
 
+// retry is somebody in a hurry.
+func (p *people) retry(id sluice.JobID) {
+	if events, err := p.desk.Retry(context.Background(), id, nil, nil); err == nil {
+		p.acknowledge(events)
+	}
+}
+
 // outOfService is one host that is.
 func (p *people) outOfService() []sluice.Host {
 	out, err := p.desk.Out(context.Background(), ns)

@@ -119,6 +119,9 @@ func (t *host) start(id sluice.AttemptID) {
 	t.dirs[id] = d
 	t.w.mark(t, invariant.Started, id, 0)
 	took := t.w.span(2 * time.Minute)
+	if t.w.chance(0.4) {
+		took = t.w.span(3 * time.Second)
+	}
 	code := 0
 	if t.w.chance(0.2) {
 		code = 1

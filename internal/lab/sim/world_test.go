@@ -65,6 +65,7 @@ type weather struct {
 	drop, double, slow    float64
 	crash, pause, cutting time.Duration // mean time between; 0: never
 	lostAnswer, diskFull  float64
+	fragile               float64 // dispatchers die in the middle of an append
 	clocks                bool
 	pauses                bool // gates with pauses
 }
@@ -247,6 +248,9 @@ func (w *world) append(events []sluice.Event) {
 		w.log, w.times = append(w.log, e), append(w.times, w.now)
 		w.note("event "+e.Body.Type(), nil, e.Seq, e.Job, e.Body)
 		w.promises.Event(e, w.now)
+		if f, ok := e.Body.(sluice.TaskFinished); ok && f.Outcome.Failure() && !w.calm && w.chance(0.2) {
+			w.after(nil, w.span(3*time.Second), "people retry at once", func() { w.people.retry(e.Job) })
+		}
 		for _, v := range w.plain.Add(e) {
 			w.wrong("%v", v)
 		}
@@ -278,7 +282,7 @@ func newWorld(seed uint64, bug string) *world {
 	w.promises.HaltReach = lease
 	w.weather = weather{clocks: w.chance(0.5)}
 	w.weather.pauses = !w.weather.clocks
-	for _, p := range []*float64{&w.weather.drop, &w.weather.double, &w.weather.slow, &w.weather.lostAnswer, &w.weather.diskFull} {
+	for _, p := range []*float64{&w.weather.drop, &w.weather.double, &w.weather.slow, &w.weather.lostAnswer, &w.weather.diskFull, &w.weather.fragile} {
 		if w.chance(0.6) {
 			*p = w.rnd.Float64() * 0.15
 		}
@@ -343,8 +347,9 @@ func (w *world) parties() (all []*party) {
 	return all
 }
 
-func (w *world) crashSomebody() {
-	p := pick(w, w.parties())
+func (w *world) crashSomebody() { w.crash(pick(w, w.parties())) }
+
+func (w *world) crash(p *party) {
 	if !p.up {
 		return
 	}
@@ -352,7 +357,11 @@ func (w *world) crashSomebody() {
 	p.crash()
 	p.up, p.stops = false, 0
 	p.life++
-	w.after(nil, w.mean(15*time.Second), "boot", func() { w.start(p) })
+	rest := w.mean(15 * time.Second)
+	if w.chance(0.4) {
+		rest = w.span(time.Second)
+	}
+	w.after(nil, rest, "boot", func() { w.start(p) })
 }
 
 func (w *world) start(p *party) {
