@@ -100,6 +100,7 @@ func (m *Machine) Land(id sluice.AttemptID, loss *Loss, now time.Duration) (turn
 		return true, ""
 	}
 	delete(m.flights, id)
+	m.stale = true
 	if f != nil {
 		m.told(f)
 	}

@@ -37,11 +37,13 @@ type Machine struct {
 	flights  map[sluice.AttemptID]*flight
 	flying   int                                 // flights of which the outcome was not reported yet
 	waiting  []Report                            // durable with the next append
-	steps    map[string]bool                     // that are in the log, or on their way into it
+	decided  int                                 // how many of them the last decision took
+	steps    map[string]bool                     // that are in the log
 	outcomes map[sluice.AttemptID]sluice.Outcome // that are in the log
 	ended    map[sluice.AttemptID]time.Time      // since the job last came to an end; these may have left something on their hosts
 	sign     time.Time                           // when attempts were last heard of
 	withheld bool                                // the last decision would have started something, and had not asked for the right
+	stale    bool                                // something landed since the last decision
 	last     sluice.Event                        // job.finished or job.halted, if the job is
 }
 
@@ -98,7 +100,7 @@ func New(cfg Config) *Machine {
 // Load takes the log as it stands: the state that was folded from it, which is the machine's from now on, and the events
 // of the job that are in it. What was reported and is not in there stays to be appended.
 func (m *Machine) Load(state *schedule.State, events []sluice.Event) {
-	m.state = state
+	m.state, m.decided = state, 0
 	for _, e := range events {
 		m.remember(e)
 	}
@@ -154,7 +156,7 @@ func (m *Machine) Job() *sluice.Job { return m.spec }
 
 // Over reports whether there is nothing left to drive, and returns the event that ended the job, if one did.
 func (m *Machine) Over() (last sluice.Event, over bool) {
-	return m.last, len(m.flights) == 0 && len(m.waiting) == 0 && (m.last.Body != nil || m.cfg.OnlySettle)
+	return m.last, !m.stale && len(m.flights) == 0 && len(m.waiting) == 0 && (m.last.Body != nil || m.cfg.OnlySettle)
 }
 
 // Pending is the number of reports that are to be appended.

@@ -73,7 +73,8 @@ func (m *Machine) Decide(tail []sluice.Event, in Input) (Decision, error) {
 		t.add(sluice.JobStarted{Driver: m.cfg.Driver})
 	}
 	t.takeReports(tail)
-	m.withheld = false
+	m.decided = len(m.waiting)
+	m.withheld, m.stale = false, false
 	if m.cfg.OnlySettle {
 		return t.out, nil
 	}
@@ -114,10 +115,16 @@ func (t *turn) notice(format string, args ...any) {
 // takeReports adds what was reported and is news. Of several outcomes of one attempt the first true one stays, whether it
 // is in the log, in what others just wrote, or in this same step.
 func (t *turn) takeReports(tail []sluice.Event) {
-	fresh := map[sluice.AttemptID]sluice.Outcome{}
+	fresh, told := map[sluice.AttemptID]sluice.Outcome{}, map[string]bool{}
 	for _, e := range tail {
-		if f, ok := e.Body.(sluice.TaskFinished); ok && e.Job == t.cfg.Job && f.Attempt != "" {
-			fresh[f.Attempt] = f.Outcome
+		if e.Job != t.cfg.Job {
+			continue
+		}
+		switch b := e.Body.(type) {
+		case sluice.TaskFinished:
+			fresh[b.Attempt] = b.Outcome
+		case sluice.TaskStep:
+			told[stepKey(b)] = true
 		}
 	}
 	for _, r := range t.waiting {
@@ -137,10 +144,10 @@ func (t *turn) takeReports(tail []sluice.Event) {
 				fresh[b.Attempt] = b.Outcome
 			}
 		case sluice.TaskStep:
-			if t.steps[stepKey(b)] {
-				continue // joined attempts tell it again
+			if key := stepKey(b); !t.steps[key] && !told[key] { // joined attempts tell it again
+				told[key] = true
+				t.add(b)
 			}
-			t.add(b)
 		default:
 			t.add(r.Body)
 		}
@@ -170,12 +177,13 @@ func (m *Machine) Done(tail []sluice.Event, d Decision, now time.Duration) (e Ef
 			}
 		}
 	}
-	for _, r := range m.waiting {
+	for _, r := range m.waiting[:m.decided] {
 		if r.Ticket != 0 {
 			e.Answers = append(e.Answers, r.Ticket)
 		}
 	}
-	m.waiting = m.waiting[:0]
+	m.waiting = slices.Delete(m.waiting, 0, m.decided) // what came meanwhile is for the next step
+	m.decided = 0
 	for _, ev := range d.Events {
 		if b, ok := ev.Body.(sluice.TaskStarted); ok {
 			m.launch(&e, Launch{Host: b.Host, Attempt: b.Attempt}, now)

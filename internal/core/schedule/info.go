@@ -92,7 +92,7 @@ func (j *job) state(gated bool) JobState {
 	switch {
 	case j.finished != "":
 		return JobState(j.finished)
-	case j.halted != nil:
+	case j.halted != nil && j.cancelling == nil: // one that is cancelled is on its way to its end
 		return Halted
 	case j.halting != nil || j.cancelling != nil:
 		return Halting

@@ -15,7 +15,8 @@
 //   - A retired host without an outcome is not settled either: somebody must skip it.
 //   - The last outcome of a task is the one that counts, also where the truth about an unknown attempt comes after
 //     a skip. Only the outcome of an older attempt does not touch that of a newer one.
-//   - A host is mended by the success of the attempt that broke it or of a later one, not of an older one.
+//   - A host is mended by the success of the attempt that broke it or of a later one, not of an older one. What comes to
+//     be known of an attempt that an operator gave up does not break a host on which something newer has run since.
 package check
 
 import (
@@ -86,6 +87,7 @@ type Checker struct {
 
 	busy    map[sluice.Host]map[sluice.AttemptID]bool
 	bad     map[sluice.Host]uint64 // when the attempt was launched that made the host bad
+	newest  map[sluice.Host]uint64 // the last launch that changed something there
 	held    map[sluice.Host]bool
 	retired map[sluice.Host]bool
 
@@ -102,6 +104,7 @@ func New() *Checker {
 		attempts: map[sluice.AttemptID]*attempt{},
 		busy:     map[sluice.Host]map[sluice.AttemptID]bool{},
 		bad:      map[sluice.Host]uint64{},
+		newest:   map[sluice.Host]uint64{},
 		held:     map[sluice.Host]bool{},
 		retired:  map[sluice.Host]bool{},
 	}

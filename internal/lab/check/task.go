@@ -72,6 +72,9 @@ func (c *Checker) taskStarted(j *job, b sluice.TaskStarted) {
 func (c *Checker) launch(j *job, h sluice.Host, id sluice.AttemptID) {
 	t := j.tasks[h]
 	a := &attempt{id: id, job: j, host: h, launched: c.seq}
+	if !j.Options.ReadOnly {
+		c.newest[h] = c.seq
+	}
 	c.attempts[id] = a
 	t.attempt = a
 	t.tries++
@@ -136,6 +139,8 @@ func (c *Checker) serve(a *attempt, b sluice.TaskFinished) {
 		}
 	case b.Outcome == sluice.Cancelled && b.NotStarted:
 		// Nothing ran: the host is as good or bad as before.
+	case a.released && c.newest[a.host] > a.launched:
+		// An operator put the host back into service, and something newer has run there since: that counts.
 	case b.Outcome.Bad():
 		c.bad[a.host] = max(c.bad[a.host], a.launched)
 	}

@@ -162,6 +162,23 @@ var (
 	finished = sluice.JobFinished{Outcome: sluice.Cancelled}
 )
 
+// TestAHaltedJobThatIsCancelledIsDriven: else it would never be over.
+func TestAHaltedJobThatIsCancelledIsDriven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := newYard()
+		y.submit(t, "prod", jobID(1))
+		add(t, y.Log, "prod", jobID(1), halted)
+		y.open(t.Context())
+		same(t, "while it is halted", y.driven(), []sluice.JobID{})
+		add(t, y.Log, "prod", jobID(1), sluice.JobCancelling{By: "ann"})
+		synctest.Wait()
+		same(t, "when it is cancelled", y.driven(), []sluice.JobID{jobID(1)})
+		if err := y.close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestWhatIsLeftAndWhatComesIsDriven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		y := newYard()
