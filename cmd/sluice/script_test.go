@@ -33,6 +33,7 @@ import (
 //	events SOURCE               the lines keep what is promised of streams of events
 //	check                       the journal keeps the rules; every story ends with it
 //	mode FILE OCTAL             the file has these permissions
+//	[server] ...                only where a server is chosen, see TestStoriesByServer
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"sluice": func() {
@@ -49,16 +50,32 @@ const patience = 2 * time.Minute
 
 func TestStories(t *testing.T) {
 	fleet := testfleet.StartPlain(t, 6)
-	testscript.Run(t, testscript.Params{
-		Dir:                "../../testdata/script",
+	p := stories(func(env *testscript.Env) error { return furnish(env, fleet) })
+	p.Dir = "../../testdata/script"
+	testscript.Run(t, p)
+}
+
+// condition tells a story whether a server is chosen.
+func condition(server bool) func(string) (bool, error) {
+	return func(c string) (bool, error) {
+		if c != "server" {
+			return false, fmt.Errorf("there is no condition %q", c)
+		}
+		return server, nil
+	}
+}
+
+func stories(setup func(*testscript.Env) error) testscript.Params {
+	return testscript.Params{
 		UpdateScripts:      *update,
 		RequireUniqueNames: true,
-		Setup:              func(env *testscript.Env) error { return furnish(env, fleet) },
+		Setup:              setup,
+		Condition:          condition(false),
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": status, "start": start, "join": join, "signal": signal, "waitfor": waitfor,
 			"json": askJSON, "events": events, "check": checkJournal, "mode": mode,
 		},
-	})
+	}
 }
 
 // furnish gives a story a home of its own, from which the hosts of the fleet can be reached.
@@ -218,7 +235,7 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 func environment(ts *testscript.TestScript) []string {
 	var out []string
 	for _, name := range []string{"PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "WORK", "NL", "GOCOVERDIR", "SLUICE_TESTFLEET",
-		"SLUICE_FLEET", "XDG_STATE_HOME", "XDG_CONFIG_HOME"} {
+		"SLUICE_FLEET", "SLUICE_SERVER", "SLUICE_TOKEN", "SLUICE_KEY", "XDG_STATE_HOME", "XDG_CONFIG_HOME"} {
 		if value := ts.Getenv(name); value != "" {
 			out = append(out, name+"="+value)
 		}

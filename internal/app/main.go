@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -29,14 +31,14 @@ func Main() int {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	local := &Local{Places: places, Env: env, Environ: os.Environ(), Clock: Now}
+	local := &Local{Places: places, Env: env, Environ: withoutToken(os.Environ()), Clock: Now}
 	signals := interrupts(ctx)
 	w := cli.World{
 		Args: os.Args[1:], Env: env, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		StdoutTerminal: term.IsTerminal(int(os.Stdout.Fd())), StderrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 		Size:   size,
 		ReadFD: readFD, Interrupts: signals, Clock: Now,
-		Desk: local.Desk, Journal: local.Journal, Enrol: local.enrol,
+		Desk: local.Desk, Remote: local.Remote, Greet: greet, Contexts: contexts{filepath.Join(places.Config, "contexts.json")}, Journal: local.Journal, Enrol: local.enrol,
 		Serve: local.serve, Fleets: fleetfiles.New(ctx), DefaultFleet: places.DefaultFleet(), Files: files{}, Build: build(),
 	}
 	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {
@@ -47,6 +49,11 @@ func Main() int {
 		}
 	}
 	return cli.Main(ctx, w)
+}
+
+// withoutToken is an environment for commands on this machine: the token for a server is none of their business.
+func withoutToken(environ []string) []string {
+	return slices.DeleteFunc(environ, func(v string) bool { return strings.HasPrefix(v, "SLUICE_TOKEN=") })
 }
 
 func size() (width, height int) {

@@ -18,6 +18,7 @@ import (
 	"sluice/internal/front/cli"
 	"sluice/internal/front/httpapi"
 	"sluice/internal/run/control"
+	"sluice/internal/run/live"
 	"sluice/internal/run/rights"
 	"sluice/internal/run/steward"
 )
@@ -124,6 +125,8 @@ func (s *Server) serve(ctx context.Context, log sluice.Log, service *control.Ser
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	trouble := func(text string) { s.Log.Warn(text) }
+	var hub live.Hub
+	look := make(chan struct{}, 1) // the first job of a namespace is not kept waiting
 	api := httpapi.New(httpapi.Config{
 		Desk: func(p sluice.Principal) control.Desk { return service.As(string(p)) },
 		Members: func(ctx context.Context, ns sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
@@ -136,6 +139,13 @@ func (s *Server) serve(ctx context.Context, log sluice.Log, service *control.Ser
 			}
 			return func(t sluice.Tag) []sluice.Host { return loaded.Fleet().Tags[t] }, nil
 		},
+		Submitted: func() {
+			select {
+			case look <- struct{}{}:
+			default:
+			}
+		},
+		Printed: func(id sluice.JobID) httpapi.Printed { return hub.Watch(id) }, Fetched: s.fetched,
 		Rights: keeper, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets, Trouble: trouble, Version: Version,
 		Ready: func(ctx context.Context) error {
 			_, err := log.Namespaces(ctx)
@@ -154,9 +164,10 @@ func (s *Server) serve(ctx context.Context, log sluice.Log, service *control.Ser
 		})
 	}
 	ends(func() error {
-		return steward.Run(ctx, steward.Config{Log: log, Retry: stewardRetry, Trouble: trouble,
+		return steward.Run(ctx, steward.Config{Log: log, Retry: stewardRetry, Trouble: trouble, Look: look,
 			Carry: func(ctx context.Context, _ sluice.Namespace, id sluice.JobID) error {
-				_, err := service.Carry(ctx, id, control.DriveOptions{Notice: func(text string) { s.Log.Warn(text, "job", id) }})
+				_, err := service.Carry(ctx, id, control.DriveOptions{Notice: func(text string) { s.Log.Warn(text, "job", id) },
+					Observe: hub.Observe, FetchDir: s.fetchDir(id)})
 				return err
 			}})
 	})
@@ -191,27 +202,30 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 		o.Token = TokenFile(o.TokenFile)
 	}
 	s := &Server{Data: o.Data, Listen: o.Listen, Certificate: o.Certificate, Key: o.Key, Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
-		Environ: l.Environ, Clock: l.Clock, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), FirstToken: o.Token, Started: o.Started}
+		Environ: l.Environ, Clock: l.Clock, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), FirstToken: o.Token, Started: o.Started, LocalTargets: o.LocalTargets}
 	return s.Run(ctx)
 }
 
 // TokenFile makes a file, readable by its owner alone, with a token in it. What is there already is replaced.
 func TokenFile(path string) func(secret string) error {
-	return func(secret string) error {
-		f, err := os.CreateTemp(filepath.Dir(path), ".token-*") // mode 0600
-		if err != nil {
-			return &sluice.Error{Code: sluice.Config, Text: "the file for the first token", Err: err}
-		}
-		_, err = f.WriteString(secret + "\n")
-		err = errors.Join(err, f.Sync(), f.Close())
-		if err == nil {
-			err = os.Rename(f.Name(), path)
-		}
-		if err == nil {
-			return syncDir(filepath.Dir(path)) // what is valid from now on must not be lost with the power
-		}
-		return &sluice.Error{Code: sluice.Config, Text: "the file for the first token", Err: errors.Join(err, os.Remove(f.Name()))}
+	return func(secret string) error { return ownFile(path, []byte(secret+"\n"), "the file for the first token") }
+}
+
+// ownFile makes a file that its owner alone can read, as a whole or not at all, in place of what is there.
+func ownFile(path string, content []byte, what string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".token-*") // mode 0600
+	if err != nil {
+		return &sluice.Error{Code: sluice.Config, Text: what, Err: err}
 	}
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err == nil {
+		return syncDir(filepath.Dir(path)) // what is valid from now on must not be lost with the power
+	}
+	return &sluice.Error{Code: sluice.Config, Text: what, Err: errors.Join(err, os.Remove(f.Name()))}
 }
 
 func syncDir(dir string) error {

@@ -50,6 +50,12 @@ type World struct {
 	Clock      sluice.Clock
 	// Desk opens the journal, or the way to a server. With create == false it returns nil where there is none yet.
 	Desk func(ctx context.Context, create bool) (control.Desk, func() error, error)
+	// Remote is the way to a server.
+	Remote func(Server) (control.Desk, func() error, error)
+	// Greet asks a server whether it takes the token.
+	Greet func(ctx context.Context, s Server) error
+	// Contexts keeps the servers that the person logged in to.
+	Contexts Contexts
 	// Fleets reads fleet files.
 	Fleets fleet.Source
 	// DefaultFleet is the fleet file that is used where none is named; "" if there is none.
@@ -92,6 +98,9 @@ type Build struct{ Version, Revision, Time, Go string }
 type app struct {
 	World
 	output string // text or json
+
+	server, tokenFile, caFile string // flags
+	chosen                    *Server
 }
 
 // Main runs the command line and returns the exit status.
@@ -157,17 +166,24 @@ counting; what is not known is never made up.
 	}
 	root.SetUsageFunc(usage)
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "text", "`format` of the output: text or json")
+	root.PersistentFlags().StringVar(&a.server, "server", "", "`URL` of a server, or name of a context (default $SLUICE_SERVER)")
+	root.PersistentFlags().StringVar(&a.tokenFile, "token-file", "", "`file` with the token for the server (default $SLUICE_TOKEN)")
+	root.PersistentFlags().StringVar(&a.caFile, "ca-file", "", "`file` with certificates to trust the server by, beside the system's")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return sluice.Errorf(sluice.Usage, "%v", err).WithHint("%s --help", c.CommandPath())
 	})
-	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		if a.output != "text" && a.output != "json" {
 			return sluice.Errorf(sluice.Usage, "the output can be text or json, not %q", a.output)
 		}
-		return nil
+		if !usesServer(c) {
+			return nil
+		}
+		return a.choose()
 	}
 	root.AddGroup(&cobra.Group{ID: "do", Title: "Do:"}, &cobra.Group{ID: "see", Title: "See before:"},
-		&cobra.Group{ID: "job", Title: "While it runs, and after:"}, &cobra.Group{ID: "fleet", Title: "The fleet:"})
+		&cobra.Group{ID: "job", Title: "While it runs, and after:"}, &cobra.Group{ID: "fleet", Title: "The fleet:"},
+		&cobra.Group{ID: "server", Title: "A server that many share:"})
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
 			c.GroupID = group
@@ -178,8 +194,9 @@ counting; what is not known is never made up.
 	add("see", a.planCommand(), a.rehearseCommand(), a.hostsCommand())
 	add("job", a.jobsCommand(), a.statusCommand(), a.watchCommand(), a.whyCommand(), a.logCommand(), a.haltCommand(),
 		a.resumeCommand(), a.cancelCommand(), a.retryCommand(), a.skipCommand(), a.approveCommand())
-	add("fleet", a.hostCommand(), a.schemaCommand())
-	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root), a.serverCommand())
+	add("fleet", a.fleetCommand(), a.hostCommand(), a.schemaCommand())
+	add("server", a.serverCommand(), a.loginCommand(), a.logoutCommand(), a.contextCommand())
+	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root))
 	a.complete(root)
 	return root
 }
@@ -234,7 +251,7 @@ func (a *app) printEvents(events []sluice.Event) error {
 
 // onJournal opens the journal for as long as do takes.
 func (a *app) onJournal(ctx context.Context, do func(control.Desk) error) error {
-	svc, closing, err := a.Desk(ctx, true)
+	svc, closing, err := a.desk(ctx, true)
 	if err != nil {
 		return err
 	}

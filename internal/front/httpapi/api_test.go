@@ -71,8 +71,9 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.api = httpapi.New(httpapi.Config{
-		Desk:    func(p sluice.Principal) control.Desk { return w.service.As(string(p)) },
-		Printed: func(job sluice.JobID) httpapi.Printed { return w.hub.Watch(job) },
+		Desk:      func(p sluice.Principal) control.Desk { return w.service.As(string(p)) },
+		Submitted: func() {},
+		Printed:   func(job sluice.JobID) httpapi.Printed { return w.hub.Watch(job) },
 		Fetched: func(w io.Writer, job *sluice.Job, h sluice.Host) error {
 			_, err := io.WriteString(w, "fetched from "+string(h))
 			return err

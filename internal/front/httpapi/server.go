@@ -44,6 +44,8 @@ type Config struct {
 	// Local lets fleets name this machine itself (transport: local). Everybody who may apply one can then run commands as
 	// the server.
 	Local bool
+	// Submitted is told that there is a new job. It must not block.
+	Submitted func()
 	// Printed begins to look at what the hosts of a job print.
 	Printed func(job sluice.JobID) Printed
 	// Fetched writes what a job fetched from a host, as a tar stream.

@@ -66,7 +66,9 @@ func submit(ctx context.Context, c caller, in *toSubmit) (*oneJob, error) {
 	if id != "" {
 		d.Job.ID = id
 	}
-	_, err = desk.Submit(ctx, d)
+	if _, err = desk.Submit(ctx, d); err == nil {
+		c.api.cfg.Submitted()
+	}
 	if sluice.CodeOf(err) == sluice.Conflict && id != "" { // somebody was as quick
 		if there, other := sameJob(ctx, desk, id, string(c.Principal), r); there || other != nil {
 			err = other

@@ -24,7 +24,6 @@ import (
 // Config is what a desk needs.
 type Config struct {
 	Client *client.Client
-	Clock  sluice.Clock
 	// Unpack puts what was fetched from a host, a tar stream, below a directory, where source is its path on the host.
 	Unpack func(r io.Reader, dir string, h sluice.Host, source string) error
 }
