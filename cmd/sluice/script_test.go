@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,6 +34,7 @@ import (
 //	events SOURCE               the lines keep what is promised of streams of events
 //	check                       the journal keeps the rules; every story ends with it
 //	mode FILE OCTAL             the file has these permissions
+//	grab NAME FILE PATTERN      wait until a line of the file is like the pattern; its first group becomes the variable
 //	[server] ...                only where a server is chosen, see TestStoriesByServer
 
 func TestMain(m *testing.M) {
@@ -73,7 +75,7 @@ func stories(setup func(*testscript.Env) error) testscript.Params {
 		Condition:          condition(false),
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": status, "start": start, "join": join, "signal": signal, "waitfor": waitfor,
-			"json": askJSON, "events": events, "check": checkJournal, "mode": mode,
+			"json": askJSON, "events": events, "check": checkJournal, "mode": mode, "grab": grab,
 		},
 	}
 }
@@ -321,5 +323,29 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if got := fmt.Sprintf("%o", info.Mode().Perm()); got != args[1] {
 		ts.Fatalf("%s has mode %s, expected %s", args[0], got, args[1])
+	}
+}
+
+func grab(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 3 || neg {
+		ts.Fatalf("usage: grab NAME FILE PATTERN")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[2])
+	ts.Check(err)
+	all := ts.Value(processesKey{}).(*processes)
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	late := time.After(patience)
+	for {
+		text, err := os.ReadFile(ts.MkAbs(args[1]))
+		if m := pattern.FindSubmatch(text); err == nil && len(m) > 1 {
+			ts.Setenv(args[0], string(m[1]))
+			return
+		}
+		select {
+		case <-look.C:
+		case <-late:
+			ts.Fatalf("nothing in %s is like %s: %q, %v\n%s", args[1], args[2], text, err, all.said())
+		}
 	}
 }

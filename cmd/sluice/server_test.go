@@ -50,6 +50,14 @@ func TestStoriesByServer(t *testing.T) {
 	testscript.Run(t, p)
 }
 
+// TestServerStories are about a server itself, which they start, kill and ask.
+func TestServerStories(t *testing.T) {
+	fleet := testfleet.StartPlain(t, 4)
+	p := stories(func(env *testscript.Env) error { return furnish(env, fleet) })
+	p.Dir = "../../testdata/server"
+	testscript.Run(t, p)
+}
+
 var takesJobs = regexp.MustCompile(`takes jobs on (\S+)`)
 
 // serve starts a server for a story, on the journal that the story's own checks read.
