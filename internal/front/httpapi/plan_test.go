@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -102,3 +103,41 @@ func TestWhatAJobSends(t *testing.T) {
 type broken struct{ err error }
 
 func (b broken) Read([]byte) (int, error) { return 0, b.err }
+
+// TestSettle: hosts are asked for outcomes that are not known, and nothing is started.
+func TestSettle(t *testing.T) {
+	w := newWorld(t)
+	job := w.submit("web1", "web2")
+	a := sluice.NewAttemptID(job, 0, 1)
+	w.append(job, sluice.JobStarted{}, sluice.TaskStarted{Host: "web1", Attempt: a}, sluice.TaskFinished{Host: "web1", Attempt: a, Outcome: sluice.Unknown})
+	driven := 0
+	w.service.Drive = func(_ context.Context, _ sluice.Namespace, id sluice.JobID, o control.DriveOptions) (sluice.Event, error) {
+		driven++
+		if id != job || !o.OnlySettle {
+			t.Errorf("drives %s, %+v", id, o)
+		}
+		w.append(job, sluice.TaskFinished{Host: "web1", Attempt: a, Outcome: sluice.Succeeded})
+		return sluice.Event{}, nil
+	}
+	j, err := w.client(w.token("olga", sluice.Grant{Role: access.Operator})).Settle(t.Context(), job)
+	if err != nil || driven != 1 || j.Counts[sluice.Succeeded] != 1 || j.Counts[sluice.Unknown] != 0 {
+		t.Errorf("%+v after %d drives, error %v", j, driven, err)
+	}
+}
+
+// TestWaits: what many hosts wait for is said once.
+func TestWaits(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.service.ChangeHosts(t.Context(), "prod", control.Hold, []sluice.Host{"web1", "db1"}, "repair"); err != nil {
+		t.Fatal(err)
+	}
+	job := w.submit("web1", "db1")
+	waits, err := w.client(w.token("vera", sluice.Grant{Role: access.Viewer})).Waits(t.Context(), string(job))
+	n := 0
+	for _, x := range waits {
+		n += x.Hosts
+	}
+	if err != nil || n != 2 || waits[0].Rule == "" || waits[0].Text == "" {
+		t.Errorf("%+v, error %v", waits, err)
+	}
+}
