@@ -34,7 +34,7 @@ func (l *Local) Remote(s cli.Server) (control.Desk, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return remote.New(remote.Config{Client: c, Unpack: unpackFetched}), closing, nil
+	return remote.New(remote.Config{Client: c, Who: l.who(), Unpack: unpackFetched}), closing, nil
 }
 
 // greet asks a server whether it takes the token.

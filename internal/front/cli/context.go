@@ -85,8 +85,10 @@ func (a *app) choose() error {
 		}
 		s.URL = name
 	}
-	if err := a.token(&s); err != nil {
-		return err
+	if a.tokenFile != "" || a.meant(s.URL, s.Token.Set() && name != s.URL) {
+		if err := a.token(&s); err != nil {
+			return err
+		}
 	}
 	if a.caFile != "" {
 		s.CAFile = a.caFile
@@ -96,6 +98,19 @@ func (a *app) choose() error {
 	}
 	a.chosen = &s
 	return nil
+}
+
+// meant reports whether SLUICE_TOKEN is for the server: a token goes to no server that it was not given for. It is for the
+// one of SLUICE_SERVER; where that is not set, for one that was named here and that has no token of its own.
+func (a *app) meant(server string, own bool) bool {
+	named := a.Env("SLUICE_SERVER")
+	switch {
+	case a.server == "" && named != "":
+		return true
+	case own: // a context
+		return false
+	}
+	return named == "" || sameURL(named, server)
 }
 
 func sameURL(a, b string) bool { return strings.TrimRight(a, "/") == strings.TrimRight(b, "/") }
