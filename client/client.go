@@ -54,6 +54,24 @@ func New(server, token string, h *http.Client) (*Client, error) {
 // Server is the address of the server.
 func (c *Client) Server() string { return c.base.String() }
 
+// Greet asks the server whether it takes the token. Somebody who may do little is welcome, too.
+func (c *Client) Greet(ctx context.Context) error {
+	return c.again(ctx, func() error {
+		resp, err := c.send(ctx, request{method: http.MethodGet, path: []string{"jobs"}, query: url.Values{"limit": {"1"}}})
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			return nil
+		}
+		if err := c.problem(resp); resp.StatusCode != http.StatusForbidden {
+			return err
+		}
+		return nil
+	})
+}
+
 // request is what is asked for.
 type request struct {
 	method, accept string
@@ -64,7 +82,20 @@ type request struct {
 	header         http.Header
 }
 
+// do sends a request and makes an error of an answer that is none of success.
 func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
+	resp, err := c.send(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	return nil, c.problem(resp)
+}
+
+func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	var body io.Reader
 	if r.body != nil {
 		b, err := json.Marshal(r.body)
@@ -105,11 +136,7 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 		}
 		return nil, c.noContact(err)
 	}
-	if resp.StatusCode/100 == 2 {
-		return resp, nil
-	}
-	defer resp.Body.Close()
-	return nil, c.problem(resp)
+	return resp, nil
 }
 
 func (c *Client) noContact(err error) error {
@@ -160,14 +187,19 @@ func ask[T any](ctx context.Context, c *Client, r request) (out T, err error) {
 	return out, err
 }
 
-// tries of a question before it is given up.
-const tries = 4
+// tries of a question before it is given up; submitTries those of a job, whose first try may have arrived.
+const (
+	tries       = 4
+	submitTries = 12
+)
 
-func (c *Client) again(ctx context.Context, f func() error) error {
+func (c *Client) again(ctx context.Context, f func() error) error { return c.times(ctx, tries, f) }
+
+func (c *Client) times(ctx context.Context, most int, f func() error) error {
 	wait := c.retry
 	for n := 1; ; n++ {
 		err := f()
-		if err == nil || n == tries || sluice.CodeOf(err) != sluice.Contact || ctx.Err() != nil {
+		if err == nil || n == most || sluice.CodeOf(err) != sluice.Contact || ctx.Err() != nil {
 			return err
 		}
 		if err := pause(ctx, wait); err != nil {

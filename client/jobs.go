@@ -181,7 +181,7 @@ func (c *Client) submit(ctx context.Context, s api.Submit, key string) (j api.Jo
 	if s.ID == "" && key == "" {
 		return once[api.Job](ctx, c, r)
 	}
-	err = c.again(ctx, func() error {
+	err = c.times(ctx, submitTries, func() error {
 		j, err = once[api.Job](ctx, c, r)
 		return err
 	})

@@ -21,17 +21,17 @@ func (c *Client) SetWebhook(ctx context.Context, id sluice.WebhookID, w api.SetW
 
 // RemoveWebhook has a webhook be sent nothing any more.
 func (c *Client) RemoveWebhook(ctx context.Context, id sluice.WebhookID) error {
-	return c.send(ctx, request{method: http.MethodDelete, path: []string{"webhooks", string(id)}})
+	return c.act(ctx, request{method: http.MethodDelete, path: []string{"webhooks", string(id)}})
 }
 
 // TestWebhook has a webhook be sent an event that is none, once and now. An error with the code Conflict says that it did
 // not take it.
 func (c *Client) TestWebhook(ctx context.Context, id sluice.WebhookID) error {
-	return c.send(ctx, request{method: http.MethodPost, path: []string{"webhooks", string(id), "test"}})
+	return c.act(ctx, request{method: http.MethodPost, path: []string{"webhooks", string(id), "test"}})
 }
 
-// send sends a request to which there is no answer but that it was done.
-func (c *Client) send(ctx context.Context, r request) error {
+// act sends a request to which there is no answer but that it was done.
+func (c *Client) act(ctx context.Context, r request) error {
 	resp, err := c.do(ctx, r)
 	if err != nil {
 		return err

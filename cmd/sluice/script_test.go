@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,6 +34,8 @@ import (
 //	events SOURCE               the lines keep what is promised of streams of events
 //	check                       the journal keeps the rules; every story ends with it
 //	mode FILE OCTAL             the file has these permissions
+//	grab NAME FILE PATTERN      wait until a line of the file is like the pattern; its first group becomes the variable
+//	[server] ...                only where a server is chosen, see TestStoriesByServer
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"sluice": func() {
@@ -49,16 +52,32 @@ const patience = 2 * time.Minute
 
 func TestStories(t *testing.T) {
 	fleet := testfleet.StartPlain(t, 6)
-	testscript.Run(t, testscript.Params{
-		Dir:                "../../testdata/script",
+	p := stories(func(env *testscript.Env) error { return furnish(env, fleet) })
+	p.Dir = "../../testdata/script"
+	testscript.Run(t, p)
+}
+
+// condition tells a story whether a server is chosen.
+func condition(server bool) func(string) (bool, error) {
+	return func(c string) (bool, error) {
+		if c != "server" {
+			return false, fmt.Errorf("there is no condition %q", c)
+		}
+		return server, nil
+	}
+}
+
+func stories(setup func(*testscript.Env) error) testscript.Params {
+	return testscript.Params{
 		UpdateScripts:      *update,
 		RequireUniqueNames: true,
-		Setup:              func(env *testscript.Env) error { return furnish(env, fleet) },
+		Setup:              setup,
+		Condition:          condition(false),
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": status, "start": start, "join": join, "signal": signal, "waitfor": waitfor,
-			"json": askJSON, "events": events, "check": checkJournal, "mode": mode,
+			"json": askJSON, "events": events, "check": checkJournal, "mode": mode, "grab": grab,
 		},
-	})
+	}
 }
 
 // furnish gives a story a home of its own, from which the hosts of the fleet can be reached.
@@ -218,7 +237,7 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 func environment(ts *testscript.TestScript) []string {
 	var out []string
 	for _, name := range []string{"PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "WORK", "NL", "GOCOVERDIR", "SLUICE_TESTFLEET",
-		"SLUICE_FLEET", "XDG_STATE_HOME", "XDG_CONFIG_HOME"} {
+		"SLUICE_FLEET", "SLUICE_SERVER", "SLUICE_TOKEN", "SLUICE_KEY", "XDG_STATE_HOME", "XDG_CONFIG_HOME"} {
 		if value := ts.Getenv(name); value != "" {
 			out = append(out, name+"="+value)
 		}
@@ -304,5 +323,29 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if got := fmt.Sprintf("%o", info.Mode().Perm()); got != args[1] {
 		ts.Fatalf("%s has mode %s, expected %s", args[0], got, args[1])
+	}
+}
+
+func grab(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 3 || neg {
+		ts.Fatalf("usage: grab NAME FILE PATTERN")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[2])
+	ts.Check(err)
+	all := ts.Value(processesKey{}).(*processes)
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	late := time.After(patience)
+	for {
+		text, err := os.ReadFile(ts.MkAbs(args[1]))
+		if m := pattern.FindSubmatch(text); err == nil && len(m) > 1 {
+			ts.Setenv(args[0], string(m[1]))
+			return
+		}
+		select {
+		case <-look.C:
+		case <-late:
+			ts.Fatalf("nothing in %s is like %s: %q, %v\n%s", args[1], args[2], text, err, all.said())
+		}
 	}
 }

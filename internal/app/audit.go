@@ -16,8 +16,15 @@ import (
 	"sluice/internal/run/lookout"
 )
 
-// trail opens the log of this machine, or that of a server whose data are here.
-func (l *Local) trail(ctx context.Context, data string) (cli.Trail, error) {
+// trail opens the log of a server elsewhere, or else that of this machine, or of a server whose data are here.
+func (l *Local) trail(ctx context.Context, data string, at *cli.Server) (cli.Trail, error) {
+	if at != nil {
+		c, closing, err := reach(*at)
+		if err != nil {
+			return nil, err
+		}
+		return remoteTrail{c, closing}, nil
+	}
 	dir := data
 	if dir == "" {
 		dir = l.Places.State
@@ -69,12 +76,13 @@ func (t *localTrail) Repair(ctx context.Context, reason string) (sluice.LogRepai
 	return g.Repair(ctx, t.local.who(), reason)
 }
 
-// ServerTrail is the log of a server elsewhere.
-func ServerTrail(c *client.Client) cli.Trail { return remoteTrail{c} }
+// remoteTrail is the log of a server elsewhere.
+type remoteTrail struct {
+	*client.Client
+	closing func() error
+}
 
-type remoteTrail struct{ *client.Client }
-
-func (remoteTrail) Close() error { return nil }
+func (t remoteTrail) Close() error { return t.closing() }
 
 // Records are noted by the server.
 func (t remoteTrail) Records(ctx context.Context, _ string, visit func(sluice.Record) error) error {

@@ -104,8 +104,7 @@ func (c *custody) Has(id sluice.JobID) bool { return c.store.Get(id, c.clock()) 
 
 // carry has a job carried out, with its secrets if it has any. Without those that it needs it is halted, and only asked
 // how what runs ended.
-func (c *custody) carry(ctx context.Context, id sluice.JobID, log *slog.Logger) error {
-	o := control.DriveOptions{Notice: func(text string) { log.Warn(text) }}
+func (c *custody) carry(ctx context.Context, id sluice.JobID, o control.DriveOptions) error {
 	j, _, err := c.service.Info(ctx, string(id))
 	if err != nil {
 		return err

@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -32,15 +34,16 @@ func MainOver(over sluice.Transport) int {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	local := &Local{Places: places, Env: env, Environ: os.Environ(), Clock: Now, Over: over}
+	local := &Local{Places: places, Env: env, Environ: withoutToken(os.Environ()), Clock: Now, Over: over}
 	signals := interrupts(ctx)
 	w := cli.World{
 		Args: os.Args[1:], Env: env, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		StdoutTerminal: term.IsTerminal(int(os.Stdout.Fd())), StderrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 		Size:   size,
 		ReadFD: readFD, Interrupts: signals, Clock: Now,
-		Desk: local.Desk, Journal: local.Journal, Trail: local.trail, Backup: local.Backup, Restore: local.Restore, Enrol: local.enrol,
-		Serve: local.serve, Remote: local.remote, Fleets: fleetfiles.New(ctx), DefaultFleet: places.DefaultFleet(), Files: files{}, Build: build(),
+		Desk: local.Desk, Remote: local.Remote, Client: reach, Greet: greet, Contexts: contexts{filepath.Join(places.Config, "contexts.json")},
+		Journal: local.Journal, Trail: local.trail, Backup: local.Backup, Restore: local.Restore, Enrol: local.enrol,
+		Serve: local.serve, Fleets: fleetfiles.New(ctx), DefaultFleet: places.DefaultFleet(), Files: files{}, Build: build(),
 	}
 	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {
 		defer tty.Close()
@@ -50,6 +53,11 @@ func MainOver(over sluice.Transport) int {
 		}
 	}
 	return cli.Main(ctx, w)
+}
+
+// withoutToken is an environment for commands on this machine: the token for a server is none of their business.
+func withoutToken(environ []string) []string {
+	return slices.DeleteFunc(environ, func(v string) bool { return strings.HasPrefix(v, "SLUICE_TOKEN=") })
 }
 
 func size() (width, height int) {

@@ -14,6 +14,7 @@ import (
 	"sluice/internal/adapter/systemd"
 	"sluice/internal/front/httpapi"
 	"sluice/internal/run/control"
+	"sluice/internal/run/live"
 	"sluice/internal/run/lookout"
 	"sluice/internal/run/retain"
 	"sluice/internal/run/rights"
@@ -28,6 +29,8 @@ type running struct {
 	service  *control.Service
 	keeper   *rights.Keeper
 	sights   *sights
+	hub      live.Hub      // what hosts print, for those who watch
+	look     chan struct{} // has room for one: the first job of a namespace is not kept waiting
 	listener net.Listener
 	metrics  net.Listener // nil: none
 }
@@ -60,7 +63,13 @@ func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 		Members: r.members, Rights: r.keeper, Secrets: r.custody, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets,
 		Trouble: func(text string) { s.Log.Warn(text) }, Version: Version, Watch: r.sights, Metrics: r.sights.metrics.Handler(),
 		Stopping: stopping, Chains: r.guard.Log(), Heads: heads{r.guard},
-		Webhooks: hooks{r.sights.courier},
+		Webhooks: hooks{r.sights.courier}, Printed: func(id sluice.JobID) httpapi.Printed { return r.hub.Watch(id) }, Fetched: s.fetched,
+		Submitted: func() {
+			select {
+			case r.look <- struct{}{}:
+			default:
+			}
+		},
 		Ready: func(ctx context.Context) error {
 			select {
 			case <-stopping:
@@ -132,9 +141,10 @@ func (s *Server) serve(ctx context.Context, r *running) error {
 
 // steward has the jobs carried out.
 func (s *Server) steward(ctx context.Context, r *running) error {
-	return steward.Run(ctx, steward.Config{Log: r.log, Retry: stewardRetry, Trouble: func(text string) { s.Log.Warn(text) },
+	return steward.Run(ctx, steward.Config{Log: r.log, Retry: stewardRetry, Trouble: func(text string) { s.Log.Warn(text) }, Look: r.look,
 		Carry: func(ctx context.Context, ns sluice.Namespace, id sluice.JobID) error {
-			return r.custody.carry(ctx, id, s.Log.With("namespace", ns, "job", id))
+			log := s.Log.With("namespace", ns, "job", id)
+			return r.custody.carry(ctx, id, control.DriveOptions{Notice: func(text string) { log.Warn(text) }, Observe: r.hub.Observe, FetchDir: s.fetchDir(id)})
 		}})
 }
 

@@ -131,7 +131,8 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if certificates != nil {
 		listener = tls.NewListener(listener, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
 	}
-	return s.serve(ctx, &running{log, guard, keep, service, keeper, sights, listener, metrics})
+	return s.serve(ctx, &running{log: log, guard: guard, custody: keep, service: service, keeper: keeper, sights: sights, listener: listener, metrics: metrics,
+		look: make(chan struct{}, 1)})
 }
 
 // closeAll closes listeners; nil ones are none.
@@ -182,19 +183,31 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 	s := &Server{Data: o.Data, Listen: o.Listen, Certificate: o.Certificate, Key: o.Key, Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
 		Environ: l.Environ, Clock: l.Clock, Over: l.Over, Log: log, FirstToken: o.Token, Started: o.Started, MetricsListen: o.MetricsListen,
 		Keep: retain.Policy{Jobs: o.Keep.Jobs, Output: o.Keep.Output, OutputBytes: o.Keep.OutputBytes}, Archive: o.Keep.Archive,
-		OTLPEndpoint: o.OTLPEndpoint, TraceCommands: o.TraceCommands, StopDelay: o.StopDelay, Submitters: o.Submitters,
+		OTLPEndpoint: o.OTLPEndpoint, TraceCommands: o.TraceCommands, StopDelay: o.StopDelay, Submitters: o.Submitters, LocalTargets: o.LocalTargets,
 		WebhookAllow: o.WebhookAllow, WebhookHTTP: o.WebhookHTTP, Manager: systemd.Find(l.Env, os.Getpid())}
 	return s.Run(ctx)
 }
 
 // TokenFile makes a file, readable by its owner alone, with a token in it. What is there already is replaced.
 func TokenFile(path string) func(secret string) error {
-	return func(secret string) error {
-		if err := writePrivate(path, []byte(secret+"\n")); err != nil { // which is durable: it is valid from now on
-			return &sluice.Error{Code: sluice.Config, Text: "the file for the first token", Err: err}
-		}
-		return nil
+	return func(secret string) error { return ownFile(path, []byte(secret+"\n"), "the file for the first token") }
+}
+
+// ownFile makes a file that its owner alone can read, as a whole or not at all, in place of what is there.
+func ownFile(path string, content []byte, what string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".token-*") // mode 0600
+	if err != nil {
+		return &sluice.Error{Code: sluice.Config, Text: what, Err: err}
 	}
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err == nil {
+		return syncDir(filepath.Dir(path)) // what is valid from now on must not be lost with the power
+	}
+	return &sluice.Error{Code: sluice.Config, Text: what, Err: errors.Join(err, os.Remove(f.Name()))}
 }
 
 func syncDir(dir string) error {

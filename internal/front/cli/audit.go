@@ -28,7 +28,11 @@ type Trail interface {
 
 // onTrail opens the trail for as long as do takes.
 func (a *app) onTrail(ctx context.Context, data string, do func(Trail) error) error {
-	t, err := a.Trail(ctx, data)
+	at := a.chosen
+	if data != "" {
+		at = nil
+	}
+	t, err := a.Trail(ctx, data, at)
 	if err != nil {
 		return err
 	}
@@ -130,22 +134,6 @@ func (s *span) within(now time.Time) (func(sluice.Namespace, time.Time) bool, er
 	return func(ns sluice.Namespace, at time.Time) bool {
 		return (s.namespace == "" || string(ns) == s.namespace) && !at.Before(since) && (until.IsZero() || at.Before(until))
 	}, nil
-}
-
-// timeOf reads a time; "" is the zero time.
-func timeOf(flag, text string, now time.Time) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
-		return now.Add(-d), nil
-	}
-	for _, form := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04", time.DateOnly} {
-		if t, err := time.Parse(form, text); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, sluice.Errorf(sluice.Usage, "%s: %q is no time", flag, text).WithHint("such as 2026-01-02, 2026-01-02T15:04:05Z, or 36h for a day and a half ago")
 }
 
 func (a *app) auditListCommand(data *string) *cobra.Command {

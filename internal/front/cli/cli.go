@@ -51,6 +51,14 @@ type World struct {
 	Clock      sluice.Clock
 	// Desk opens the journal, or the way to a server. With create == false it returns nil where there is none yet.
 	Desk func(ctx context.Context, create bool) (control.Desk, func() error, error)
+	// Remote is the way to a server.
+	Remote func(Server) (control.Desk, func() error, error)
+	// Client is the way to a server for what a desk does not do.
+	Client func(Server) (*client.Client, func() error, error)
+	// Greet asks a server whether it takes the token.
+	Greet func(ctx context.Context, s Server) error
+	// Contexts keeps the servers that the person logged in to.
+	Contexts Contexts
 	// Fleets reads fleet files.
 	Fleets fleet.Source
 	// DefaultFleet is the fleet file that is used where none is named; "" if there is none.
@@ -63,12 +71,10 @@ type World struct {
 	Journal func(ctx context.Context, act string) (string, error)
 	// Trail opens the records of the log: of a server whose data are in a directory of this machine, or for "" of the
 	// journal, or of the server that one is logged in to.
-	Trail func(ctx context.Context, data string) (Trail, error)
+	Trail func(ctx context.Context, data string, at *Server) (Trail, error)
 	// Backup keeps all that a server has; Restore makes a server's data of it.
 	Backup  func(ctx context.Context, o BackupOptions) (BackedUp, error)
 	Restore func(ctx context.Context, o RestoreOptions) (Restored, error)
-	// Remote is the server that is to be asked.
-	Remote func() (*client.Client, error)
 	// Serve is a server until ctx ends; nil where that cannot be.
 	Serve func(ctx context.Context, o ServeOptions) error
 	Build Build
@@ -101,6 +107,9 @@ type Build struct{ Version, Revision, Time, Go string }
 type app struct {
 	World
 	output string // text or json
+
+	server, tokenFile, caFile string // flags
+	chosen                    *Server
 }
 
 // Main runs the command line and returns the exit status.
@@ -166,17 +175,24 @@ counting; what is not known is never made up.
 	}
 	root.SetUsageFunc(usage)
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "text", "`format` of the output: text or json")
+	root.PersistentFlags().StringVar(&a.server, "server", "", "`URL` of a server, or name of a context (default $SLUICE_SERVER)")
+	root.PersistentFlags().StringVar(&a.tokenFile, "token-file", "", "`file` with the token for the server (default $SLUICE_TOKEN)")
+	root.PersistentFlags().StringVar(&a.caFile, "ca-file", "", "`file` with certificates to trust the server by, beside the system's")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return sluice.Errorf(sluice.Usage, "%v", err).WithHint("%s --help", c.CommandPath())
 	})
-	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		if a.output != "text" && a.output != "json" {
 			return sluice.Errorf(sluice.Usage, "the output can be text or json, not %q", a.output)
 		}
-		return nil
+		if !usesServer(c) {
+			return nil
+		}
+		return a.choose()
 	}
 	root.AddGroup(&cobra.Group{ID: "do", Title: "Do:"}, &cobra.Group{ID: "see", Title: "See before:"},
-		&cobra.Group{ID: "job", Title: "While it runs, and after:"}, &cobra.Group{ID: "fleet", Title: "The fleet:"})
+		&cobra.Group{ID: "job", Title: "While it runs, and after:"}, &cobra.Group{ID: "fleet", Title: "The fleet:"},
+		&cobra.Group{ID: "server", Title: "A server that many share:"})
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
 			c.GroupID = group
@@ -187,8 +203,9 @@ counting; what is not known is never made up.
 	add("see", a.planCommand(), a.rehearseCommand(), a.hostsCommand())
 	add("job", a.jobsCommand(), a.statusCommand(), a.watchCommand(), a.whyCommand(), a.logCommand(), a.haltCommand(),
 		a.resumeCommand(), a.cancelCommand(), a.retryCommand(), a.skipCommand(), a.approveCommand())
-	add("fleet", a.hostCommand(), a.schemaCommand())
-	root.AddCommand(a.versionCommand(), a.journalCommand(), a.auditCommand(), a.manCommand(root), a.serverCommand(), a.webhookCommand())
+	add("fleet", a.fleetCommand(), a.hostCommand(), a.schemaCommand())
+	add("server", a.serverCommand(), a.loginCommand(), a.logoutCommand(), a.contextCommand(), a.webhookCommand(), a.auditCommand())
+	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root))
 	a.complete(root)
 	return root
 }
@@ -243,7 +260,7 @@ func (a *app) printEvents(events []sluice.Event) error {
 
 // onJournal opens the journal for as long as do takes.
 func (a *app) onJournal(ctx context.Context, do func(control.Desk) error) error {
-	svc, closing, err := a.Desk(ctx, true)
+	svc, closing, err := a.desk(ctx, true)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func (a *app) complete(root *cobra.Command) {
 // completeJob offers the newest jobs, and for a second argument the hosts of the job.
 func (a *app) completeJob(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	const none = cobra.ShellCompDirectiveNoFileComp
-	svc, closing, err := a.Desk(c.Context(), false)
+	svc, closing, err := a.desk(c.Context(), false)
 	if err != nil || svc == nil {
 		return nil, none
 	}
@@ -58,7 +58,11 @@ func (a *app) completeTag(c *cobra.Command, _ []string, _ string) ([]string, cob
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	l, err := a.loadFleet(targetFlags{file: file}, "")
+	namespace, err := c.Flags().GetString("namespace")
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	l, _, err := a.loadFleet(c.Context(), targetFlags{file: file, namespace: namespace})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -108,7 +108,7 @@ func (a *app) drive(ctx context.Context, f *driveFlags, id, now string, change f
 		if err != nil {
 			return err
 		}
-		secrets, err := a.needed(view.Fold(past).Spec, f.secretFlags)
+		secrets, err := a.needed(svc, view.Fold(past).Spec, f.secretFlags)
 		if err != nil {
 			return err
 		}
@@ -126,7 +126,8 @@ func (a *app) drive(ctx context.Context, f *driveFlags, id, now string, change f
 // goOn carries a job on and observes what is newer than the event with the number seen, to the very last event.
 func goOn(ctx context.Context, svc control.Desk, id sluice.JobID, seen uint64, o control.DriveOptions) (sluice.Event, error) {
 	if svc.Elsewhere() {
-		return svc.Follow(ctx, string(id), seen, o.Observe)
+		o.Seen = seen
+		return svc.Carry(ctx, id, o)
 	}
 	events, err := svc.Events(ctx, id)
 	if err != nil {
@@ -155,7 +156,7 @@ func goOn(ctx context.Context, svc control.Desk, id sluice.JobID, seen uint64, o
 }
 
 // needed sees to it that a job gets the secrets that it was submitted with.
-func (a *app) needed(job *sluice.Job, flags secretFlags) (control.Secrets, error) {
+func (a *app) needed(svc control.Desk, job *sluice.Job, flags secretFlags) (control.Secrets, error) {
 	o := job.Options
 	password, sudo, passphrase := flags.wants()
 	if a.Ask != nil {
@@ -170,7 +171,7 @@ func (a *app) needed(job *sluice.Job, flags secretFlags) (control.Secrets, error
 		return control.Secrets{}, sluice.Errorf(sluice.Usage, "job %s was started with a private key and needs it again", job.ID).
 			WithHint("--identity-file FILE")
 	}
-	return a.secrets(flags)
+	return a.secrets(svc, flags)
 }
 
 func (a *app) resumeCommand() *cobra.Command {

@@ -25,7 +25,7 @@ there. A DESTINATION that ends with / is a directory to put SOURCE into.`,
 			if !strings.HasPrefix(paths[1], "/") {
 				return sluice.Errorf(sluice.Usage, "the destination %q is not an absolute path", paths[1])
 			}
-			r, err := a.request(&f)
+			r, err := a.request(c.Context(), &f)
 			if err != nil {
 				return err
 			}
@@ -43,12 +43,13 @@ there. A DESTINATION that ends with / is a directory to put SOURCE into.`,
 					return &sluice.Error{Code: sluice.Usage, Text: "cannot read " + paths[0], Err: err}
 				}
 				r.Action = sluice.Action{Kind: sluice.CopyTo, Source: digest, Size: size, Dest: dest}
+				r.Sent.Name = paths[0]
 				r.Command = "copy " + target.Quote(paths[0], dest)
 				return nil
 			})
 		},
 	}
-	f.add(c)
+	f.add(a, c)
 	return c
 }
 
@@ -67,13 +68,15 @@ nothing on the hosts and takes no capacity.`,
 				return sluice.Errorf(sluice.Usage, "the source %q is not an absolute path", paths[0])
 			case f.outputDir == "":
 				return sluice.Errorf(sluice.Usage, "--output-dir says where the files go")
+			case f.detach:
+				return sluice.Errorf(sluice.Usage, "--detach: the files come here while this waits")
 			}
 			absolute, err := a.Files.Absolute(f.outputDir)
 			if err != nil {
 				return err
 			}
 			f.outputDir = absolute
-			r, err := a.request(&f)
+			r, err := a.request(c.Context(), &f)
 			if err != nil {
 				return err
 			}
@@ -85,6 +88,6 @@ nothing on the hosts and takes no capacity.`,
 			})
 		},
 	}
-	f.add(c)
+	f.add(a, c)
 	return c
 }

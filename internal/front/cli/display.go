@@ -40,6 +40,11 @@ func (f *jobFlags) showing() showing {
 	return showing{quiet: f.quiet, verbose: f.verbose, outputDir: f.outputDir, record: f.record}
 }
 
+// showsOutput reports whether a display shows what hosts print while they do.
+func (a *app) showsOutput(s showing) bool {
+	return a.json() || s.verbose || s.record != "" || a.StdoutTerminal && !s.quiet
+}
+
 // show chooses the display: events as JSON, a live view on a terminal, or plain lines.
 func (a *app) show(ctx context.Context, svc control.Desk, s showing) display {
 	var d display

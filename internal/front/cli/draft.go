@@ -12,7 +12,7 @@ import (
 // draft plans what the flags say, with the hosts that the journal knows to be retired left out. It makes no
 // journal.
 func (a *app) draft(ctx context.Context, f *jobFlags) (*sluice.Fleet, sluice.Plan, sluice.Job, error) {
-	r, err := a.request(f)
+	r, err := a.request(ctx, f)
 	if err != nil {
 		return nil, sluice.Plan{}, sluice.Job{}, err
 	}
@@ -26,7 +26,7 @@ func (a *app) draft(ctx context.Context, f *jobFlags) (*sluice.Fleet, sluice.Pla
 }
 
 func (a *app) prepare(ctx context.Context, r control.Request) (*control.Draft, error) {
-	svc, closing, err := a.Desk(ctx, false)
+	svc, closing, err := a.desk(ctx, false)
 	if err != nil {
 		return nil, err
 	}

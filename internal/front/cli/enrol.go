@@ -44,13 +44,16 @@ type enrolled struct {
 }
 
 func (a *app) enrol(ctx context.Context, t targetFlags, names []string, yes bool) error {
+	if a.elsewhere() {
+		return sluice.Errorf(sluice.Usage, "the server reaches hosts by the known_hosts of its own machine, and this would change the one here").
+			WithHint("on the server's machine, as its user: sluice host enrol --server %s HOST...", localName)
+	}
 	settings := func(sluice.Host) sluice.SSH { return sluice.SSH{} }
-	var l *fleet.Loaded
-	if t.file != "" || a.Env("SLUICE_FLEET") != "" || a.DefaultFleet != "" {
-		var err error
-		if l, err = a.loadFleet(t, ""); err != nil {
-			return err
-		}
+	_, l, err := a.which(ctx, t)
+	if err != nil {
+		return err
+	}
+	if l != nil {
 		settings = l.Fleet().SSHFor
 	}
 	hosts, err := namedHosts(l, names)

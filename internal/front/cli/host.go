@@ -32,7 +32,7 @@ func (a *app) hostCommand() *cobra.Command {
 }
 
 func (a *app) hostAct(act control.HostAct, shortText, long, said string) *cobra.Command {
-	var n namespaceFlags
+	var t targetFlags
 	var reason string
 	c := &cobra.Command{
 		Use:   string(act) + " HOST... --reason TEXT",
@@ -40,7 +40,7 @@ func (a *app) hostAct(act control.HostAct, shortText, long, said string) *cobra.
 		Long:  long,
 		Args:  args(1, -1, "hosts"),
 		RunE: func(c *cobra.Command, names []string) error {
-			ns, l, err := a.which(n)
+			ns, l, err := a.which(c.Context(), t)
 			if err != nil {
 				return err
 			}
@@ -61,7 +61,7 @@ func (a *app) hostAct(act control.HostAct, shortText, long, said string) *cobra.
 			})
 		},
 	}
-	n.add(c)
+	t.addFleet(c)
 	needReason(c, &reason)
 	return c
 }
@@ -81,14 +81,14 @@ func hostForm(i schedule.HostInfo) hostLine {
 }
 
 func (a *app) hostList() *cobra.Command {
-	var n namespaceFlags
+	var t targetFlags
 	var out bool
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List hosts; with --out those that are out of service, and why",
 		Args:  args(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			ns, l, err := a.which(n)
+			ns, l, err := a.which(c.Context(), t)
 			if err != nil {
 				return err
 			}
@@ -104,7 +104,7 @@ func (a *app) hostList() *cobra.Command {
 			})
 		},
 	}
-	n.add(c)
+	t.addFleet(c)
 	c.Flags().BoolVar(&out, "out", false, "only hosts that are out of service or retired")
 	return c
 }

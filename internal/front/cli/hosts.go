@@ -18,8 +18,8 @@ func (a *app) hostsCommand() *cobra.Command {
 		Example: `  sluice hosts -f fleet.yaml -t '$app.web & $colo.north'
   sluice hosts -f fleet.yaml -t all --fold`,
 		Args: args(0, 0, "no arguments"),
-		RunE: func(*cobra.Command, []string) error {
-			l, err := a.load(t)
+		RunE: func(c *cobra.Command, _ []string) error {
+			l, err := a.load(c.Context(), t)
 			if err != nil {
 				return err
 			}

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 
+	"sluice"
 	"sluice/internal/core/fleet"
 )
 
@@ -48,6 +49,10 @@ func (a *app) journalCommand() *cobra.Command {
 	} {
 		c.AddCommand(&cobra.Command{Use: act.name, Short: act.short, Args: args(0, 0, "no arguments"),
 			RunE: func(c *cobra.Command, _ []string) error {
+				if a.elsewhere() {
+					return sluice.Errorf(sluice.Usage, "this looks after the journal of this machine, and a server is chosen").
+						WithHint("--server %s means this machine; the server's log is looked after where it is", localName)
+				}
 				said, err := a.Journal(c.Context(), act.name)
 				if err == nil {
 					fmt.Fprintln(a.Stdout, said)

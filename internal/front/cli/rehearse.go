@@ -110,7 +110,7 @@ func rehearsalID(seed uint64) sluice.JobID {
 }
 
 func (a *app) rehearse(c *cobra.Command, f *rehearseFlags) error {
-	l, err := a.load(f.targetFlags)
+	l, err := a.load(c.Context(), f.targetFlags)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,8 @@ type jobFlags struct {
 	hooksDir                 string
 	outputDir                string
 	quiet, yes, verbose      bool
+	detach                   bool
+	key                      string
 	record                   string
 }
 
@@ -43,7 +45,7 @@ func (f *jobFlags) addRules(c *cobra.Command) {
 	fs.DurationVar(&f.o.Reconnect, "reconnect", sluice.DefaultReconnect, "try a lost link again for this `time`")
 }
 
-func (f *jobFlags) add(c *cobra.Command) {
+func (f *jobFlags) add(a *app, c *cobra.Command) {
 	f.addRules(c)
 	f.secretFlags.add(c)
 	fs := c.Flags()
@@ -57,6 +59,9 @@ func (f *jobFlags) add(c *cobra.Command) {
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "print failures and the end only")
 	fs.BoolVarP(&f.verbose, "verbose", "v", false, "print output as it comes")
 	fs.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+	fs.BoolVar(&f.detach, "detach", false, "print the job's id and do not wait; needs a server")
+	fs.StringVar(&f.key, "key", a.Env("SLUICE_KEY"), "the same `KEY` makes the same job, however often this is run; needs a server (default $SLUICE_KEY)")
+	fs.Lookup("key").DefValue = ""
 }
 
 // options checks the flags and makes the job's options of them.
@@ -113,24 +118,25 @@ func (f *jobFlags) environment(o *sluice.Options) error {
 }
 
 // request is what the flags say of any kind of job.
-func (a *app) request(f *jobFlags) (control.Request, error) {
+func (a *app) request(ctx context.Context, f *jobFlags) (control.Request, error) {
 	o, err := f.options()
 	if err != nil {
 		return control.Request{}, err
 	}
-	l, err := a.load(f.targetFlags)
+	l, err := a.load(ctx, f.targetFlags)
 	if err != nil {
 		return control.Request{}, err
 	}
 	fl := *l.fleet
 	if f.hooksDir != "" {
-		dir := strings.TrimRight(f.hooksDir, "/")
-		fl.Target.PreHooks, fl.Target.PostHooks = dir+"/pre.d", dir+"/post.d"
+		fl = control.WithHooks(fl, f.hooksDir)
 	}
 	if f.user != "" {
 		fl = control.LoginAs(fl, f.user)
 	}
-	return control.Request{Fleet: &fl, Expression: l.expression, Targets: l.targets, Options: o}, nil
+	sent := l.sent
+	sent.User, sent.Hooks, sent.Key = f.user, f.hooksDir, f.key
+	return control.Request{Fleet: &fl, Expression: l.expression, Targets: l.targets, Options: o, Sent: sent}, nil
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -152,7 +158,7 @@ killed.`,
   sluice run -f fleet.yaml -t '$web & !$canary' --sudo -- systemctl restart app
   sluice run -f fleet.yaml -t all --max-failures 2 --script fix.sh -- --dry-run`,
 		RunE: func(c *cobra.Command, words []string) error {
-			r, err := a.request(&f)
+			r, err := a.request(c.Context(), &f)
 			if err != nil {
 				return err
 			}
@@ -161,7 +167,7 @@ killed.`,
 			})
 		},
 	}
-	f.add(c)
+	f.add(a, c)
 	f.addRecord(c)
 	fs := c.Flags()
 	fs.BoolVar(&f.o.ReadOnly, "read-only", false, "the command changes nothing: the job takes no lock and no capacity, and makes and clears no holder")
@@ -189,6 +195,7 @@ func (a *app) command(ctx context.Context, svc control.Desk, r *control.Request,
 		}
 		r.Action = sluice.Action{Kind: sluice.RunScript, Script: digest, Size: size, Args: words}
 		r.Command = target.Quote(append([]string{script}, words...)...)
+		r.Sent.Name = script
 		return nil
 	}
 	switch len(words) {
@@ -217,6 +224,10 @@ func (a *app) submit(ctx context.Context, f *jobFlags, r control.Request, fill f
 }
 
 func (a *app) submitTo(ctx context.Context, svc control.Desk, f *jobFlags, r control.Request) error {
+	if !svc.Elsewhere() && (f.detach || f.key != "") {
+		return sluice.Errorf(sluice.Usage, "--detach and --key need a server, which carries the job out whoever is there").
+			WithHint("sluice login URL, or --server URL")
+	}
 	d, err := svc.Prepare(ctx, r)
 	if err != nil {
 		return err
@@ -227,7 +238,7 @@ func (a *app) submitTo(ctx context.Context, svc control.Desk, f *jobFlags, r con
 	if err := a.confirm(f, r, d); err != nil {
 		return err
 	}
-	secrets, err := a.secrets(f.secretFlags)
+	secrets, err := a.secrets(svc, f.secretFlags)
 	if err != nil {
 		return err
 	}
@@ -235,10 +246,42 @@ func (a *app) submitTo(ctx context.Context, svc control.Desk, f *jobFlags, r con
 	if r.Action.Kind == sluice.FetchFrom {
 		s.outputDir = "" // there go the files, not what was printed
 	}
+	drive := func(ctx context.Context, o control.DriveOptions) (sluice.Event, error) { return svc.Run(ctx, d, o) }
+	if svc.Elsewhere() {
+		if err := a.handIn(ctx, svc, d); err != nil {
+			return err
+		}
+		if f.detach {
+			return a.printID(d.Job.ID)
+		}
+		drive = func(ctx context.Context, o control.DriveOptions) (sluice.Event, error) {
+			return svc.Carry(ctx, d.Job.ID, o)
+		}
+	}
 	return a.carry(ctx, svc, s, string(d.Job.ID), func(ctx context.Context, o control.DriveOptions) (sluice.Event, error) {
 		o.Secrets, o.FetchDir = secrets, f.outputDir
-		return svc.Run(ctx, d, o)
+		return drive(ctx, o)
 	})
+}
+
+// handIn submits a job to a server, which carries it out from then on.
+func (a *app) handIn(ctx context.Context, svc control.Desk, d *control.Draft) error {
+	err := a.interruptible(ctx, func(ctx context.Context) error {
+		_, err := svc.Submit(ctx, d)
+		return err
+	})
+	if errors.Is(err, context.Canceled) {
+		return sluice.Errorf(sluice.Contact, "interrupted while the job was submitted; the server may have it").WithHint("sluice jobs")
+	}
+	return err
+}
+
+func (a *app) printID(id sluice.JobID) error {
+	if a.json() {
+		return a.printJSON(map[string]sluice.JobID{"job": id})
+	}
+	_, err := fmt.Fprintln(a.Stdout, id)
+	return err
 }
 
 // confirm asks before a job on many hosts, or one whose success would clear holders.
@@ -289,11 +332,15 @@ func (a *app) carry(ctx context.Context, svc control.Desk, s showing, id string,
 		defer close(interrupts)
 		a.interrupts(ctx, svc, sluice.JobID(id), done, show, stop)
 	}()
-	last, err := drive(ctx, control.DriveOptions{Observe: show.Event, Waits: show.Waits, Notice: show.Notice})
+	last, err := drive(ctx, control.DriveOptions{Observe: show.Event, Waits: show.Waits, Notice: show.Notice, NoOutput: !a.showsOutput(s)})
 	close(done)
 	<-interrupts
 	show.Close()
 	if cause := context.Cause(ctx); errors.Is(cause, errLetGo) {
+		if svc.Elsewhere() {
+			fmt.Fprintf(a.Stderr, "sluice: let go of job %s; the server carries it on\n        sluice watch %s\n", id, id)
+			return exitError(exitCancelled)
+		}
 		fmt.Fprintf(a.Stderr, "sluice: let go of job %s; what runs on the targets runs on\n        sluice resume %s\n", id, id)
 		return exitError(exitCancelled)
 	}

@@ -39,8 +39,11 @@ func (s *secretFlags) wants() (password, sudo, passphrase bool) {
 }
 
 // secrets asks for what the flags say, once, before anything starts.
-func (a *app) secrets(s secretFlags) (control.Secrets, error) {
+func (a *app) secrets(svc control.Desk, s secretFlags) (control.Secrets, error) {
 	var out control.Secrets
+	if password, sudo, passphrase := s.wants(); svc.Elsewhere() && (password || sudo || passphrase) {
+		return out, noSecrets()
+	}
 	for _, w := range []struct {
 		ask    bool
 		fd     int
@@ -94,4 +97,10 @@ func (a *app) privateKey(file string) (sluice.Secret, error) {
 			WithHint("it is the file without .pub, as ssh-keygen makes it")
 	}
 	return sluice.NewSecret(text), nil
+}
+
+// noSecrets says that secrets do not go to a server yet.
+func noSecrets() error {
+	return sluice.Errorf(sluice.Usage, "passwords and passphrases cannot be given to a server yet").
+		WithHint("use keys that the server has, or run the job from here: --server %s", localName)
 }

@@ -28,20 +28,25 @@ type ServeOptions struct {
 	WebhookAllow []string
 	WebhookHTTP  bool
 	Submitters   string
+	// LocalTargets lets fleets name the server's own machine.
+	LocalTargets bool
 	// Token is handed the first token where TokenFile is ""; Started the address.
 	Token   func(secret string) error
 	Started func(address string)
 }
 
-// serverCommand is not shown yet: what a server can be asked for is not complete.
 func (a *app) serverCommand() *cobra.Command {
 	var o ServeOptions
 	var keep keepFlags
 	c := &cobra.Command{
-		Use:    "server [flags]",
-		Short:  "Be a server that many people share",
-		Hidden: true,
-		Args:   args(0, 0, "no arguments"),
+		Use:   "server",
+		Short: "Be a server that many people share",
+		Long: `Be a server that many people share: one journal, one fleet for each namespace,
+and jobs that are carried out whoever is there. It makes what it needs at its
+first start, and then prints the token of the first administrator, once.`,
+		Example: `  sluice server
+  sluice server --data /var/lib/sluice-server --admin-token-file admin.token`,
+		Args: args(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			if o.Keep, err = keep.options(); err != nil {
 				return err
@@ -50,12 +55,14 @@ func (a *app) serverCommand() *cobra.Command {
 		},
 	}
 	fs := c.Flags()
-	fs.StringVar(&o.Data, "data", "", "`directory` of all that the server keeps")
+	fs.StringVar(&o.Data, "data", "", "`directory` of all that the server keeps (default: server in the place of the journal)")
 	fs.StringVar(&o.Listen, "listen", "127.0.0.1:7657", "`HOST:PORT` to answer on")
 	fs.StringVar(&o.Certificate, "tls-cert", "", "`file` with the certificate, which any address but the loopback needs")
 	fs.StringVar(&o.Key, "tls-key", "", "`file` with its key")
 	fs.StringArrayVar(&o.Hosts, "host", nil, "`name` under which the server is reached; may be repeated")
 	fs.StringVar(&o.TokenFile, "admin-token-file", "", "write the first administrator's token to this `file` instead of printing it")
+	fs.BoolVar(&o.LocalTargets, "local-targets", false, "let fleets name this machine itself: whoever may apply one then runs commands as the server")
+	_ = fs.MarkHidden("local-targets")
 	fs.StringVar(&o.Submitters, "submitters", "", "take secrets only from those whose keys stand in this `file`, in lines of a name and a key")
 	operateFlags(fs, &o)
 	keep.add(c)
@@ -102,7 +109,12 @@ func (a *app) serve(ctx context.Context, o ServeOptions) error {
 		}
 	}
 	o.Started = func(address string) {
-		fmt.Fprintf(a.Stderr, "sluice: takes jobs on %s after %v\n", address, a.Clock().Sub(began).Round(time.Millisecond))
+		scheme := "http"
+		if o.Certificate != "" {
+			scheme = "https"
+		}
+		fmt.Fprintf(a.Stderr, "sluice: takes jobs on %s://%s after %v\n        sluice login %[1]s://%[2]s\n", scheme, address,
+			a.Clock().Sub(began).Round(time.Millisecond))
 	}
 	return a.Serve(ctx, o)
 }

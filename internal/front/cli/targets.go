@@ -1,17 +1,19 @@
 package cli
 
 import (
+	"context"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"sluice"
 	"sluice/internal/core/fleet"
+	"sluice/internal/run/control"
 )
 
 // targetFlags say which fleet and which hosts.
 type targetFlags struct {
-	file, expression, hosts string
+	file, namespace, expression, hosts string
 }
 
 func (t *targetFlags) add(c *cobra.Command) {
@@ -21,20 +23,22 @@ func (t *targetFlags) add(c *cobra.Command) {
 }
 
 func (t *targetFlags) addFleet(c *cobra.Command) {
-	c.Flags().StringVarP(&t.file, "fleet", "f", "", "fleet `file` (default $SLUICE_FLEET)")
+	c.Flags().StringVarP(&t.file, "fleet", "f", "", "fleet `file` (default $SLUICE_FLEET, or that of the server)")
 	_ = c.MarkFlagFilename("fleet", "yaml", "yml")
+	c.Flags().StringVar(&t.namespace, "namespace", "", "`namespace` (default: that of the fleet file)")
 }
 
 // loaded is a fleet and the hosts that are meant.
 type loaded struct {
 	fleet      *sluice.Fleet
+	sent       control.Sent
 	resolve    func(string) ([]sluice.Host, error)
 	targets    []sluice.Host
 	expression string
 }
 
 // load reads the fleet and works out the targets.
-func (a *app) load(t targetFlags) (*loaded, error) {
+func (a *app) load(ctx context.Context, t targetFlags) (*loaded, error) {
 	expression := t.expression
 	switch {
 	case expression != "" && t.hosts != "":
@@ -45,60 +49,124 @@ func (a *app) load(t targetFlags) (*loaded, error) {
 	case expression == "":
 		expression = t.hosts
 	}
-	l, err := a.loadFleet(t, expression)
+	l, sent, err := a.loadFleet(ctx, t)
 	if err != nil {
 		return nil, err
+	}
+	adhoc := l == nil
+	if adhoc {
+		if l, err = fleet.Adhoc(expression); err != nil {
+			return nil, err
+		}
 	}
 	targets, err := l.Resolve(expression)
 	if err != nil {
 		return nil, err
 	}
-	return &loaded{fleet: l.Fleet(), resolve: l.Resolve, targets: targets, expression: expression}, nil
+	f := l.Fleet()
+	switch ns := sluice.Namespace(t.namespace); {
+	case ns == "" || f.Namespace == ns:
+	case !adhoc:
+		return nil, sluice.Errorf(sluice.Usage, "--namespace: the fleet is for %s, not for %s", f.Namespace, ns)
+	default:
+		named := *f
+		named.Namespace = ns
+		f = &named
+	}
+	return &loaded{fleet: f, sent: sent, resolve: l.Resolve, targets: targets, expression: expression}, nil
 }
 
-// loadFleet reads the fleet file; with -w and without a file, the names are the fleet.
-func (a *app) loadFleet(t targetFlags, expression string) (*fleet.Loaded, error) {
-	file := t.file
-	if file == "" {
-		file = a.Env("SLUICE_FLEET")
+// fleetFile is the fleet file that is named, "" if none is. One that is merely there counts where there is no server: a
+// server has a fleet of its own.
+func (a *app) fleetFile(t targetFlags) string {
+	if t.file != "" {
+		return t.file
 	}
-	if file == "" {
-		file = a.DefaultFleet
+	if file := a.Env("SLUICE_FLEET"); file != "" {
+		return file
 	}
-	if file == "" && t.hosts != "" {
-		return fleet.Adhoc(expression)
+	if a.elsewhere() {
+		return ""
 	}
-	if file == "" {
-		return nil, sluice.Errorf(sluice.Usage, "a target expression needs a fleet").WithHint("-f FLEET.yaml, or -w HOSTS without one")
-	}
-	return fleet.Load(a.Fleets, file)
+	return a.DefaultFleet
 }
 
-// namespaceFlags say which namespace, for commands on hosts.
-type namespaceFlags struct {
-	targetFlags
-	namespace string
-}
-
-func (n *namespaceFlags) add(c *cobra.Command) {
-	n.addFleet(c)
-	c.Flags().StringVar(&n.namespace, "namespace", "", "`namespace` (default: that of the fleet file)")
-}
-
-// which returns the namespace, and the fleet if one is named.
-func (a *app) which(n namespaceFlags) (sluice.Namespace, *fleet.Loaded, error) {
-	if n.file == "" && a.Env("SLUICE_FLEET") == "" && a.DefaultFleet == "" {
-		if n.namespace != "" {
-			return sluice.Namespace(n.namespace), nil, nil
+// loadFleet reads the fleet file, or else the fleet that was applied on the server. It returns nil where there is neither
+// and the hosts are named: then the names are the fleet.
+func (a *app) loadFleet(ctx context.Context, t targetFlags) (*fleet.Loaded, control.Sent, error) {
+	file := a.fleetFile(t)
+	switch {
+	case file != "" && a.elsewhere():
+		return a.recorded(file)
+	case file != "":
+		l, err := fleet.Load(a.Fleets, file)
+		return l, control.Sent{}, err
+	case a.elsewhere():
+		l, sent, err := a.appliedFleet(ctx, a.namespace(t))
+		if l != nil || err != nil || t.hosts != "" {
+			return l, sent, err
 		}
-		return sluice.DefaultNamespace, nil, nil
+		return nil, sent, sluice.Errorf(sluice.Usage, "the server has no fleet in the namespace %s", a.namespace(t)).
+			WithHint("sluice fleet apply -f FLEET.yaml puts one there; -w HOSTS needs none")
+	case t.hosts != "":
+		return nil, control.Sent{}, nil
 	}
-	l, err := a.loadFleet(n.targetFlags, "")
+	return nil, control.Sent{}, sluice.Errorf(sluice.Usage, "a target expression needs a fleet").WithHint("-f FLEET.yaml, or -w HOSTS without one")
+}
+
+// recorded loads a fleet file as a server does: with what it is made of and nothing else.
+func (a *app) recorded(file string) (*fleet.Loaded, control.Sent, error) {
+	rec := fleet.Record(a.Fleets)
+	if _, err := fleet.Load(rec, file); err != nil { // its mistakes have places as they are called here
+		return nil, control.Sent{}, err
+	}
+	b, err := rec.Bundle(file)
+	if err != nil {
+		return nil, control.Sent{}, err
+	}
+	l, err := b.Load()
+	return l, control.Sent{Bundle: &b}, err
+}
+
+// appliedFleet is the fleet that was applied, nil if none was.
+func (a *app) appliedFleet(ctx context.Context, ns sluice.Namespace) (l *fleet.Loaded, sent control.Sent, err error) {
+	err = a.onJournal(ctx, func(svc control.Desk) error {
+		var v control.Applied
+		if l, v, err = svc.Fleet(ctx, ns); err != nil {
+			return err
+		}
+		sent.Digest = v.Bundle
+		return nil
+	})
+	if sluice.CodeOf(err) == sluice.NotFound {
+		return nil, sent, nil
+	}
+	return l, sent, err
+}
+
+// namespace is the one that is named, or the one that is meant where none is.
+func (a *app) namespace(t targetFlags) sluice.Namespace {
+	if t.namespace != "" {
+		return sluice.Namespace(t.namespace)
+	}
+	return sluice.DefaultNamespace
+}
+
+// which returns the namespace for commands on hosts, and the fleet if there is one.
+func (a *app) which(ctx context.Context, t targetFlags) (sluice.Namespace, *fleet.Loaded, error) {
+	if a.fleetFile(t) == "" {
+		if !a.elsewhere() {
+			return a.namespace(t), nil, nil
+		}
+		l, _, err := a.appliedFleet(ctx, a.namespace(t))
+		return a.namespace(t), l, err
+	}
+	l, _, err := a.loadFleet(ctx, t)
 	if err != nil {
 		return "", nil, err
 	}
-	if n.namespace != "" {
-		return sluice.Namespace(n.namespace), l, nil
+	if t.namespace != "" {
+		return sluice.Namespace(t.namespace), l, nil
 	}
 	return l.Fleet().Namespace, l, nil
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -29,14 +30,14 @@ func (a *app) webhookCommand() *cobra.Command {
 // atServer makes a command's run function of one that needs a server.
 func (a *app) atServer(do func(*cobra.Command, *client.Client, []string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
-		if a.Remote == nil {
-			return sluice.Errorf(sluice.Usage, "%s needs a server", c.CommandPath())
+		if a.chosen == nil {
+			return sluice.Errorf(sluice.Usage, "%s needs a server", c.CommandPath()).WithHint("sluice login URL, or --server URL")
 		}
-		s, err := a.Remote()
+		s, closing, err := a.Client(*a.chosen)
 		if err != nil {
 			return err
 		}
-		return do(c, s, args)
+		return errors.Join(do(c, s, args), closing())
 	}
 }
 

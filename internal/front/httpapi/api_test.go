@@ -77,8 +77,9 @@ func newWorldWith(t *testing.T, set func(*httpapi.Config)) *world {
 		t.Fatal(err)
 	}
 	config := httpapi.Config{
-		Desk:    func(p sluice.Principal) control.Desk { return w.service.As(string(p)) },
-		Printed: func(job sluice.JobID) httpapi.Printed { return w.hub.Watch(job) },
+		Desk:      func(p sluice.Principal) control.Desk { return w.service.As(string(p)) },
+		Submitted: func() {},
+		Printed:   func(job sluice.JobID) httpapi.Printed { return w.hub.Watch(job) },
 		Fetched: func(w io.Writer, job *sluice.Job, h sluice.Host) error {
 			_, err := io.WriteString(w, "fetched from "+string(h))
 			return err

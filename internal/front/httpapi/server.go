@@ -49,6 +49,8 @@ type Config struct {
 	Local bool
 	// Secrets keeps those of jobs; nil: jobs have none.
 	Secrets Secrets
+	// Submitted is told that there is a new job. It must not block.
+	Submitted func()
 	// Printed begins to look at what the hosts of a job print.
 	Printed func(job sluice.JobID) Printed
 	// Fetched writes what a job fetched from a host, as a tar stream.

@@ -60,6 +60,8 @@ func submit(ctx context.Context, c caller, in *toSubmit) (*oneJob, error) {
 	}
 	if _, err = desk.Submit(ctx, d); err != nil {
 		undo()
+	} else {
+		c.api.cfg.Submitted()
 	}
 	if sluice.CodeOf(err) == sluice.Conflict && id != "" { // somebody was as quick
 		if there, other := sameJob(ctx, desk, id, string(c.Principal), r); there || other != nil {
@@ -104,6 +106,7 @@ func (c caller) draft(ctx context.Context, desk control.Desk, in *toSubmit, id s
 	}
 	return d, nil
 }
+
 func answerJob(ctx context.Context, desk control.Desk, id sluice.JobID, err error) (*oneJob, error) {
 	if err != nil {
 		return nil, err

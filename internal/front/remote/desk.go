@@ -24,7 +24,8 @@ import (
 // Config is what a desk needs.
 type Config struct {
 	Client *client.Client
-	Clock  sluice.Clock
+	// Who is acting, for people to read. The log has whoever the server takes the token for.
+	Who string
 	// Unpack puts what was fetched from a host, a tar stream, below a directory, where source is its path on the host.
 	Unpack func(r io.Reader, dir string, h sluice.Host, source string) error
 }
@@ -45,8 +46,8 @@ func New(cfg Config) *Desk {
 	return &Desk{cfg: cfg, driven: map[sluice.JobID]bool{}, targets: map[sluice.JobID][]sluice.Host{}}
 }
 
-// Who is acting: whoever the server takes the token for.
-func (d *Desk) Who() string { return "the command line" }
+// Who is acting, for people to read.
+func (d *Desk) Who() string { return d.cfg.Who }
 
 // Elsewhere is true: the server carries jobs out.
 func (d *Desk) Elsewhere() bool { return true }

@@ -22,6 +22,7 @@ type follower struct {
 	id   sluice.JobID
 	o    control.DriveOptions
 	away bool
+	seen uint64
 
 	source    string // what the job fetches, once it is known; "" for nothing
 	downloads sync.WaitGroup
@@ -31,7 +32,7 @@ type follower struct {
 }
 
 func newFollower(ctx context.Context, d *Desk, id sluice.JobID, o control.DriveOptions) *follower {
-	return &follower{desk: d, ctx: ctx, id: id, o: o, turns: make(chan struct{}, downloads)}
+	return &follower{desk: d, ctx: ctx, id: id, o: o, seen: o.Seen, turns: make(chan struct{}, downloads)}
 }
 
 func (f *follower) notice(text string) {
@@ -55,6 +56,9 @@ func (f *follower) found() {
 func (f *follower) observe(e sluice.Event) {
 	f.desk.note(e)
 	f.bring(e)
+	if _, output := e.Body.(sluice.TaskOutput); !output {
+		f.seen = e.Seq
+	}
 	switch e.Body.(type) {
 	case sluice.JobFinished, sluice.JobHalted:
 		f.downloads.Wait() // who is told of the end has the files

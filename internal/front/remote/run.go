@@ -163,7 +163,7 @@ func (d *Desk) Carry(ctx context.Context, id sluice.JobID, o control.DriveOption
 	last, err := d.cfg.Client.Watch(ctx, string(id), w)
 	if sluice.CodeOf(err) == sluice.Denied && w.Output { // who may see the job may not therefore see what it prints
 		f.notice("what the hosts print is not shown: " + err.Error())
-		w.Output = false
+		w.Output, w.After = false, f.seen
 		last, err = d.cfg.Client.Watch(ctx, string(id), w)
 	}
 	if err == nil {
