@@ -40,13 +40,18 @@ func (c *Client) Records(ctx context.Context, visit func(sluice.Record) error) e
 	}
 }
 
+// atOnce is how many heads a server takes in one request.
+const atOnce = 1000
+
 // HandBack hands heads back that the server has shown, and returns those of now, to be kept.
 func (c *Client) HandBack(ctx context.Context, kept []sluice.SeenHead) ([]sluice.SeenHead, error) {
-	if kept == nil {
-		kept = []sluice.SeenHead{}
+	for {
+		part := append([]sluice.SeenHead{}, kept[:min(len(kept), atOnce)]...)
+		got, err := once[api.Heads](ctx, c, request{method: http.MethodPost, path: []string{"heads"}, body: api.Heads{Heads: part}})
+		if kept = kept[len(part):]; err != nil || len(kept) == 0 {
+			return got.Heads, err
+		}
 	}
-	got, err := once[api.Heads](ctx, c, request{method: http.MethodPost, path: []string{"heads"}, body: api.Heads{Heads: kept}})
-	return got.Heads, err
 }
 
 // Standing says what others remember of the log that it does not have.

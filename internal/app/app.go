@@ -174,17 +174,21 @@ func (l *Local) ssh(c sluice.Credentials) (*sshexec.Transport, error) {
 	return t, nil
 }
 
-// Journal looks after the journal's file: verify, accept, path.
-func (l *Local) Journal(ctx context.Context, act string) (string, error) {
+// Journal looks after the journal's files, or those of a server: verify, accept, path.
+func (l *Local) Journal(ctx context.Context, data, act string) (string, error) {
+	cfg := l.journalConfig()
+	if data != "" {
+		cfg.Dir = data
+	}
 	switch act {
 	case "accept":
-		heads, err := sqlitelog.Accept(ctx, l.journalConfig(), l.Clock())
+		heads, err := sqlitelog.Accept(ctx, cfg, l.Clock())
 		if err != nil {
 			return "", contact(err)
 		}
 		return "accepted:" + lines(heads), nil
 	case "verify":
-		log, err := sqlitelog.Open(ctx, l.journalConfig())
+		log, err := sqlitelog.Open(ctx, cfg)
 		if err != nil {
 			return "", contact(err)
 		}
@@ -195,7 +199,7 @@ func (l *Local) Journal(ctx context.Context, act string) (string, error) {
 		}
 		return "whole:" + lines(heads), nil
 	}
-	return l.Places.State, nil
+	return cfg.Dir, nil
 }
 
 // DefaultFleet is the fleet file that is used where none is named, if it is there.

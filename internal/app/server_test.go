@@ -31,6 +31,7 @@ type served struct {
 	stop    func() error
 	set     func(*app.Server) // changes how it is set up; may be nil
 	log     slog.Handler      // nil: nobody reads it
+	listen  string            // "": any free port of the loopback
 }
 
 func (s *served) start() {
@@ -40,7 +41,11 @@ func (s *served) start() {
 	}
 	ctx, cancel := context.WithCancel(s.t.Context())
 	ready, ended := make(chan string, 1), make(chan error, 1)
-	server := &app.Server{Data: s.data, Listen: "127.0.0.1:0", Home: s.t.TempDir(), Env: func(string) string { return "" },
+	listen := s.listen
+	if listen == "" {
+		listen = "127.0.0.1:0"
+	}
+	server := &app.Server{Data: s.data, Listen: listen, Home: s.t.TempDir(), Env: func(string) string { return "" },
 		Environ: []string{"PATH=" + os.Getenv("PATH")}, Clock: app.Now, LocalTargets: true,
 		Log: slog.New(s.log),
 		FirstToken: func(secret string) error {

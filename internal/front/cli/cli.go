@@ -67,8 +67,8 @@ type World struct {
 	Files Files
 	// Enrol learns the host key of a host without logging in.
 	Enrol func(ctx context.Context, h sluice.Host, s sluice.SSH) (HostKey, error)
-	// Journal looks after the journal's file.
-	Journal func(ctx context.Context, act string) (string, error)
+	// Journal looks after the files of the journal, or for a directory of those of a server.
+	Journal func(ctx context.Context, data, act string) (string, error)
 	// Trail opens the records of the log: of a server whose data are in a directory of this machine, or for "" of the
 	// journal, or of the server that one is logged in to.
 	Trail func(ctx context.Context, data string, at *Server) (Trail, error)

@@ -42,6 +42,8 @@ func (a *app) versionCommand() *cobra.Command {
 func (a *app) journalCommand() *cobra.Command {
 	c := &cobra.Command{Use: "journal", Short: "Check the journal, or accept it as it is after a restore", Args: noSuchCommand,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	var data string
+	c.PersistentFlags().StringVar(&data, "data", "", "the data `directory` of a server on this machine instead")
 	for _, act := range []struct{ name, short string }{
 		{"verify", "Read the whole journal and check that nothing was changed or lost"},
 		{"accept", "Take the journal for the truth as it is, after a restore"},
@@ -49,11 +51,11 @@ func (a *app) journalCommand() *cobra.Command {
 	} {
 		c.AddCommand(&cobra.Command{Use: act.name, Short: act.short, Args: args(0, 0, "no arguments"),
 			RunE: func(c *cobra.Command, _ []string) error {
-				if a.elsewhere() {
+				if a.elsewhere() && data == "" {
 					return sluice.Errorf(sluice.Usage, "this looks after the journal of this machine, and a server is chosen").
 						WithHint("--server %s means this machine; the server's log is looked after where it is", localName)
 				}
-				said, err := a.Journal(c.Context(), act.name)
+				said, err := a.Journal(c.Context(), data, act.name)
 				if err == nil {
 					fmt.Fprintln(a.Stdout, said)
 				}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"iter"
 	"slices"
 	"strings"
@@ -47,7 +48,7 @@ func chain(ns sluice.Namespace, size int, n uint64) (out records) {
 
 var files = fstest.MapFS{"outputs/a.out": {Data: []byte("printed"), Mode: 0o600}, "blobs/sha256-00": {Data: bytes.Repeat([]byte("b"), 100000), Mode: 0o400},
 	"heads.key": {Data: []byte("secret"), Mode: 0o600}, "empty": {Mode: 0o600}, "journal.db": {Data: []byte("no")}, "snapshots/x": {Data: []byte("no")},
-	"blobs/.new-1": {Data: []byte("no")}}
+	"blobs/.new-1": {Data: []byte("no")}, "control": {Mode: fs.ModeSocket}}
 
 var leave = backup.LeaveAll([]string{"journal.db", "snapshots"}, []string{".new-"})
 
@@ -96,6 +97,15 @@ func read(t *testing.T, b []byte) (restored, backup.Summary, error) {
 	return out, s, err
 }
 
+// What would silently be missing ends the backup.
+func TestLinksAreRefused(t *testing.T) {
+	odd := fstest.MapFS{"link": {Data: []byte("elsewhere"), Mode: fs.ModeSymlink}}
+	_, err := backup.Write(t.Context(), io.Discard, backup.Source{Log: records(nil), Files: odd, Leave: leave}, time.Unix(1e9, 0), "test")
+	if sluice.CodeOf(err) != sluice.Config {
+		t.Error(err)
+	}
+}
+
 func TestComesBack(t *testing.T) {
 	for name, log := range map[string]records{"empty": nil, "small": append(chain("lab", 1, 3), chain("prod", 10, 5)...), "large": chain("prod", 1<<20, 12)} {
 		got, s, err := read(t, write(t, log))
@@ -106,7 +116,7 @@ func TestComesBack(t *testing.T) {
 			t.Errorf("%s: another log came back: %d records of %d", name, len(got.log), len(log))
 		}
 		for name, f := range files {
-			if text, is := got.files[name]; is == leave(name) && name != "snapshots/x" || is && text != string(f.Data) {
+			if text, is := got.files[name]; is == leave(name) && name != "snapshots/x" && name != "control" || is && text != string(f.Data) {
 				t.Errorf("%s: %v, %d bytes", name, is, len(text))
 			}
 		}

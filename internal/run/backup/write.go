@@ -151,7 +151,7 @@ func writeFiles(ctx context.Context, t *tar.Writer, src Source, s *Summary) erro
 			return nil
 		case src.Leave(name) && d.IsDir():
 			return fs.SkipDir
-		case src.Leave(name), d.IsDir():
+		case src.Leave(name), d.IsDir(), d.Type()&(fs.ModeSocket|fs.ModeNamedPipe) != 0: // which hold nothing
 			return nil
 		case !d.Type().IsRegular():
 			return sluice.Errorf(sluice.Config, "%s is no regular file; it would not be in the backup", name).WithHint("move it out of the server's data")

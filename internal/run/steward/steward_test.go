@@ -37,12 +37,18 @@ type yard struct {
 	drives  map[sluice.JobID]int        // how often it was begun
 	twice   []sluice.JobID              // driven by two at once
 	told    []string
-	slow    time.Duration // how long a drive takes to end with its context
-	read    func()        // called after each reading of the log, if it is set
+	slow    time.Duration                                        // how long a drive takes to end with its context
+	bad     func(ctx context.Context, ns sluice.Namespace) error // why a namespace cannot be read, if it is set
+	read    func()                                               // called after each reading of the log, if it is set
 }
 
 // Read reads what the steward sees.
 func (y *yard) Read(ctx context.Context, ns sluice.Namespace, after uint64, limit int) ([]sluice.Event, error) {
+	if y.bad != nil {
+		if err := y.bad(ctx, ns); err != nil {
+			return nil, err
+		}
+	}
 	out, err := y.Log.Read(ctx, ns, after, limit)
 	if y.read != nil {
 		y.read()
