@@ -209,7 +209,7 @@ func TestCanaries(t *testing.T) {
 	search := func(c canary) sinks {
 		s := sinks{}
 		s.look("data", data, c)
-		s.look("log", o.spoke.Bytes(), c)
+		s.look("log", []byte(o.spoke.String()), c)
 		s.look("answers", answers.all.Bytes(), c)
 		for text := range seen {
 			s.look("processes", []byte(text), c)

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -37,7 +38,7 @@ type office struct {
 	data   string
 	flags  []string // more of them for the server
 	server *exec.Cmd
-	spoke  bytes.Buffer // by the server, all starts together
+	spoke  spoken // by the server, all starts together
 	ended  chan error
 	client *client.Client
 	http   *http.Client
@@ -67,6 +68,24 @@ func newOffice(t *testing.T, c testfleet.Config, flags ...string) *office {
 	w.must(err)
 	t.Cleanup(o.close)
 	return o
+}
+
+// spoken is text that is read while more of it comes.
+type spoken struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *spoken) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
+}
+
+func (s *spoken) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
 }
 
 // start starts the server and waits until it takes jobs.
