@@ -29,6 +29,12 @@ func accessBodies() []sluice.Body {
 		sluice.TokenRevoked{ID: token.ID, By: "root"},
 		sluice.AccessNoted{Principal: "ann@example.org", Token: token.ID, Right: sluice.SeeOutput, Namespace: "prod", What: "GET /api/v1/jobs/0123456789ab/output",
 			Refused: "no grant allows it", From: "192.0.2.7:4711", Times: 3},
+		sluice.WorkerInvited{Worker: "w1", Pools: []sluice.Pool{"default", "dmz"}, Digest: strings.Repeat("0f", 32),
+			Expires: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC), By: "root"},
+		sluice.WorkerEnrolled{Worker: "w1", Serial: "1f", Expires: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC), SealKey: []byte{1, 2, 3}, From: "192.0.2.8:4711"},
+		sluice.WorkerRenewed{Worker: "w1", Serial: "2f", Expires: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)},
+		sluice.WorkerDrained{Worker: "w1", Off: true, By: "root"},
+		sluice.WorkerRemoved{Worker: "w1", By: "root"},
 	}
 }
 

@@ -108,6 +108,7 @@ type driver struct {
 	observer  sync.Mutex
 	explain   time.Time    // when Waits was called last
 	last      sluice.Event // job.finished or job.halted, if the job is
+	stopped   atomic.Bool  // nothing more may start
 }
 
 // landing is an attempt that ended without an outcome in the log.
@@ -265,6 +266,7 @@ func (d *driver) launch(ctx context.Context, h sluice.Host, id sluice.AttemptID,
 	d.flying++
 	d.flights[id] = f
 	a := work.Assignment{Job: d.spec, Host: h, Attempt: id, Mode: mode, Resumed: resumed, Kill: kill, FetchDir: d.cfg.FetchDir,
+		Stopped:  d.stopped.Load,
 		Step:     func(s sluice.TaskStep) { d.report(ctx, report{body: s}) },
 		Commit:   func(c context.Context, r sluice.TaskFinished) error { return d.commit(c, r) },
 		Withdraw: func(c context.Context, b sluice.TaskWithdrawn) error { return d.commit(c, b) },

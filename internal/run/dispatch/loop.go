@@ -229,6 +229,7 @@ var errCancelled = errors.New("cancelled")
 // killIfAsked passes a cancel, or the end of the job's time, on to the attempts.
 func (d *driver) killIfAsked() {
 	info, _ := d.state.Job(d.id)
+	d.stopped.Store(info.Kill || info.State == schedule.Halting || info.State == schedule.Halted)
 	if !info.Kill {
 		return
 	}
