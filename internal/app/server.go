@@ -41,11 +41,19 @@ type Server struct {
 	// LocalTargets lets fleets name this machine itself (transport: local): everybody who may apply one can then run
 	// commands as the server.
 	LocalTargets bool
+	// WorkerListen is the address for workers, HOST:PORT; "" for none.
+	WorkerListen string
+	// NoWorker carries nothing out in this process.
+	NoWorker bool
+	// Lease is how long a worker may start attempts after it was heard of; 0: 15 s.
+	Lease time.Duration
 	// FirstToken is handed the token of the first administrator, once in the life of the data, before it is valid. An
 	// error ends the start, and the next start makes another one.
 	FirstToken func(secret string) error
 	// Started is told the address when jobs are taken.
 	Started func(address string)
+	// WorkersStarted is told the address for workers, before Started. May be nil.
+	WorkersStarted func(address string)
 }
 
 // firstAdmin is who the first token is for.
@@ -83,6 +91,12 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return contact(err)
 	}
+	workers, err := s.openWorkers(ctx, log, service)
+	if err != nil {
+		return err
+	}
+	defer workers.close()
+	local.pool = workers.pool
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Listen)
 	if err != nil {
 		return &sluice.Error{Code: sluice.Config, Text: "the server cannot listen", Err: err}
@@ -93,7 +107,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if certificates != nil {
 		listener = tls.NewListener(listener, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
 	}
-	return s.serve(ctx, log, service, keeper, listener)
+	return s.serve(ctx, log, service, keeper, workers, listener)
 }
 
 // check refuses what would be unsafe or cannot work, before anything is made. It returns the certificate, if there is one.
@@ -120,7 +134,7 @@ func (s *Server) check() ([]tls.Certificate, error) {
 }
 
 // serve has jobs carried out and requests answered, side by side. When one of the two ends, so does the other.
-func (s *Server) serve(ctx context.Context, log sluice.Log, service *control.Service, keeper *rights.Keeper, listener net.Listener) error {
+func (s *Server) serve(ctx context.Context, log sluice.Log, service *control.Service, keeper *rights.Keeper, workers *workers, listener net.Listener) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	trouble := func(text string) { s.Log.Warn(text) }
@@ -136,7 +150,7 @@ func (s *Server) serve(ctx context.Context, log sluice.Log, service *control.Ser
 			}
 			return func(t sluice.Tag) []sluice.Host { return loaded.Fleet().Tags[t] }, nil
 		},
-		Rights: keeper, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets, Trouble: trouble, Version: Version,
+		Rights: keeper, Workers: workers, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets, Trouble: trouble, Version: Version,
 		Ready: func(ctx context.Context) error {
 			_, err := log.Namespaces(ctx)
 			return err
@@ -153,6 +167,8 @@ func (s *Server) serve(ctx context.Context, log sluice.Log, service *control.Ser
 			}
 		})
 	}
+	ends(func() error { return workers.pool.Run(ctx) })
+	ends(func() error { return workers.serve(ctx) })
 	ends(func() error {
 		return steward.Run(ctx, steward.Config{Log: log, Retry: stewardRetry, Trouble: trouble,
 			Carry: func(ctx context.Context, _ sluice.Namespace, id sluice.JobID) error {
@@ -190,7 +206,7 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 	if o.TokenFile != "" {
 		o.Token = TokenFile(o.TokenFile)
 	}
-	s := &Server{Data: o.Data, Listen: o.Listen, Certificate: o.Certificate, Key: o.Key, Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
+	s := &Server{Data: o.Data, Listen: o.Listen, WorkerListen: workerListen(o.Listen, o.WorkerListen), NoWorker: o.NoWorker, WorkersStarted: o.WorkersStarted, Certificate: o.Certificate, Key: o.Key, Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
 		Environ: l.Environ, Clock: l.Clock, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), FirstToken: o.Token, Started: o.Started}
 	return s.Run(ctx)
 }

@@ -29,6 +29,11 @@ type served struct {
 	client  *client.Client
 	address string
 	stop    func() error
+	// For workers elsewhere.
+	noWorker bool
+	listen   string
+	workers  string // where they come to
+	lease    time.Duration
 }
 
 func (s *served) start() {
@@ -37,7 +42,8 @@ func (s *served) start() {
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	server := &app.Server{Data: s.data, Listen: "127.0.0.1:0", Home: s.t.TempDir(), Env: func(string) string { return "" },
 		Environ: []string{"PATH=" + os.Getenv("PATH")}, Clock: app.Now, LocalTargets: true,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), NoWorker: s.noWorker, WorkerListen: s.listen, Lease: s.lease,
+		WorkersStarted: func(address string) { s.workers = address },
 		FirstToken: func(secret string) error {
 			s.tokens++
 			s.token = secret

@@ -62,6 +62,8 @@ type World struct {
 	Journal func(ctx context.Context, act string) (string, error)
 	// Serve is a server until ctx ends; nil where that cannot be.
 	Serve func(ctx context.Context, o ServeOptions) error
+	// Work is a worker of a server elsewhere until ctx ends; nil where that cannot be.
+	Work  func(ctx context.Context, o WorkerOptions) error
 	Build Build
 }
 
@@ -179,7 +181,7 @@ counting; what is not known is never made up.
 	add("job", a.jobsCommand(), a.statusCommand(), a.watchCommand(), a.whyCommand(), a.logCommand(), a.haltCommand(),
 		a.resumeCommand(), a.cancelCommand(), a.retryCommand(), a.skipCommand(), a.approveCommand())
 	add("fleet", a.hostCommand(), a.schemaCommand())
-	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root), a.serverCommand())
+	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root), a.serverCommand(), a.workerCommand(), a.workersCommand())
 	a.complete(root)
 	return root
 }

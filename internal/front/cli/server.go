@@ -16,9 +16,12 @@ type ServeOptions struct {
 	Certificate, Key string
 	Hosts            []string
 	TokenFile        string
+	WorkerListen     string // "": beside Listen; "none": no workers elsewhere
+	NoWorker         bool
 	// Token is handed the first token where TokenFile is ""; Started the address.
-	Token   func(secret string) error
-	Started func(address string)
+	Token          func(secret string) error
+	Started        func(address string)
+	WorkersStarted func(address string)
 }
 
 // serverCommand is not shown yet: what a server can be asked for is not complete.
@@ -40,6 +43,8 @@ func (a *app) serverCommand() *cobra.Command {
 	fs.StringVar(&o.Key, "tls-key", "", "`file` with its key")
 	fs.StringArrayVar(&o.Hosts, "host", nil, "`name` under which the server is reached; may be repeated")
 	fs.StringVar(&o.TokenFile, "admin-token-file", "", "write the first administrator's token to this `file` instead of printing it")
+	fs.StringVar(&o.WorkerListen, "worker-listen", "", "`HOST:PORT` for workers, or none (default: the host of --listen, port 7658)")
+	fs.BoolVar(&o.NoWorker, "no-worker", false, "carry nothing out in this process: only workers elsewhere reach hosts")
 	return c
 }
 
@@ -47,21 +52,8 @@ func (a *app) serve(ctx context.Context, o ServeOptions) error {
 	if a.Serve == nil {
 		return sluice.Errorf(sluice.Usage, "this program cannot be a server")
 	}
-	ctx, stop := context.WithCancel(ctx)
+	ctx, stop := a.untilStopped(ctx)
 	defer stop()
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		select {
-		case <-ctx.Done():
-		case <-a.Interrupts:
-			stop()
-		}
-	}()
-	defer func() {
-		stop()
-		<-ended
-	}()
 	began := a.Clock()
 	if o.TokenFile == "" {
 		o.Token = func(secret string) error {
@@ -72,5 +64,24 @@ func (a *app) serve(ctx context.Context, o ServeOptions) error {
 	o.Started = func(address string) {
 		fmt.Fprintf(a.Stderr, "sluice: takes jobs on %s after %v\n", address, a.Clock().Sub(began).Round(time.Millisecond))
 	}
+	o.WorkersStarted = func(address string) { fmt.Fprintf(a.Stderr, "sluice: workers come to %s\n", address) }
 	return a.Serve(ctx, o)
+}
+
+// untilStopped is a context that ends at Ctrl-C and SIGTERM. stop must be called.
+func (a *app) untilStopped(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case <-ctx.Done():
+		case <-a.Interrupts:
+			cancel()
+		}
+	}()
+	return ctx, func() {
+		cancel()
+		<-ended
+	}
 }

@@ -33,6 +33,8 @@ type Config struct {
 	// Desk is where a principal comes with what it wants.
 	Desk   func(sluice.Principal) control.Desk
 	Rights Rights
+	// Workers are those of the server; nil where it has none.
+	Workers Workers
 	// Members are the hosts of a tag in a namespace, as its fleet says now.
 	Members func(ctx context.Context, ns sluice.Namespace) (func(sluice.Tag) []sluice.Host, error)
 	// Ready says why the server takes no jobs; nil is ready.
@@ -89,6 +91,7 @@ func New(cfg Config) *API {
 	a.addSubmit()
 	a.addControls()
 	a.addFleets()
+	a.addWorkers()
 	a.addOutput()
 	a.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	a.mux.HandleFunc("GET /readyz", a.ready)
