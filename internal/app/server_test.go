@@ -18,6 +18,7 @@ import (
 	"sluice/internal/adapter/fleetfiles"
 	"sluice/internal/app"
 	"sluice/internal/core/fleet"
+	"sluice/internal/lab/testfleet"
 )
 
 // served is a server in this process, on data that outlives it.
@@ -34,6 +35,7 @@ type served struct {
 	listen   string
 	workers  string // where they come to
 	lease    time.Duration
+	fleet    *testfleet.Fleet // whose hosts workers reach
 }
 
 func (s *served) start() {
