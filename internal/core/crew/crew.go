@@ -99,7 +99,7 @@ func (s *State) Join(m Member, held []sluice.WorkerHeld, now time.Time) []Order 
 	if old := s.members[m.Name]; old != nil {
 		m.Draining = m.Draining || old.Draining
 	}
-	m.Live, m.Since, m.Heard, m.Running, m.embedded, m.held = true, now, now, 0, false, map[sluice.AttemptID]bool{}
+	m.Live, m.Since, m.Heard, m.Running, m.embedded, m.held = true, now, now, len(s.on(m.Name)), false, map[sluice.AttemptID]bool{}
 	s.members[m.Name] = &m
 	var out []Order
 	has := map[sluice.AttemptID]bool{}
@@ -319,7 +319,7 @@ func (s *State) place() []Order {
 func (s *State) choose(t *task) *Member {
 	key := stuckKey{t.Job, t.Pool}
 	if t.Sticky {
-		if m := s.members[s.stuck[key]]; m != nil {
+		if m := s.members[s.stuck[key]]; m != nil && !m.Draining && slices.Contains(m.Pools, t.Pool) {
 			if !m.Live || m.Running >= m.Limit {
 				return nil
 			}
