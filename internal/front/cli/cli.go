@@ -169,7 +169,8 @@ counting; what is not known is never made up.
 		return nil
 	}
 	root.AddGroup(&cobra.Group{ID: "do", Title: "Do:"}, &cobra.Group{ID: "see", Title: "See before:"},
-		&cobra.Group{ID: "job", Title: "While it runs, and after:"}, &cobra.Group{ID: "fleet", Title: "The fleet:"})
+		&cobra.Group{ID: "job", Title: "While it runs, and after:"}, &cobra.Group{ID: "fleet", Title: "The fleet:"},
+		&cobra.Group{ID: "server", Title: "A server:"})
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
 			c.GroupID = group
@@ -181,7 +182,8 @@ counting; what is not known is never made up.
 	add("job", a.jobsCommand(), a.statusCommand(), a.watchCommand(), a.whyCommand(), a.logCommand(), a.haltCommand(),
 		a.resumeCommand(), a.cancelCommand(), a.retryCommand(), a.skipCommand(), a.approveCommand())
 	add("fleet", a.hostCommand(), a.schemaCommand())
-	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root), a.serverCommand(), a.workerCommand(), a.workersCommand())
+	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root), a.serverCommand())
+	add("server", a.workerCommand(), a.workersCommand())
 	a.complete(root)
 	return root
 }

@@ -31,8 +31,7 @@ func (a *app) workerCommand() *cobra.Command {
 first time it needs a token, which 'sluice workers invite NAME' prints on the
 server: in a file (--enrol-file), in SLUICE_ENROL, or as --enrol, where others on
 this machine can see it for a moment.`,
-		Hidden: true,
-		Args:   args(0, 0, "no arguments"),
+		Args: args(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			n, err := strconv.Atoi(limit)
 			if err != nil || n < 1 || n > 100000 {

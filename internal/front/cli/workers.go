@@ -18,11 +18,10 @@ import (
 func (a *app) workersCommand() *cobra.Command {
 	var to serverFlags
 	c := &cobra.Command{
-		Use:    "workers",
-		Short:  "List, invite, drain and remove the workers of a server",
-		Hidden: true,
-		Args:   noSuchCommand,
-		RunE:   func(c *cobra.Command, _ []string) error { return a.listWorkers(c, to) },
+		Use:   "workers",
+		Short: "List, invite, drain and remove the workers of a server",
+		Args:  noSuchCommand,
+		RunE:  func(c *cobra.Command, _ []string) error { return a.listWorkers(c, to) },
 	}
 	to.add(c)
 	list := &cobra.Command{Use: "list", Short: "List workers with load and health", Args: args(0, 0, "no arguments"),
