@@ -31,6 +31,12 @@ func accessBodies() []sluice.Body {
 			Refused: "no grant allows it", From: "192.0.2.7:4711", Times: 3},
 		sluice.ServerRestored{Epoch: 1, Backup: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Heads: aHead(), By: "root@server"},
 		sluice.LogRepaired{Epoch: 2, Heads: aHead(), Seen: aHead(), Reason: "a disk was lost", By: "root"},
+		sluice.WorkerInvited{Worker: "w1", Pools: []sluice.Pool{"default", "dmz"}, Digest: strings.Repeat("0f", 32),
+			Expires: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC), By: "root"},
+		sluice.WorkerEnrolled{Worker: "w1", Serial: "1f", Expires: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC), SealKey: []byte{1, 2, 3}, From: "192.0.2.8:4711"},
+		sluice.WorkerRenewed{Worker: "w1", Serial: "2f", Expires: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)},
+		sluice.WorkerDrained{Worker: "w1", Off: true, By: "root"},
+		sluice.WorkerRemoved{Worker: "w1", By: "root"},
 	}
 }
 

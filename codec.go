@@ -151,6 +151,16 @@ func decodeBody(h header, b []byte) (Body, error) {
 		return decode[WebhookRemoved](b)
 	case "webhook.gave_up":
 		return decode[WebhookGaveUp](b)
+	case "worker.invited":
+		return decode[WorkerInvited](b)
+	case "worker.enrolled":
+		return decode[WorkerEnrolled](b)
+	case "worker.renewed":
+		return decode[WorkerRenewed](b)
+	case "worker.drained":
+		return decode[WorkerDrained](b)
+	case "worker.removed":
+		return decode[WorkerRemoved](b)
 	}
 	return UnknownBody{TypeName: h.Type, Raw: append([]byte(nil), b...)}, nil
 }

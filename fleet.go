@@ -104,6 +104,7 @@ type SSH struct {
 	Identity  []string `json:"identity,omitzero"`
 	Jump      []string `json:"jump,omitzero"`      // [user@]host[:port], first hop first
 	Transport string   `json:"transport,omitzero"` // "ssh" (default) or "local"
+	Pool      Pool     `json:"pool,omitzero"`      // whose workers reach it; "" is [DefaultPool]
 }
 
 // TargetSettings say where and how attempts live on the targets.

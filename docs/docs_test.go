@@ -351,7 +351,8 @@ var bodies = []sluice.Body{sluice.RulesApplied{}, sluice.JobSubmitted{}, sluice.
 	sluice.JobHalting{}, sluice.JobHalted{}, sluice.JobResumed{}, sluice.JobCancelling{}, sluice.JobFinished{}, sluice.HostHeld{},
 	sluice.HostReleased{}, sluice.HostRetired{}, sluice.HostReturned{}, sluice.PrincipalAdded{}, sluice.PrincipalRemoved{}, sluice.RoleDefined{},
 	sluice.GrantGiven{}, sluice.GrantTaken{}, sluice.TokenMade{}, sluice.TokenRevoked{}, sluice.AccessNoted{}, sluice.FleetApplied{},
-	sluice.ServerRestored{}, sluice.LogRepaired{}, sluice.OutputRemoved{}, sluice.WebhookSet{}, sluice.WebhookRemoved{}, sluice.WebhookGaveUp{}}
+	sluice.ServerRestored{}, sluice.LogRepaired{}, sluice.OutputRemoved{}, sluice.WebhookSet{}, sluice.WebhookRemoved{}, sluice.WebhookGaveUp{},
+	sluice.WorkerInvited{}, sluice.WorkerEnrolled{}, sluice.WorkerRenewed{}, sluice.WorkerDrained{}, sluice.WorkerRemoved{}}
 
 // Every event and each of its fields is described, in the section of the event.
 func TestEventsAreDescribed(t *testing.T) {
@@ -379,7 +380,7 @@ func TestEventsAreDescribed(t *testing.T) {
 		}
 	}
 	var source []byte
-	for _, file := range []string{"../event.go", "../access.go", "../guard.go", "../webhook.go"} {
+	for _, file := range []string{"../event.go", "../access.go", "../guard.go", "../webhook.go", "../worker.go"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

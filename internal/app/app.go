@@ -20,6 +20,7 @@ import (
 	"sluice/internal/adapter/sshexec"
 	"sluice/internal/run/control"
 	"sluice/internal/run/dispatch"
+	"sluice/internal/run/pool"
 	"sluice/internal/run/secrets"
 	"sluice/internal/run/work"
 )
@@ -58,6 +59,8 @@ type Local struct {
 	Clock   sluice.Clock
 	// Over reaches all hosts, in place of ssh; nil: ssh does.
 	Over sluice.Transport
+
+	pool *pool.Pool // of a server: whose workers carry jobs out; nil: this process does
 }
 
 func (l *Local) journalConfig() sqlitelog.Config { return sqlitelog.Config{Dir: l.Places.State} }
@@ -161,8 +164,12 @@ func (l *Local) driveWith(ctx context.Context, svc *control.Service, ns sluice.N
 	defer func() {
 		err = errors.Join(err, worker.Close(), ssh.Close(), local.Close(), svc.Outputs.Close(id))
 	}()
+	var by dispatch.Worker = worker
+	if l.pool != nil {
+		by = l.pool.Job(worker)
+	}
 	return dispatch.Drive(ctx, dispatch.Config{Log: svc.Log, Namespace: ns, Drivers: svc.Drivers, Outputs: svc.Outputs,
-		Worker: worker, Clock: l.Clock, Driver: svc.By + " pid " + strconv.Itoa(os.Getpid()), FetchDir: o.FetchDir,
+		Worker: by, Clock: l.Clock, Driver: svc.By + " pid " + strconv.Itoa(os.Getpid()), FetchDir: o.FetchDir,
 		OnlySettle: o.OnlySettle, Observe: o.Observe, Waits: o.Waits, Notice: o.Notice}, id)
 }
 

@@ -43,7 +43,7 @@ func MainOver(over sluice.Transport) int {
 		ReadFD: readFD, Interrupts: signals, Clock: Now,
 		Desk: local.Desk, Remote: local.Remote, Client: reach, Greet: greet, Contexts: contexts{filepath.Join(places.Config, "contexts.json")},
 		Journal: local.Journal, Trail: local.trail, Backup: local.Backup, Restore: local.Restore, Enrol: local.enrol,
-		Serve: local.serve, Fleets: fleetfiles.New(ctx), DefaultFleet: places.DefaultFleet(), Files: files{}, Build: build(),
+		Serve: local.serve, Work: local.work, Fleets: fleetfiles.New(ctx), DefaultFleet: places.DefaultFleet(), Files: files{}, Build: build(),
 	}
 	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {
 		defer tty.Close()

@@ -26,6 +26,7 @@ type running struct {
 	log      sluice.Log
 	guard    *lookout.Guard
 	custody  *custody
+	workers  *workers
 	service  *control.Service
 	keeper   *rights.Keeper
 	sights   *sights
@@ -60,7 +61,7 @@ func (r *running) members(ctx context.Context, ns sluice.Namespace) (func(sluice
 func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 	return httpapi.New(httpapi.Config{
 		Desk:    func(p sluice.Principal) control.Desk { return r.service.As(string(p)) },
-		Members: r.members, Rights: r.keeper, Secrets: r.custody, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets,
+		Members: r.members, Rights: r.keeper, Secrets: r.custody, Workers: r.workers, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets,
 		Trouble: func(text string) { s.Log.Warn(text) }, Version: Version, Watch: r.sights, Metrics: r.sights.metrics.Handler(),
 		Stopping: stopping, Chains: r.guard.Log(), Heads: heads{r.guard},
 		Webhooks: hooks{r.sights.courier}, Printed: func(id sluice.JobID) httpapi.Printed { return r.hub.Watch(id) }, Fetched: s.fetched,
@@ -114,6 +115,8 @@ func (s *Server) serve(ctx context.Context, r *running) error {
 	looking.Go(func() {
 		s.Manager.Guard(lookers, r.well, func(err error) { s.Log.Error("the service manager is not told that all is well: " + err.Error()) })
 	})
+	ends(&both, func() error { return r.workers.pool.Run(ctx) })
+	ends(&both, func() error { return r.workers.serve(ctx) })
 	ends(&both, func() error { return s.steward(ctx, r) })
 	if s.Keep.Any() {
 		both.Go(func() { retain.Run(ctx, keep) })

@@ -42,6 +42,12 @@ type Server struct {
 	// Submitters is a file of the keys of those whose secrets the server's own worker takes. "": whoever comes first under a
 	// name is believed, and remembered.
 	Submitters string
+	// WorkerListen is the address for workers, HOST:PORT; "" for none.
+	WorkerListen string
+	// NoWorker carries nothing out in this process.
+	NoWorker bool
+	// Lease is how long a worker may start attempts after it was heard of; 0: 15 s.
+	Lease time.Duration
 	// FirstToken is handed the token of the first administrator, once in the life of the data, before it is valid. An
 	// error ends the start, and the next start makes another one.
 	FirstToken func(secret string) error
@@ -64,6 +70,8 @@ type Server struct {
 	WebhookHTTP  bool
 	// Manager is told how the server is.
 	Manager systemd.Manager
+	// WorkersStarted is told the address for workers, before Started. May be nil.
+	WorkersStarted func(address string)
 }
 
 // firstAdmin is who the first token is for.
@@ -117,6 +125,12 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return contact(err)
 	}
+	workers, err := s.openWorkers(ctx, log, service)
+	if err != nil {
+		return err
+	}
+	defer workers.close()
+	local.pool = workers.pool
 	metrics, err := s.listenMetrics(ctx)
 	if err != nil {
 		return err
@@ -131,7 +145,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if certificates != nil {
 		listener = tls.NewListener(listener, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
 	}
-	return s.serve(ctx, &running{log: log, guard: guard, custody: keep, service: service, keeper: keeper, sights: sights, listener: listener, metrics: metrics,
+	return s.serve(ctx, &running{log: log, workers: workers, guard: guard, custody: keep, service: service, keeper: keeper, sights: sights, listener: listener, metrics: metrics,
 		look: make(chan struct{}, 1)})
 }
 
@@ -180,7 +194,8 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 	if err != nil {
 		return err
 	}
-	s := &Server{Data: o.Data, Listen: o.Listen, Certificate: o.Certificate, Key: o.Key, Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
+	s := &Server{Data: o.Data, Listen: o.Listen, WorkerListen: workerListen(o.Listen, o.WorkerListen), NoWorker: o.NoWorker, WorkersStarted: o.WorkersStarted,
+		Certificate: o.Certificate, Key: o.Key, Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
 		Environ: l.Environ, Clock: l.Clock, Over: l.Over, Log: log, FirstToken: o.Token, Started: o.Started, MetricsListen: o.MetricsListen,
 		Keep: retain.Policy{Jobs: o.Keep.Jobs, Output: o.Keep.Output, OutputBytes: o.Keep.OutputBytes}, Archive: o.Keep.Archive,
 		OTLPEndpoint: o.OTLPEndpoint, TraceCommands: o.TraceCommands, StopDelay: o.StopDelay, Submitters: o.Submitters, LocalTargets: o.LocalTargets,

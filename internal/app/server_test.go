@@ -18,6 +18,7 @@ import (
 	"sluice/internal/adapter/fleetfiles"
 	"sluice/internal/app"
 	"sluice/internal/core/fleet"
+	"sluice/internal/lab/testfleet"
 )
 
 // served is a server in this process, on data that outlives it.
@@ -32,6 +33,12 @@ type served struct {
 	set     func(*app.Server) // changes how it is set up; may be nil
 	log     slog.Handler      // nil: nobody reads it
 	listen  string            // "": any free port of the loopback
+	// For workers elsewhere.
+	noWorker      bool
+	workersListen string
+	workers       string // where they come to
+	lease         time.Duration
+	fleet         *testfleet.Fleet // whose hosts workers reach
 }
 
 func (s *served) start() {
@@ -47,7 +54,8 @@ func (s *served) start() {
 	}
 	server := &app.Server{Data: s.data, Listen: listen, Home: s.t.TempDir(), Env: func(string) string { return "" },
 		Environ: []string{"PATH=" + os.Getenv("PATH")}, Clock: app.Now, LocalTargets: true,
-		Log: slog.New(s.log),
+		Log: slog.New(s.log), NoWorker: s.noWorker, WorkerListen: s.workersListen, Lease: s.lease,
+		WorkersStarted: func(address string) { s.workers = address },
 		FirstToken: func(secret string) error {
 			s.tokens++
 			s.token = secret

@@ -38,12 +38,12 @@ func (m *Machine) takeUp(e *Effects, now time.Duration) {
 		if m.flights[a.ID] != nil || m.cfg.OnlySettle && !a.Unknown {
 			continue
 		}
-		m.launch(e, Launch{Host: a.Host, Attempt: a.ID, Settle: a.Unknown || m.stopped(), Resumed: true}, now)
+		m.launch(e, Launch{Host: a.Host, Attempt: a.ID, Settle: a.Unknown || m.Stopped(), Resumed: true}, now)
 	}
 }
 
-// stopped reports whether nothing of the job may start that has not: what has no outcome is asked for it.
-func (m *Machine) stopped() bool {
+// Stopped reports whether nothing of the job may start that has not: what has no outcome is asked for it.
+func (m *Machine) Stopped() bool {
 	info, _ := m.state.Job(m.cfg.Job)
 	return info.Kill || info.State == schedule.Halting || info.State == schedule.Halted
 }
@@ -157,6 +157,6 @@ func (m *Machine) takeUpLost(e *Effects, now time.Duration) {
 		}
 		f.lost.waits, f.lost.given, f.killed = false, now, false
 		e.Launches = append(e.Launches, Launch{Host: f.host, Attempt: id, Resumed: true,
-			Settle: m.outcomes[id] == sluice.Unknown || m.stopped()})
+			Settle: m.outcomes[id] == sluice.Unknown || m.Stopped()})
 	}
 }

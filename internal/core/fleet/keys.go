@@ -9,7 +9,7 @@ import (
 var (
 	fileKeys = []string{"namespace", "include", "ssh", "host", "tag", "sequence", "constraint", "resolver", "inventory",
 		"target", "confirm_above"}
-	sshKeys      = []string{"user", "port", "address", "identity", "jump", "transport"}
+	sshKeys      = []string{"user", "port", "address", "identity", "jump", "transport", "pool"}
 	hostKeys     = append(slices.Clone(sshKeys), "ssh")
 	entryKeys    = []string{"target", "max_failures", "pause", "approve", "ramp"}
 	limitKeys    = []string{"max_parallel"}

@@ -13,6 +13,7 @@ import (
 // settings are ssh settings that a file gives: nil fields are not given.
 type settings struct {
 	user, address, transport *string
+	pool                     *sluice.Pool
 	port                     *int
 	identity, jump           *[]string
 }
@@ -24,6 +25,7 @@ func (s *settings) apply(to *sluice.SSH) {
 	put(&to.Port, s.port)
 	put(&to.Identity, s.identity)
 	put(&to.Jump, s.jump)
+	put(&to.Pool, s.pool)
 }
 
 // put puts a value that is given.
@@ -73,6 +75,7 @@ func (s *settings) add(more settings) {
 	over(&s.port, more.port)
 	over(&s.identity, more.identity)
 	over(&s.jump, more.jump)
+	over(&s.pool, more.pool)
 }
 
 func over[T any](to **T, given *T) {
@@ -95,6 +98,11 @@ func (d *document) settings(pairs []pair, place string, allowed []string) settin
 			s.address = d.checked(p, validAddress, "a host name or IP address")
 		case "transport":
 			s.transport = d.checked(p, validTransport, "ssh or local")
+		case "pool":
+			if w := d.checked(p, sluice.ValidPool, "a name of small letters, digits and '-'"); w != nil {
+				pool := sluice.Pool(*w)
+				s.pool = &pool
+			}
 		case "port":
 			if n, ok := d.number(p.value, "port", 1, 65535); ok {
 				s.port = &n
@@ -219,6 +227,6 @@ func (l *loader) settleSettings() (sluice.SSH, map[sluice.Host]sluice.SSH) {
 }
 
 func sameSSH(a, b sluice.SSH) bool {
-	return a.User == b.User && a.Port == b.Port && a.Address == b.Address && a.Transport == b.Transport &&
+	return a.User == b.User && a.Port == b.Port && a.Address == b.Address && a.Transport == b.Transport && a.Pool == b.Pool &&
 		slices.Equal(a.Identity, b.Identity) && slices.Equal(a.Jump, b.Jump)
 }

@@ -77,6 +77,8 @@ type World struct {
 	Restore func(ctx context.Context, o RestoreOptions) (Restored, error)
 	// Serve is a server until ctx ends; nil where that cannot be.
 	Serve func(ctx context.Context, o ServeOptions) error
+	// Work is a worker of a server elsewhere until ctx ends; nil where that cannot be.
+	Work  func(ctx context.Context, o WorkerOptions) error
 	Build Build
 }
 
@@ -204,7 +206,8 @@ counting; what is not known is never made up.
 	add("job", a.jobsCommand(), a.statusCommand(), a.watchCommand(), a.whyCommand(), a.logCommand(), a.haltCommand(),
 		a.resumeCommand(), a.cancelCommand(), a.retryCommand(), a.skipCommand(), a.approveCommand())
 	add("fleet", a.fleetCommand(), a.hostCommand(), a.schemaCommand())
-	add("server", a.serverCommand(), a.loginCommand(), a.logoutCommand(), a.contextCommand(), a.webhookCommand(), a.auditCommand())
+	add("server", a.serverCommand(), a.workerCommand(), a.workersCommand(), a.loginCommand(), a.logoutCommand(), a.contextCommand(),
+		a.webhookCommand(), a.auditCommand())
 	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root))
 	a.complete(root)
 	return root

@@ -30,9 +30,12 @@ type ServeOptions struct {
 	Submitters   string
 	// LocalTargets lets fleets name the server's own machine.
 	LocalTargets bool
+	WorkerListen string // "": beside Listen; "none": no workers elsewhere
+	NoWorker     bool
 	// Token is handed the first token where TokenFile is ""; Started the address.
-	Token   func(secret string) error
-	Started func(address string)
+	Token          func(secret string) error
+	Started        func(address string)
+	WorkersStarted func(address string)
 }
 
 func (a *app) serverCommand() *cobra.Command {
@@ -63,6 +66,8 @@ first start, and then prints the token of the first administrator, once.`,
 	fs.StringVar(&o.TokenFile, "admin-token-file", "", "write the first administrator's token to this `file` instead of printing it")
 	fs.BoolVar(&o.LocalTargets, "local-targets", false, "let fleets name this machine itself: whoever may apply one then runs commands as the server")
 	_ = fs.MarkHidden("local-targets")
+	fs.StringVar(&o.WorkerListen, "worker-listen", "", "`HOST:PORT` for workers, or none (default: the host of --listen, port 7658)")
+	fs.BoolVar(&o.NoWorker, "no-worker", false, "carry nothing out in this process: only workers elsewhere reach hosts")
 	fs.StringVar(&o.Submitters, "submitters", "", "take secrets only from those whose keys stand in this `file`, in lines of a name and a key")
 	operateFlags(fs, &o)
 	keep.add(c)
@@ -86,21 +91,8 @@ func (a *app) serve(ctx context.Context, o ServeOptions) error {
 	if a.Serve == nil {
 		return sluice.Errorf(sluice.Usage, "this program cannot be a server")
 	}
-	ctx, stop := context.WithCancel(ctx)
+	ctx, stop := a.untilStopped(ctx)
 	defer stop()
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		select {
-		case <-ctx.Done():
-		case <-a.Interrupts:
-			stop()
-		}
-	}()
-	defer func() {
-		stop()
-		<-ended
-	}()
 	began := a.Clock()
 	if o.TokenFile == "" {
 		o.Token = func(secret string) error {
@@ -116,5 +108,24 @@ func (a *app) serve(ctx context.Context, o ServeOptions) error {
 		fmt.Fprintf(a.Stderr, "sluice: takes jobs on %s://%s after %v\n        sluice login %[1]s://%[2]s\n", scheme, address,
 			a.Clock().Sub(began).Round(time.Millisecond))
 	}
+	o.WorkersStarted = func(address string) { fmt.Fprintf(a.Stderr, "sluice: workers come to %s\n", address) }
 	return a.Serve(ctx, o)
+}
+
+// untilStopped is a context that ends at Ctrl-C and SIGTERM. stop must be called.
+func (a *app) untilStopped(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case <-ctx.Done():
+		case <-a.Interrupts:
+			cancel()
+		}
+	}()
+	return ctx, func() {
+		cancel()
+		<-ended
+	}
 }

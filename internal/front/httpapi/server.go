@@ -34,6 +34,8 @@ type Config struct {
 	// Desk is where a principal comes with what it wants.
 	Desk   func(sluice.Principal) control.Desk
 	Rights Rights
+	// Workers are those of the server; nil where it has none.
+	Workers Workers
 	// Members are the hosts of a tag in a namespace, as its fleet says now.
 	Members func(ctx context.Context, ns sluice.Namespace) (func(sluice.Tag) []sluice.Host, error)
 	// Ready says why the server takes no jobs; nil is ready.
@@ -117,6 +119,7 @@ func New(cfg Config) *API {
 	a.addBlobs()
 	a.addControls()
 	a.addFleets()
+	a.addWorkers()
 	a.addOutput()
 	a.addAudit()
 	a.addWebhooks()

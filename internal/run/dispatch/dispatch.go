@@ -100,9 +100,10 @@ type driver struct {
 	workers   sync.WaitGroup
 	observer  sync.Mutex
 	begin     time.Time
-	explain   time.Time // when Waits was called last
-	doubt     string    // why it could not be found out just now whether the job may start anything
-	doubted   string    // the same of the time before, of which a person was told
+	explain   time.Time   // when Waits was called last
+	stopped   atomic.Bool // nothing more may start
+	doubt     string      // why it could not be found out just now whether the job may start anything
+	doubted   string      // the same of the time before, of which a person was told
 }
 
 func (d *driver) run(ctx context.Context) (sluice.Event, error) {
@@ -175,6 +176,7 @@ func (d *driver) follow(ctx context.Context, news chan<- struct{}) {
 
 // carryOut does what the machine says.
 func (d *driver) carryOut(ctx context.Context, e drive.Effects) {
+	d.stopped.Store(d.m.Stopped())
 	for _, ev := range e.Events {
 		d.observe(ev)
 	}
@@ -212,7 +214,7 @@ func (d *driver) launch(ctx context.Context, l drive.Launch) {
 	}
 	kill, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	d.kills[l.Attempt] = end
-	a.Kill, a.FetchDir = kill, d.cfg.FetchDir
+	a.Kill, a.FetchDir, a.Stopped = kill, d.cfg.FetchDir, d.stopped.Load
 	a.Step = func(s sluice.TaskStep) { d.report(ctx, report{body: s}) }
 	a.Commit = func(c context.Context, r sluice.TaskFinished) error { return d.commit(c, r) }
 	a.Withdraw = func(c context.Context, b sluice.TaskWithdrawn) error { return d.commit(c, b) }

@@ -315,6 +315,20 @@ func (t *attempt) try(ctx context.Context, p *persistence) (target.Evidence, *co
 	return e, c, link, nil
 }
 
+// mayStart waits until a start is allowed, or the attempt is to be killed.
+func (t *attempt) mayStart(ctx context.Context) error {
+	if t.a.MayStart == nil || t.killWord() != "" {
+		return nil
+	}
+	ctx, stop := t.untilKilled(ctx)
+	defer stop()
+	err := t.a.MayStart(ctx)
+	if t.killWord() != "" {
+		return nil
+	}
+	return err
+}
+
 // untilKilled is a context for what a kill may interrupt: everything before the start. stop ends that; what was
 // opened under the context stays open.
 func (t *attempt) untilKilled(ctx context.Context) (before context.Context, stop func()) {

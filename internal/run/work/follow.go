@@ -235,6 +235,10 @@ func (f *follower) start(ctx context.Context) error {
 			return nil
 		}
 	}
+	if err := f.t.mayStart(ctx); err != nil {
+		f.c.say("no\n")
+		return err
+	}
 	if f.t.killWord() != "" {
 		f.c.say("no\n")
 		f.limit.Reset(f.t.w.helloTimeout())

@@ -109,6 +109,9 @@ func (t *attempt) tryPlain(ctx context.Context, p *persistence) (ending, error) 
 		return ending{}, err
 	}
 	defer func() { _ = link.Close() }()
+	if err := t.mayStart(ctx); err != nil {
+		return ending{}, err
+	}
 	if t.job.Action.Kind == sluice.FetchFrom {
 		return t.fetch(ctx, link)
 	}

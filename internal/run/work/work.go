@@ -64,6 +64,12 @@ type Assignment struct {
 	// Withdraw is called instead of Commit where it is proved that nothing started, because the password had been
 	// refused by other hosts: the task waits again. Nil: such an attempt has failed.
 	Withdraw func(ctx context.Context, b sluice.TaskWithdrawn) error
+	// MayStart is called right before something is started on the target, and may wait until that is allowed; an error
+	// keeps it from starting now. It must end with ctx. Nil: it is allowed.
+	MayStart func(ctx context.Context) error
+	// Stopped reports whether nothing more may start for the job, so that an attempt that waits elsewhere does not
+	// start after a halt. Nil: never.
+	Stopped func() bool
 	// FetchDir is where a fetch job puts what it gets, below a directory named for the host.
 	FetchDir string
 }

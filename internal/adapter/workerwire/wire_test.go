@@ -1,0 +1,208 @@
+package workerwire_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"sluice"
+	"sluice/internal/adapter/workerca"
+	"sluice/internal/adapter/workerwire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func authority(t *testing.T, clock sluice.Clock) *workerca.Authority {
+	t.Helper()
+	ca, err := workerca.Open(t.TempDir(), clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca
+}
+
+// certified makes a worker's certificate.
+func certified(t *testing.T, ca *workerca.Authority, name sluice.WorkerName) *tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, _, _, err := ca.Sign(request, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// serve answers on the loopback; lines are handed to got.
+func serve(t *testing.T, ca *workerca.Authority, got chan<- sluice.Line[sluice.ToWorker, sluice.ToServer], admit func(workerwire.Peer) error) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- workerwire.Serve(ctx, l, workerwire.ServerConfig{Certificate: ca.Server, Roots: ca.Roots(), Authority: ca.Certificate(),
+			WhoIs: func(c *x509.Certificate) (sluice.WorkerName, string, error) {
+				name, err := workerca.WorkerOf(c)
+				return name, workerca.Serial(c), err
+			},
+			Admit: func(_ context.Context, p workerwire.Peer) error { return admit(p) },
+			Serve: func(ctx context.Context, _ workerwire.Peer, line sluice.Line[sluice.ToWorker, sluice.ToServer]) error {
+				select {
+				case got <- line:
+				case <-ctx.Done():
+				}
+				<-ctx.Done()
+				return nil
+			}})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return l.Addr().String()
+}
+
+func open(t *testing.T, address string, roots *x509.CertPool, c *tls.Certificate) (sluice.Line[sluice.ToServer, sluice.ToWorker], error) {
+	t.Helper()
+	client, err := workerwire.Dial(workerwire.ClientConfig{Address: address, ServerName: workerca.ServerName, Roots: roots,
+		Certificate: func() (*tls.Certificate, error) { return c, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client.Open(t.Context(), sluice.WorkerHello{Version: "x", Limit: 3, Held: []sluice.WorkerHeld{{Attempt: "a", Ended: true}}})
+}
+
+// TestWhoIsRefused: nobody gets a line but who shows a certificate of this authority that counts.
+func TestWhoIsRefused(t *testing.T) {
+	ca, other := authority(t, time.Now), authority(t, time.Now)
+	dir := t.TempDir()
+	aged, err := workerca.Open(dir, func() time.Time { return time.Now().Add(-2 * workerca.Life) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := workerca.Open(dir, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admit := func(p workerwire.Peer) error {
+		if p.Name == "removed" {
+			return sluice.Errorf(sluice.Denied, "the worker was removed").WithHint("ask")
+		}
+		return nil
+	}
+	lines := make(chan sluice.Line[sluice.ToWorker, sluice.ToServer], 9)
+	for _, c := range []struct {
+		what   string
+		ca     *workerca.Authority
+		cert   *tls.Certificate
+		roots  *x509.CertPool
+		denied bool
+	}{
+		{"of another authority", ca, certified(t, other, "w1"), ca.Roots(), false},
+		{"expired", now, certified(t, aged, "w1"), now.Roots(), false},
+		{"none", ca, &tls.Certificate{}, ca.Roots(), true},
+		{"removed", ca, certified(t, ca, "removed"), ca.Roots(), true},
+		{"towards another server", ca, certified(t, ca, "w1"), other.Roots(), false},
+	} {
+		address := serve(t, c.ca, lines, admit)
+		_, err := open(t, address, c.roots, c.cert)
+		if err == nil || c.denied && sluice.CodeOf(err) != sluice.Denied {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+	if len(lines) > 0 {
+		t.Errorf("%d lines", len(lines))
+	}
+	server, err := ca.Server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, serve(t, ca, lines, admit), ca.Roots(), server); err == nil {
+		t.Error("the server's own certificate is taken for a worker's")
+	}
+}
+
+// TestMessages: what is sent arrives as it was, on both ways, and a line that is closed ends at both ends.
+func TestMessages(t *testing.T) {
+	ca := authority(t, time.Now)
+	lines := make(chan sluice.Line[sluice.ToWorker, sluice.ToServer], 1)
+	worker, err := open(t, serve(t, ca, lines, func(workerwire.Peer) error { return nil }), ca.Roots(), certified(t, ca, "w1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := <-lines
+	if m, err := server.Receive(); err != nil || !reflect.DeepEqual(m.Hello, &sluice.WorkerHello{Version: "x", Limit: 3, Held: []sluice.WorkerHeld{{Attempt: "a", Ended: true}}}) {
+		t.Fatalf("hello came as %+v, error %v", m.Hello, err)
+	}
+	code, heads := 3, []sluice.WorkerHead{{Namespace: "prod", Seq: 9, Hash: "ff"}}
+	for _, want := range []sluice.ToServer{
+		{Beat: &sluice.WorkerBeat{Number: 7, Held: 2, Heads: heads}},
+		{Output: &sluice.WorkerOutput{Attempt: "a", Stream: "stdout", Offset: 5, Data: []byte{0, 0xff, '\n'}}},
+		{Step: &sluice.TaskStep{Host: "h", Attempt: "a", Step: "command", ExitCode: 3}},
+		{Outcome: &sluice.TaskFinished{Host: "h", Attempt: "a", Outcome: sluice.Failed, ExitCode: &code, Reason: "why", Truncated: []string{"stderr"}}},
+		{Withdraw: &sluice.TaskWithdrawn{Host: "h", Attempt: "a", Reason: "why"}},
+		{Gone: &sluice.WorkerGone{Attempt: "a", Error: "why"}},
+	} {
+		if err := worker.Send(want); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := server.Receive(); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v came as %+v, error %v", want, got, err)
+		}
+	}
+	on := true
+	for _, want := range []sluice.ToWorker{
+		{Lease: &sluice.WorkerLease{Number: 7, For: 15 * time.Second, Heads: heads}},
+		{Assign: &sluice.WorkerAssign{Job: &sluice.Job{ID: "0123456789ab", Namespace: "prod", Command: "x", Action: sluice.Action{Kind: sluice.RunCommand, Shell: "x"},
+			SSH: sluice.SSH{Pool: "dmz", Port: 22}}, Host: "h", Attempt: "a", Settle: true, Resumed: true, Stdout: 4, Stderr: 5}},
+		{Drop: "a"}, {Kill: &sluice.WorkerKill{Attempt: "a", TimeLimit: true}}, {Committed: "a"}, {Drain: &on},
+	} {
+		if err := server.Send(want); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := worker.Receive(); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v came as %+v, error %v", want, got, err)
+		}
+	}
+	server.Close()
+	if _, err := worker.Receive(); err == nil {
+		t.Error("the worker's end goes on")
+	}
+	if _, err := server.Receive(); err == nil {
+		t.Error("the server's end goes on")
+	}
+}
+
+// TestPin: first contact is made with the server of the token alone.
+func TestPin(t *testing.T) {
+	ca := authority(t, time.Now)
+	address := serve(t, ca, nil, func(workerwire.Peer) error { return errors.New("nobody") })
+	_, err := workerwire.EnrolAt(t.Context(), address, workerca.ServerName, func(c *x509.Certificate) bool { return workerca.PinOf(c) == strings.Repeat("0", 64) },
+		workerwire.Enrolment{Name: "w1", Secret: "s"}, "x")
+	if err == nil || !strings.Contains(err.Error(), "not the server") {
+		t.Errorf("it ended with %v", err)
+	}
+}

@@ -1,0 +1,2 @@
+// Package wirepb is made from wire.proto by generate.sh. Only workerwire knows it.
+package wirepb

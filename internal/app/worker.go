@@ -1,0 +1,422 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"sluice"
+	"sluice/internal/adapter/dirblobs"
+	"sluice/internal/adapter/diroutputs"
+	"sluice/internal/adapter/localexec"
+	"sluice/internal/adapter/sshexec"
+	"sluice/internal/adapter/workerca"
+	"sluice/internal/adapter/workerwire"
+	"sluice/internal/front/cli"
+	"sluice/internal/run/outpost"
+	"sluice/internal/run/work"
+)
+
+// Worker is the program as a worker of a server elsewhere.
+type Worker struct {
+	// Data is the directory of everything that it keeps, its keys as well.
+	Data string
+	// Server is where its server is: the URL of the API, or HOST:PORT for workers. "" is the one that it enrolled with.
+	Server string
+	// Token enrols it where it has no certificate yet.
+	Token sluice.Secret
+	Limit int
+	// Home is where ssh settings and keys are; Env and Environ are its environment.
+	Home    string
+	Env     func(string) string
+	Environ []string
+	Clock   sluice.Clock
+	Log     *slog.Logger
+	// LocalTargets lets jobs run commands on the worker's own machine (transport: local).
+	LocalTargets bool
+	// Ready is called when the line to the server is open for the first time. May be nil.
+	Ready func(name sluice.WorkerName)
+
+	mu   sync.Mutex
+	pair *tls.Certificate
+	ca   *x509.Certificate
+}
+
+const (
+	keyFile, certFile, caFile, serverFile = "key.pem", "certificate.pem", "authority.pem", "server"
+	enrolTimeout                          = 30 * time.Second
+	renewRetry                            = time.Minute
+)
+
+func (w *Worker) path(name string) string { return filepath.Join(w.Data, name) }
+
+// Run works until ctx ends or the server refuses the worker.
+func (w *Worker) Run(ctx context.Context) error {
+	if err := os.MkdirAll(w.Data, 0o700); err != nil {
+		return &sluice.Error{Code: sluice.Config, Text: "the worker's data", Err: err}
+	}
+	address, err := w.identity(ctx)
+	if err != nil {
+		return err
+	}
+	name, err := workerca.WorkerOf(w.pair.Leaf)
+	if err != nil {
+		return err
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(w.ca)
+	client, err := workerwire.Dial(workerwire.ClientConfig{Address: address, ServerName: workerca.ServerName, Roots: roots, Certificate: w.certificate})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	outputs, err := diroutputs.New(w.path("outputs"))
+	if err != nil {
+		return &sluice.Error{Code: sluice.Config, Text: "the worker's data", Err: err}
+	}
+	kept, err := dirblobs.New(w.path("blobs"), w.Clock())
+	if err != nil {
+		return &sluice.Error{Code: sluice.Config, Text: "the worker's data", Err: err}
+	}
+	hands := &workerHands{w: w, outputs: outputs, blobs: &remoteBlobs{kept: kept, fetch: client.Blob}}
+	post, err := outpost.New(outpost.Config{Outputs: outputs, Dir: w.path("outcomes"), Limit: w.Limit, Version: Version,
+		Notice: func(text string) { w.Log.Warn(text) }, Worker: hands.forJob,
+		Open: func(ctx context.Context, hello sluice.WorkerHello) (outpost.Line, error) {
+			line, err := client.Open(ctx, hello)
+			if err == nil {
+				w.Log.Info("connected", "server", address, "worker", name, "held", len(hello.Held))
+				if w.Ready != nil {
+					w.Ready(name)
+					w.Ready = nil
+				}
+			}
+			return line, err
+		}})
+	if err != nil {
+		return &sluice.Error{Code: sluice.Config, Text: "the outcomes that the worker keeps", Err: err}
+	}
+	inner, stop := context.WithCancel(ctx)
+	var renewer sync.WaitGroup
+	renewer.Go(func() { w.keepFresh(inner, client) })
+	err = post.Run(ctx)
+	stop()
+	renewer.Wait()
+	return errors.Join(err, outputs.CloseAll())
+}
+
+// identity reads who this worker is, or enrols it. It returns where the server is.
+func (w *Worker) identity(ctx context.Context) (address string, err error) {
+	if _, err := os.Stat(w.path(certFile)); errors.Is(err, fs.ErrNotExist) {
+		if !w.Token.Set() {
+			return "", sluice.Errorf(sluice.Usage, "this worker has not enrolled yet").
+				WithHint("sluice workers invite NAME, on the server, prints a token; then sluice worker --server URL --enrol-file FILE")
+		}
+		if err := w.enrol(ctx); err != nil {
+			return "", err
+		}
+	} else if w.Token.Set() {
+		if again, err := parseEnrolToken(string(w.Token.Reveal())); err == nil && w.differs(again) {
+			if err := w.enrol(ctx); err != nil {
+				return "", err
+			}
+		}
+	}
+	if err := w.load(); err != nil {
+		return "", &sluice.Error{Code: sluice.Config, Text: "the worker's certificate", Err: err}
+	}
+	if !w.Clock().Before(w.pair.Leaf.NotAfter) {
+		return "", sluice.Errorf(sluice.Denied, "the worker's certificate ended at %s", w.pair.Leaf.NotAfter.Format(time.RFC3339)).
+			WithHint("sluice workers invite NAME, on the server, prints a token to enrol it anew")
+	}
+	known, err := os.ReadFile(w.path(serverFile))
+	if err != nil {
+		return "", &sluice.Error{Code: sluice.Config, Text: "where the server is", Err: err}
+	}
+	address = strings.TrimSpace(string(known))
+	if w.Server != "" {
+		_, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return "", &sluice.Error{Code: sluice.Config, Text: "where the server is", Err: err}
+		}
+		return serverAddress(w.Server, port)
+	}
+	return address, nil
+}
+
+// differs says that a token is for another server or worker than the certificate, or that this one has ended.
+func (w *Worker) differs(t enrolToken) bool {
+	if w.load() != nil {
+		return true
+	}
+	name, err := workerca.WorkerOf(w.pair.Leaf)
+	return err != nil || name != t.name || workerca.PinOf(w.ca) != t.pin || !w.Clock().Before(w.pair.Leaf.NotAfter)
+}
+
+// serverAddress is where workers come: to the host of a URL and the port that the token has, or exactly there.
+func serverAddress(server, port string) (string, error) {
+	if u, err := url.Parse(server); err == nil && u.Hostname() != "" {
+		if u.Scheme == "tls" && u.Port() != "" {
+			port = u.Port()
+		}
+		return net.JoinHostPort(u.Hostname(), port), nil
+	}
+	if _, _, err := net.SplitHostPort(server); err == nil {
+		return server, nil
+	}
+	return "", sluice.Errorf(sluice.Usage, "%q is no address of a server", server).WithHint("such as https://sluice.example.com:7657, or HOST:PORT for workers")
+}
+
+// enrol makes the worker's keys, of which only the public halves leave it, and has them certified.
+func (w *Worker) enrol(ctx context.Context) error {
+	t, err := parseEnrolToken(string(w.Token.Reveal()))
+	if err != nil {
+		return err
+	}
+	if w.Server == "" {
+		return sluice.Errorf(sluice.Usage, "where is the server?").WithHint("--server URL")
+	}
+	address, err := serverAddress(w.Server, strconv.Itoa(t.port))
+	if err != nil {
+		return err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		return err
+	}
+	seal, err := sealKey(w.path("seal.key"))
+	if err != nil {
+		return &sluice.Error{Code: sluice.Config, Text: "the worker's key for secrets", Err: err}
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, enrolTimeout)
+	defer cancel()
+	got, err := workerwire.EnrolAt(ctx, address, workerca.ServerName, func(c *x509.Certificate) bool { return workerca.PinOf(c) == t.pin },
+		workerwire.Enrolment{Name: t.name, Secret: t.secret, Request: request, SealKey: seal}, Version)
+	if err != nil {
+		return err
+	}
+	pair := append(workerca.PEM(got.Certificate), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
+	return errors.Join(workerca.WriteFile(w.path(caFile), workerca.PEM(got.Authority)), workerca.WriteFile(w.path(serverFile), []byte(address+"\n")),
+		workerca.WriteFile(w.path(certFile), pair))
+}
+
+// sealKey is the public half of the key that secrets for a worker are sealed to; it is made where there is none.
+func sealKey(path string) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		key, err := ecdh.X25519().GenerateKey(rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		return key.PublicKey().Bytes(), workerca.WriteFile(path, key.Bytes())
+	}
+	if err != nil {
+		return nil, err
+	}
+	key, err := ecdh.X25519().NewPrivateKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return key.PublicKey().Bytes(), nil
+}
+
+func (w *Worker) load() error {
+	text, err := os.ReadFile(w.path(certFile))
+	if err != nil {
+		return err
+	}
+	pair, err := tls.X509KeyPair(text, text)
+	if err != nil {
+		return err
+	}
+	authority, err := os.ReadFile(w.path(caFile))
+	if err != nil {
+		return err
+	}
+	block, _ := pem.Decode(authority)
+	if block == nil {
+		return fmt.Errorf("%s holds no certificate", w.path(caFile))
+	}
+	ca, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pair, w.ca = &pair, ca
+	return nil
+}
+
+func (w *Worker) certificate() (*tls.Certificate, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pair, nil
+}
+
+// keepFresh renews the certificate in time.
+func (w *Worker) keepFresh(ctx context.Context, client *workerwire.Client) {
+	for {
+		pair, _ := w.certificate()
+		wait := max(renewAt(pair.Leaf.NotBefore, pair.Leaf.NotAfter).Sub(w.Clock()), 0)
+		if wait == 0 {
+			if err := w.renew(ctx, client); err == nil {
+				w.Log.Info("the certificate is renewed")
+				continue
+			} else if ctx.Err() == nil {
+				w.Log.Warn("the certificate cannot be renewed", "why", err, "ends", pair.Leaf.NotAfter)
+			}
+			wait = renewRetry
+		}
+		t := time.NewTimer(min(wait, renewRetry)) // the wall clock may jump
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+	}
+}
+
+func (w *Worker) renew(ctx context.Context, client *workerwire.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, enrolTimeout)
+	defer cancel()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		return err
+	}
+	got, err := client.Renew(ctx, request)
+	if err != nil {
+		return err
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	pair := append(workerca.PEM(got.Certificate), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
+	if err := workerca.WriteFile(w.path(certFile), pair); err != nil {
+		return err
+	}
+	return w.load()
+}
+
+// workerHands make what carries out the attempts of a job.
+type workerHands struct {
+	w       *Worker
+	outputs sluice.Outputs
+	blobs   sluice.Blobs
+}
+
+func (h *workerHands) forJob(*sluice.Job) (outpost.Worker, func(), error) {
+	ssh, err := sshexec.New(sshexec.Config{Home: h.w.Home, Env: h.w.Env, Clock: h.w.Clock})
+	if err != nil {
+		return nil, nil, &sluice.Error{Code: sluice.Config, Text: "cannot set up ssh", Err: err}
+	}
+	local := localexec.New(localexec.Config{Env: h.w.Environ})
+	worker := work.New(work.Config{Outputs: h.outputs, Blobs: h.blobs, Clock: h.w.Clock, Transport: func(s sluice.SSH) sluice.Transport {
+		if s.Transport == "local" {
+			if !h.w.LocalTargets {
+				return refusedTransport{}
+			}
+			return local
+		}
+		return ssh
+	}})
+	return worker, func() {
+		if err := errors.Join(worker.Close(), ssh.Close(), local.Close()); err != nil {
+			h.w.Log.Warn("connections do not close", "why", err)
+		}
+	}, nil
+}
+
+// refusedTransport reaches nothing.
+type refusedTransport struct{}
+
+func (refusedTransport) Connect(_ context.Context, h sluice.Host, _ sluice.SSH) (sluice.Link, error) {
+	return nil, &sluice.ConnectError{Host: h, Failure: sluice.AuthRefused, Err: errors.New("this worker runs no commands on its own machine (transport: local)")}
+}
+
+func (refusedTransport) Close() error { return nil }
+
+// remoteBlobs gets what it does not have from the server, and checks it.
+type remoteBlobs struct {
+	kept  *dirblobs.Blobs
+	fetch func(ctx context.Context, digest string) (io.ReadCloser, error)
+	mu    sync.Mutex // one at a time: all hosts of a job need the same
+}
+
+func (b *remoteBlobs) Put(ctx context.Context, r io.Reader) (string, int64, error) {
+	return b.kept.Put(ctx, r)
+}
+
+func (b *remoteBlobs) Open(ctx context.Context, digest string) (io.ReadCloser, error) {
+	if r, err := b.kept.Open(ctx, digest); !errors.Is(err, fs.ErrNotExist) {
+		return r, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r, err := b.kept.Open(ctx, digest); !errors.Is(err, fs.ErrNotExist) {
+		return r, err
+	}
+	in, err := b.fetch(ctx, digest)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = in.Close() }()
+	got, _, err := b.kept.Put(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	if got != digest {
+		return nil, fmt.Errorf("the server sent something else than %s", digest)
+	}
+	return b.kept.Open(ctx, digest)
+}
+
+func splitDots(text string) []string { return strings.Split(strings.TrimSpace(text), ".") }
+
+// work is a worker on this machine, as the command line asks for it.
+func (l *Local) work(ctx context.Context, o cli.WorkerOptions) error {
+	if o.Data == "" {
+		o.Data = filepath.Join(l.Places.State, "worker")
+	}
+	if o.TokenFile != "" {
+		text, err := os.ReadFile(o.TokenFile)
+		if err != nil {
+			return &sluice.Error{Code: sluice.Usage, Text: "the token for the worker", Err: err}
+		}
+		o.Token = sluice.NewSecret(bytes.TrimSpace(text))
+	}
+	w := &Worker{Data: o.Data, Server: o.Server, Token: o.Token, Limit: o.Limit, Home: l.Places.Home, Env: l.Env, Environ: l.Environ,
+		Clock: l.Clock, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), LocalTargets: o.LocalTargets, Ready: o.Ready}
+	return w.Run(ctx)
+}

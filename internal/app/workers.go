@@ -1,0 +1,300 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"sluice"
+	"sluice/api"
+	"sluice/internal/adapter/workerca"
+	"sluice/internal/adapter/workerwire"
+	"sluice/internal/core/crew"
+	"sluice/internal/run/control"
+	"sluice/internal/run/pool"
+	"sluice/internal/run/roster"
+)
+
+// workers are those of a server.
+type workers struct {
+	pool     *pool.Pool
+	roster   *roster.Keeper
+	ca       *workerca.Authority
+	listener net.Listener // nil: none elsewhere
+	service  *control.Service
+	sealKey  []byte // of the embedded worker
+	clock    sluice.Clock
+	log      *slog.Logger
+}
+
+// workerPort is where workers come where nothing else is said.
+const workerPort = "7658"
+
+// workerListen is the address for workers; "" for none.
+func workerListen(api, given string) string {
+	switch given {
+	case "none":
+		return ""
+	case "":
+	default:
+		return given
+	}
+	host, port, err := net.SplitHostPort(api)
+	if err != nil {
+		return "" // the server says what is wrong with it
+	}
+	if port != "0" {
+		port = workerPort
+	}
+	return net.JoinHostPort(host, port)
+}
+
+func (s *Server) openWorkers(ctx context.Context, log sluice.Log, service *control.Service) (*workers, error) {
+	w := &workers{service: service, clock: s.Clock, log: s.Log}
+	var err error
+	if w.ca, err = workerca.Open(s.Data, s.Clock); err != nil {
+		return nil, &sluice.Error{Code: sluice.Config, Text: "the authority for workers", Err: err}
+	}
+	if w.roster, err = roster.New(ctx, log, s.Clock, w.ca.Sign); err != nil {
+		return nil, contact(err)
+	}
+	embedded := sluice.DefaultConcurrency
+	if s.NoWorker {
+		embedded = 0
+	} else if w.sealKey, err = sealKey(filepath.Join(s.Data, "seal.key")); err != nil {
+		return nil, &sluice.Error{Code: sluice.Config, Text: "the key of the server's own worker", Err: err}
+	}
+	w.pool = pool.New(pool.Config{Outputs: service.Outputs, Clock: s.Clock, Embedded: embedded, Version: Version, Lease: s.Lease,
+		Trouble: func(text string) { s.Log.Warn(text) },
+		Settled: func(ctx context.Context, a sluice.AttemptID) (bool, error) { return settled(ctx, log, a) }})
+	if s.WorkerListen == "" {
+		return w, nil
+	}
+	if w.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.WorkerListen); err != nil {
+		return nil, (&sluice.Error{Code: sluice.Config, Text: "the server cannot listen for workers", Err: err}).
+			WithHint("--worker-listen HOST:PORT chooses another address, or none")
+	}
+	if s.WorkersStarted != nil {
+		s.WorkersStarted(w.listener.Addr().String())
+	}
+	return w, nil
+}
+
+func (w *workers) close() {
+	if w.listener != nil {
+		_ = w.listener.Close()
+	}
+}
+
+// settled reports whether nobody will ask for the outcome of an attempt any more.
+func settled(ctx context.Context, log sluice.Log, a sluice.AttemptID) (bool, error) {
+	id, _, _, ok := a.Parse()
+	if !ok {
+		return true, nil
+	}
+	ns, id, err := log.FindJob(ctx, string(id))
+	if sluice.CodeOf(err) == sluice.NotFound {
+		return false, nil // of another server, or of a log that lost its end: that is nothing to forget things for
+	}
+	if err != nil {
+		return false, err
+	}
+	events, err := log.ReadJob(ctx, ns, id)
+	for _, e := range events {
+		switch b := e.Body.(type) {
+		case sluice.TaskFinished:
+			if b.Attempt == a && b.Outcome != sluice.Unknown {
+				return true, err
+			}
+		case sluice.TaskWithdrawn:
+			if b.Attempt == a {
+				return true, err
+			}
+		}
+	}
+	return false, err
+}
+
+// serve answers workers elsewhere until ctx ends.
+func (w *workers) serve(ctx context.Context) error {
+	if w.listener == nil {
+		<-ctx.Done()
+		return nil
+	}
+	return workerwire.Serve(ctx, w.listener, workerwire.ServerConfig{
+		Certificate: w.ca.Server, Roots: w.ca.Roots(), Authority: w.ca.Certificate(), Version: Version,
+		WhoIs: func(c *x509.Certificate) (sluice.WorkerName, string, error) {
+			name, err := workerca.WorkerOf(c)
+			return name, workerca.Serial(c), err
+		},
+		Admit: func(ctx context.Context, p workerwire.Peer) error {
+			_, err := w.roster.Admit(ctx, p.Name, p.Serial)
+			return w.refused(err, p)
+		},
+		Enrol: func(ctx context.Context, e workerwire.Enrolment) ([]byte, error) {
+			der, err := w.roster.Enrol(ctx, e.Name, e.Secret, e.Request, e.SealKey, e.From)
+			return der, w.refused(err, workerwire.Peer{Name: e.Name, From: e.From})
+		},
+		Renew: func(ctx context.Context, p workerwire.Peer, request []byte) ([]byte, error) {
+			return w.roster.Renew(ctx, p.Name, p.Serial, request)
+		},
+		Serve: func(ctx context.Context, p workerwire.Peer, line pool.Line) error {
+			known, err := w.roster.Admit(ctx, p.Name, p.Serial)
+			if err != nil {
+				return err
+			}
+			w.log.Info("worker connected", "worker", p.Name, "from", p.From)
+			err = w.pool.Serve(ctx, p.Name, known.Pools, known.Draining, line)
+			w.log.Info("worker gone", "worker", p.Name, "why", err)
+			if _, removed := w.roster.Admit(ctx, p.Name, p.Serial); sluice.CodeOf(removed) == sluice.Denied {
+				return removed
+			}
+			return err
+		},
+		Blob: w.service.Blobs.Open,
+		Fetched: func(context.Context, workerwire.Peer, sluice.AttemptID, io.Reader) error {
+			return sluice.Errorf(sluice.Usage, "this server takes nothing that was fetched")
+		},
+	})
+}
+
+func (w *workers) refused(err error, p workerwire.Peer) error {
+	if sluice.CodeOf(err) == sluice.Denied {
+		w.log.Warn("worker refused", "worker", p.Name, "from", p.From, "why", err)
+	}
+	return err
+}
+
+// List tells about all workers.
+func (w *workers) List(ctx context.Context) ([]api.Worker, error) {
+	known, err := w.roster.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	members := w.pool.Members()
+	var out []api.Worker
+	for _, m := range members {
+		if m.Name == sluice.EmbeddedWorker {
+			out = append(out, w.form(crew.Known{Name: m.Name, Pools: m.Pools, Enrolled: true, SealKey: w.sealKey}, &m))
+		}
+	}
+	for _, k := range known {
+		i := slices.IndexFunc(members, func(m crew.Member) bool { return m.Name == k.Name })
+		if i < 0 {
+			out = append(out, w.form(k, nil))
+		} else {
+			out = append(out, w.form(k, &members[i]))
+		}
+	}
+	return out, nil
+}
+
+func (w *workers) form(k crew.Known, m *crew.Member) api.Worker {
+	out := api.Worker{Name: k.Name, Pools: k.Pools, Health: "lost", SealKey: k.SealKey}
+	if len(k.SealKey) > 0 {
+		sum := sha256.Sum256(k.SealKey)
+		out.SealFingerprint = hex.EncodeToString(sum[:8])
+	}
+	if !k.Expires.IsZero() {
+		out.Certificate = &k.Expires
+	}
+	draining := k.Draining
+	if m != nil {
+		out.Limit, out.Running, out.Version = m.Limit, m.Running, m.Version
+		since, heard := m.Since.UTC(), m.Heard.UTC()
+		out.Since, out.Heard = &since, &heard
+		draining = draining || m.Draining
+		if m.Live {
+			out.Health = "connected"
+			if m.Name == sluice.EmbeddedWorker {
+				out.Heard = nil
+			}
+		}
+	}
+	switch {
+	case !k.Enrolled:
+		out.Health = "invited"
+	case draining && out.Health == "connected":
+		out.Health = "draining"
+	}
+	return out
+}
+
+// Invite lets a worker enrol. The token holds what it needs to find and know the server.
+func (w *workers) Invite(ctx context.Context, by sluice.Principal, name sluice.WorkerName, pools []sluice.Pool) (api.Invitation, error) {
+	if w.listener == nil {
+		return api.Invitation{}, sluice.Errorf(sluice.Config, "this server does not listen for workers").WithHint("sluice server --worker-listen HOST:PORT")
+	}
+	secret, expires, err := w.roster.Invite(ctx, by, name, pools)
+	if err != nil {
+		return api.Invitation{}, err
+	}
+	port := w.listener.Addr().(*net.TCPAddr).Port
+	return api.Invitation{Worker: name, Token: enrolToken{name, port, secret, w.ca.Pin()}.String(), Expires: expires}, nil
+}
+
+// Drain keeps new attempts from a worker; off gives them to it again.
+func (w *workers) Drain(ctx context.Context, by sluice.Principal, name sluice.WorkerName, off bool) error {
+	if name == sluice.EmbeddedWorker {
+		return sluice.Errorf(sluice.Usage, "the worker inside the server is drained with the server").WithHint("sluice server --no-worker runs it without one")
+	}
+	if err := w.roster.Drain(ctx, by, name, off); err != nil {
+		return err
+	}
+	w.pool.Drain(name, !off)
+	return nil
+}
+
+// Remove refuses a worker from now on.
+func (w *workers) Remove(ctx context.Context, by sluice.Principal, name sluice.WorkerName) error {
+	if err := w.roster.Remove(ctx, by, name); err != nil {
+		return err
+	}
+	w.pool.Remove(name)
+	return nil
+}
+
+// enrolToken is what a worker is given to enrol with.
+type enrolToken struct {
+	name   sluice.WorkerName
+	port   int
+	secret string
+	pin    string
+}
+
+const enrolPrefix = "sluicew"
+
+func (t enrolToken) String() string {
+	return fmt.Sprintf("%s.%s.%d.%s.%s", enrolPrefix, t.name, t.port, t.secret, t.pin)
+}
+
+// parseEnrolToken never shows what it was given.
+func parseEnrolToken(text string) (t enrolToken, err error) {
+	bad := sluice.Errorf(sluice.Usage, "this is no token for a worker").WithHint("sluice workers invite NAME, on the server, prints one")
+	parts := splitDots(text)
+	if len(parts) != 5 || parts[0] != enrolPrefix {
+		return t, bad
+	}
+	name, err1 := sluice.ParseWorkerName(parts[1])
+	port, err2 := strconv.ParseUint(parts[2], 10, 16)
+	pin, err3 := hex.DecodeString(parts[4])
+	if errors.Join(err1, err2, err3) != nil || len(pin) != sha256.Size || parts[3] == "" {
+		return t, bad
+	}
+	return enrolToken{name, int(port), parts[3], parts[4]}, nil
+}
+
+// renewAt is when a certificate is to be renewed: when a third of its life is left.
+func renewAt(notBefore, notAfter time.Time) time.Time {
+	return notAfter.Add(-notAfter.Sub(notBefore) / 3)
+}

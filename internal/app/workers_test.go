@@ -1,0 +1,405 @@
+package app_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sluice"
+	"sluice/api"
+	"sluice/internal/app"
+	"sluice/internal/lab/testfleet"
+)
+
+// elsewhere is a worker in this process, on data that outlives it.
+type elsewhere struct {
+	s    *served
+	name sluice.WorkerName
+	data string
+	stop func() error
+}
+
+func (s *served) worker(name sluice.WorkerName, pools ...sluice.Pool) *elsewhere {
+	s.t.Helper()
+	w := &elsewhere{s: s, name: name, data: filepath.Join(s.t.TempDir(), string(name))}
+	i, err := s.client.InviteWorker(s.t.Context(), name, pools)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	w.start(i.Token)
+	return w
+}
+
+func (w *elsewhere) program(token string) *app.Worker {
+	return &app.Worker{Data: w.data, Server: w.s.workers, Token: sluice.NewSecret([]byte(token)), Limit: 4, Home: w.s.t.TempDir(),
+		Env: func(string) string { return "" }, Environ: []string{"PATH=" + os.Getenv("PATH")}, Clock: app.Now,
+		Log: slog.New(slog.NewTextHandler(w.s.t.Output(), nil)), LocalTargets: true}
+}
+
+func (w *elsewhere) start(token string) {
+	w.s.t.Helper()
+	ctx, cancel := context.WithCancel(w.s.t.Context())
+	ready, ended := make(chan sluice.WorkerName, 1), make(chan error, 1)
+	p := w.program(token)
+	p.Ready = func(name sluice.WorkerName) { ready <- name }
+	go func() { ended <- p.Run(ctx) }()
+	select {
+	case <-ready:
+	case err := <-ended:
+		w.s.t.Fatalf("the worker ended: %v", err)
+	}
+	var once bool
+	w.stop = func() error {
+		if once {
+			return nil
+		}
+		once = true
+		cancel()
+		return <-ended
+	}
+	w.s.t.Cleanup(func() { _ = w.stop() })
+}
+
+// health waits until a worker is as it is said to be.
+func (s *served) health(name sluice.WorkerName, want string) api.Worker {
+	s.t.Helper()
+	for end := time.Now().Add(time.Minute); ; {
+		list, err := s.client.Workers(s.t.Context())
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, w := range list {
+			if w.Name == name && w.Health == want {
+				return w
+			}
+		}
+		if time.Now().After(end) {
+			s.t.Fatalf("%s is never %s: %+v", name, want, list)
+		}
+	}
+}
+
+// await waits for a file with so many lines.
+func await(t *testing.T, path string, lines int) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; {
+		b, _ := os.ReadFile(path)
+		if strings.Count(string(b), "\n") >= lines {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s has %q", path, b)
+		}
+	}
+}
+
+func (s *served) succeeded(id sluice.JobID, hosts int) {
+	s.t.Helper()
+	if b, ok := s.end(id).Body.(sluice.JobFinished); !ok || b.Outcome != sluice.Succeeded || b.Counts[sluice.Succeeded] != hosts {
+		s.t.Fatalf("it ended with %+v\n%s", b, s.story(id))
+	}
+}
+
+// story is all that the log has of a job.
+func (s *served) story(id sluice.JobID) string {
+	events, err := s.client.Events(s.t.Context(), string(id), 0)
+	text := fmt.Sprintln(err)
+	for _, e := range events {
+		line, _ := json.Marshal(e)
+		text += string(line) + "\n"
+	}
+	return text
+}
+
+// ranOnce says that a command that appends to a file ran once on each host.
+func ranOnce(t *testing.T, dir string, n int) {
+	t.Helper()
+	for i := 1; i <= n; i++ {
+		b, err := os.ReadFile(fmt.Sprintf("%s/web%d", dir, i))
+		if err != nil || strings.Count(string(b), "\n") != 1 {
+			t.Errorf("on web%d it ran %q, error %v", i, b, err)
+		}
+	}
+}
+
+func newServed(t *testing.T) *served {
+	s := &served{t: t, data: filepath.Join(t.TempDir(), "data"), noWorker: true, workersListen: "127.0.0.1:0", lease: 3 * time.Second}
+	s.start()
+	s.workersListen = s.workers // the next one is found there, too
+	s.apply(localFleet)
+	return s
+}
+
+// TestWorkers: without a worker of its own, a server has jobs carried out elsewhere; output and outcomes come back.
+func TestWorkers(t *testing.T) {
+	s := newServed(t)
+	marks := t.TempDir()
+	id := s.submit("$web", "echo $SLUICE_ATTEMPT >>"+marks+"/$SLUICE_HOST; echo I am $SLUICE_HOST")
+	s.worker("w1")
+	s.worker("w2")
+	s.succeeded(id, 4)
+	ranOnce(t, marks, 4)
+	if got := s.health("w1", "connected"); got.Limit != 4 || len(got.SealKey) != 32 || got.Certificate == nil {
+		t.Errorf("w1 is %+v", got)
+	}
+	out, err := s.client.Output(t.Context(), string(id), "web3", "stdout", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	var text [64]byte
+	if n, _ := out.Read(text[:]); string(text[:n]) != "I am web3\n" {
+		t.Errorf("web3 printed %q", text[:n])
+	}
+}
+
+// process is a worker that can be killed.
+type process struct {
+	s    *served
+	data string
+	cmd  *exec.Cmd
+}
+
+func (s *served) process(name sluice.WorkerName) *process {
+	s.t.Helper()
+	p := &process{s: s, data: filepath.Join(s.t.TempDir(), string(name))}
+	i, err := s.client.InviteWorker(s.t.Context(), name, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	token := filepath.Join(s.t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte(i.Token+"\n"), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	p.start("--server", s.workers, "--enrol-file", token)
+	s.health(name, "connected")
+	return p
+}
+
+func (p *process) start(args ...string) {
+	t := p.s.t
+	t.Helper()
+	p.cmd = exec.Command(program(t), append([]string{"worker", "--data", p.data, "--local-targets", "--limit", "4"}, args...)...)
+	p.cmd.Env = []string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}
+	if p.s.fleet != nil {
+		p.cmd.Env = p.s.fleet.Env()
+	}
+	p.cmd.Stderr = t.Output()
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	cmd := p.cmd
+	t.Cleanup(func() {
+		if cmd.ProcessState == nil {
+			_ = cmd.Process.Signal(syscall.SIGCONT)
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	})
+}
+
+func (p *process) signal(sig syscall.Signal) {
+	p.s.t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		p.s.t.Fatal(err)
+	}
+	if sig == syscall.SIGKILL || sig == syscall.SIGTERM {
+		_ = p.cmd.Wait()
+	}
+}
+
+// held is a command that says that it runs, and waits for the file go.
+func held(marks string) string {
+	return "echo $SLUICE_ATTEMPT >>" + marks + "/$SLUICE_HOST; echo began; until [ -e " + marks + "/go ]; do sleep 0.05; done; echo ended"
+}
+
+func letGo(t *testing.T, marks string) {
+	t.Helper()
+	if err := os.WriteFile(marks+"/go", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *served) printed(id sluice.JobID, h sluice.Host, want string) {
+	s.t.Helper()
+	out, err := s.client.Output(s.t.Context(), string(id), h, "stdout", 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer out.Close()
+	if text, err := io.ReadAll(out); err != nil || string(text) != want {
+		s.t.Errorf("%s printed %q, error %v", h, text, err)
+	}
+}
+
+// TestWorkerIsKilled: what a killed worker had is joined by another one, and the command runs once.
+func TestWorkerIsKilled(t *testing.T) {
+	for _, how := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGSTOP} {
+		t.Run(fmt.Sprintf("signal%d", how), func(t *testing.T) {
+			s := newServed(t)
+			// On this machine itself, commands end with the worker that let go of them; behind sshd they do not.
+			s.fleet = testfleet.StartPlain(t, 1)
+			s.apply("tag: {web: [host1]}\n")
+			w1 := s.process("w1")
+			marks := t.TempDir()
+			id := s.submit("host1", held(marks))
+			await(t, marks+"/host1", 1)
+			w1.signal(how)
+			s.process("w2")
+			s.health("w1", "lost")
+			if how == syscall.SIGSTOP {
+				w1.signal(syscall.SIGCONT)
+				s.health("w1", "connected")
+			}
+			letGo(t, marks)
+			s.succeeded(id, 1)
+			if b, err := os.ReadFile(marks + "/host1"); err != nil || strings.Count(string(b), "\n") != 1 {
+				t.Errorf("it ran %q, error %v", b, err)
+			}
+			s.printed(id, "host1", "began\nended\n")
+		})
+	}
+}
+
+// TestServerIsAway: a worker that has no server carries on, keeps the outcome, and hands it over later, also after a
+// restart of its own.
+func TestServerIsAway(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		t.Run(fmt.Sprint("restart ", restart), func(t *testing.T) {
+			s := newServed(t)
+			w := s.process("w1")
+			marks := t.TempDir()
+			id := s.submit("web1", held(marks))
+			await(t, marks+"/web1", 1)
+			if err := s.stop(); err != nil {
+				t.Fatal(err)
+			}
+			letGo(t, marks)
+			for end := time.Now().Add(time.Minute); ; {
+				kept, _ := filepath.Glob(w.data + "/outcomes/*.json")
+				if len(kept) == 1 {
+					break
+				}
+				if time.Now().After(end) {
+					t.Fatal("no outcome is kept")
+				}
+			}
+			if restart {
+				w.signal(syscall.SIGKILL)
+				w.start()
+			}
+			s.start()
+			s.succeeded(id, 1)
+			ranOnce(t, marks, 1)
+			s.printed(id, "web1", "began\nended\n")
+			for end := time.Now().Add(time.Minute); ; {
+				kept, _ := filepath.Glob(w.data + "/outcomes/*.json")
+				if len(kept) == 0 {
+					break
+				}
+				if time.Now().After(end) {
+					t.Fatalf("the worker keeps %q for ever", kept)
+				}
+			}
+		})
+	}
+}
+
+// TestDrainAndRemove: a worker that drains gets nothing new, and what a removed one had is joined by another.
+func TestDrainAndRemove(t *testing.T) {
+	s := newServed(t)
+	s.worker("w1")
+	if err := s.client.DrainWorker(t.Context(), "w1", false); err != nil {
+		t.Fatal(err)
+	}
+	s.health("w1", "draining")
+	marks := t.TempDir()
+	id := s.submit("web1", held(marks))
+	w2 := s.worker("w2")
+	await(t, marks+"/web1", 1)
+	if w := s.health("w2", "connected"); w.Running != 1 {
+		t.Errorf("w2 is %+v", w)
+	}
+	if err := s.client.DrainWorker(t.Context(), "w1", true); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.client.RemoveWorker(t.Context(), "w2"); err != nil {
+		t.Fatal(err)
+	}
+	letGo(t, marks)
+	s.succeeded(id, 1)
+	ranOnce(t, marks, 1)
+	if err := w2.stop(); sluice.CodeOf(err) != sluice.Denied {
+		t.Errorf("the removed worker ended with %v", err)
+	}
+	if err := w2.program("").Run(t.Context()); sluice.CodeOf(err) != sluice.Denied {
+		t.Errorf("the removed worker comes again: %v", err)
+	}
+}
+
+// TestPools: a host is reached by workers of its pool alone, and a cancel ends what waits for one.
+func TestPools(t *testing.T) {
+	s := newServed(t)
+	s.apply(localFleet + "host:\n  web2: {pool: dmz}\n")
+	s.worker("w1")
+	marks := t.TempDir()
+	id := s.submit("web1,web2", "echo $SLUICE_ATTEMPT >>"+marks+"/$SLUICE_HOST")
+	await(t, marks+"/web1", 1)
+	if _, err := os.Stat(marks + "/web2"); err == nil {
+		t.Error("it ran on web2, which no worker reaches")
+	}
+	s.worker("w2", "dmz")
+	s.succeeded(id, 2)
+	ranOnce(t, marks, 2)
+}
+
+// TestEnrolment: a token is good once, for its worker, from its server, for a while.
+func TestEnrolment(t *testing.T) {
+	s := newServed(t)
+	first, err := s.client.InviteWorker(t.Context(), "w1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := s.client.InviteWorker(t.Context(), "w1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := &served{t: t, data: filepath.Join(t.TempDir(), "other"), noWorker: true, workersListen: "127.0.0.1:0"}
+	other.start()
+	enrol := func(token string, at *served) error {
+		w := &elsewhere{s: at, name: "w1", data: filepath.Join(t.TempDir(), "w")}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		p := w.program(token)
+		p.Ready = func(sluice.WorkerName) { cancel() }
+		return p.Run(ctx)
+	}
+	if err := enrol(first.Token, s); sluice.CodeOf(err) != sluice.Denied {
+		t.Errorf("a token in whose place another was made: %v", err)
+	}
+	if err := enrol(strings.Replace(second.Token, ".w1.", ".w2.", 1), s); sluice.CodeOf(err) != sluice.Denied {
+		t.Errorf("a token under another name: %v", err)
+	}
+	if err := enrol(second.Token, other); err == nil || !strings.Contains(err.Error(), "not the server") {
+		t.Errorf("a token of another server: %v", err)
+	}
+	if err := enrol(second.Token, s); err != nil {
+		t.Errorf("the token: %v", err)
+	}
+	if err := enrol(second.Token, s); sluice.CodeOf(err) != sluice.Denied {
+		t.Errorf("the same token again: %v", err)
+	}
+	if err := enrol("sluicew.w1.1.x.y", s); sluice.CodeOf(err) != sluice.Usage {
+		t.Errorf("no token: %v", err)
+	}
+}

@@ -1,0 +1,387 @@
+// Package crew decides which worker carries out which attempt: by pool, room and load; what happens to attempts whose
+// worker is lost; and what a worker that comes back keeps of those that it holds.
+//
+// Values in, values out. The time is passed in, and only differences of it count. The package knows nothing of lines,
+// logs and certificates; who may be a worker is decided in [Roster].
+package crew
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"sluice"
+)
+
+// Task is an attempt that somebody waits for.
+type Task struct {
+	Attempt sluice.AttemptID
+	Job     sluice.JobID
+	Pool    sluice.Pool
+	// Sticky keeps all such attempts of a job and pool with one worker: the rule that the first host uses a password
+	// alone is kept there.
+	Sticky bool
+	// Resumed says that it may have been given to a worker before.
+	Resumed bool
+	// Reconnect is how long one that may run waits for a worker before nobody knows how it ended.
+	Reconnect time.Duration
+}
+
+// OrderKind says what is to be done.
+type OrderKind int
+
+const (
+	Give   OrderKind = iota // give the attempt to the worker, or let it keep the one that it holds
+	Drop                    // the worker must let go of it
+	Ask                     // the worker holds one that nobody waits for: is its outcome durable?
+	GiveUp                  // nobody can say how the attempt ended
+	Cut                     // the worker is lost: end its line
+)
+
+// Order is one thing to do.
+type Order struct {
+	Kind    OrderKind
+	Attempt sluice.AttemptID
+	Worker  sluice.WorkerName
+	Resumed bool // with Give
+}
+
+type task struct {
+	Task
+	on    sluice.WorkerName // "": it waits
+	since time.Time         // when it began to wait
+	over  bool              // it waited for too long
+}
+
+// Member is a worker, as it is now.
+type Member struct {
+	Name     sluice.WorkerName
+	Pools    []sluice.Pool
+	Limit    int
+	Running  int
+	Live     bool // it has a lease
+	Draining bool
+	Version  string
+	Since    time.Time // when it last came
+	Heard    time.Time
+	embedded bool
+	held     map[sluice.AttemptID]bool // that nobody waits for; true: ended
+}
+
+// State is the crew. The zero value is not ready; see [New].
+type State struct {
+	lease   time.Duration
+	members map[sluice.WorkerName]*Member
+	tasks   map[sluice.AttemptID]*task
+	waiting []sluice.AttemptID // in the order in which they came
+	stuck   map[stuckKey]sluice.WorkerName
+}
+
+type stuckKey struct {
+	job  sluice.JobID
+	pool sluice.Pool
+}
+
+// New makes a crew without workers. A worker that was not heard of for a lease is lost.
+func New(lease time.Duration) *State {
+	return &State{lease: lease, members: map[sluice.WorkerName]*Member{}, tasks: map[sluice.AttemptID]*task{},
+		stuck: map[stuckKey]sluice.WorkerName{}}
+}
+
+// Embed adds the worker that cannot be lost, for all pools that are named.
+func (s *State) Embed(limit int, pools []sluice.Pool, version string, now time.Time) {
+	s.members[sluice.EmbeddedWorker] = &Member{Name: sluice.EmbeddedWorker, Pools: pools, Limit: limit, Live: true,
+		Version: version, Since: now, Heard: now, embedded: true}
+}
+
+// Join takes a worker in that came, or came back, with what it holds.
+func (s *State) Join(m Member, held []sluice.WorkerHeld, now time.Time) []Order {
+	if old := s.members[m.Name]; old != nil {
+		m.Draining = m.Draining || old.Draining
+	}
+	m.Live, m.Since, m.Heard, m.Running, m.embedded, m.held = true, now, now, len(s.on(m.Name)), false, map[sluice.AttemptID]bool{}
+	s.members[m.Name] = &m
+	var out []Order
+	has := map[sluice.AttemptID]bool{}
+	for _, h := range held {
+		has[h.Attempt] = true
+		t := s.tasks[h.Attempt]
+		switch {
+		case t == nil:
+			m.held[h.Attempt] = h.Ended
+			out = append(out, Order{Kind: Ask, Attempt: h.Attempt, Worker: m.Name})
+		case t.on == m.Name:
+			out = append(out, Order{Kind: Give, Attempt: h.Attempt, Worker: m.Name, Resumed: true})
+		case t.on != "" && !h.Ended:
+			out = append(out, Order{Kind: Drop, Attempt: h.Attempt, Worker: m.Name})
+		default:
+			if t.on != "" {
+				out = append(out, Order{Kind: Drop, Attempt: h.Attempt, Worker: t.on})
+			}
+			s.put(t, m.Name)
+			out = append(out, Order{Kind: Give, Attempt: h.Attempt, Worker: m.Name, Resumed: true})
+		}
+	}
+	for _, t := range s.on(m.Name) {
+		if !has[t.Attempt] { // it was started anew
+			s.wait(t, now)
+		}
+	}
+	return append(out, s.place()...)
+}
+
+// Beat is a sign of life. It reports whether the worker is still one of the crew.
+func (s *State) Beat(name sluice.WorkerName, now time.Time) bool {
+	m := s.members[name]
+	if m == nil || !m.Live {
+		return false
+	}
+	m.Heard = now
+	return true
+}
+
+// Drain keeps new attempts from a worker, or no more.
+func (s *State) Drain(name sluice.WorkerName, on bool) []Order {
+	if m := s.members[name]; m != nil {
+		m.Draining = on
+	}
+	return s.place()
+}
+
+// Remove forgets a worker. What it had is given to others.
+func (s *State) Remove(name sluice.WorkerName, now time.Time) []Order {
+	if s.members[name] == nil {
+		return nil
+	}
+	delete(s.members, name)
+	out := []Order{{Kind: Cut, Worker: name}}
+	return append(out, s.lose(name, now)...)
+}
+
+func (s *State) lose(name sluice.WorkerName, now time.Time) []Order {
+	for _, t := range s.on(name) {
+		s.wait(t, now)
+	}
+	for k, w := range s.stuck {
+		if w == name {
+			delete(s.stuck, k)
+		}
+	}
+	return s.place()
+}
+
+// Add takes an attempt in that somebody waits for.
+func (s *State) Add(t Task, now time.Time) []Order {
+	t.Pool = t.Pool.OrDefault()
+	one := &task{Task: t, since: now}
+	s.tasks[t.Attempt] = one
+	for _, m := range s.sorted() {
+		if _, is := m.held[t.Attempt]; is && m.Live {
+			delete(m.held, t.Attempt)
+			s.put(one, m.Name)
+			return []Order{{Kind: Give, Attempt: t.Attempt, Worker: m.Name, Resumed: true}}
+		}
+	}
+	s.waiting = append(s.waiting, t.Attempt)
+	return s.place()
+}
+
+// End forgets an attempt that nobody waits for any more. keeps says that its worker still has it.
+func (s *State) End(a sluice.AttemptID, keeps bool) []Order {
+	t := s.tasks[a]
+	if t == nil {
+		return nil
+	}
+	delete(s.tasks, a)
+	s.unwait(a)
+	if m := s.members[t.on]; m != nil {
+		m.Running--
+		if keeps && !m.embedded {
+			m.held[a] = false
+		}
+	}
+	return s.place()
+}
+
+// Forget says that a worker has nothing of an attempt any more.
+func (s *State) Forget(name sluice.WorkerName, a sluice.AttemptID) {
+	if m := s.members[name]; m != nil {
+		delete(m.held, a)
+	}
+}
+
+// Has reports whether an attempt is the worker's.
+func (s *State) Has(name sluice.WorkerName, a sluice.AttemptID) bool {
+	t := s.tasks[a]
+	return t != nil && t.on == name
+}
+
+// Again has an attempt wait for a worker anew: the one that had it cannot say how it ended.
+func (s *State) Again(a sluice.AttemptID, now time.Time) []Order {
+	if t := s.tasks[a]; t != nil && t.on != "" {
+		s.wait(t, now)
+	}
+	return s.place()
+}
+
+// Tick is called when time has passed, at [State.Next] at the latest.
+func (s *State) Tick(now time.Time) []Order {
+	var out []Order
+	for _, m := range s.sorted() {
+		if !m.embedded && m.Live && now.Sub(m.Heard) >= s.lease {
+			m.Live = false
+			out = append(out, Order{Kind: Cut, Worker: m.Name})
+			out = append(out, s.lose(m.Name, now)...)
+		}
+	}
+	for _, a := range s.waiting {
+		if t := s.tasks[a]; t.Resumed && !t.over && now.Sub(t.since) >= t.Reconnect {
+			t.over = true
+			out = append(out, Order{Kind: GiveUp, Attempt: a})
+		}
+	}
+	return out
+}
+
+// Next is when Tick has something to do, if ever.
+func (s *State) Next() (at time.Time, ok bool) {
+	sooner := func(t time.Time) {
+		if !ok || t.Before(at) {
+			at, ok = t, true
+		}
+	}
+	for _, m := range s.members {
+		if m.Live && !m.embedded {
+			sooner(m.Heard.Add(s.lease))
+		}
+	}
+	for _, a := range s.waiting {
+		if t := s.tasks[a]; t.Resumed && !t.over {
+			sooner(t.since.Add(t.Reconnect))
+		}
+	}
+	return at, ok
+}
+
+// Members lists the crew by name.
+func (s *State) Members() []Member {
+	var out []Member
+	for _, m := range s.sorted() {
+		one := *m
+		one.held, one.Pools = nil, slices.Clone(m.Pools)
+		out = append(out, one)
+	}
+	return out
+}
+
+// Waits says why an attempt has no worker; "" where it has one.
+func (s *State) Waits(a sluice.AttemptID) string {
+	t := s.tasks[a]
+	if t == nil || t.on != "" {
+		return ""
+	}
+	for _, m := range s.members {
+		if m.Live && slices.Contains(m.Pools, t.Pool) {
+			return "all workers of the pool " + string(t.Pool) + " are full or draining"
+		}
+	}
+	return "no worker of the pool " + string(t.Pool) + " is connected"
+}
+
+// place gives waiting attempts to workers with room.
+func (s *State) place() []Order {
+	var out []Order
+	full := map[sluice.Pool]bool{}
+	rest := s.waiting[:0]
+	for _, a := range s.waiting {
+		t := s.tasks[a]
+		if full[t.Pool] && !t.Sticky {
+			rest = append(rest, a)
+			continue
+		}
+		m := s.choose(t)
+		if m == nil {
+			full[t.Pool] = full[t.Pool] || !t.Sticky
+			rest = append(rest, a)
+			continue
+		}
+		t.on = m.Name
+		m.Running++
+		out = append(out, Order{Kind: Give, Attempt: a, Worker: m.Name, Resumed: t.Resumed})
+		t.Resumed = true
+	}
+	clear(s.waiting[len(rest):])
+	s.waiting = rest
+	return out
+}
+
+// choose finds the worker for a task: of its pool, with room, the least loaded.
+func (s *State) choose(t *task) *Member {
+	key := stuckKey{t.Job, t.Pool}
+	if t.Sticky {
+		if m := s.members[s.stuck[key]]; m != nil && !m.Draining && slices.Contains(m.Pools, t.Pool) {
+			if !m.Live || m.Running >= m.Limit {
+				return nil
+			}
+			return m
+		}
+	}
+	var best *Member
+	for _, m := range s.members {
+		if !m.Live || m.Draining || m.Running >= m.Limit || !slices.Contains(m.Pools, t.Pool) {
+			continue
+		}
+		// Shares are compared as products, so that equal loads are equal.
+		if best == nil || cmp.Or(cmp.Compare(m.Running*best.Limit, best.Running*m.Limit), cmp.Compare(m.Name, best.Name)) < 0 {
+			best = m
+		}
+	}
+	if t.Sticky && best != nil {
+		s.stuck[key] = best.Name
+	}
+	return best
+}
+
+func (s *State) put(t *task, name sluice.WorkerName) {
+	if m := s.members[t.on]; m != nil {
+		m.Running--
+	}
+	s.unwait(t.Attempt)
+	t.on, t.Resumed = name, true
+	s.members[name].Running++
+}
+
+func (s *State) wait(t *task, now time.Time) {
+	if m := s.members[t.on]; m != nil {
+		m.Running--
+	}
+	t.on, t.since, t.Resumed = "", now, true
+	s.waiting = append(s.waiting, t.Attempt)
+}
+
+func (s *State) unwait(a sluice.AttemptID) {
+	if i := slices.Index(s.waiting, a); i >= 0 {
+		s.waiting = slices.Delete(s.waiting, i, i+1)
+	}
+}
+
+// on are the tasks of a worker, by attempt.
+func (s *State) on(name sluice.WorkerName) []*task {
+	var out []*task
+	for _, t := range s.tasks {
+		if t.on == name {
+			out = append(out, t)
+		}
+	}
+	slices.SortFunc(out, func(a, b *task) int { return cmp.Compare(a.Attempt, b.Attempt) })
+	return out
+}
+
+func (s *State) sorted() []*Member {
+	var out []*Member
+	for _, m := range s.members {
+		out = append(out, m)
+	}
+	slices.SortFunc(out, func(a, b *Member) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}

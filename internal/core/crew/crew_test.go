@@ -1,0 +1,272 @@
+package crew_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"sluice"
+	"sluice/internal/core/crew"
+)
+
+const lease = 15 * time.Second
+
+// model is what the orders of a crew have made true so far: who was told to carry out what.
+type model struct {
+	t      *rapid.T
+	s      *crew.State
+	now    time.Time
+	on     map[sluice.AttemptID]sluice.WorkerName // of the tasks
+	pool   map[sluice.AttemptID]sluice.Pool
+	sticky map[sluice.AttemptID]bool
+	sent   map[sluice.AttemptID]bool                       // was given before
+	holds  map[sluice.WorkerName]map[sluice.AttemptID]bool // of the workers themselves
+	limit  map[sluice.WorkerName]int
+	pools  map[sluice.WorkerName][]sluice.Pool
+	live   map[sluice.WorkerName]bool
+	drain  map[sluice.WorkerName]bool
+	next   int
+}
+
+// obey does what is ordered, and complains about what must not be.
+func (m *model) obey(orders []crew.Order, joined sluice.WorkerName) {
+	for _, o := range orders {
+		switch o.Kind {
+		case crew.Give:
+			_, is := m.pool[o.Attempt]
+			held := m.holds[o.Worker][o.Attempt]
+			switch {
+			case !is:
+				m.t.Fatalf("%s is given to %s, and nobody waits for it", o.Attempt, o.Worker)
+			case !m.live[o.Worker]:
+				m.t.Fatalf("%s is given to %s, which is not there", o.Attempt, o.Worker)
+			case !held && m.drain[o.Worker]:
+				m.t.Fatalf("%s is given to %s, which drains", o.Attempt, o.Worker)
+			case !held && !slices.Contains(m.pools[o.Worker], m.pool[o.Attempt]):
+				m.t.Fatalf("%s of the pool %s is given to %s", o.Attempt, m.pool[o.Attempt], o.Worker)
+			case m.sent[o.Attempt] && !o.Resumed:
+				m.t.Fatalf("%s was given before, and %s is not told so", o.Attempt, o.Worker)
+			}
+			m.on[o.Attempt], m.sent[o.Attempt], m.holds[o.Worker][o.Attempt] = o.Worker, true, true
+			load := 0
+			for _, w := range m.on {
+				if w == o.Worker {
+					load++
+				}
+			}
+			if load > m.limit[o.Worker] && !held {
+				m.t.Fatalf("%s has %d attempts, and room for %d", o.Worker, load, m.limit[o.Worker])
+			}
+		case crew.Drop:
+			delete(m.holds[o.Worker], o.Attempt)
+		case crew.Cut:
+			m.lose(o.Worker)
+		}
+	}
+}
+
+func (m *model) lose(w sluice.WorkerName) {
+	m.live[w] = false
+	for a, on := range m.on {
+		if on == w {
+			m.on[a] = ""
+		}
+	}
+}
+
+var pools = []sluice.Pool{"default", "dmz"}
+
+func (m *model) actions() map[string]func(*rapid.T) {
+	worker := rapid.SampledFrom([]sluice.WorkerName{"w1", "w2", "w3"})
+	return map[string]func(*rapid.T){
+		"": func(t *rapid.T) { m.t = t; m.check() },
+		"add": func(t *rapid.T) {
+			m.t = t
+			m.next++
+			a := sluice.NewAttemptID("0123456789ab", m.next, 1)
+			task := crew.Task{Attempt: a, Job: "0123456789ab", Pool: rapid.SampledFrom(pools).Draw(t, "pool"), Sticky: rapid.Bool().Draw(t, "sticky"),
+				Resumed: rapid.Bool().Draw(t, "resumed"), Reconnect: time.Minute}
+			m.pool[a], m.sticky[a], m.sent[a], m.on[a] = task.Pool, task.Sticky, task.Resumed, ""
+			m.obey(m.s.Add(task, m.now), "")
+		},
+		"join": func(t *rapid.T) {
+			m.t = t
+			w := worker.Draw(t, "worker")
+			var held []sluice.WorkerHeld
+			keeps := map[sluice.AttemptID]bool{}
+			if rapid.Bool().Draw(t, "remembers") {
+				for n := range m.next {
+					if a := sluice.NewAttemptID("0123456789ab", n+1, 1); m.holds[w][a] {
+						keeps[a] = true
+						held = append(held, sluice.WorkerHeld{Attempt: a, Ended: rapid.Bool().Draw(t, "ended")})
+					}
+				}
+			}
+			m.holds[w] = keeps
+			for a, on := range m.on {
+				if on == w && !keeps[a] {
+					m.on[a] = ""
+				}
+			}
+			m.live[w], m.limit[w] = true, rapid.IntRange(1, 3).Draw(t, "limit")
+			m.pools[w] = rapid.SampledFrom([][]sluice.Pool{pools, pools[:1], pools[1:]}).Draw(t, "pools")
+			m.obey(m.s.Join(crew.Member{Name: w, Pools: m.pools[w], Limit: m.limit[w], Draining: m.drain[w]}, held, m.now), w)
+		},
+		"beat": func(t *rapid.T) {
+			w := worker.Draw(t, "worker")
+			if got := m.s.Beat(w, m.now); got != m.live[w] {
+				t.Fatalf("a beat of %s: %v, want %v", w, got, m.live[w])
+			}
+		},
+		"time": func(t *rapid.T) {
+			m.t = t
+			m.now = m.now.Add(time.Duration(rapid.IntRange(1, 20).Draw(t, "seconds")) * time.Second)
+			m.obey(m.s.Tick(m.now), "")
+			if at, ok := m.s.Next(); ok && !at.After(m.now) {
+				t.Fatalf("after a tick there is still something to do")
+			}
+		},
+		"drain": func(t *rapid.T) {
+			m.t = t
+			w, on := worker.Draw(t, "worker"), rapid.Bool().Draw(t, "on")
+			if _, known := m.limit[w]; known {
+				m.drain[w] = on
+			}
+			m.obey(m.s.Drain(w, on), "")
+		},
+		"end": func(t *rapid.T) {
+			m.t = t
+			for n := range m.next {
+				a := sluice.NewAttemptID("0123456789ab", n+1, 1)
+				if _, is := m.pool[a]; is {
+					for _, holds := range m.holds {
+						delete(holds, a)
+					}
+					delete(m.pool, a)
+					delete(m.on, a)
+					m.obey(m.s.End(a, false), "")
+					return
+				}
+			}
+		},
+	}
+}
+
+// check: who waits is told why, and nobody waits while there is room.
+func (m *model) check() {
+	for a, on := range m.on {
+		why := m.s.Waits(a)
+		if (on == "") != (why != "") {
+			m.t.Fatalf("%s is with %q, and waits because %q", a, on, why)
+		}
+		if on != "" || m.sticky[a] {
+			continue
+		}
+		for _, w := range m.s.Members() {
+			if w.Live && !w.Draining && w.Running < w.Limit && slices.Contains(w.Pools, m.pool[a]) {
+				m.t.Fatalf("%s waits, and %s has room", a, w.Name)
+			}
+		}
+	}
+	for _, w := range m.s.Members() {
+		load := 0
+		for _, on := range m.on {
+			if on == w.Name {
+				load++
+			}
+		}
+		if w.Running != load {
+			m.t.Fatalf("%s has %d attempts, and counts %d", w.Name, load, w.Running)
+		}
+	}
+}
+
+// TestCrew: whatever comes and goes, attempts are given to live workers of their pool with room, and nobody is given one
+// that another may have without being told.
+func TestCrew(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &model{t: t, s: crew.New(lease), now: time.Unix(0, 0), on: map[sluice.AttemptID]sluice.WorkerName{}, pool: map[sluice.AttemptID]sluice.Pool{},
+			sticky: map[sluice.AttemptID]bool{}, sent: map[sluice.AttemptID]bool{}, holds: map[sluice.WorkerName]map[sluice.AttemptID]bool{},
+			limit: map[sluice.WorkerName]int{}, pools: map[sluice.WorkerName][]sluice.Pool{}, live: map[sluice.WorkerName]bool{}, drain: map[sluice.WorkerName]bool{}}
+		for _, w := range []sluice.WorkerName{"w1", "w2", "w3"} {
+			m.holds[w] = map[sluice.AttemptID]bool{}
+		}
+		t.Repeat(m.actions())
+	})
+}
+
+// TestLostAndGivenUp: a worker that is silent for a lease is lost; what it had waits for another, and then nobody knows.
+func TestLostAndGivenUp(t *testing.T) {
+	s, now := crew.New(lease), time.Unix(0, 0)
+	s.Join(crew.Member{Name: "w1", Pools: pools, Limit: 1}, nil, now)
+	a := sluice.NewAttemptID("0123456789ab", 0, 1)
+	if got := s.Add(crew.Task{Attempt: a, Job: "0123456789ab", Reconnect: time.Minute}, now); fmt.Sprint(got) != fmt.Sprint([]crew.Order{{Kind: crew.Give, Attempt: a, Worker: "w1"}}) {
+		t.Errorf("added: %+v", got)
+	}
+	if got := s.Tick(now.Add(lease - 1)); got != nil {
+		t.Errorf("before the lease ended: %+v", got)
+	}
+	if got := s.Tick(now.Add(lease)); fmt.Sprint(got) != fmt.Sprint([]crew.Order{{Kind: crew.Cut, Worker: "w1"}}) {
+		t.Errorf("at its end: %+v", got)
+	}
+	if got := s.Tick(now.Add(lease + time.Minute)); fmt.Sprint(got) != fmt.Sprint([]crew.Order{{Kind: crew.GiveUp, Attempt: a}}) {
+		t.Errorf("a minute later: %+v", got)
+	}
+	// One that was never given waits for ever.
+	b := sluice.NewAttemptID("0123456789ab", 1, 1)
+	s.Add(crew.Task{Attempt: b, Job: "0123456789ab", Reconnect: time.Minute}, now)
+	if got := s.Tick(now.Add(1000 * time.Hour)); got != nil {
+		t.Errorf("one that nobody had: %+v", got)
+	}
+}
+
+// TestRoster: an invitation is good once, for its name and its time; certificates count until they are replaced.
+func TestRoster(t *testing.T) {
+	r, now := crew.NewRoster(), time.Unix(1000, 0)
+	add := func(b sluice.Body) {
+		t.Helper()
+		if err := r.Apply(sluice.Event{Seq: r.Seq() + 1, Body: b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	admit := func(serial string, want bool) {
+		t.Helper()
+		if _, err := r.Admit("w1", serial); (err == nil) != want {
+			t.Errorf("with %s: %v", serial, err)
+		}
+	}
+	add(sluice.WorkerInvited{Worker: "w1", Pools: pools, Digest: crew.Digest("secret"), Expires: now.Add(time.Minute)})
+	for _, c := range []struct {
+		name   sluice.WorkerName
+		secret string
+		at     time.Time
+		ok     bool
+	}{{"w1", "secret", now, true}, {"w2", "secret", now, false}, {"w1", "other", now, false}, {"w1", "", now, false}, {"w1", "secret", now.Add(time.Minute), false}} {
+		if err := r.MayEnrol(c.name, c.secret, c.at); (err == nil) != c.ok {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	admit("1", false)
+	add(sluice.WorkerEnrolled{Worker: "w1", Serial: "1"})
+	admit("1", true)
+	if r.MayEnrol("w1", "secret", now) == nil {
+		t.Error("the token is good twice")
+	}
+	add(sluice.WorkerRenewed{Worker: "w1", Serial: "2"})
+	admit("1", true) // until the new one has arrived
+	admit("2", true)
+	add(sluice.WorkerRenewed{Worker: "w1", Serial: "3"})
+	admit("1", false)
+	add(sluice.WorkerInvited{Worker: "w1", Pools: pools[:1], Digest: crew.Digest("again"), Expires: now.Add(time.Minute)})
+	admit("3", true)
+	add(sluice.WorkerEnrolled{Worker: "w1", Serial: "4"})
+	admit("3", false)
+	add(sluice.WorkerRemoved{Worker: "w1"})
+	admit("4", false)
+	if len(r.All()) != 0 {
+		t.Errorf("there are %+v", r.All())
+	}
+}

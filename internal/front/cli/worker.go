@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"sluice"
+)
+
+// WorkerOptions say how this program is a worker.
+type WorkerOptions struct {
+	Data, Server string
+	TokenFile    string
+	Token        sluice.Secret
+	Limit        int
+	LocalTargets bool
+	// Ready is called when the worker has come to its server.
+	Ready func(sluice.WorkerName)
+}
+
+func (a *app) workerCommand() *cobra.Command {
+	var o WorkerOptions
+	var token, limit string
+	c := &cobra.Command{
+		Use:   "worker --server URL [--enrol-file FILE]",
+		Short: "Carry out attempts for a server elsewhere",
+		Long: `Carry out attempts for a server elsewhere. The worker connects outward only. The
+first time it needs a token, which 'sluice workers invite NAME' prints on the
+server: in a file (--enrol-file), in SLUICE_ENROL, or as --enrol, where others on
+this machine can see it for a moment.`,
+		Args: args(0, 0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			n, err := strconv.Atoi(limit)
+			if err != nil || n < 1 || n > 100000 {
+				return sluice.Errorf(sluice.Usage, "--limit is a number of attempts, 1 to 100000, not %q", limit)
+			}
+			o.Limit = n
+			if token == "" {
+				token = a.Env("SLUICE_ENROL")
+			}
+			if token != "" && o.TokenFile == "" {
+				o.Token = sluice.NewSecret([]byte(token))
+			}
+			return a.work(c.Context(), o)
+		},
+	}
+	fs := c.Flags()
+	fs.StringVar(&o.Server, "server", "", "`URL` of the server, or HOST:PORT for workers")
+	fs.StringVar(&token, "enrol", "", "`token` to enrol with; better in a file")
+	fs.StringVar(&o.TokenFile, "enrol-file", "", "`file` with the token to enrol with")
+	fs.StringVar(&o.Data, "data", "", "`directory` of all that the worker keeps")
+	fs.StringVar(&limit, "limit", strconv.Itoa(sluice.DefaultConcurrency), "`number` of attempts at once")
+	fs.BoolVar(&o.LocalTargets, "local-targets", false, "let fleets run commands on this machine itself (transport: local)")
+	return c
+}
+
+func (a *app) work(ctx context.Context, o WorkerOptions) error {
+	if a.Work == nil {
+		return sluice.Errorf(sluice.Usage, "this program cannot be a worker")
+	}
+	ctx, stop := a.untilStopped(ctx)
+	defer stop()
+	o.Ready = func(name sluice.WorkerName) { fmt.Fprintf(a.Stderr, "sluice: the worker %s is connected\n", name) }
+	return a.Work(ctx, o)
+}

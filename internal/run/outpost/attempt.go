@@ -1,0 +1,298 @@
+package outpost
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+
+	"sluice"
+	"sluice/internal/run/work"
+)
+
+// attempt is one that this worker has.
+type attempt struct {
+	o    *Outpost
+	id   sluice.AttemptID
+	job  *sluice.Job
+	host sluice.Host
+	use  *job
+
+	kill    context.CancelCauseFunc
+	drop    context.CancelFunc
+	durable chan struct{} // closed when the outcome is
+	once    sync.Once
+
+	mu      sync.Mutex
+	line    *link // that it is told on; nil: none
+	running bool
+	dropped bool
+	sent    map[string]int64 // of the streams, on this line
+	record  record
+}
+
+func (a *attempt) ended() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.record.ended()
+}
+
+func (a *attempt) unbind() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.line = nil
+}
+
+// assign begins an attempt, or goes on telling about one that is here.
+func (o *Outpost) assign(doing context.Context, l *link, w *sluice.WorkerAssign) {
+	if a := o.find(w.Attempt); a != nil {
+		a.mu.Lock()
+		letGo := a.dropped && !a.record.ended()
+		a.mu.Unlock()
+		if letGo { // it is on its way out, and may be given again
+			l.send(sluice.ToServer{Gone: &sluice.WorkerGone{Attempt: w.Attempt, Error: "the worker has just let go of it"}})
+			return
+		}
+		a.bind(l, w)
+		return
+	}
+	a, err := o.newAttempt(w.Job, w.Host, w.Attempt)
+	if err != nil {
+		l.send(sluice.ToServer{Gone: &sluice.WorkerGone{Attempt: w.Attempt, Error: err.Error()}})
+		return
+	}
+	a.bind(l, w)
+	mode := work.Run
+	if w.Settle {
+		mode = work.Settle
+	}
+	o.do(doing, a, mode, w.Resumed)
+}
+
+func (o *Outpost) newAttempt(j *sluice.Job, h sluice.Host, id sluice.AttemptID) (*attempt, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.attempts[id] != nil {
+		return nil, fmt.Errorf("%s is here already", id)
+	}
+	use, err := o.use(j)
+	if err != nil {
+		return nil, err
+	}
+	a := &attempt{o: o, id: id, job: j, host: h, use: use, durable: make(chan struct{}), sent: map[string]int64{},
+		kill: func(error) {}, drop: func() {}, record: record{Host: h, Attempt: id}}
+	o.attempts[id] = a
+	return a, nil
+}
+
+// do carries an attempt out.
+func (o *Outpost) do(doing context.Context, a *attempt, mode work.Mode, resumed bool) {
+	ctx, drop := context.WithCancel(doing)
+	kill, end := context.WithCancelCause(context.Background())
+	a.mu.Lock()
+	a.running, a.kill = true, end
+	a.drop = func() {
+		a.mu.Lock()
+		a.dropped = true
+		a.mu.Unlock()
+		drop()
+	}
+	a.mu.Unlock()
+	w := work.Assignment{Job: a.job, Host: a.host, Attempt: a.id, Mode: mode, Resumed: resumed, Kill: kill, Step: a.step, Output: a.output,
+		Commit: func(ctx context.Context, r sluice.TaskFinished) error { return a.commit(ctx, record{Finished: &r}) },
+		Withdraw: func(ctx context.Context, b sluice.TaskWithdrawn) error {
+			return a.commit(ctx, record{Withdrawn: &b})
+		},
+		MayStart: o.mayStart}
+	if o.cfg.FetchDir != "" {
+		w.FetchDir = filepath.Join(o.cfg.FetchDir, string(a.id))
+	}
+	o.doer.Go(func() {
+		defer drop()
+		defer end(nil)
+		a.landed(a.use.worker.Do(ctx, w), doing)
+	})
+}
+
+// landed is what follows when the worker has done with an attempt.
+func (a *attempt) landed(err error, doing context.Context) {
+	a.mu.Lock()
+	a.running = false
+	line, dropped, ended, durable := a.line, a.dropped, a.record.ended(), false
+	select {
+	case <-a.durable:
+		durable = true
+	default:
+	}
+	a.mu.Unlock()
+	switch {
+	case err == nil:
+		a.leave(line, "")
+	case doing.Err() != nil: // this process ends; the next one has the record
+	case ended && durable: // what is left on the target is swept there
+		a.leave(line, "")
+	case ended: // it is kept until the server has it
+	case dropped:
+		a.o.forget(a)
+	default:
+		a.leave(line, err.Error())
+	}
+}
+
+// leave forgets an attempt, and says so.
+func (a *attempt) leave(line *link, why string) {
+	if err := a.o.removeRecord(a.id); err != nil {
+		a.o.cfg.Notice(fmt.Sprintf("the record of %s cannot be removed: %v", a.id, err))
+	}
+	a.o.forget(a)
+	if line != nil {
+		line.send(sluice.ToServer{Gone: &sluice.WorkerGone{Attempt: a.id, Error: why}})
+	}
+}
+
+// bind tells all that the server does not have yet, and what comes from now on.
+func (a *attempt) bind(l *link, w *sluice.WorkerAssign) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.line = l
+	a.sent["stdout"], a.sent["stderr"] = w.Stdout, w.Stderr
+	for _, stream := range []string{"stdout", "stderr"} {
+		if err := a.catchUp(stream); err != nil {
+			a.o.cfg.Notice(fmt.Sprintf("the output of %s cannot be read: %v", a.id, err))
+		}
+	}
+	for _, s := range a.record.Steps {
+		l.send(sluice.ToServer{Step: &s})
+	}
+	a.tellOutcome()
+}
+
+// pieceSize is how much output goes into one message.
+const pieceSize = 64 << 10
+
+// catchUp sends what is kept of a stream behind what the server has. The caller holds the lock.
+func (a *attempt) catchUp(stream string) error {
+	size, err := a.o.cfg.Outputs.Size(a.job.ID, a.id, stream)
+	if err != nil || size <= a.sent[stream] || a.line == nil {
+		return err
+	}
+	r, err := a.o.cfg.Outputs.Open(a.job.ID, a.id, stream)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }()
+	if _, err := io.CopyN(io.Discard, r, a.sent[stream]); err != nil {
+		return err
+	}
+	buf := make([]byte, pieceSize)
+	for a.sent[stream] < size {
+		n, err := io.ReadFull(r, buf[:min(pieceSize, size-a.sent[stream])])
+		if n == 0 {
+			return err
+		}
+		if !a.line.send(sluice.ToServer{Output: &sluice.WorkerOutput{Attempt: a.id, Stream: stream, Offset: a.sent[stream], Data: buf[:n]}}) {
+			return nil
+		}
+		a.sent[stream] += int64(n)
+	}
+	return nil
+}
+
+// output sends a piece that was written, if the server has all before it.
+func (a *attempt) output(stream string, offset int64, data []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	end := offset + int64(len(data))
+	if a.line == nil || end <= a.sent[stream] || offset > a.sent[stream] {
+		return
+	}
+	data = data[a.sent[stream]-offset:]
+	for len(data) > 0 {
+		n := min(len(data), pieceSize)
+		if !a.line.send(sluice.ToServer{Output: &sluice.WorkerOutput{Attempt: a.id, Stream: stream, Offset: a.sent[stream], Data: data[:n]}}) {
+			return
+		}
+		a.sent[stream] += int64(n)
+		data = data[n:]
+	}
+}
+
+func (a *attempt) step(s sluice.TaskStep) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.record.Steps = append(a.record.Steps, s)
+	if a.line != nil {
+		a.line.send(sluice.ToServer{Step: &s})
+	}
+}
+
+// commit keeps an outcome on the disk, tells the server, and waits until it is durable there.
+func (a *attempt) commit(ctx context.Context, r record) error {
+	if err := a.handFetched(ctx, &r); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	r.Host, r.Attempt, r.Steps = a.host, a.id, a.record.Steps
+	if err := a.o.writeRecord(a.job, r); err != nil {
+		// It is told all the same: only this process can lose it.
+		a.o.cfg.Notice(fmt.Sprintf("the outcome of %s cannot be kept: %v", a.id, err))
+	}
+	a.record = r
+	a.tellOutcome()
+	a.mu.Unlock()
+	select {
+	case <-a.durable:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// handFetched gives the server what a fetch got.
+func (a *attempt) handFetched(ctx context.Context, r *record) error {
+	o := a.o
+	if a.job.Action.Kind != sluice.FetchFrom || r.Finished == nil || r.Finished.Outcome != sluice.Succeeded || o.cfg.Fetched == nil {
+		return nil
+	}
+	err := o.cfg.Fetched(ctx, a.id, filepath.Join(o.cfg.FetchDir, string(a.id)))
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		code := 1
+		r.Finished.Outcome, r.Finished.ExitCode = sluice.Failed, &code
+		r.Finished.Reason = "what was fetched did not get to the server: " + err.Error()
+	}
+	return nil
+}
+
+// tellOutcome sends the outcome if there is one. The caller holds the lock.
+func (a *attempt) tellOutcome() {
+	switch {
+	case a.line == nil:
+	case a.record.Finished != nil:
+		a.line.send(sluice.ToServer{Outcome: a.record.Finished})
+	case a.record.Withdrawn != nil:
+		a.line.send(sluice.ToServer{Withdraw: a.record.Withdrawn})
+	}
+}
+
+// committed lets the target forget an attempt whose outcome is durable.
+func (o *Outpost) committed(doing context.Context, a *attempt) {
+	a.mu.Lock()
+	a.once.Do(func() { close(a.durable) })
+	running, ended := a.running, a.record.ended()
+	unknown := a.record.Finished != nil && a.record.Finished.Outcome == sluice.Unknown
+	line := a.line
+	a.mu.Unlock()
+	switch {
+	case running && !ended:
+		a.drop() // the log has an outcome, and nobody waits for another
+	case running:
+	case unknown || a.record.Withdrawn != nil || a.job.Options.ReadOnly:
+		a.leave(line, "")
+	default: // an earlier process had it, or it was let go: the target is still to be told
+		o.do(doing, a, work.Settle, true)
+	}
+}

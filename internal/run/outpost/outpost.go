@@ -1,0 +1,378 @@
+// Package outpost is a worker on a machine of its own: it takes attempts from a server over a line, carries them out, and
+// keeps what came of them on its disk until the server says that it is durable. The line may break at any time; what
+// runs goes on meanwhile, and nothing starts without a lease.
+//
+// It knows lines and ports, and neither certificates nor the wire.
+package outpost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"sluice"
+	"sluice/internal/run/work"
+)
+
+// Line is the worker's end of the line to its server.
+type Line = sluice.Line[sluice.ToServer, sluice.ToWorker]
+
+// Outputs are a worker's own.
+type Outputs interface {
+	sluice.Outputs
+	Remove(job sluice.JobID) error
+}
+
+// Worker carries attempts out.
+type Worker interface {
+	Do(ctx context.Context, a work.Assignment) error
+}
+
+// Config is what an Outpost needs.
+type Config struct {
+	// Open opens the line. Errors with the codes Denied and Usage end the outpost; others are tried again.
+	Open func(ctx context.Context, hello sluice.WorkerHello) (Line, error)
+	// Worker makes what carries out the attempts of a job; release is called when none of them is left.
+	Worker  func(j *sluice.Job) (w Worker, release func(), err error)
+	Outputs Outputs
+	// Dir is for the records of outcomes.
+	Dir     string
+	Limit   int
+	Version string
+	// Notice is told what a person should know. It must not block.
+	Notice func(string)
+	// FetchDir is where fetch jobs put things on their way; Fetched hands them to the server.
+	FetchDir string
+	Fetched  func(ctx context.Context, a sluice.AttemptID, dir string) error
+}
+
+const (
+	firstWait = 100 * time.Millisecond
+	lastWait  = 10 * time.Second
+	// firstBeat is how often a worker shows signs of life before it knows how long its lease is.
+	firstBeat = time.Second
+	// marginShare of a lease is left unused, for clocks that do not run alike.
+	marginShare = 5
+)
+
+// Outpost is one worker.
+type Outpost struct {
+	cfg  Config
+	doer sync.WaitGroup
+
+	mu       sync.Mutex
+	line     *link // nil: there is none
+	attempts map[sluice.AttemptID]*attempt
+	jobs     map[sluice.JobID]*job
+	draining bool
+	lease    lease
+	leased   chan struct{} // closed and replaced when there is a new one
+}
+
+// lease lets attempts start.
+type lease struct {
+	begin time.Time // when the beat was sent
+	life  time.Duration
+}
+
+// valid is told the time with both its clocks. The one that only goes forward counts; where the other one has run
+// differently, this machine may have been asleep, and nobody knows for how long.
+func (l lease) valid(now time.Time) bool {
+	if l.life <= 0 {
+		return false
+	}
+	went := now.Sub(l.begin)
+	apart := now.Round(0).Sub(l.begin.Round(0)) - went
+	return went < l.life-l.life/marginShare && max(apart, -apart) < l.life/marginShare
+}
+
+// job is what the attempts of one job share.
+type job struct {
+	worker  Worker
+	release func()
+	uses    int
+}
+
+// link is an open line. What fails on it closes it.
+type link struct{ line Line }
+
+func (l *link) send(m sluice.ToServer) bool {
+	if l.line.Send(m) == nil {
+		return true
+	}
+	l.line.Close()
+	return false
+}
+
+// New reads what an earlier process left.
+func New(cfg Config) (*Outpost, error) {
+	o := &Outpost{cfg: cfg, attempts: map[sluice.AttemptID]*attempt{}, jobs: map[sluice.JobID]*job{}, leased: make(chan struct{})}
+	return o, o.readRecords()
+}
+
+// Run works until ctx ends, or the server refuses this worker. Then it lets go: what runs on targets runs on.
+func (o *Outpost) Run(ctx context.Context) error {
+	doing, stop := context.WithCancel(ctx)
+	defer o.doer.Wait()
+	defer stop()
+	wait := firstWait
+	said := ""
+	for {
+		began := time.Now()
+		err := o.session(ctx, doing)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if code := sluice.CodeOf(err); code == sluice.Denied || code == sluice.Usage {
+			return err
+		}
+		if time.Since(began) > lastWait {
+			wait, said = firstWait, ""
+		}
+		if text := err.Error(); text != said {
+			said = text
+			o.cfg.Notice("no line to the server: " + text)
+		}
+		t := time.NewTimer(wait - time.Duration(rand.Int64N(int64(wait)/3)))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		case <-t.C:
+		}
+		wait = min(2*wait, lastWait)
+	}
+}
+
+// session is one line, from hello to its end.
+func (o *Outpost) session(ctx, doing context.Context) error {
+	line, err := o.cfg.Open(ctx, o.hello())
+	if err != nil {
+		return err
+	}
+	l := &link{line}
+	o.mu.Lock()
+	o.line = l
+	o.mu.Unlock()
+	beats, stop := context.WithCancel(ctx)
+	var beater sync.WaitGroup
+	sent := &beatTimes{at: map[uint64]time.Time{}}
+	every := make(chan time.Duration, 1)
+	beater.Go(func() { o.beat(beats, l, sent, every) })
+	defer beater.Wait()
+	defer stop()
+	defer line.Close()
+	defer o.unbind(l)
+	for {
+		m, err := line.Receive()
+		if errors.Is(err, io.EOF) {
+			return sluice.Errorf(sluice.Contact, "the server ended the line")
+		}
+		if err != nil {
+			return err
+		}
+		if m.Lease != nil {
+			o.extend(m.Lease, sent)
+			select {
+			case every <- m.Lease.For / 3:
+			default:
+			}
+			continue
+		}
+		o.obey(doing, l, m)
+	}
+}
+
+func (o *Outpost) hello() sluice.WorkerHello {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	h := sluice.WorkerHello{Version: o.cfg.Version, Limit: o.cfg.Limit}
+	for id, a := range o.attempts {
+		h.Held = append(h.Held, sluice.WorkerHeld{Attempt: id, Ended: a.ended()})
+	}
+	return h
+}
+
+// unbind forgets a line: output and outcomes are kept from now on.
+func (o *Outpost) unbind(l *link) {
+	o.mu.Lock()
+	o.line = nil
+	all := make([]*attempt, 0, len(o.attempts))
+	for _, a := range o.attempts {
+		all = append(all, a)
+	}
+	o.mu.Unlock()
+	for _, a := range all {
+		a.unbind()
+	}
+}
+
+// beatTimes are when beats were sent whose lease has not come yet.
+type beatTimes struct {
+	mu sync.Mutex
+	at map[uint64]time.Time
+}
+
+// beat shows signs of life, and closes a line on which no lease comes any more.
+func (o *Outpost) beat(ctx context.Context, l *link, sent *beatTimes, every <-chan time.Duration) {
+	pace := firstBeat
+	last := time.Now()
+	for n := uint64(1); ; n++ {
+		sent.mu.Lock()
+		silent := len(sent.at) > 3 && time.Since(last) > 4*pace
+		sent.at[n] = time.Now()
+		sent.mu.Unlock()
+		if silent {
+			l.line.Close()
+			return
+		}
+		o.mu.Lock()
+		held := len(o.attempts)
+		o.mu.Unlock()
+		if !l.send(sluice.ToServer{Beat: &sluice.WorkerBeat{Number: n, Held: held}}) {
+			return
+		}
+		t := time.NewTimer(pace)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case pace = <-every:
+			last = time.Now()
+			t.Stop()
+			t.Reset(pace)
+			select {
+			case <-ctx.Done():
+				t.Stop()
+				return
+			case <-t.C:
+			}
+		case <-t.C:
+		}
+	}
+}
+
+// extend makes a lease longer. It begins when the beat was sent, so it ends here before it does at the server.
+func (o *Outpost) extend(l *sluice.WorkerLease, sent *beatTimes) {
+	sent.mu.Lock()
+	at, ok := sent.at[l.Number]
+	for n := range sent.at {
+		if n <= l.Number {
+			delete(sent.at, n)
+		}
+	}
+	sent.mu.Unlock()
+	if !ok {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.lease = lease{at, l.For}
+	close(o.leased)
+	o.leased = make(chan struct{})
+}
+
+// mayStart waits for a lease.
+func (o *Outpost) mayStart(ctx context.Context) error {
+	for {
+		o.mu.Lock()
+		valid, leased := o.lease.valid(time.Now()), o.leased
+		o.mu.Unlock()
+		if valid {
+			return ctx.Err()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-leased:
+		}
+	}
+}
+
+// obey does what the server says.
+func (o *Outpost) obey(doing context.Context, l *link, m sluice.ToWorker) {
+	switch {
+	case m.Assign != nil:
+		o.assign(doing, l, m.Assign)
+	case m.Drop != "":
+		if a := o.find(m.Drop); a != nil {
+			a.drop()
+		}
+	case m.Kill != nil:
+		if a := o.find(m.Kill.Attempt); a != nil {
+			reason := errCancelled
+			if m.Kill.TimeLimit {
+				reason = work.ErrTimeLimit
+			}
+			a.kill(reason)
+		}
+	case m.Committed != "":
+		if a := o.find(m.Committed); a != nil {
+			o.committed(doing, a)
+		} else {
+			l.send(sluice.ToServer{Gone: &sluice.WorkerGone{Attempt: m.Committed}})
+		}
+	case m.Drain != nil:
+		o.mu.Lock()
+		o.draining = *m.Drain
+		o.mu.Unlock()
+		if *m.Drain {
+			o.cfg.Notice("the server gives this worker nothing new: it is draining")
+		}
+	}
+}
+
+// errCancelled is the cause of a kill that an operator asked for.
+var errCancelled = errors.New("cancelled")
+
+func (o *Outpost) find(id sluice.AttemptID) *attempt {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.attempts[id]
+}
+
+// use takes what carries out a job's attempts; the caller holds the lock.
+func (o *Outpost) use(j *sluice.Job) (*job, error) {
+	one := o.jobs[j.ID]
+	if one == nil {
+		w, release, err := o.cfg.Worker(j)
+		if err != nil {
+			return nil, err
+		}
+		one = &job{worker: w, release: release}
+		o.jobs[j.ID] = one
+	}
+	one.uses++
+	return one, nil
+}
+
+// forget ends an attempt of which nothing is left to do. With the last one of a job goes what the job has here.
+func (o *Outpost) forget(a *attempt) {
+	if one := o.leaveJob(a); one != nil {
+		one.release()
+	}
+}
+
+// leaveJob returns the job if this was its last attempt. The output goes before others can begin.
+func (o *Outpost) leaveJob(a *attempt) *job {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.attempts[a.id] != a {
+		return nil
+	}
+	delete(o.attempts, a.id)
+	id := a.job.ID
+	one := o.jobs[id]
+	if one.uses--; one.uses > 0 {
+		return nil
+	}
+	delete(o.jobs, id)
+	if err := o.cfg.Outputs.Remove(id); err != nil {
+		o.cfg.Notice(fmt.Sprintf("the output of job %s cannot be removed: %v", id, err))
+	}
+	return one
+}

@@ -1,0 +1,332 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"sluice"
+	"sluice/internal/core/crew"
+	"sluice/internal/run/work"
+)
+
+// message is what an attempt that is waited for has to take notice of.
+type message struct {
+	worker   sluice.WorkerName
+	give     bool
+	resumed  bool
+	giveUp   string
+	output   *sluice.WorkerOutput
+	step     *sluice.TaskStep
+	outcome  *sluice.TaskFinished
+	withdraw *sluice.TaskWithdrawn
+	gone     *sluice.WorkerGone
+}
+
+// flight is one Do.
+type flight struct {
+	p     *Pool
+	a     work.Assignment
+	local Worker
+
+	mu    sync.Mutex
+	inbox []message
+	news  chan struct{}
+
+	on     sluice.WorkerName // that has it; "": none
+	given  bool              // it may be with some worker
+	broken []string          // streams that could not be kept
+	over   bool              // the outcome is durable
+}
+
+func (f *flight) push(m message) {
+	f.mu.Lock()
+	f.inbox = append(f.inbox, m)
+	f.mu.Unlock()
+	select {
+	case f.news <- struct{}{}:
+	default:
+	}
+}
+
+// Job is the pool as the worker of one job. local carries out what the embedded worker gets; it may be nil where there
+// is none.
+func (p *Pool) Job(local Worker) *Job { return &Job{p, local} }
+
+// Job carries out the attempts of one job.
+type Job struct {
+	p     *Pool
+	local Worker
+}
+
+// Do has an attempt carried out by one worker after the other, until its outcome is committed. It returns when the target
+// is clean, or when that takes too long. When ctx ends, the worker that has it goes on, and keeps the outcome.
+func (j *Job) Do(ctx context.Context, a work.Assignment) error {
+	p := j.p
+	f := &flight{p: p, a: a, local: j.local, news: make(chan struct{}, 1), given: a.Resumed || a.Mode == work.Settle}
+	o := a.Job.Options
+	reconnect := o.Reconnect
+	if reconnect <= 0 {
+		reconnect = sluice.DefaultReconnect
+	}
+	p.mu.Lock()
+	p.flight[a.Attempt] = f
+	p.act(p.crew.Add(crew.Task{Attempt: a.Attempt, Job: a.Job.ID, Pool: a.Job.SSHFor(a.Host).Pool, Resumed: f.given, Reconnect: reconnect,
+		Sticky: o.AskPassword || o.AskSudoPassword || o.AskPassphrase}, p.now()))
+	p.mu.Unlock()
+	err := f.do(ctx)
+	f.end(ctx)
+	return err
+}
+
+// end forgets the flight. A worker that still has something of it keeps it, unless nobody will ask again.
+func (f *flight) end(ctx context.Context) {
+	p := f.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.flight, f.a.Attempt)
+	if m := p.lines[f.on]; m != nil && !f.over && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		m.send(sluice.ToWorker{Drop: f.a.Attempt})
+	}
+	p.act(p.crew.End(f.a.Attempt, f.on != "" && !f.over))
+}
+
+// errDone ends the loop of a flight without an error.
+var errDone = errors.New("done")
+
+func (f *flight) do(ctx context.Context) error {
+	var killed <-chan struct{}
+	if f.a.Kill != nil {
+		killed = f.a.Kill.Done()
+	}
+	look := time.NewTicker(glance)
+	defer look.Stop()
+	var late <-chan time.Time
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-killed:
+			killed = nil
+			err = f.kill(ctx)
+		case <-look.C:
+			err = f.mayWait(ctx)
+		case <-late:
+			return nil // it is durable; the target is told later
+		case <-f.news:
+			err = f.read(ctx)
+		}
+		if errors.Is(err, errDone) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if f.over && late == nil {
+			t := time.NewTimer(farewell)
+			defer t.Stop()
+			late = t.C
+		}
+	}
+}
+
+// kill passes a kill on. What no worker was given is over at once.
+func (f *flight) kill(ctx context.Context) error {
+	if !f.given {
+		r := sluice.TaskFinished{Outcome: sluice.Cancelled, Reason: "cancelled before a worker took it", NotStarted: true}
+		if f.timeLimit() {
+			r.Outcome, r.Reason = sluice.TimedOut, "the job's time limit came before a worker took it"
+		}
+		return f.commit(ctx, r)
+	}
+	f.tell(sluice.ToWorker{Kill: &sluice.WorkerKill{Attempt: f.a.Attempt, TimeLimit: f.timeLimit()}})
+	return nil
+}
+
+func (f *flight) killed() bool { return f.a.Kill != nil && f.a.Kill.Err() != nil }
+
+func (f *flight) timeLimit() bool {
+	return f.killed() && errors.Is(context.Cause(f.a.Kill), work.ErrTimeLimit)
+}
+
+// mayWait ends an attempt that no worker was given when its job is halted: it must not start any more.
+func (f *flight) mayWait(ctx context.Context) error {
+	if f.given || f.over || !f.stopped() {
+		return nil
+	}
+	if f.a.Withdraw == nil {
+		return f.commit(ctx, sluice.TaskFinished{Outcome: sluice.Cancelled, Reason: "the job was halted before a worker took it", NotStarted: true})
+	}
+	f.over = true
+	if err := f.a.Withdraw(ctx, sluice.TaskWithdrawn{Host: f.a.Host, Attempt: f.a.Attempt, Reason: "the job was halted before a worker took it"}); err != nil {
+		return err
+	}
+	return errDone
+}
+
+func (f *flight) stopped() bool { return f.a.Stopped != nil && f.a.Stopped() }
+
+// commit makes an outcome durable that no worker gave.
+func (f *flight) commit(ctx context.Context, r sluice.TaskFinished) error {
+	r.Host, r.Attempt = f.a.Host, f.a.Attempt
+	if err := f.a.Commit(ctx, r); err != nil {
+		return err
+	}
+	f.over = true
+	return errDone
+}
+
+// tell sends a message to the worker that has the attempt.
+func (f *flight) tell(m sluice.ToWorker) {
+	f.p.mu.Lock()
+	defer f.p.mu.Unlock()
+	if line := f.p.lines[f.on]; line != nil {
+		line.send(m)
+	}
+}
+
+func (f *flight) read(ctx context.Context) error {
+	f.mu.Lock()
+	inbox := f.inbox
+	f.inbox = nil
+	f.mu.Unlock()
+	for _, m := range inbox {
+		if err := f.take(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *flight) take(ctx context.Context, m message) error {
+	switch {
+	case m.give:
+		return f.give(ctx, m)
+	case m.giveUp != "":
+		return f.commit(ctx, sluice.TaskFinished{Outcome: sluice.Unknown, Reason: "its worker was lost, and " + m.giveUp})
+	case m.worker != f.on || f.over && m.gone == nil:
+		return nil // of one that had it before
+	case m.output != nil:
+		f.keep(m.output)
+	case m.step != nil:
+		if f.a.Step != nil && m.step.Host == f.a.Host {
+			f.a.Step(*m.step)
+		}
+	case m.outcome != nil:
+		return f.outcome(ctx, *m.outcome)
+	case m.withdraw != nil:
+		if f.a.Withdraw == nil {
+			return f.outcome(ctx, sluice.TaskFinished{Outcome: sluice.Failed, Reason: m.withdraw.Reason, NotStarted: true})
+		}
+		w := *m.withdraw
+		w.Host, w.Attempt = f.a.Host, f.a.Attempt
+		if err := f.a.Withdraw(ctx, w); err != nil {
+			return err
+		}
+		f.committed()
+	case m.gone != nil:
+		if f.over {
+			return errDone
+		}
+		f.p.mu.Lock() // it cannot carry it out; another may
+		f.on = ""
+		f.p.act(f.p.crew.Again(f.a.Attempt, f.p.now()))
+		f.p.mu.Unlock()
+	}
+	return nil
+}
+
+// give hands the attempt to a worker.
+func (f *flight) give(ctx context.Context, m message) error {
+	if f.over {
+		return nil
+	}
+	if !f.given && !m.resumed && f.stopped() {
+		if err := f.mayWait(ctx); err != nil {
+			return err
+		}
+	}
+	settle := f.a.Mode == work.Settle || m.resumed && (f.stopped() || f.killed())
+	f.on, f.given = m.worker, true
+	if m.worker == sluice.EmbeddedWorker {
+		return f.here(ctx, settle, m.resumed)
+	}
+	assign := &sluice.WorkerAssign{Job: forHost(f.a.Job, f.a.Host), Host: f.a.Host, Attempt: f.a.Attempt, Settle: settle,
+		Resumed: m.resumed || f.a.Resumed}
+	for stream, to := range map[string]*int64{"stdout": &assign.Stdout, "stderr": &assign.Stderr} {
+		size, err := f.p.cfg.Outputs.Size(f.a.Job.ID, f.a.Attempt, stream)
+		if err != nil {
+			f.breaks(stream)
+		}
+		*to = size
+	}
+	f.tell(sluice.ToWorker{Assign: assign})
+	if f.killed() {
+		f.tell(sluice.ToWorker{Kill: &sluice.WorkerKill{Attempt: f.a.Attempt, TimeLimit: f.timeLimit()}})
+	}
+	return nil
+}
+
+// here has the embedded worker carry it out.
+func (f *flight) here(ctx context.Context, settle, resumed bool) error {
+	a := f.a
+	a.Resumed = a.Resumed || resumed
+	if settle {
+		a.Mode = work.Settle
+	}
+	f.over = true // the worker itself sees to the end
+	if err := f.local.Do(ctx, a); err != nil {
+		return err
+	}
+	return errDone
+}
+
+// forHost is a job with what one host needs of it.
+func forHost(j *sluice.Job, h sluice.Host) *sluice.Job {
+	one := *j
+	one.SSH, one.HostSSH, one.Targets, one.Tracks = j.SSHFor(h), nil, nil, nil
+	return &one
+}
+
+func (f *flight) breaks(stream string) {
+	if !slices.Contains(f.broken, stream) {
+		f.broken = append(f.broken, stream)
+	}
+}
+
+// keep writes a piece of output.
+func (f *flight) keep(o *sluice.WorkerOutput) {
+	if o.Stream != "stdout" && o.Stream != "stderr" || slices.Contains(f.broken, o.Stream) {
+		return
+	}
+	if err := f.p.cfg.Outputs.Write(f.a.Job.ID, f.a.Attempt, o.Stream, o.Offset, o.Data); err != nil {
+		f.breaks(o.Stream) // the outcome matters more than the output
+		return
+	}
+	if f.a.Output != nil {
+		f.a.Output(o.Stream, o.Offset, o.Data)
+	}
+}
+
+// outcome commits what a worker found out.
+func (f *flight) outcome(ctx context.Context, r sluice.TaskFinished) error {
+	r.Host, r.Attempt = f.a.Host, f.a.Attempt
+	for _, s := range f.broken {
+		if !slices.Contains(r.Truncated, s) {
+			r.Truncated = append(r.Truncated, s)
+		}
+	}
+	if err := f.a.Commit(ctx, r); err != nil {
+		return err
+	}
+	f.committed()
+	return nil
+}
+
+func (f *flight) committed() {
+	f.over = true
+	f.tell(sluice.ToWorker{Committed: f.a.Attempt})
+}

@@ -1,0 +1,176 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"sluice"
+	"sluice/internal/core/crew"
+)
+
+// member is a worker that is connected.
+type member struct {
+	p    *Pool
+	name sluice.WorkerName
+	line Line
+
+	mu    sync.Mutex
+	queue []sluice.ToWorker
+	asked []sluice.AttemptID
+	more  chan struct{}
+}
+
+// send puts a message into the queue.
+func (m *member) send(msg sluice.ToWorker) {
+	m.mu.Lock()
+	m.queue = append(m.queue, msg)
+	m.mu.Unlock()
+	m.signal()
+}
+
+// ask has the log asked whether an outcome is durable.
+func (m *member) ask(a sluice.AttemptID) {
+	m.mu.Lock()
+	m.asked = append(m.asked, a)
+	m.mu.Unlock()
+	m.signal()
+}
+
+func (m *member) signal() {
+	select {
+	case m.more <- struct{}{}:
+	default:
+	}
+}
+
+// Serve has the line of a worker until it is cut. drain says that it is to get nothing new.
+func (p *Pool) Serve(ctx context.Context, name sluice.WorkerName, pools []sluice.Pool, drain bool, line Line) error {
+	first, err := line.Receive()
+	if err != nil {
+		return err
+	}
+	hello := first.Hello
+	if hello == nil {
+		return sluice.Errorf(sluice.Usage, "the worker %s does not say hello", name)
+	}
+	if hello.Limit < 1 {
+		return sluice.Errorf(sluice.Usage, "the worker %s has room for nothing", name)
+	}
+	m := &member{p: p, name: name, line: line, more: make(chan struct{}, 1)}
+	ctx, cancel := context.WithCancel(ctx)
+	var writer sync.WaitGroup
+	defer writer.Wait()
+	defer cancel()
+	defer line.Close()
+	if drain {
+		m.send(sluice.ToWorker{Drain: &drain})
+	}
+	p.mu.Lock()
+	old := p.lines[name]
+	p.lines[name] = m
+	p.act(p.crew.Join(crew.Member{Name: name, Pools: pools, Limit: hello.Limit, Draining: drain, Version: hello.Version}, hello.Held, p.now()))
+	p.mu.Unlock()
+	if old != nil {
+		old.line.Close() // the worker has come anew
+	}
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.lines[name] == m {
+			delete(p.lines, name)
+		}
+	}()
+	writer.Go(func() { m.write(ctx) })
+	for {
+		msg, err := line.Receive()
+		if err != nil {
+			return err
+		}
+		if err := p.take(m, msg); err != nil {
+			return err
+		}
+	}
+}
+
+// write sends what is in the queue, and asks the log.
+func (m *member) write(ctx context.Context) {
+	for {
+		m.mu.Lock()
+		queue, asked := m.queue, m.asked
+		m.queue, m.asked = nil, nil
+		m.mu.Unlock()
+		for _, msg := range queue {
+			if m.line.Send(msg) != nil {
+				m.line.Close()
+				return
+			}
+		}
+		for _, a := range asked {
+			m.answer(ctx, a)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.more:
+		}
+	}
+}
+
+// answer tells a worker that it need not keep an attempt. Where it must, nothing is said.
+func (m *member) answer(ctx context.Context, a sluice.AttemptID) {
+	settled, err := m.p.cfg.Settled(ctx, a)
+	if err != nil {
+		if ctx.Err() == nil {
+			m.p.cfg.Trouble(fmt.Sprintf("whether the outcome of %s is durable cannot be read: %v", a, err))
+		}
+		return
+	}
+	if settled {
+		m.p.mu.Lock()
+		m.p.crew.Forget(m.name, a)
+		m.p.mu.Unlock()
+		if m.line.Send(sluice.ToWorker{Committed: a}) != nil {
+			m.line.Close()
+		}
+	}
+}
+
+// errStranger ends the line of a worker that is not one of the crew any more; it may come anew.
+var errStranger = errors.New("the worker was held to be lost; it comes anew")
+
+// take reads one message of a worker.
+func (p *Pool) take(m *member, msg sluice.ToServer) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lines[m.name] != m || !p.crew.Beat(m.name, p.now()) {
+		return errStranger
+	}
+	switch {
+	case msg.Beat != nil:
+		m.send(sluice.ToWorker{Lease: &sluice.WorkerLease{Number: msg.Beat.Number, For: p.cfg.Lease}})
+	case msg.Output != nil:
+		p.hand(m, msg.Output.Attempt, message{output: msg.Output})
+	case msg.Step != nil:
+		p.hand(m, msg.Step.Attempt, message{step: msg.Step})
+	case msg.Outcome != nil:
+		p.hand(m, msg.Outcome.Attempt, message{outcome: msg.Outcome})
+	case msg.Withdraw != nil:
+		p.hand(m, msg.Withdraw.Attempt, message{withdraw: msg.Withdraw})
+	case msg.Gone != nil:
+		p.crew.Forget(m.name, msg.Gone.Attempt)
+		p.hand(m, msg.Gone.Attempt, message{gone: msg.Gone})
+	}
+	return nil
+}
+
+// hand gives a message to who waits for the attempt, if it comes from the worker that has it.
+func (p *Pool) hand(m *member, a sluice.AttemptID, msg message) {
+	f := p.flight[a]
+	if f == nil || !p.crew.Has(m.name, a) {
+		return
+	}
+	msg.worker = m.name
+	f.push(msg)
+}

@@ -1,0 +1,166 @@
+// Package pool has attempts carried out by workers elsewhere, and by the one inside the server. To whoever drives a job it
+// is one worker like any other.
+//
+// Who gets what is decided by core/crew. The package moves messages: it knows lines, outputs and the log's answer to
+// whether an outcome is durable, and neither certificates nor the wire.
+package pool
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"sluice"
+	"sluice/internal/core/crew"
+	"sluice/internal/run/work"
+)
+
+// Worker carries out attempts in this process.
+type Worker interface {
+	Do(ctx context.Context, a work.Assignment) error
+}
+
+// Line is the server's end of the line to a worker.
+type Line = sluice.Line[sluice.ToWorker, sluice.ToServer]
+
+// Config is what a Pool needs.
+type Config struct {
+	Outputs sluice.Outputs
+	Clock   sluice.Clock
+	// Settled reports whether the outcome of an attempt is durable, or can be of no use to anybody any more.
+	Settled func(ctx context.Context, a sluice.AttemptID) (bool, error)
+	// Embedded is how many attempts the worker inside the server carries out at once; 0: there is none.
+	Embedded int
+	// Pools are those of the embedded worker; none is the default one.
+	Pools   []sluice.Pool
+	Version string
+	// Lease is how long a worker may start attempts after it was heard of; 0: 15 s.
+	Lease time.Duration
+	// Trouble is told what a person should know. It must not block.
+	Trouble func(string)
+}
+
+const (
+	defaultLease = 15 * time.Second
+	// farewell is how long a worker gets to tell a target that its outcome is durable.
+	farewell = 15 * time.Second
+	// glance is how often an attempt that waits for a worker looks whether it may still start.
+	glance = time.Second
+)
+
+// Pool is safe for concurrent use.
+type Pool struct {
+	cfg    Config
+	wake   chan struct{}
+	mu     sync.Mutex
+	crew   *crew.State
+	lines  map[sluice.WorkerName]*member
+	flight map[sluice.AttemptID]*flight
+}
+
+// New makes a pool. [Pool.Run] must run while it is used.
+func New(cfg Config) *Pool {
+	if cfg.Lease <= 0 {
+		cfg.Lease = defaultLease
+	}
+	p := &Pool{cfg: cfg, wake: make(chan struct{}, 1), crew: crew.New(cfg.Lease), lines: map[sluice.WorkerName]*member{},
+		flight: map[sluice.AttemptID]*flight{}}
+	if cfg.Embedded > 0 {
+		pools := cfg.Pools
+		if len(pools) == 0 {
+			pools = []sluice.Pool{sluice.DefaultPool}
+		}
+		p.crew.Embed(cfg.Embedded, pools, cfg.Version, p.now())
+	}
+	return p
+}
+
+// now has the monotonic clock in it, as time.Now has: only differences count.
+func (p *Pool) now() time.Time { return time.Now() }
+
+// Run does what falls due, until ctx ends.
+func (p *Pool) Run(ctx context.Context) error {
+	for {
+		p.mu.Lock()
+		p.act(p.crew.Tick(p.now()))
+		next, ok := p.crew.Next()
+		p.mu.Unlock()
+		wait := time.Hour
+		if ok {
+			wait = max(next.Sub(p.now()), time.Millisecond)
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		case <-p.wake:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+// act does what the crew decided. The caller holds the lock, which nothing here waits with.
+func (p *Pool) act(orders []crew.Order) {
+	for _, o := range orders {
+		m, f := p.lines[o.Worker], p.flight[o.Attempt]
+		switch o.Kind {
+		case crew.Give:
+			if f != nil {
+				f.push(message{give: true, worker: o.Worker, resumed: o.Resumed})
+			}
+		case crew.GiveUp:
+			if f != nil {
+				f.push(message{giveUp: p.crew.Waits(o.Attempt)})
+			}
+		case crew.Drop:
+			if m != nil {
+				m.send(sluice.ToWorker{Drop: o.Attempt})
+			}
+		case crew.Ask:
+			if m != nil {
+				m.ask(o.Attempt)
+			}
+		case crew.Cut:
+			if m != nil {
+				m.line.Close()
+			}
+		}
+	}
+	select { // times may have changed
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Members lists the workers that have been here, by name.
+func (p *Pool) Members() []crew.Member {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.crew.Members()
+}
+
+// Drain keeps new attempts from a worker, or no more.
+func (p *Pool) Drain(name sluice.WorkerName, on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.act(p.crew.Drain(name, on))
+	if m := p.lines[name]; m != nil {
+		m.send(sluice.ToWorker{Drain: &on})
+	}
+}
+
+// Remove cuts a worker off, and gives what it had to others.
+func (p *Pool) Remove(name sluice.WorkerName) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.act(p.crew.Remove(name, p.now()))
+}
+
+// Waits says why an attempt has no worker yet; "" where it has one.
+func (p *Pool) Waits(a sluice.AttemptID) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.crew.Waits(a)
+}
