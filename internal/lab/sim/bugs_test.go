@@ -174,6 +174,7 @@ var bugs = []string{
 	"workers forget what they had",
 	"a second worker does not know that it is one",
 	"targets forget before the log knows",
+	"not by me is not at all",
 	"a host forgets what another worker may start",
 	"the gate is not looked at",
 	"settling takes no gate",
