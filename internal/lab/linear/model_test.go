@@ -97,19 +97,24 @@ func (s register) word() answer {
 	return "open"
 }
 
-// outside is the machine of a job that a server drives meanwhile, of which a client sees less: whether it is there, whether
-// it is stopped, and whether it is over.
+// outside is the machine of a job that a server drives meanwhile. It may come to its end at any time, as a command does
+// whose supervisor was killed with the server while it began; where nobody knows how, resume opens it again. What must hold
+// is what people rely on: a job that was taken is there, one that was halted does not go on before somebody resumes it, one
+// that was cancelled never does.
 func outside(s register, op string, got answer) (bool, register) {
-	if op == "submit" && s.there { // the same id is the same job
+	switch {
+	case op == "submit" && s.there: // the same id is the same job
 		return got == "ok" || got == "?", s
-	}
-	if op == "halt" && s.stopped && !s.over { // by now it is halted, or still has something that runs
+	case !s.there || op == "submit":
+		return step(s, op, got)
+	case op == "halt" && s.stopped: // by now it is halted, or still has something that runs
 		return true, s
-	}
-	if op == "cancel" || op == "read" || op == "halt" || op == "resume" {
-		if s.cancelled && !s.over && (got == "no" || got == "over" || got == "?" && op != "read") {
-			s.over = true // the server has brought it to its end
-		}
+	case op == "resume" && got == "ok" && s.over && !s.cancelled:
+		s.over, s.stopped = false, false
+		return true, s
+	case got == "no" || got == "over":
+		s.over = true
+		return true, s
 	}
 	return step(s, op, got)
 }
