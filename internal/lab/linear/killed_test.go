@@ -174,12 +174,12 @@ func TestAKilledServerIsLinearizable(t *testing.T) {
 		for i := range 4 {
 			rnd := rand.New(rand.NewPCG(uint64(round), uint64(i)))
 			all.Go(func() {
-				for n := range 12 {
+				for n := range 40 {
 					c := call{jobs[rnd.IntN(2)], ops[rnd.IntN(len(ops))]}
 					switch {
 					case n == 0:
 						c.op = "submit"
-					case n > 8 && i == 0:
+					case n > 35 && i == 0:
 						c.op = "cancel"
 					}
 					h.do(i, c, func() answer { return r.ask(t.Context(), c) })
