@@ -3,7 +3,7 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test check race demo bench lint fuzz man clean
+.PHONY: build test check race demo bench lint sim fuzz man clean
 
 build: ## the program, in ./sluice
 	$(GO) build -trimpath -o sluice ./cmd/sluice
@@ -26,6 +26,9 @@ lint: ## what CI lints with
 bench: ## one table, side by side with peers; writes docs/benchmarks.md
 	.ci/install-test-deps --bench
 	$(GO) run ./internal/lab/bench -write docs/benchmarks.md
+
+sim: ## the simulation, for SIMTIME (5m): seed after seed, and every planted bug
+	SLUICE_SIM_TIME=$(or $(SIMTIME),5m) $(GO) test ./internal/lab/sim -v -timeout 30m
 
 fuzz: ## every fuzz target for FUZZTIME each
 	.ci/fuzz $(FUZZTIME)

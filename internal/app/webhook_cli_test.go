@@ -21,8 +21,12 @@ func TestWebhookCommands(t *testing.T) {
 	s.start()
 	run := func(args ...string) (status int, out, errs string) {
 		var stdout, stderr bytes.Buffer
-		status = cli.Main(context.Background(), cli.World{Args: append([]string{"webhook"}, args...), Env: func(string) string { return "" },
-			Stdout: &stdout, Stderr: &stderr, Clock: app.Now, Remote: func() (*client.Client, error) { return s.client, nil }})
+		status = cli.Main(context.Background(), cli.World{Args: append([]string{"webhook"}, args...),
+			Env: func(name string) string {
+				return map[string]string{"SLUICE_SERVER": "http://" + s.address, "SLUICE_TOKEN": s.token}[name]
+			},
+			Stdout: &stdout, Stderr: &stderr, Clock: app.Now,
+			Client: func(cli.Server) (*client.Client, func() error, error) { return s.client, func() error { return nil }, nil }})
 		return status, stdout.String(), stderr.String()
 	}
 	for _, c := range []struct {

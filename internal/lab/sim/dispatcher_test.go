@@ -571,6 +571,10 @@ func (d *dispatcher) outcome(x *worker, o order, b sluice.TaskFinished) {
 	if f.told {
 		return
 	}
+	if f.by != x && b.NotStarted && w.bug != "not by me is not at all" { // others may have started it since
+		w.send(&d.party, &x.party, "acknowledged", func() { x.acknowledged(b.Attempt, true) })
+		return
+	}
 	f.told = true
 	if w.bug == "outcomes are acknowledged before they are durable" {
 		w.send(&d.party, &x.party, "acknowledged", func() { x.acknowledged(b.Attempt, true) })

@@ -141,6 +141,9 @@ func (x *worker) take(o order) {
 		return
 	}
 	x.epochs[o.job.ID] = max(o.epoch, x.epochs[o.job.ID])
+	if r := x.disk[o.attempt]; r != nil && r.sight == target.SawNothing && o.resumed && w.bug != "not by me is not at all" {
+		delete(x.disk, o.attempt) // that this worker did not start it was all that it knew
+	}
 	if r := x.disk[o.attempt]; r != nil {
 		r.order = o
 		x.report(r)
