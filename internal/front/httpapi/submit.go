@@ -46,6 +46,7 @@ func submit(ctx context.Context, c caller, in *toSubmit) (*oneJob, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.Job.Token = c.Token
 	if d.Bound, err = c.bound(ctx, desk, r.Fleet.Namespace, given); err != nil {
 		return nil, err
 	}
@@ -77,6 +78,7 @@ func sameJob(ctx context.Context, desk control.Desk, d *control.Draft, conflict 
 	}
 	was, is := *j.Spec, d.Job
 	was.Tracks, is.Tracks, was.Rules, is.Rules = nil, nil, "", "" // what the fleet made of it then
+	was.Token, is.Token = "", ""                                  // a new one of the same person is no other job
 	if !reflect.DeepEqual(asWritten(was), asWritten(is)) {
 		return sluice.Errorf(sluice.Conflict, "job %s is there already, and is another one", d.Job.ID)
 	}
