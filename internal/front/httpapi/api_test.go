@@ -67,7 +67,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.api = httpapi.New(httpapi.Config{
 		Desk:   func(p sluice.Principal) control.Desk { return w.service.As(string(p)) },
-		Rights: w.keeper, Clock: hours(), Trouble: func(text string) { t.Errorf("trouble: %s", text) }, Hosts: []string{"sluice.example.com"}, Ready: func(context.Context) error { return nil }, Version: "test",
+		Rights: w.keeper, Keeping: w.keeper, Clock: hours(), Trouble: func(text string) { t.Errorf("trouble: %s", text) }, Hosts: []string{"sluice.example.com"}, Ready: func(context.Context) error { return nil }, Version: "test",
 		Members: func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
 			return func(tag sluice.Tag) []sluice.Host { return w.fleet.Tags[tag] }, nil
 		},
@@ -135,7 +135,8 @@ func (w *world) refusals() (out []sluice.AccessNoted) {
 
 // path fills a route's path in.
 func path(route string, job sluice.JobID) string {
-	return strings.NewReplacer("{id}", string(job), "{host}", "web1", "{stream}", "stdout", "{namespace}", "prod", "{act}", "hold").Replace(route)
+	return strings.NewReplacer("{id}", string(job), "{host}", "web1", "{stream}", "stdout", "{namespace}", "prod", "{act}", "hold",
+		"{principal}", "nobody", "{role}", "new", "{token}", "none").Replace(route)
 }
 
 // bodies are good requests of the routes that need more than {}.
@@ -144,6 +145,10 @@ var bodies = map[string]string{
 	"/api/v1/namespaces/{namespace}/fleet":       `{"fleet":{}}`,
 	"/api/v1/jobs/{id}/skip":                     `{"hosts":["web1"],"reason":"r"}`,
 	"/api/v1/namespaces/{namespace}/hosts/{act}": `{"hosts":["web1"],"reason":"r"}`,
+	"/api/v1/access/people":                      `{"principal":"new"}`,
+	"/api/v1/access/grants":                      `{"principal":"nobody","role":"none"}`,
+	"/api/v1/access/grants/take":                 `{"principal":"nobody","role":"viewer"}`,
+	"/api/v1/access/roles/{role}":                `{"may":["access.give"]}`,
 }
 
 // TestNobodyEntersUnnamed is made from the table of routes: none of them answers without a valid token, nor with one that
@@ -155,8 +160,16 @@ func TestNobodyEntersUnnamed(t *testing.T) {
 		t.Fatalf("only %d routes", len(w.api.Routes()))
 	}
 	for i, r := range w.api.Routes() {
+		if r.Right == "" { // one's own things
+			w.ownThings(r, job, i)
+			continue
+		}
 		if _, err := sluice.ParseRight(string(r.Right)); err != nil {
 			t.Fatalf("%s %s: %v", r.Method, r.Path, err)
+		}
+		here := sluice.Namespace("prod")
+		if strings.HasPrefix(r.Path, "/api/v1/access/") {
+			here = "" // it concerns the server as a whole
 		}
 		others := slices.DeleteFunc(slices.Clone(sluice.Rights()), func(o sluice.Right) bool { return o == r.Right })
 		mine, rest := sluice.Role(fmt.Sprintf("mine%d", i)), sluice.Role(fmt.Sprintf("rest%d", i))
@@ -173,7 +186,7 @@ func TestNobodyEntersUnnamed(t *testing.T) {
 			{"garbage", "sluice_garbage", http.StatusUnauthorized},
 			{"all other rights", w.token(sluice.Principal(fmt.Sprintf("other%d", i)), sluice.Grant{Role: rest}), http.StatusForbidden},
 			{"the right elsewhere", w.token(sluice.Principal(fmt.Sprintf("away%d", i)), sluice.Grant{Role: mine, Namespace: "prod2"}), http.StatusForbidden},
-			{"the right", w.token(sluice.Principal(fmt.Sprintf("one%d", i)), sluice.Grant{Role: mine, Namespace: "prod"}), 0},
+			{"the right", w.token(sluice.Principal(fmt.Sprintf("one%d", i)), sluice.Grant{Role: mine, Namespace: here}), 0},
 		}
 		for _, try := range tries {
 			if r.Path == "/api/v1/jobs" && try.name == "the right elsewhere" {
@@ -193,6 +206,20 @@ func TestNobodyEntersUnnamed(t *testing.T) {
 					t.Errorf("status %d, in the audit: %v", status, noted)
 				}
 			})
+		}
+	}
+}
+
+// ownThings tries a route that everybody may use who is somebody, without any right.
+func (w *world) ownThings(r httpapi.Route, job sluice.JobID, i int) {
+	w.t.Helper()
+	for token, want := range map[string]bool{"": false, "sluice_garbage": false, w.token(sluice.Principal(fmt.Sprintf("self%d", i))): true} {
+		status := w.send(r, job, token)
+		if status == http.StatusForbidden && strings.Contains(r.Path, "{token}") {
+			continue // it is not one's own, and nobody is told whether it is there
+		}
+		if (status != http.StatusUnauthorized) != want || want && status == http.StatusForbidden {
+			w.t.Errorf("%s %s: status %d for the token %.10q", r.Method, r.Path, status, token)
 		}
 	}
 }

@@ -33,6 +33,8 @@ type Config struct {
 	// Desk is where a principal comes with what it wants.
 	Desk   func(sluice.Principal) control.Desk
 	Rights Rights
+	// Keeping changes who may do what.
+	Keeping Keeping
 	// Members are the hosts of a tag in a namespace, as its fleet says now.
 	Members func(ctx context.Context, ns sluice.Namespace) (func(sluice.Tag) []sluice.Host, error)
 	// Ready says why the server takes no jobs; nil is ready.
@@ -69,7 +71,7 @@ type API struct {
 // Route is one way in, and what it takes to use it.
 type Route struct {
 	Method, Path string
-	// Right is what one must have; "" is for routes that everybody may use.
+	// Right is what one must have; "" is for routes that everybody may use who is somebody.
 	Right sluice.Right
 }
 
@@ -90,6 +92,7 @@ func New(cfg Config) *API {
 	a.addControls()
 	a.addFleets()
 	a.addOutput()
+	a.addAccess()
 	a.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	a.mux.HandleFunc("GET /readyz", a.ready)
 	a.guard = http.NewCrossOriginProtection().Handler(a.mux)
@@ -139,7 +142,9 @@ func (a *API) ready(w http.ResponseWriter, r *http.Request) {
 func route[I, O any](a *API, right sluice.Right, op huma.Operation, do func(context.Context, caller, *I) (*O, error)) {
 	a.routes = append(a.routes, Route{op.Method, op.Path, right})
 	op.Security = []map[string][]string{{"token": {}}}
-	op.Description += "\n\nNeeds the right " + string(right) + "."
+	if right != "" {
+		op.Description += "\n\nNeeds the right " + string(right) + "."
+	}
 	op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusForbidden)
 	if op.MaxBodyBytes == 0 {
 		op.MaxBodyBytes = maxBody
