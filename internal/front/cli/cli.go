@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sluice"
+	"sluice/client"
 	"sluice/internal/core/fleet"
 	"sluice/internal/front/clean"
 	"sluice/internal/run/control"
@@ -60,6 +61,8 @@ type World struct {
 	Enrol func(ctx context.Context, h sluice.Host, s sluice.SSH) (HostKey, error)
 	// Journal looks after the journal's file.
 	Journal func(ctx context.Context, act string) (string, error)
+	// Remote is the server that is to be asked.
+	Remote func() (*client.Client, error)
 	// Serve is a server until ctx ends; nil where that cannot be.
 	Serve func(ctx context.Context, o ServeOptions) error
 	Build Build
@@ -179,7 +182,7 @@ counting; what is not known is never made up.
 	add("job", a.jobsCommand(), a.statusCommand(), a.watchCommand(), a.whyCommand(), a.logCommand(), a.haltCommand(),
 		a.resumeCommand(), a.cancelCommand(), a.retryCommand(), a.skipCommand(), a.approveCommand())
 	add("fleet", a.hostCommand(), a.schemaCommand())
-	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root), a.serverCommand())
+	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root), a.serverCommand(), a.accessCommand(), a.whoamiCommand())
 	a.complete(root)
 	return root
 }
