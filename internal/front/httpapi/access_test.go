@@ -67,6 +67,44 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
+// TestTooOften: who comes too often is told when to come again, by a problem; a good token from the same address is let in.
+func TestTooOften(t *testing.T) {
+	w := newWorld(t)
+	w.still()
+	get := func(token string) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.server.URL+"/api/v1/whoami", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := w.server.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode, resp.Header.Get("Retry-After")
+	}
+	status, again, n := 0, "", 0
+	for n = 0; n < 100 && status != http.StatusTooManyRequests; n++ {
+		status, again = get("sluice_garbage")
+	}
+	if n != 61 || again != "1" {
+		t.Errorf("after %d tries: status %d, again in %q", n, status, again)
+	}
+	good := w.token("ann")
+	for n = 0; n < 1100; n++ {
+		if status, again = get(good); status != http.StatusOK {
+			break
+		}
+	}
+	if n != 1000 || status != http.StatusTooManyRequests || again != "1" {
+		t.Errorf("after %d requests: status %d, again in %q", n, status, again)
+	}
+	if status, _ := get(w.token("bob")); status != http.StatusOK {
+		t.Errorf("somebody else: status %d", status)
+	}
+}
+
 // TestAccess: somebody is made known, gets a role and a token, may do what that allows and no more, and is nobody again
 // when all is taken back.
 func TestAccess(t *testing.T) {

@@ -37,6 +37,7 @@ type world struct {
 	server  *httptest.Server
 	admin   access.Bearer
 	fleet   *sluice.Fleet
+	stopped atomic.Bool // the clock
 }
 
 func clock() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
@@ -46,6 +47,9 @@ func hours() sluice.Clock {
 	var n atomic.Int64
 	return func() time.Time { return clock().Add(time.Duration(n.Add(1)) * time.Hour) }
 }
+
+// still stops the clock of the API.
+func (w *world) still() { w.stopped.Store(true) }
 
 func newWorld(t *testing.T) *world {
 	log := fake.NewLog()
@@ -65,9 +69,15 @@ func newWorld(t *testing.T) *world {
 	if w.admin, err = w.keeper.Login(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
+	running := hours()
 	w.api = httpapi.New(httpapi.Config{
 		Desk:   func(p sluice.Principal) control.Desk { return w.service.As(string(p)) },
-		Rights: w.keeper, Keeping: w.keeper, Clock: hours(), Trouble: func(text string) { t.Errorf("trouble: %s", text) }, Hosts: []string{"sluice.example.com"}, Ready: func(context.Context) error { return nil }, Version: "test",
+		Rights: w.keeper, Keeping: w.keeper, Clock: func() time.Time {
+			if w.stopped.Load() {
+				return clock()
+			}
+			return running()
+		}, Trouble: func(text string) { t.Errorf("trouble: %s", text) }, Hosts: []string{"sluice.example.com"}, Ready: func(context.Context) error { return nil }, Version: "test",
 		Members: func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
 			return func(tag sluice.Tag) []sluice.Host { return w.fleet.Tags[tag] }, nil
 		},

@@ -66,6 +66,8 @@ type API struct {
 	routes []Route
 
 	strangers strangers
+	callers   pace // by principal
+	failed    pace // logins, by address
 }
 
 // Route is one way in, and what it takes to use it.
@@ -77,7 +79,8 @@ type Route struct {
 
 // New makes the API.
 func New(cfg Config) *API {
-	a := &API{cfg: cfg, mux: http.NewServeMux()}
+	a := &API{cfg: cfg, mux: http.NewServeMux(), callers: pace{rate: principalRate, burst: principalBurst},
+		failed: pace{rate: failedRate, burst: failedBurst}}
 	c := huma.DefaultConfig("Sluice", cfg.Version)
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "/api/v1/openapi", "", ""
 	c.CreateHooks = nil // answers are what the forms say, without a link to a schema
