@@ -123,6 +123,12 @@ type Token struct {
 	Only []Right `json:"only,omitzero"`
 	// Namespace bounds it to one; "" does not.
 	Namespace Namespace `json:"namespace,omitzero"`
+	// Parent is the token with which it was made, "" where somebody was let in otherwise. It ends with its parent, unless
+	// it is lasting.
+	Parent TokenID `json:"parent,omitzero"`
+	// Lasting says that it lives on when its parent is revoked: that takes the right to give access. Tokens for somebody
+	// else are always so.
+	Lasting bool `json:"lasting,omitzero"`
 }
 
 // PrincipalAdded makes somebody known, without any right.
@@ -165,9 +171,11 @@ type TokenMade struct {
 	By Principal `json:"by"`
 }
 
-// TokenRevoked ends a token.
+// TokenRevoked ends a token, and those that were made with it and are not lasting.
 type TokenRevoked struct {
-	ID TokenID   `json:"token"`
+	ID TokenID `json:"token"`
+	// Made ends the lasting ones, too: the token was in the wrong hands.
+	Made bool      `json:"made,omitzero"`
 	By Principal `json:"by"`
 }
 

@@ -18,7 +18,7 @@ import (
 func accessBodies() []sluice.Body {
 	grant := sluice.Grant{Principal: "ann@example.org", Role: "deployer", Namespace: "prod", Tags: []sluice.Tag{"app.web", "env.prod"}}
 	token := sluice.Token{ID: "k3v9x2m4qp", Principal: "ann@example.org", Digest: strings.Repeat("0f", 32), Label: "nightly <build>",
-		Expires: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC), Only: []sluice.Right{sluice.SeeJobs, sluice.SubmitJob}, Namespace: "prod"}
+		Expires: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC), Only: []sluice.Right{sluice.SeeJobs, sluice.SubmitJob}, Namespace: "prod", Parent: "p0000000aa", Lasting: true}
 	return []sluice.Body{
 		sluice.PrincipalAdded{Principal: "ann@example.org", Again: true, By: "root"},
 		sluice.PrincipalRemoved{Principal: "bob", By: "root"},
@@ -26,7 +26,7 @@ func accessBodies() []sluice.Body {
 		sluice.GrantGiven{Grant: grant, By: "root"},
 		sluice.GrantTaken{Grant: grant, By: "root"},
 		sluice.TokenMade{Token: token, By: "root"},
-		sluice.TokenRevoked{ID: token.ID, By: "root"},
+		sluice.TokenRevoked{ID: token.ID, Made: true, By: "root"},
 		sluice.AccessNoted{Principal: "ann@example.org", Token: token.ID, Right: sluice.SeeOutput, Namespace: "prod", What: "GET /api/v1/jobs/0123456789ab/output",
 			Refused: "no grant allows it", From: "192.0.2.7:4711", Times: 3},
 		sluice.ServerRestored{Epoch: 1, Backup: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Heads: aHead(), By: "root@server"},
@@ -62,7 +62,8 @@ func TestEventsOfAccessComeBack(t *testing.T) {
 		}
 		by := sluice.Principal(text("by"))
 		token := sluice.Token{ID: sluice.TokenID(text("id")), Principal: grant.Principal, Digest: text("digest"), Label: text("label"),
-			Only: rights.Draw(t, "only"), Namespace: grant.Namespace}
+			Only: rights.Draw(t, "only"), Namespace: grant.Namespace,
+			Parent: sluice.TokenID(text("parent")), Lasting: rapid.Bool().Draw(t, "lasting")}
 		if rapid.Bool().Draw(t, "ends") {
 			token.Expires = time.Unix(rapid.Int64Range(0, 1<<36).Draw(t, "second"), rapid.Int64Range(0, 999999999).Draw(t, "nanosecond")).UTC()
 		}

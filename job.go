@@ -57,6 +57,9 @@ type Job struct {
 	ID        JobID     `json:"-"` // stands in the event's header
 	Namespace Namespace `json:"namespace"`
 	By        string    `json:"by"` // who submitted it, such as "ann@laptop"
+	// Token is the one with which it was submitted to a server, "" where there was none. When it is revoked, nothing of the
+	// job starts any more.
+	Token TokenID `json:"token,omitzero"`
 	// Fleet is the file that the job was made from, "" without one.
 	Fleet string `json:"fleet,omitzero"`
 	// Expression is what the user wrote to say which hosts.

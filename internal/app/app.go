@@ -61,6 +61,8 @@ type Local struct {
 	Over sluice.Transport
 
 	pool *pool.Pool // of a server: whose workers carry jobs out; nil: this process does
+	// may says whether something of a job may still start; nil: whoever is at this machine may.
+	may func(context.Context, *sluice.Job) error
 }
 
 func (l *Local) journalConfig() sqlitelog.Config { return sqlitelog.Config{Dir: l.Places.State} }
@@ -170,7 +172,7 @@ func (l *Local) driveWith(ctx context.Context, svc *control.Service, ns sluice.N
 	}
 	return dispatch.Drive(ctx, dispatch.Config{Log: svc.Log, Namespace: ns, Drivers: svc.Drivers, Outputs: svc.Outputs,
 		Worker: by, Clock: l.Clock, Driver: svc.By + " pid " + strconv.Itoa(os.Getpid()), FetchDir: o.FetchDir,
-		OnlySettle: o.OnlySettle, Observe: o.Observe, Waits: o.Waits, Notice: o.Notice}, id)
+		OnlySettle: o.OnlySettle, Observe: o.Observe, Waits: o.Waits, Notice: o.Notice, May: l.may}, id)
 }
 
 func (l *Local) ssh(c sluice.Credentials) (*sshexec.Transport, error) {

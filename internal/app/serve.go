@@ -27,6 +27,7 @@ type running struct {
 	guard    *lookout.Guard
 	custody  *custody
 	workers  *workers
+	permit   *rights.Permit
 	service  *control.Service
 	keeper   *rights.Keeper
 	sights   *sights
@@ -45,23 +46,25 @@ func (r *running) well(ctx context.Context) error {
 	return err
 }
 
-// members are the hosts of a tag in a namespace, as its fleet says now.
-func (r *running) members(ctx context.Context, ns sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
-	loaded, _, err := r.service.Fleet(ctx, ns)
-	if sluice.CodeOf(err) == sluice.NotFound {
-		return func(sluice.Tag) []sluice.Host { return nil }, nil
+// members says which hosts a tag of a namespace has, as its fleet says now.
+func members(service *control.Service) func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
+	return func(ctx context.Context, ns sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
+		loaded, _, err := service.Fleet(ctx, ns)
+		if sluice.CodeOf(err) == sluice.NotFound {
+			return func(sluice.Tag) []sluice.Host { return nil }, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		return func(t sluice.Tag) []sluice.Host { return loaded.Fleet().Tags[t] }, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	return func(t sluice.Tag) []sluice.Host { return loaded.Fleet().Tags[t] }, nil
 }
 
 // api answers requests. stopping is closed when the server is about to stop.
 func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 	return httpapi.New(httpapi.Config{
 		Desk:    func(p sluice.Principal) control.Desk { return r.service.As(string(p)) },
-		Members: r.members, Rights: r.keeper, Secrets: r.custody, Workers: r.workers, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets,
+		Members: members(r.service), Rights: r.keeper, Keeping: r.keeper, Secrets: r.custody, Workers: r.workers, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets,
 		Trouble: func(text string) { s.Log.Warn(text) }, Version: Version, Watch: r.sights, Metrics: r.sights.metrics.Handler(),
 		Stopping: stopping, Chains: r.guard.Log(), Heads: heads{r.guard},
 		Webhooks: hooks{r.sights.courier}, Printed: func(id sluice.JobID) httpapi.Printed { return r.hub.Watch(id) }, Fetched: s.fetched,
@@ -147,6 +150,7 @@ func (s *Server) steward(ctx context.Context, r *running) error {
 	return steward.Run(ctx, steward.Config{Log: r.log, Retry: stewardRetry, Trouble: func(text string) { s.Log.Warn(text) }, Look: r.look,
 		Carry: func(ctx context.Context, ns sluice.Namespace, id sluice.JobID) error {
 			log := s.Log.With("namespace", ns, "job", id)
+			defer r.permit.Forget(id)
 			return r.custody.carry(ctx, id, control.DriveOptions{Notice: func(text string) { log.Warn(text) }, Observe: r.hub.Observe, FetchDir: s.fetchDir(id)})
 		}})
 }

@@ -130,7 +130,8 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer workers.close()
-	local.pool = workers.pool
+	permit := &rights.Permit{Keeper: keeper, Log: log, Members: members(service)}
+	local.pool, local.may = workers.pool, permit.May
 	metrics, err := s.listenMetrics(ctx)
 	if err != nil {
 		return err
@@ -145,7 +146,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if certificates != nil {
 		listener = tls.NewListener(listener, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
 	}
-	return s.serve(ctx, &running{log: log, workers: workers, guard: guard, custody: keep, service: service, keeper: keeper, sights: sights, listener: listener, metrics: metrics,
+	return s.serve(ctx, &running{log: log, workers: workers, permit: permit, guard: guard, custody: keep, service: service, keeper: keeper, sights: sights, listener: listener, metrics: metrics,
 		look: make(chan struct{}, 1)})
 }
 

@@ -26,7 +26,9 @@ func TestWebhookCommands(t *testing.T) {
 				return map[string]string{"SLUICE_SERVER": "http://" + s.address, "SLUICE_TOKEN": s.token}[name]
 			},
 			Stdout: &stdout, Stderr: &stderr, Clock: app.Now,
-			Client: func(cli.Server) (*client.Client, func() error, error) { return s.client, func() error { return nil }, nil }})
+			Client: func(cli.Server) (*client.Client, func() error, error) {
+				return s.client, func() error { return nil }, nil
+			}})
 		return status, stdout.String(), stderr.String()
 	}
 	for _, c := range []struct {

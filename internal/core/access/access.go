@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"sluice"
@@ -82,7 +83,7 @@ func (s *State) Apply(e sluice.Event) error {
 		delete(s.grants, b.Principal)
 		for id, t := range s.tokens {
 			if t.Principal == b.Principal {
-				s.revoke(id)
+				s.revoke(id, false)
 			}
 		}
 	case sluice.RoleDefined:
@@ -95,14 +96,21 @@ func (s *State) Apply(e sluice.Event) error {
 		s.tokens[b.ID] = b.Token
 		s.digests[b.Digest] = b.ID
 	case sluice.TokenRevoked:
-		s.revoke(b.ID)
+		s.revoke(b.ID, b.Made)
 	}
 	return nil
 }
 
-func (s *State) revoke(id sluice.TokenID) {
+// revoke ends a token and those that were made with it, and with those: whoever stole one gained no other. Lasting ones
+// end only where all are meant.
+func (s *State) revoke(id sluice.TokenID, all bool) {
 	delete(s.digests, s.tokens[id].Digest)
 	delete(s.tokens, id)
+	for child, t := range s.tokens {
+		if t.Parent == id && (all || !t.Lasting) {
+			s.revoke(child, all)
+		}
+	}
 }
 
 func (s *State) define(r sluice.Role, may []sluice.Right) {
@@ -123,6 +131,12 @@ func (s *State) define(r sluice.Role, may []sluice.Right) {
 // fits says why an event cannot have happened now: it names somebody or something that is not there, or is there already.
 func (s *State) fits(b sluice.Body) error {
 	switch b := b.(type) {
+	case sluice.UnknownBody:
+		// It may take a right away. Only what says of itself that it changes nothing is passed over.
+		if !strings.HasSuffix(b.TypeName, ".noted") {
+			return sluice.Errorf(sluice.Contact, "this version does not know what it does to who may do what").
+				WithHint("a newer version wrote it: start that one")
+		}
 	case sluice.PrincipalAdded:
 		if s.people[b.Principal] {
 			return sluice.Errorf(sluice.Conflict, "%s is known already", b.Principal)
@@ -146,6 +160,9 @@ func (s *State) fits(b sluice.Body) error {
 		}
 		if _, is := s.tokens[b.ID]; is {
 			return sluice.Errorf(sluice.Conflict, "there is a token %s already", b.ID)
+		}
+		if _, is := s.tokens[b.Parent]; !is && b.Parent != "" {
+			return sluice.Errorf(sluice.NotFound, "there is no token %q to be its parent", b.Parent)
 		}
 		if other, is := s.digests[b.Digest]; is {
 			return sluice.Errorf(sluice.Conflict, "the token %s has the same secret", other)

@@ -304,6 +304,7 @@ func TestApply(t *testing.T) {
 		"no such token":        {Seq: 3, Body: sluice.TokenRevoked{ID: "x"}},
 		"no such grant":        {Seq: 3, Body: taken("ann", access.Viewer, "")},
 		"a stranger's leaving": {Seq: 3, Body: removed("bob")},
+		"a later version's":    {Seq: 3, Body: sluice.UnknownBody{TypeName: "grant.frozen"}},
 	} {
 		before := s.Clone()
 		if s.Apply(e) == nil {
@@ -314,7 +315,7 @@ func TestApply(t *testing.T) {
 		}
 	}
 	// What another version may have written is read.
-	for i, b := range []sluice.Body{sluice.AccessNoted{What: "GET /"}, sluice.UnknownBody{TypeName: "moon.phase"}, role("viewer", sluice.RunServer),
+	for i, b := range []sluice.Body{sluice.AccessNoted{What: "GET /"}, sluice.UnknownBody{TypeName: "moon.noted"}, role("viewer", sluice.RunServer),
 		role("later", "moon.see"), given("ann", "later", ""), given("ann", "never", "")} {
 		if err := s.Apply(sluice.Event{Seq: uint64(i) + 3, Body: b}); err != nil {
 			t.Error(err)
@@ -409,6 +410,10 @@ func TestMayChange(t *testing.T) {
 		{"a revoked one", with("root", "gone"), token("root", "new"), false},
 	} {
 		s := after(t, begin...)
+		if m, is := c.change.(sluice.TokenMade); is {
+			m.Parent = c.b.Token
+			c.change = m
+		}
 		if err := s.MayChange(c.b, c.change); (err == nil) != c.may || err != nil && sluice.CodeOf(err) != sluice.Denied {
 			t.Errorf("%s: %v", c.name, err)
 		}

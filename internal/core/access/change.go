@@ -127,6 +127,12 @@ func open(ns sluice.Namespace) error {
 	return nil
 }
 
+// MaySubmit says why nothing of a job may start any more: who it is carried out for may not submit it now. A token that
+// has expired since then is no reason: it was good when the job was submitted. One that was revoked is.
+func (s *State) MaySubmit(by Bearer, ns sluice.Namespace, hosts []sluice.Host, members func(sluice.Tag) []sluice.Host) error {
+	return s.Allow(by, Ask{Right: sluice.SubmitJob, Namespace: ns, Hosts: hosts, Members: members})
+}
+
 // MayChange answers whether b may make a change of who may do what. Nobody gives more than what they may do themselves,
 // by a grant, a role, or a token for somebody else. Everybody may make tokens of the own name that do no more, and live
 // no longer, than the one in use, and revoke those that do no more.
@@ -147,7 +153,10 @@ func (s *State) MayChange(b Bearer, change sluice.Body) error {
 		// Those who have the role have them wherever it was granted, or will be.
 		given = slices.DeleteFunc(slices.Clone(c.May), func(r sluice.Right) bool { return slices.Contains(s.roles[c.Role], r) })
 	case sluice.TokenMade:
-		if c.Principal == b.Principal && within(c.Token, own) && noLonger(c.Token, own) {
+		if c.Parent != b.Token {
+			return sluice.Errorf(sluice.Denied, "a token names the one that it is made with, and no other")
+		}
+		if c.Principal == b.Principal && within(c.Token, own) && noLonger(c.Token, own) && (!c.Lasting || b.Token == "") {
 			return nil
 		}
 		// Whoever knows its secret may one day do all that it allows, whatever its principal may do now.
@@ -155,7 +164,7 @@ func (s *State) MayChange(b Bearer, change sluice.Body) error {
 			given = sluice.Rights()
 		}
 	case sluice.TokenRevoked:
-		if t, is := s.tokens[c.ID]; is && t.Principal == b.Principal && within(t, own) {
+		if t, is := s.tokens[c.ID]; is && t.Principal == b.Principal && within(t, own) && !c.Made {
 			return nil
 		}
 	}

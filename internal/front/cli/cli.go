@@ -207,7 +207,7 @@ counting; what is not known is never made up.
 		a.resumeCommand(), a.cancelCommand(), a.retryCommand(), a.skipCommand(), a.approveCommand())
 	add("fleet", a.fleetCommand(), a.hostCommand(), a.schemaCommand())
 	add("server", a.serverCommand(), a.workerCommand(), a.workersCommand(), a.loginCommand(), a.logoutCommand(), a.contextCommand(),
-		a.webhookCommand(), a.auditCommand())
+		a.whoamiCommand(), a.accessCommand(), a.auditCommand(), a.webhookCommand())
 	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root))
 	a.complete(root)
 	return root

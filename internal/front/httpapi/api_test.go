@@ -40,6 +40,7 @@ type world struct {
 	admin   access.Bearer
 	fleet   *sluice.Fleet
 	hub     live.Hub
+	stopped atomic.Bool // the clock
 }
 
 func clock() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
@@ -49,6 +50,9 @@ func hours() sluice.Clock {
 	var n atomic.Int64
 	return func() time.Time { return clock().Add(time.Duration(n.Add(1)) * time.Hour) }
 }
+
+// still stops the clock of the API.
+func (w *world) still() { w.stopped.Store(true) }
 
 func newWorld(t *testing.T) *world {
 	return newWorldWith(t, func(*httpapi.Config) {})
@@ -76,6 +80,7 @@ func newWorldWith(t *testing.T, set func(*httpapi.Config)) *world {
 	if w.admin, err = w.keeper.Login(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
+	running := hours()
 	config := httpapi.Config{
 		Desk:      func(p sluice.Principal) control.Desk { return w.service.As(string(p)) },
 		Submitted: func() {},
@@ -84,7 +89,12 @@ func newWorldWith(t *testing.T, set func(*httpapi.Config)) *world {
 			_, err := io.WriteString(w, "fetched from "+string(h))
 			return err
 		},
-		Rights: w.keeper, Clock: hours(), Trouble: func(text string) { t.Errorf("trouble: %s", text) }, Hosts: []string{"sluice.example.com"}, Ready: func(context.Context) error { return nil }, Version: "test",
+		Rights: w.keeper, Keeping: w.keeper, Clock: func() time.Time {
+			if w.stopped.Load() {
+				return clock()
+			}
+			return running()
+		}, Trouble: func(text string) { t.Errorf("trouble: %s", text) }, Hosts: []string{"sluice.example.com"}, Ready: func(context.Context) error { return nil }, Version: "test",
 		Chains: noRecords{}, Heads: &headsOf{},
 		Members: func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
 			return func(tag sluice.Tag) []sluice.Host { return w.fleet.Tags[tag] }, nil
@@ -158,7 +168,8 @@ func (w *world) refusals() (out []sluice.AccessNoted) {
 
 // path fills a route's path in.
 func path(route string, job sluice.JobID) string {
-	return strings.NewReplacer("{id}", string(job), "{host}", "web1", "{stream}", "stdout", "{namespace}", "prod", "{act}", "hold", "{webhook}", "chat").Replace(route)
+	return strings.NewReplacer("{id}", string(job), "{host}", "web1", "{stream}", "stdout", "{namespace}", "prod", "{act}", "hold", "{webhook}", "chat",
+		"{principal}", "nobody", "{role}", "new", "{token}", "none").Replace(route)
 }
 
 // bodies are good requests of the routes that need more than {}.
@@ -172,11 +183,15 @@ var bodies = map[string]string{
 	"/api/v1/webhooks/{webhook}":                 `{"url":"https://chat.example.com/","events":["job.*"]}`,
 	"/api/v1/jobs/{id}/skip":                     `{"hosts":["web1"],"reason":"r"}`,
 	"/api/v1/namespaces/{namespace}/hosts/{act}": `{"hosts":["web1"],"reason":"r"}`,
+	"/api/v1/access/people":                      `{"principal":"new"}`,
+	"/api/v1/access/grants":                      `{"principal":"nobody","role":"none"}`,
+	"/api/v1/access/grants/take":                 `{"principal":"nobody","role":"viewer"}`,
+	"/api/v1/access/roles/{role}":                `{"may":["access.give"]}`,
 }
 
 // where a right must be given for a route of the job's namespace: everywhere, for what concerns the server.
 func where(r httpapi.Route) sluice.Namespace {
-	if strings.HasPrefix(r.Path, "/api/v1/audit/") || r.Path == "/api/v1/halt" || r.Right == sluice.SeeServer || r.Right == sluice.RunServer {
+	if strings.HasPrefix(r.Path, "/api/v1/audit/") || strings.HasPrefix(r.Path, "/api/v1/access/") || r.Path == "/api/v1/halt" || r.Right == sluice.SeeServer || r.Right == sluice.RunServer {
 		return ""
 	}
 	return "prod"
@@ -191,6 +206,10 @@ func TestNobodyEntersUnnamed(t *testing.T) {
 		t.Fatalf("only %d routes", len(w.api.Routes()))
 	}
 	for i, r := range w.api.Routes() {
+		if r.Right == "" { // one's own things
+			w.ownThings(r, job, i)
+			continue
+		}
 		if _, err := sluice.ParseRight(string(r.Right)); err != nil {
 			t.Fatalf("%s %s: %v", r.Method, r.Path, err)
 		}
@@ -229,6 +248,20 @@ func TestNobodyEntersUnnamed(t *testing.T) {
 					t.Errorf("status %d, in the audit: %v", status, noted)
 				}
 			})
+		}
+	}
+}
+
+// ownThings tries a route that everybody may use who is somebody, without any right.
+func (w *world) ownThings(r httpapi.Route, job sluice.JobID, i int) {
+	w.t.Helper()
+	for token, want := range map[string]bool{"": false, "sluice_garbage": false, w.token(sluice.Principal(fmt.Sprintf("self%d", i))): true} {
+		status := w.send(r, job, token)
+		if status == http.StatusForbidden && strings.Contains(r.Path, "{token}") {
+			continue // it is not one's own, and nobody is told whether it is there
+		}
+		if (status != http.StatusUnauthorized) != want || want && status == http.StatusForbidden {
+			w.t.Errorf("%s %s: status %d for the token %.10q", r.Method, r.Path, status, token)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"strings"
 
@@ -39,6 +40,11 @@ func (a *API) enter(op huma.Operation, right sluice.Right) func(huma.Context, fu
 				_ = a.cfg.Rights.Note(ctx.Context(), sluice.AccessNoted{Right: right, What: what, Refused: "the token is not valid",
 					From: ctx.RemoteAddr(), Times: n})
 			}
+			// After the look: whoever has a good token and the same address, such as that of a proxy, is let in.
+			if wait := a.failed.take(hostOf(ctx.RemoteAddr()), a.cfg.Clock()); wait > 0 {
+				slow(ctx, wait)
+				return
+			}
 			refuse(ctx, "the token is not valid, or not any more", "sluice login")
 			return
 		}
@@ -47,8 +53,20 @@ func (a *API) enter(op huma.Operation, right sluice.Right) func(huma.Context, fu
 			return
 		}
 		noteSeen(ctx.Context(), func(s *seen) { s.principal = b.Principal })
+		if wait := a.callers.take(string(b.Principal), a.cfg.Clock()); wait > 0 {
+			slow(ctx, wait)
+			return
+		}
 		next(huma.WithValue(ctx, callerKey{}, caller{b, a, right, what, ctx.RemoteAddr()}))
 	}
+}
+
+// hostOf is an address without its port.
+func hostOf(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
 }
 
 func refuse(ctx huma.Context, detail, hint string) {

@@ -36,6 +36,8 @@ type Config struct {
 	Rights Rights
 	// Workers are those of the server; nil where it has none.
 	Workers Workers
+	// Keeping changes who may do what.
+	Keeping Keeping
 	// Members are the hosts of a tag in a namespace, as its fleet says now.
 	Members func(ctx context.Context, ns sluice.Namespace) (func(sluice.Tag) []sluice.Host, error)
 	// Ready says why the server takes no jobs; nil is ready.
@@ -87,12 +89,14 @@ type API struct {
 
 	strangers strangers
 	exporting chan struct{} // holds one for each export that goes on
+	callers   pace          // by principal
+	failed    pace          // logins, by address
 }
 
 // Route is one way in, and what it takes to use it.
 type Route struct {
 	Method, Path string
-	// Right is what one must have; "" is for routes that everybody may use.
+	// Right is what one must have; "" is for routes that everybody may use who is somebody.
 	Right sluice.Right
 }
 
@@ -101,7 +105,8 @@ func New(cfg Config) *API {
 	if cfg.Watch == nil {
 		cfg.Watch = nobody{}
 	}
-	a := &API{cfg: cfg, mux: http.NewServeMux(), exporting: make(chan struct{}, 1)}
+	a := &API{cfg: cfg, mux: http.NewServeMux(), exporting: make(chan struct{}, 1), callers: pace{rate: principalRate, burst: principalBurst},
+		failed: pace{rate: failedRate, burst: failedBurst}}
 	c := huma.DefaultConfig("Sluice", cfg.Version)
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "/api/v1/openapi", "", ""
 	c.Transformers = append(c.Transformers, discreet)
@@ -121,6 +126,7 @@ func New(cfg Config) *API {
 	a.addFleets()
 	a.addWorkers()
 	a.addOutput()
+	a.addAccess()
 	a.addAudit()
 	a.addWebhooks()
 	a.addHealth()
@@ -170,7 +176,9 @@ func IsLoopback(host string) bool {
 func route[I, O any](a *API, right sluice.Right, op huma.Operation, do func(context.Context, caller, *I) (*O, error)) {
 	a.routes = append(a.routes, Route{op.Method, op.Path, right})
 	op.Security = []map[string][]string{{"token": {}}}
-	op.Description += "\n\nNeeds the right " + string(right) + "."
+	if right != "" {
+		op.Description += "\n\nNeeds the right " + string(right) + "."
+	}
 	op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusForbidden)
 	if op.MaxBodyBytes == 0 {
 		op.MaxBodyBytes = maxBody

@@ -95,6 +95,7 @@ func (c caller) draft(ctx context.Context, desk control.Desk, in *toSubmit, id s
 	if err != nil {
 		return nil, err
 	}
+	d.Job.Token = c.Token
 	if d.Bound, err = c.bound(ctx, desk, r.Fleet.Namespace, given); err != nil {
 		return nil, err
 	}
@@ -104,6 +105,7 @@ func (c caller) draft(ctx context.Context, desk control.Desk, in *toSubmit, id s
 	if _, ok := spans.ParseParent(in.Trace); ok {
 		d.Job.Trace = in.Trace
 	}
+	d.Job.Token = c.Token
 	return d, nil
 }
 

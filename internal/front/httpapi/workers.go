@@ -41,10 +41,6 @@ type toInvite struct {
 
 type invitation struct{ Body api.Invitation }
 
-type done struct {
-	Body struct{}
-}
-
 func (a *API) addWorkers() {
 	op := func(id, method, path, summary string, errors ...int) huma.Operation {
 		return huma.Operation{OperationID: id, Method: method, Path: "/api/v1/workers" + path, Tags: []string{workerTag}, Summary: summary, Errors: errors}
@@ -117,5 +113,5 @@ func actOnWorker(ctx context.Context, c caller, in *ByWorker, do func(context.Co
 	if err := do(ctx, w, c.Principal, sluice.WorkerName(in.Name)); err != nil {
 		return nil, err
 	}
-	return &done{}, nil
+	return isDone(), nil
 }

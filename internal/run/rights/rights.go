@@ -94,6 +94,12 @@ func (k *Keeper) Allow(ctx context.Context, b access.Bearer, a access.Ask) error
 	return k.ask(ctx, b, func(s *access.State) error { return s.Allow(b, a) })
 }
 
+// MaySubmit returns nil where something of a job may start: who it is carried out for may still submit it. An expired
+// token is no reason against it, a revoked one is. members may be nil.
+func (k *Keeper) MaySubmit(ctx context.Context, by access.Bearer, ns sluice.Namespace, hosts []sluice.Host, members func(sluice.Tag) []sluice.Host) error {
+	return k.look(ctx, func(s *access.State) error { return s.MaySubmit(by, ns, hosts, members) })
+}
+
 // Namespaces says where b may do something at all; all is set for everywhere. An error with the code Denied says that b
 // is not let in any more.
 func (k *Keeper) Namespaces(ctx context.Context, b access.Bearer, r sluice.Right) (all bool, some []sluice.Namespace, err error) {
@@ -191,6 +197,7 @@ func (k *Keeper) MakeToken(ctx context.Context, b access.Bearer, t sluice.Token)
 	if !t.Expires.IsZero() && !k.clock().Before(t.Expires) {
 		return "", sluice.Token{}, sluice.Errorf(sluice.Usage, "a token that ends at %s would never be valid", t.Expires.Format(time.RFC3339))
 	}
+	t.Parent, t.Lasting = b.Token, t.Lasting || t.Principal != b.Principal
 	secret, t = newSecret(t)
 	if err := k.Change(ctx, b, sluice.TokenMade{Token: t}); err != nil {
 		return "", sluice.Token{}, err

@@ -329,7 +329,7 @@ func TestChangesAreAllOrNone(t *testing.T) {
 			"the first takes the right away":    {access.As("ann"), []sluice.Body{sluice.GrantTaken{Grant: sluice.Grant{Principal: "ann", Role: access.Admin, Namespace: "prod"}}, given("ann", access.Viewer, "prod")}, sluice.Denied},
 			"what is no change":                 {root, []sluice.Body{added("bob"), sluice.AccessNoted{What: "nothing happened"}}, sluice.Usage},
 			"an event of a job":                 {root, []sluice.Body{sluice.JobStarted{}}, sluice.Usage},
-			"a token of no name lets anyone in": {root, []sluice.Body{sluice.TokenMade{Token: sluice.Token{Principal: "root", Digest: access.Digest(nil)}}}, sluice.Usage},
+			"a token of no name lets anyone in": {root, []sluice.Body{sluice.TokenMade{Token: sluice.Token{Principal: "root", Digest: access.Digest(nil), Parent: root.Token}}}, sluice.Usage},
 		} {
 			want(t, name, k.Change(ctx, c.b, c.changes...), c.code)
 			if n := len(events(t, l)); n != before {
