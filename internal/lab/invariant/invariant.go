@@ -86,7 +86,6 @@ type attempt struct {
 	host    sluice.Host
 	outcome sluice.Outcome // "" before the first
 	proved  bool           // the outcome says that nothing was started
-	truths  int            // outcomes that are not unknown
 	dropped bool           // unknown, and an operator released the host
 	number  int            // of the launch, in the order of the log
 	gone    bool           // withdrawn: it never was

@@ -47,7 +47,6 @@ type flown struct {
 	has   bool
 	kill  string
 	told  bool // its outcome came
-	tries int
 }
 
 func newDispatcher(w *world, i int) *dispatcher {

@@ -24,9 +24,7 @@ type dir struct {
 	gate   string // "started" or "revoked"
 	born   int    // the host's life in which it was started
 	alive  bool
-	orphan bool // its supervisor was killed
 	record *target.Record
-	kill   string
 }
 
 func newHost(w *world, name sluice.Host) *host {

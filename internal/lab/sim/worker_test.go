@@ -28,7 +28,6 @@ type worker struct {
 type hand struct {
 	order  order
 	mayRun bool // the start was sent, by this worker or another one
-	fresh  bool // by this one
 	asked  int  // number of the request that is answered next
 	tries  int
 	out    bool // no contact
