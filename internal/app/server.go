@@ -42,7 +42,7 @@ type Server struct {
 	// Submitters is a file of the keys of those whose secrets the server's own worker takes. "": whoever comes first under a
 	// name is believed, and remembered.
 	Submitters string
-	// WorkerListen is the address for workers, HOST:PORT; "" for none.
+	// WorkerListen is the address for workers, HOST:PORT; "" for none. A host alone leaves the port to the server.
 	WorkerListen string
 	// NoWorker carries nothing out in this process.
 	NoWorker bool

@@ -8,11 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"sluice"
@@ -37,10 +40,11 @@ type workers struct {
 	log      *slog.Logger
 }
 
-// workerPort is where workers come where nothing else is said.
+// workerPort is where workers come where nothing else is said, and nothing else is there already.
 const workerPort = "7658"
 
-// workerListen is the address for workers; "" for none.
+// workerListen is the address for workers: HOST:PORT, "" for none, or the host of the API alone, with a port that the data
+// remember.
 func workerListen(api, given string) string {
 	switch given {
 	case "none":
@@ -49,14 +53,43 @@ func workerListen(api, given string) string {
 	default:
 		return given
 	}
-	host, port, err := net.SplitHostPort(api)
+	host, _, err := net.SplitHostPort(api)
 	if err != nil {
 		return "" // the server says what is wrong with it
 	}
-	if port != "0" {
-		port = workerPort
+	return host
+}
+
+// listenForWorkers listens on an address that workerListen gave. Where a port was not asked for, another server on this
+// machine is no reason not to start: the port is then any that is free, and stays the same from then on, since workers
+// come back to where they enrolled.
+func (s *Server) listenForWorkers(ctx context.Context) (net.Listener, error) {
+	var c net.ListenConfig
+	if _, _, err := net.SplitHostPort(s.WorkerListen); err == nil {
+		return c.Listen(ctx, "tcp", s.WorkerListen)
 	}
-	return net.JoinHostPort(host, port)
+	file := filepath.Join(s.Data, "workers.port")
+	ports := []string{workerPort, "0"}
+	if text, err := os.ReadFile(file); err == nil {
+		ports = []string{strings.TrimSpace(string(text))}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var l net.Listener
+	var err error
+	for _, port := range ports {
+		if l, err = c.Listen(ctx, "tcp", net.JoinHostPort(s.WorkerListen, port)); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	if err := writePrivate(file, []byte(port+"\n")); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
 }
 
 func (s *Server) openWorkers(ctx context.Context, log sluice.Log, service *control.Service) (*workers, error) {
@@ -80,7 +113,7 @@ func (s *Server) openWorkers(ctx context.Context, log sluice.Log, service *contr
 	if s.WorkerListen == "" {
 		return w, nil
 	}
-	if w.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.WorkerListen); err != nil {
+	if w.listener, err = s.listenForWorkers(ctx); err != nil {
 		return nil, (&sluice.Error{Code: sluice.Config, Text: "the server cannot listen for workers", Err: err}).
 			WithHint("--worker-listen HOST:PORT chooses another address, or none")
 	}
