@@ -192,7 +192,7 @@ func (l *Lines) Waits(waits []schedule.Wait) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	j := l.job
-	if l.o.Quiet || j.Running > 0 || len(j.Gates) > 0 || !j.Ended.IsZero() {
+	if l.o.Quiet || j.Started.IsZero() || j.Running > 0 || len(j.Gates) > 0 || !j.Ended.IsZero() {
 		return
 	}
 	var said []string
