@@ -26,6 +26,7 @@ type elsewhere struct {
 	name sluice.WorkerName
 	data string
 	stop func() error
+	ends func() error // waits until it ends by itself
 }
 
 func (s *served) worker(name sluice.WorkerName, pools ...sluice.Pool) *elsewhere {
@@ -58,14 +59,14 @@ func (w *elsewhere) start(token string) {
 		w.s.t.Fatalf("the worker ended: %v", err)
 	}
 	var once bool
-	w.stop = func() error {
+	w.ends = func() error {
 		if once {
 			return nil
 		}
 		once = true
-		cancel()
 		return <-ended
 	}
+	w.stop = func() error { cancel(); return w.ends() }
 	w.s.t.Cleanup(func() { _ = w.stop() })
 }
 
@@ -339,7 +340,7 @@ func TestDrainAndRemove(t *testing.T) {
 	letGo(t, marks)
 	s.succeeded(id, 1)
 	ranOnce(t, marks, 1)
-	if err := w2.stop(); sluice.CodeOf(err) != sluice.Denied {
+	if err := w2.ends(); sluice.CodeOf(err) != sluice.Denied {
 		t.Errorf("the removed worker ended with %v", err)
 	}
 	if err := w2.program("").Run(t.Context()); sluice.CodeOf(err) != sluice.Denied {
