@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -42,17 +43,15 @@ func TestMatrix(t *testing.T) {
 					want = slices.Contains(may, sluice.GiveAccess) && where.ns == ""
 				case r.Right == "":
 					want = true
-				case strings.HasPrefix(r.Path, "/api/v1/access/"):
-					want = want && where.ns == "" // it concerns the server as a whole
+				case forServer(r):
+					want = slices.Contains(may, r.Right) && where.ns == "" && where.tags == nil
+				case forAnybody(r): // what is in a list is another question; see TestListsKeepToTags
+					want = slices.Contains(may, r.Right)
 				case r.Method == http.MethodPut && strings.HasSuffix(r.Path, "/fleet"):
 					want = want && where.tags == nil // rules are for all hosts
-				case r.Method == http.MethodGet && (r.Path == "/api/v1/jobs" || strings.Contains(r.Path, "/namespaces/")):
-					// any host of the namespace is enough, and what is in the list is another question; see TestListsKeepToTags
-					if r.Path == "/api/v1/jobs" {
-						want = slices.Contains(may, r.Right)
-					} else {
-						want = (where.ns == "" || where.ns == "prod") && slices.Contains(may, r.Right)
-					}
+				case r.Method == http.MethodGet && strings.Contains(r.Path, "/namespaces/"):
+					// any host of the namespace is enough
+					want = (where.ns == "" || where.ns == "prod") && slices.Contains(may, r.Right)
 				}
 				tried++
 				status := w.send(r, job, token)
@@ -176,4 +175,21 @@ func TestAccess(t *testing.T) {
 	if err != nil || len(roles) != 4 || roles[0].Role != access.Admin {
 		t.Errorf("%+v, error %v", roles, err)
 	}
+}
+
+// noWorkers are the workers of a server that has none yet.
+type noWorkers struct{}
+
+func (noWorkers) List(context.Context) ([]api.Worker, error) { return nil, nil }
+
+func (noWorkers) Invite(_ context.Context, _ sluice.Principal, name sluice.WorkerName, _ []sluice.Pool) (api.Invitation, error) {
+	return api.Invitation{Worker: name, Token: "once"}, nil
+}
+
+func (noWorkers) Drain(_ context.Context, _ sluice.Principal, name sluice.WorkerName, _ bool) error {
+	return sluice.Errorf(sluice.NotFound, "there is no worker %q", name)
+}
+
+func (w noWorkers) Remove(ctx context.Context, by sluice.Principal, name sluice.WorkerName) error {
+	return w.Drain(ctx, by, name, true)
 }
