@@ -108,6 +108,9 @@ with it.`,
 				return err
 			}
 			in.URL = args[1]
+			if len(in.Events) == 0 {
+				in.Events = []string{"job.submitted", "job.halted", "job.finished", "gate.waiting"}
+			}
 			for _, ns := range spaces {
 				in.Namespaces = append(in.Namespaces, sluice.Namespace(ns))
 			}
@@ -127,8 +130,7 @@ with it.`,
 		}),
 	}
 	fs := c.Flags()
-	fs.StringSliceVar(&in.Events, "events", []string{"job.submitted", "job.halted", "job.finished", "gate.waiting"},
-		"`types` of events, or beginnings such as job.*; * is all")
+	fs.StringSliceVar(&in.Events, "events", nil, "`types` of events, or beginnings such as job.*; * is all (default: submitted, halted and finished jobs, and gates that wait)")
 	fs.StringSliceVar(&spaces, "namespace", nil, "`namespaces` whose events are sent (default all)")
 	fs.BoolVar(&in.NewSecret, "new-secret", false, "make another secret in place of the one that there is")
 	return c

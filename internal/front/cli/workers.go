@@ -120,7 +120,7 @@ func (a *app) inviteWorker(to *serverFlags) *cobra.Command {
 	var pools []string
 	c := &cobra.Command{
 		Use:   "invite NAME [--pool POOL]...",
-		Short: "Print a token with which a worker can enrol, once, within 15 minutes",
+		Short: "Print a token for a worker to enrol with, once, in 15 minutes",
 		Args:  args(1, 1, "the name of a worker"),
 		RunE: func(c *cobra.Command, names []string) error {
 			name, err := sluice.ParseWorkerName(names[0])
