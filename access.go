@@ -176,7 +176,7 @@ type TokenRevoked struct {
 	ID TokenID `json:"token"`
 	// Made ends the lasting ones, too: the token was in the wrong hands.
 	Made bool      `json:"made,omitzero"`
-	By Principal `json:"by"`
+	By   Principal `json:"by"`
 }
 
 // AccessNoted is an entry of the audit for what left no event of its own: a refusal, a failed login, a read of what
