@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"slices"
 	"time"
 
 	"sluice"
@@ -28,11 +29,15 @@ type Sealer struct {
 const DefaultLife = 12 * time.Hour
 
 // Sealing asks what the secrets of a job that is to be submitted are sealed to. The job must have an id of one's own
-// choice.
-func (c *Client) Sealing(ctx context.Context, s api.Submit) (out api.Sealing, err error) {
+// choice, or a key that makes one.
+func (c *Client) Sealing(ctx context.Context, s api.Submit, key string) (out api.Sealing, err error) {
 	s.Secrets = nil
+	r := request{method: http.MethodPost, path: []string{"sealing"}, body: s}
+	if key != "" {
+		r.header = http.Header{"Idempotency-Key": {key}}
+	}
 	err = c.again(ctx, func() error {
-		out, err = once[api.Sealing](ctx, c, request{method: http.MethodPost, path: []string{"sealing"}, body: s})
+		out, err = once[api.Sealing](ctx, c, r)
 		return err
 	})
 	return out, err
@@ -84,18 +89,18 @@ func (s *Sealer) Seal(ctx context.Context, to api.Sealing, secrets sealed.Conten
 	return sealed.Seal(b, secrets, keys, s.Signer)
 }
 
-// Exactly accepts the one job that was planned here. Whoever submitted it, and under which version of the rules, is the
-// server's to say.
+// Exactly accepts the one job that was planned here. Whoever submitted it, by which token, in which trace and under which
+// version of the rules, is the server's to say.
 func Exactly(want *sluice.Job) func(*sluice.Job) error {
 	return func(j *sluice.Job) error {
 		own := *want
-		own.By = j.By
+		own.By, own.Token, own.Trace = j.By, j.Token, j.Trace
 		is, err := sealed.JobDigest(j)
 		if err != nil {
 			return err
 		}
 		if should, err := sealed.JobDigest(&own); err != nil || is != should {
-			return sluice.Errorf(sluice.Denied, "the server would seal the secrets to another job than was planned here: what it runs, where, in which order or how differs").
+			return sluice.Errorf(sluice.Denied, "the server would seal the secrets to another job than the one that is known here: what it runs, where, in which order or how differs").
 				WithHint("has the fleet changed since? try again, and if it stays, ask who looks after the server")
 		}
 		return nil
@@ -118,7 +123,8 @@ func Same(s api.Submit, j *sluice.Job) error {
 		return wrong("command")
 	case j.Expression != s.Targets:
 		return wrong("expression for its hosts")
-	case o.Sudo != s.Options.Sudo || o.ReadOnly != s.Options.ReadOnly || o.NoHooks != s.Options.NoHooks || len(o.Prompts) > 0 || o.TTY:
+	case o.Sudo != s.Options.Sudo || o.ReadOnly != s.Options.ReadOnly || o.NoHooks != s.Options.NoHooks || o.TTY != s.Options.TTY,
+		!slices.Equal(o.Prompts, s.Options.Prompts):
 		return wrong("way to run")
 	case o.AskPassword != s.Options.AskPassword || o.AskSudoPassword != s.Options.AskSudoPassword ||
 		o.AskPassphrase != s.Options.AskPassphrase || o.AskPrivateKey != s.Options.AskPrivateKey:
@@ -149,7 +155,7 @@ func (c *Client) SubmitSealed(ctx context.Context, s api.Submit, secrets sealed.
 	if s.ID == "" {
 		return api.Job{}, sluice.Errorf(sluice.Usage, "a job with secrets needs an id of one's own choice: they are bound to it")
 	}
-	to, err := c.Sealing(ctx, s)
+	to, err := c.Sealing(ctx, s, "")
 	if err != nil {
 		return api.Job{}, err
 	}

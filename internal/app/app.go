@@ -63,6 +63,8 @@ type Local struct {
 	pool *pool.Pool // of a server: whose workers carry jobs out; nil: this process does
 	// may says whether something of a job may still start; nil: whoever is at this machine may.
 	may func(context.Context, *sluice.Job) error
+	// Confirm asks the person a question; nil where there is nobody to ask.
+	Confirm func(question string) (bool, error)
 }
 
 func (l *Local) journalConfig() sqlitelog.Config { return sqlitelog.Config{Dir: l.Places.State} }

@@ -12,7 +12,7 @@ import (
 // guard keeps other processes of the same user, and core files, from reading the memory of a process that holds
 // secrets. It is best effort: root can always read it, and so can whoever owns the kernel.
 func guard(s control.Secrets) error {
-	if !s.Password.Set() && !s.Sudo.Set() && !s.Passphrase.Set() && !s.PrivateKey.Set() {
+	if !s.Any() {
 		return nil
 	}
 	return closeMemory()

@@ -50,6 +50,11 @@ func MainOver(over sluice.Transport) int {
 		w.Ask = func(prompt string) (sluice.Secret, error) { return ask(tty, prompt, signals) }
 		if term.IsTerminal(int(os.Stdin.Fd())) { // a script that was started from a terminal has nobody to answer
 			w.Confirm = func(prompt string) (string, error) { return confirm(tty, prompt, signals) }
+			local.Confirm = func(question string) (bool, error) {
+				answer, err := confirm(tty, question+" [y/N] ", signals)
+				answer = strings.ToLower(strings.TrimSpace(answer))
+				return answer == "y" || answer == "yes", err
+			}
 		}
 	}
 	return cli.Main(ctx, w)

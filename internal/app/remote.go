@@ -34,7 +34,20 @@ func (l *Local) Remote(s cli.Server) (control.Desk, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return remote.New(remote.Config{Client: c, Who: l.who(), Unpack: unpackFetched}), closing, nil
+	sealer := func(workers []string) (*client.Sealer, error) {
+		if err := closeMemory(); err != nil {
+			return nil, err
+		}
+		u, err := url.Parse(s.URL)
+		if err != nil {
+			return nil, err
+		}
+		t := &Trusted{Dir: l.Places.Config, Server: u.Host, Fingerprints: workers, Confirm: l.Confirm, Tell: func(text string) {
+			fmt.Fprintln(os.Stderr, text)
+		}}
+		return t.Sealer(l.Clock)
+	}
+	return remote.New(remote.Config{Client: c, Who: l.who(), Sealer: sealer, Unpack: unpackFetched}), closing, nil
 }
 
 // greet asks a server whether it takes the token.

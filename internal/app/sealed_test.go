@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -322,4 +323,63 @@ func TestSealedSigners(t *testing.T) {
 	id = o.submit(count, content(), nil)
 	o.halted(id, 0, sluice.RuleSecrets, thief.Public().Fingerprint())
 	o.ran(1)
+}
+
+// tells runs the command line against the server, with a password on descriptor 3.
+func (o *office) tells(password string, args ...string) (stdout, stderr string, code int) {
+	o.t.Helper()
+	r, w, err := os.Pipe()
+	o.must(err)
+	_, err = w.WriteString(password + "\n")
+	o.must(errors.Join(err, w.Close()))
+	defer func() { o.must(r.Close()) }()
+	var out, errs bytes.Buffer
+	cmd := o.f.Command(o.ctx, o.program, append([]string{"--server", "http://" + serverAddress, "--token-file", filepath.Join(o.f.Home, "token")}, args...)...)
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = &out, &errs, []*os.File{r}
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		o.t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// TestSealedCommandLine: run, resume and retry take secrets for a server as they do without one; only the worker must be
+// known first.
+func TestSealedCommandLine(t *testing.T) {
+	o := newOffice(t, passwordOnly(2))
+	run := []string{"run", "-t", "$web", "--concurrency", "1", "--password-fd", "3"}
+	_, errs, code := o.tells(testfleet.Password, append(run, "--", count)...)
+	_, rest, found := strings.Cut(errs, "--trust-worker ")
+	if code != 2 || !found || !strings.Contains(errs, "is not known here") {
+		t.Fatalf("an unknown worker: status %d, %s", code, errs)
+	}
+	o.ran(0, 0)
+	trust := []string{"--trust-worker", strings.Fields(rest)[0]}
+	out, errs, code := o.tells(testfleet.Password, slices.Concat(run, trust, []string{"--", count})...)
+	if code != 0 {
+		t.Fatalf("status %d, %s%s", code, out, errs)
+	}
+	o.ran(1, 1)
+	file := o.fleet("tag: {web: [host1, host2]}\n") // a fleet of one's own, and a worker that is known by now
+	if out, errs, code = o.tells(testfleet.Password, slices.Concat(run, []string{"-f", file, "--key", "nightly", "--", count})...); code != 0 {
+		t.Fatalf("with a fleet and a key: status %d, %s%s", code, out, errs)
+	}
+	o.ran(2, 2)
+	out, errs, code = o.tells(testfleet.Password, slices.Concat(run, []string{"--detach", "--", count + "; " + hold})...)
+	id := strings.TrimSpace(out)
+	if code != 0 || !sluice.JobID(id).Valid() {
+		t.Fatalf("detached: status %d, %q %s", code, out, errs)
+	}
+	o.running(o.host(1), 3)
+	o.stop(syscall.SIGKILL)
+	o.start()
+	o.halted(sluice.JobID(id), 0, sluice.RuleSecrets, "needs its secrets again")
+	if _, errs, code = o.tells("", "resume", id); code != 2 || !strings.Contains(errs, "--password-fd") {
+		t.Errorf("resumed without them: status %d, %s", code, errs)
+	}
+	o.letGo(o.f.Hosts...)
+	if out, errs, code = o.tells(testfleet.Password, "resume", id, "--password-fd", "3"); code != 0 {
+		t.Errorf("resumed: status %d, %s%s", code, out, errs)
+	}
+	o.ran(3, 3)
 }

@@ -9,6 +9,7 @@ import (
 	"sluice"
 	"sluice/internal/core/fleet"
 	"sluice/internal/core/view"
+	"sluice/internal/front/clean"
 	"sluice/internal/run/control"
 )
 
@@ -108,7 +109,11 @@ func (a *app) drive(ctx context.Context, f *driveFlags, id, now string, change f
 		if err != nil {
 			return err
 		}
-		secrets, err := a.needed(svc, view.Fold(past).Spec, f.secretFlags)
+		job := view.Fold(past)
+		secrets, err := a.needed(svc, job, f.secretFlags)
+		if err == nil && secrets.Any() {
+			err = a.give(ctx, svc, job, secrets)
+		}
 		if err != nil {
 			return err
 		}
@@ -121,6 +126,16 @@ func (a *app) drive(ctx context.Context, f *driveFlags, id, now string, change f
 			return goOn(ctx, svc, found, past[len(past)-1].Seq, o)
 		})
 	})
+}
+
+// give gives a job secrets, and says what they are for where a server has the job: it could say another one than was meant.
+func (a *app) give(ctx context.Context, svc control.Desk, j *view.Job, secrets control.Secrets) error {
+	shown := *j.Spec
+	shown.ID = j.ID
+	if svc.Elsewhere() {
+		fmt.Fprintf(a.Stderr, "sluice: secrets are sealed for job %s of %s: %s\n", j.ID, clean.Line(string(shown.By)), clean.Line(shown.Command))
+	}
+	return svc.Give(ctx, &shown, secrets)
 }
 
 // goOn carries a job on and observes what is newer than the event with the number seen, to the very last event.
@@ -156,8 +171,11 @@ func goOn(ctx context.Context, svc control.Desk, id sluice.JobID, seen uint64, o
 }
 
 // needed sees to it that a job gets the secrets that it was submitted with.
-func (a *app) needed(svc control.Desk, job *sluice.Job, flags secretFlags) (control.Secrets, error) {
-	o := job.Options
+func (a *app) needed(svc control.Desk, j *view.Job, flags secretFlags) (control.Secrets, error) {
+	job, o := j.Spec, j.Spec.Options
+	if svc.Elsewhere() && hasSecrets(j) {
+		return a.secrets(flags)
+	}
 	password, sudo, passphrase := flags.wants()
 	if a.Ask != nil {
 		flags.askPassword = flags.askPassword || o.AskPassword && !password
@@ -171,7 +189,12 @@ func (a *app) needed(svc control.Desk, job *sluice.Job, flags secretFlags) (cont
 		return control.Secrets{}, sluice.Errorf(sluice.Usage, "job %s was started with a private key and needs it again", job.ID).
 			WithHint("--identity-file FILE")
 	}
-	return a.secrets(svc, flags)
+	return a.secrets(flags)
+}
+
+// hasSecrets reports whether a server should still have the secrets of a job. It may have lost them, and then says so.
+func hasSecrets(j *view.Job) bool {
+	return j.Finished == nil && (j.Halted == nil || j.Halted.Rule != sluice.RuleSecrets && j.Halted.Rule != sluice.RuleAuth)
 }
 
 func (a *app) resumeCommand() *cobra.Command {

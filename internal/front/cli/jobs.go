@@ -227,7 +227,7 @@ func (a *app) refresh(c *cobra.Command, svc control.Desk, id string, flags secre
 	if err != nil {
 		return err
 	}
-	secrets, err := a.secrets(svc, flags)
+	secrets, err := a.secrets(flags)
 	if err != nil {
 		return err
 	}

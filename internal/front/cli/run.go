@@ -238,7 +238,7 @@ func (a *app) submitTo(ctx context.Context, svc control.Desk, f *jobFlags, r con
 	if err := a.confirm(f, r, d); err != nil {
 		return err
 	}
-	secrets, err := a.secrets(svc, f.secretFlags)
+	secrets, err := a.secrets(f.secretFlags)
 	if err != nil {
 		return err
 	}
@@ -248,6 +248,7 @@ func (a *app) submitTo(ctx context.Context, svc control.Desk, f *jobFlags, r con
 	}
 	drive := func(ctx context.Context, o control.DriveOptions) (sluice.Event, error) { return svc.Run(ctx, d, o) }
 	if svc.Elsewhere() {
+		d.Secrets = secrets
 		if err := a.handIn(ctx, svc, d); err != nil {
 			return err
 		}

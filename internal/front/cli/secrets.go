@@ -14,6 +14,7 @@ type secretFlags struct {
 	askPassword, askSudo, askPassphrase bool
 	passwordFD, sudoFD, passphraseFD    int
 	identityFile                        string
+	trust                               []string
 }
 
 func (s *secretFlags) add(c *cobra.Command) {
@@ -25,6 +26,7 @@ func (s *secretFlags) add(c *cobra.Command) {
 	fs.IntVar(&s.sudoFD, "sudo-password-fd", -1, "read the sudo password from file descriptor `N` instead")
 	fs.IntVar(&s.passphraseFD, "passphrase-fd", -1, "read the passphrase from file descriptor `N` instead")
 	fs.StringVar(&s.identityFile, "identity-file", "", "log in with the private key in this local `file`; a server keeps it as it keeps passwords, in memory and sealed")
+	fs.StringArrayVar(&s.trust, "trust-worker", nil, "give secrets to the worker of a server whose key has this `fingerprint`, without a question; may be repeated")
 	for _, name := range []string{"password-fd", "sudo-password-fd", "passphrase-fd"} {
 		fs.Lookup(name).DefValue = "0" // so that no default is shown
 	}
@@ -39,11 +41,9 @@ func (s *secretFlags) wants() (password, sudo, passphrase bool) {
 }
 
 // secrets asks for what the flags say, once, before anything starts.
-func (a *app) secrets(svc control.Desk, s secretFlags) (control.Secrets, error) {
+func (a *app) secrets(s secretFlags) (control.Secrets, error) {
 	var out control.Secrets
-	if password, sudo, passphrase := s.wants(); svc.Elsewhere() && (password || sudo || passphrase) {
-		return out, noSecrets()
-	}
+	out.Workers = s.trust
 	for _, w := range []struct {
 		ask    bool
 		fd     int
@@ -97,10 +97,4 @@ func (a *app) privateKey(file string) (sluice.Secret, error) {
 			WithHint("it is the file without .pub, as ssh-keygen makes it")
 	}
 	return sluice.NewSecret(text), nil
-}
-
-// noSecrets says that secrets do not go to a server yet.
-func noSecrets() error {
-	return sluice.Errorf(sluice.Usage, "passwords and passphrases cannot be given to a server yet").
-		WithHint("use keys that the server has, or run the job from here: --server %s", localName)
 }

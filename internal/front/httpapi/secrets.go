@@ -104,7 +104,7 @@ func (c caller) secrets(j *sluice.Job, e sealed.Envelope, how int) (undo func(),
 		return nothing, nil
 	case how != putFirst:
 		return nil, sluice.Errorf(sluice.Conflict, "job %s needs its secrets again: they are kept in memory only", j.ID).
-			WithHint("sluice resume %s asks for them", j.ID)
+			WithHint("sluice resume %s, with --ask-password, --ask-sudo-password, --ask-passphrase or --identity-file", j.ID)
 	}
 	return nil, sluice.Errorf(sluice.Usage, "the job is to have secrets, and none came with it")
 }

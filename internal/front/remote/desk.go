@@ -19,6 +19,7 @@ import (
 	"sluice/internal/core/schedule"
 	"sluice/internal/core/view"
 	"sluice/internal/run/control"
+	"sluice/sealed"
 )
 
 // Config is what a desk needs.
@@ -26,6 +27,8 @@ type Config struct {
 	Client *client.Client
 	// Who is acting, for people to read. The log has whoever the server takes the token for.
 	Who string
+	// Sealer seals secrets; workers with these fingerprints are trusted without a question.
+	Sealer func(workers []string) (*client.Sealer, error)
 	// Unpack puts what was fetched from a host, a tar stream, below a directory, where source is its path on the host.
 	Unpack func(r io.Reader, dir string, h sluice.Host, source string) error
 }
@@ -36,14 +39,15 @@ type Desk struct {
 
 	mu      sync.Mutex
 	driven  map[sluice.JobID]bool
-	targets map[sluice.JobID][]sluice.Host // of jobs whose events went by
+	targets map[sluice.JobID][]sluice.Host   // of jobs whose events went by
+	given   map[sluice.JobID]sealed.Envelope // to go with the next resume or retry
 }
 
 var _ control.Desk = (*Desk)(nil)
 
 // New makes a desk of a client.
 func New(cfg Config) *Desk {
-	return &Desk{cfg: cfg, driven: map[sluice.JobID]bool{}, targets: map[sluice.JobID][]sluice.Host{}}
+	return &Desk{cfg: cfg, driven: map[sluice.JobID]bool{}, targets: map[sluice.JobID][]sluice.Host{}, given: map[sluice.JobID]sealed.Envelope{}}
 }
 
 // Who is acting, for people to read.
@@ -304,12 +308,12 @@ func (d *Desk) Cancel(ctx context.Context, id sluice.JobID, reason string) ([]sl
 
 // Resume opens a halted job again.
 func (d *Desk) Resume(ctx context.Context, id sluice.JobID, maxFailures *sluice.Amount) ([]sluice.Event, error) {
-	return d.cfg.Client.Resume(ctx, id, maxFailures)
+	return d.cfg.Client.ResumeSealed(ctx, id, maxFailures, d.take(id))
 }
 
 // Retry tries tasks again that ended badly.
 func (d *Desk) Retry(ctx context.Context, id sluice.JobID, hosts []sluice.Host, maxFailures *sluice.Amount) ([]sluice.Event, error) {
-	return d.cfg.Client.Retry(ctx, id, hosts, maxFailures)
+	return d.cfg.Client.RetrySealed(ctx, id, hosts, maxFailures, d.take(id))
 }
 
 // Skip says that tasks need not run.

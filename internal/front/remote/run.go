@@ -55,12 +55,10 @@ func (d *Desk) Prepare(ctx context.Context, r control.Request) (*control.Draft, 
 // submission is a request as the server takes it.
 func submission(r control.Request) (api.Submit, error) {
 	o := r.Options
-	if o.AskPassword || o.AskSudoPassword || o.AskPassphrase {
-		return api.Submit{}, noSecrets()
-	}
 	s := api.Submit{Namespace: r.Fleet.Namespace, Targets: r.Expression, FleetDigest: r.Sent.Digest, User: r.Sent.User,
 		Options: api.Options{Concurrency: o.Concurrency, ReadOnly: o.ReadOnly, Timeout: span(o.Timeout), JobTimeout: span(o.JobTimeout),
 			Reconnect: o.Reconnect.String(), Sudo: o.Sudo, Env: o.Env, NoHooks: o.NoHooks, Hooks: r.Sent.Hooks, TTY: o.TTY, Prompts: o.Prompts,
+			AskPassword: o.AskPassword, AskSudoPassword: o.AskSudoPassword, AskPassphrase: o.AskPassphrase, AskPrivateKey: o.AskPrivateKey,
 			OutputLimit: o.OutputLimit, MaxFailures: amount(o.MaxFailures), MaxParallel: amount(o.MaxParallel)}}
 	if r.Sent.Bundle != nil {
 		s.Fleet = r.Sent.Bundle
@@ -81,10 +79,10 @@ func submission(r control.Request) (api.Submit, error) {
 	return s, nil
 }
 
-// noSecrets is the one place that says that secrets do not go to a server yet.
+// noSecrets says that a server asks hosts without secrets.
 func noSecrets() error {
-	return sluice.Errorf(sluice.Usage, "passwords and passphrases cannot be given to a server yet").
-		WithHint("use keys that the server has, or run the job from here: --server local")
+	return sluice.Errorf(sluice.Usage, "a server takes secrets with a job that is submitted, resumed or retried, and not to look again").
+		WithHint("sluice resume JOB asks the hosts, too")
 }
 
 func span(t time.Duration) string {
@@ -108,10 +106,16 @@ func (d *Desk) Submit(ctx context.Context, draft *control.Draft) ([]sluice.Event
 		return nil, err
 	}
 	var j api.Job
-	if key := draft.Request.Sent.Key; key != "" {
+	key := draft.Request.Sent.Key
+	if key == "" {
+		s.ID = draft.Job.ID
+	}
+	if err := d.sealFor(ctx, draft, &s, key); err != nil {
+		return nil, err
+	}
+	if key != "" {
 		j, err = d.cfg.Client.SubmitOnce(ctx, s, key)
 	} else {
-		s.ID = draft.Job.ID
 		j, err = d.cfg.Client.Submit(ctx, s)
 	}
 	if err != nil {
@@ -140,9 +144,6 @@ func (d *Desk) Follow(ctx context.Context, prefix string, seen uint64, observe f
 
 // Carry follows what the server does, to the end of the job.
 func (d *Desk) Carry(ctx context.Context, id sluice.JobID, o control.DriveOptions) (sluice.Event, error) {
-	if o.Secrets.Password.Set() || o.Secrets.Sudo.Set() || o.Secrets.Passphrase.Set() {
-		return sluice.Event{}, noSecrets()
-	}
 	within, stop := context.WithCancel(ctx)
 	var waits sync.WaitGroup
 	defer func() {
@@ -194,7 +195,7 @@ func (d *Desk) tellWaits(ctx context.Context, id sluice.JobID, tell func([]sched
 
 // Refresh has the server ask the hosts of a job for outcomes that are not known.
 func (d *Desk) Refresh(ctx context.Context, id sluice.JobID, o control.DriveOptions) error {
-	if o.Secrets.Password.Set() || o.Secrets.Sudo.Set() || o.Secrets.Passphrase.Set() {
+	if o.Secrets.Any() {
 		return noSecrets()
 	}
 	_, err := d.cfg.Client.Settle(ctx, id)

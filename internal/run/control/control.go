@@ -100,6 +100,13 @@ type Secrets struct {
 	Password, Sudo, Passphrase sluice.Secret
 	// PrivateKey is the text of a private key to log in with.
 	PrivateKey sluice.Secret
+	// Workers are fingerprints of workers elsewhere that may have them without a question.
+	Workers []string
+}
+
+// Any reports whether there is any secret.
+func (s *Secrets) Any() bool {
+	return s.Password.Set() || s.Sudo.Set() || s.Passphrase.Set() || s.PrivateKey.Set()
 }
 
 // change appends what decide makes of the state at the head of the log. decide may return no events.

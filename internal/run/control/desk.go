@@ -47,6 +47,9 @@ type Desk interface {
 	// RulesInForce is the digest of the rules of a namespace; "" if there are none yet.
 	RulesInForce(ctx context.Context, ns sluice.Namespace) (string, error)
 	Submit(ctx context.Context, d *Draft) ([]sluice.Event, error)
+	// Give gives a job elsewhere secrets with the next Resume or Retry, if it is still the one that was shown; here they
+	// come when it is carried out.
+	Give(ctx context.Context, shown *sluice.Job, s Secrets) error
 
 	Halt(ctx context.Context, id sluice.JobID, reason string) ([]sluice.Event, error)
 	// HaltAll is Halt for every job that is not over, of a namespace or of all for "". It returns those that it halted.
@@ -67,6 +70,9 @@ func (s *Service) Who() string { return s.By }
 
 // Elsewhere is false: this process carries its jobs out itself.
 func (s *Service) Elsewhere() bool { return false }
+
+// Give has nothing to do.
+func (s *Service) Give(context.Context, *sluice.Job, Secrets) error { return nil }
 
 // Driven reports whether a live process drives the job.
 func (s *Service) Driven(id sluice.JobID) bool { return s.Drivers.Driven(id) }

@@ -40,9 +40,11 @@ type Sent struct {
 
 // Draft is a request that was planned but not submitted: what it would do.
 type Draft struct {
-	Job   sluice.Job
-	Rules sluice.Rules
-	Plan  sluice.Plan
+	// Secrets are those of the job, for a desk elsewhere to seal; here they come when it is carried out.
+	Secrets Secrets
+	Job     sluice.Job
+	Rules   sluice.Rules
+	Plan    sluice.Plan
 	// Fleet is the one that was planned on: retired hosts are members of nothing.
 	Fleet *sluice.Fleet
 	// Retired are hosts that the request named and that are no targets.

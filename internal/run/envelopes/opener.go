@@ -113,7 +113,7 @@ func (j *Job) hold(s sluice.Secret) sluice.Secret {
 // Missing says that a job cannot go on without its secrets.
 func Missing(id sluice.JobID) error {
 	return sluice.Errorf(sluice.Conflict, "job %s needs its secrets again: they are kept in memory only", id).
-		WithHint("sluice resume %s asks for them", id)
+		WithHint("sluice resume %s, with --ask-password, --ask-sudo-password, --ask-passphrase or --identity-file", id)
 }
 
 // Close wipes all that was opened.
