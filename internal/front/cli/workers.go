@@ -87,7 +87,7 @@ func (a *app) inviteWorker() *cobra.Command {
 	var pools []string
 	c := &cobra.Command{
 		Use:   "invite NAME [--pool POOL]...",
-		Short: "Print a token with which a worker can enrol, once, within 15 minutes",
+		Short: "Print a token to enrol a worker with, once, within 15 minutes",
 		Args:  args(1, 1, "the name of a worker"),
 		RunE: a.atServer(func(c *cobra.Command, s *client.Client, names []string) error {
 			name, err := sluice.ParseWorkerName(names[0])
