@@ -40,6 +40,7 @@ const (
 	RuleJobTimeout  Rule = "job_timeout" // the job took too long
 	RuleHalted      Rule = "halted"      // the job is halted
 	RuleRights      Rule = "rights"      // who submitted the job has no right to it any more
+	RuleWorker      Rule = "worker"      // no worker has room for the attempt, or none is connected
 	RuleSecrets     Rule = "secrets"     // its secrets are gone, or are not for the job as it is
 )
 

@@ -33,6 +33,7 @@ import (
 	"sluice/internal/adapter/workerwire"
 	"sluice/internal/front/cli"
 	"sluice/internal/run/outpost"
+	"sluice/internal/run/tree"
 	"sluice/internal/run/work"
 )
 
@@ -53,6 +54,8 @@ type Worker struct {
 	Log     *slog.Logger
 	// LocalTargets lets jobs run commands on the worker's own machine (transport: local).
 	LocalTargets bool
+	// Over reaches all hosts, in place of ssh; nil: ssh does.
+	Over sluice.Transport
 	// Ready is called when the line to the server is open for the first time. May be nil.
 	Ready func(name sluice.WorkerName)
 
@@ -100,6 +103,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	hands := &workerHands{w: w, outputs: outputs, blobs: &remoteBlobs{kept: kept, fetch: client.Blob}}
 	post, err := outpost.New(outpost.Config{Outputs: outputs, Dir: w.path("outcomes"), Limit: w.Limit, Version: Version,
 		Notice: func(text string) { w.Log.Warn(text) }, Worker: hands.forJob,
+		FetchDir: w.path("fetched"), Fetched: handOver(client),
 		Open: func(ctx context.Context, hello sluice.WorkerHello) (outpost.Line, error) {
 			line, err := client.Open(ctx, hello)
 			if err == nil {
@@ -121,6 +125,18 @@ func (w *Worker) Run(ctx context.Context) error {
 	stop()
 	renewer.Wait()
 	return errors.Join(err, outputs.CloseAll())
+}
+
+// handOver packs what was fetched for the server.
+func handOver(client *workerwire.Client) func(context.Context, sluice.AttemptID, string) error {
+	return func(ctx context.Context, a sluice.AttemptID, dir string) error {
+		r, into := io.Pipe()
+		var packer sync.WaitGroup
+		defer packer.Wait()
+		defer func() { _ = r.Close() }()
+		packer.Go(func() { _ = into.CloseWithError(tree.Pack(into, dir)) })
+		return client.Fetched(ctx, a, r)
+	}
 }
 
 // identity reads who this worker is, or enrols it. It returns where the server is.
@@ -343,13 +359,15 @@ func (h *workerHands) forJob(*sluice.Job) (outpost.Worker, func(), error) {
 	}
 	local := localexec.New(localexec.Config{Env: h.w.Environ})
 	worker := work.New(work.Config{Outputs: h.outputs, Blobs: h.blobs, Clock: h.w.Clock, Transport: func(s sluice.SSH) sluice.Transport {
-		if s.Transport == "local" {
-			if !h.w.LocalTargets {
-				return refusedTransport{}
-			}
-			return local
+		switch {
+		case h.w.Over != nil:
+			return h.w.Over
+		case s.Transport != "local":
+			return ssh
+		case !h.w.LocalTargets:
+			return refusedTransport{}
 		}
-		return ssh
+		return local
 	}})
 	return worker, func() {
 		if err := errors.Join(worker.Close(), ssh.Close(), local.Close()); err != nil {
@@ -417,6 +435,6 @@ func (l *Local) work(ctx context.Context, o cli.WorkerOptions) error {
 		o.Token = sluice.NewSecret(bytes.TrimSpace(text))
 	}
 	w := &Worker{Data: o.Data, Server: o.Server, Token: o.Token, Limit: o.Limit, Home: l.Places.Home, Env: l.Env, Environ: l.Environ,
-		Clock: l.Clock, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), LocalTargets: o.LocalTargets, Ready: o.Ready}
+		Clock: l.Clock, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), LocalTargets: o.LocalTargets, Over: l.Over, Ready: o.Ready}
 	return w.Run(ctx)
 }

@@ -36,6 +36,7 @@ type workers struct {
 	listener net.Listener // nil: none elsewhere
 	service  *control.Service
 	sealKey  []byte // of the embedded worker
+	fetchDir func(sluice.JobID) string
 	clock    sluice.Clock
 	log      *slog.Logger
 }
@@ -93,7 +94,7 @@ func (s *Server) listenForWorkers(ctx context.Context) (net.Listener, error) {
 }
 
 func (s *Server) openWorkers(ctx context.Context, log sluice.Log, service *control.Service) (*workers, error) {
-	w := &workers{service: service, clock: s.Clock, log: s.Log}
+	w := &workers{fetchDir: s.fetchDir, service: service, clock: s.Clock, log: s.Log}
 	var err error
 	if w.ca, err = workerca.Open(s.Data, s.Clock); err != nil {
 		return nil, &sluice.Error{Code: sluice.Config, Text: "the authority for workers", Err: err}
@@ -110,6 +111,7 @@ func (s *Server) openWorkers(ctx context.Context, log sluice.Log, service *contr
 	w.pool = pool.New(pool.Config{Outputs: service.Outputs, Clock: s.Clock, Embedded: embedded, Version: Version, Lease: s.Lease,
 		Trouble: func(text string) { s.Log.Warn(text) },
 		Settled: func(ctx context.Context, a sluice.AttemptID) (bool, error) { return settled(ctx, log, a) }})
+	service.Unplaced = w.pool.Waits
 	if s.WorkerListen == "" {
 		return w, nil
 	}
@@ -194,11 +196,25 @@ func (w *workers) serve(ctx context.Context) error {
 			}
 			return err
 		},
-		Blob: w.service.Blobs.Open,
-		Fetched: func(context.Context, workerwire.Peer, sluice.AttemptID, io.Reader) error {
-			return sluice.Errorf(sluice.Usage, "this server takes nothing that was fetched")
-		},
+		Blob:    w.service.Blobs.Open,
+		Fetched: w.fetched,
 	})
+}
+
+// fetched keeps what a worker fetched, where the server's own worker would have put it.
+func (w *workers) fetched(_ context.Context, p workerwire.Peer, a sluice.AttemptID, r io.Reader) error {
+	job, host, ok := w.pool.Given(p.Name, a)
+	if !ok { // this server may have begun a moment ago
+		return sluice.Errorf(sluice.Contact, "the server does not wait for %s from this worker", a)
+	}
+	if job.Action.Kind != sluice.FetchFrom {
+		return sluice.Errorf(sluice.Denied, "the job of %s fetches nothing", a)
+	}
+	if err := unpackFetched(r, w.fetchDir(job.ID), host, job.Action.Source); err != nil {
+		w.log.Warn("what a worker fetched is not kept", "worker", p.Name, "attempt", a, "why", err)
+		return sluice.Errorf(sluice.Usage, "it cannot be kept there: %v", err)
+	}
+	return nil
 }
 
 func (w *workers) refused(err error, p workerwire.Peer) error {

@@ -274,18 +274,18 @@ func (s *State) Members() []Member {
 	return out
 }
 
-// Waits says why an attempt has no worker; "" where it has one.
-func (s *State) Waits(a sluice.AttemptID) string {
+// Waits says why an attempt has no worker, and until when; "" where it has one.
+func (s *State) Waits(a sluice.AttemptID) (why, until string) {
 	t := s.tasks[a]
 	if t == nil || t.on != "" {
-		return ""
+		return "", ""
 	}
 	for _, m := range s.members {
 		if m.Live && slices.Contains(m.Pools, t.Pool) {
-			return "all workers of the pool " + string(t.Pool) + " are full or draining"
+			return "all workers of pool " + string(t.Pool) + " are full or draining", "one has room"
 		}
 	}
-	return "no worker of the pool " + string(t.Pool) + " is connected"
+	return "no worker of pool " + string(t.Pool) + " is connected", "one comes"
 }
 
 // place gives waiting attempts to workers with room.

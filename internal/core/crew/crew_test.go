@@ -158,7 +158,7 @@ func (m *model) actions() map[string]func(*rapid.T) {
 // check: who waits is told why, and nobody waits while there is room.
 func (m *model) check() {
 	for a, on := range m.on {
-		why := m.s.Waits(a)
+		why, _ := m.s.Waits(a)
 		if (on == "") != (why != "") {
 			m.t.Fatalf("%s is with %q, and waits because %q", a, on, why)
 		}

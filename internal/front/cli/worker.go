@@ -30,7 +30,7 @@ func (a *app) workerCommand() *cobra.Command {
 		Long: `Carry out attempts for a server elsewhere. The worker connects outward only. The
 first time it needs a token, which 'sluice workers invite NAME' prints on the
 server: in a file (--enrol-file), in SLUICE_ENROL, or as --enrol, where others
-on this machine can see it for a moment.`,
+on this machine can see it as long as it runs.`,
 		Args: args(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			n, err := strconv.Atoi(limit)

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -16,60 +15,28 @@ import (
 )
 
 func (a *app) workersCommand() *cobra.Command {
-	var to serverFlags
 	c := &cobra.Command{
 		Use:   "workers",
 		Short: "List, invite, drain and remove the workers of a server",
 		Args:  noSuchCommand,
-		RunE:  func(c *cobra.Command, _ []string) error { return a.listWorkers(c, to) },
+		RunE:  a.atServer(a.listWorkers),
 	}
-	to.add(c)
 	list := &cobra.Command{Use: "list", Short: "List workers with load and health", Args: args(0, 0, "no arguments"),
-		RunE: func(c *cobra.Command, _ []string) error { return a.listWorkers(c, to) }}
-	c.AddCommand(list, a.inviteWorker(&to),
-		a.workerAct(&to, "drain", "Give a worker nothing new; what it has ends by itself", "Draining %s.\nNext: sluice workers", func(c *cobra.Command, s *client.Client, n sluice.WorkerName) error {
+		RunE: a.atServer(a.listWorkers)}
+	c.AddCommand(list, a.inviteWorker(),
+		a.workerAct("drain", "Give a worker nothing new; what it has ends by itself", "Draining %s.\nNext: sluice workers", func(c *cobra.Command, s *client.Client, n sluice.WorkerName) error {
 			return s.DrainWorker(c.Context(), n, false)
 		}),
-		a.workerAct(&to, "undrain", "Give a worker attempts again", "%s takes attempts again.", func(c *cobra.Command, s *client.Client, n sluice.WorkerName) error {
+		a.workerAct("undrain", "Give a worker attempts again", "%s takes attempts again.", func(c *cobra.Command, s *client.Client, n sluice.WorkerName) error {
 			return s.DrainWorker(c.Context(), n, true)
 		}),
-		a.workerAct(&to, "remove", "Refuse a worker from now on; others take over what it has", "Removed %s.", func(c *cobra.Command, s *client.Client, n sluice.WorkerName) error {
+		a.workerAct("remove", "Refuse a worker from now on; others take over what it has", "Removed %s.", func(c *cobra.Command, s *client.Client, n sluice.WorkerName) error {
 			return s.RemoveWorker(c.Context(), n)
 		}))
 	return c
 }
 
-// serverFlags say which server is meant.
-type serverFlags struct{ server, tokenFile string }
-
-func (f *serverFlags) add(c *cobra.Command) {
-	c.PersistentFlags().StringVar(&f.server, "server", "", "`URL` of the server (or SLUICE_SERVER)")
-	c.PersistentFlags().StringVar(&f.tokenFile, "token-file", "", "`file` with the token (or SLUICE_TOKEN)")
-}
-
-func (a *app) client(f serverFlags) (*client.Client, error) {
-	if f.server == "" {
-		f.server = a.Env("SLUICE_SERVER")
-	}
-	token := a.Env("SLUICE_TOKEN")
-	if f.tokenFile != "" {
-		text, err := os.ReadFile(f.tokenFile)
-		if err != nil {
-			return nil, &sluice.Error{Code: sluice.Usage, Text: "the token", Err: err}
-		}
-		token = strings.TrimSpace(string(text))
-	}
-	if f.server == "" {
-		return nil, sluice.Errorf(sluice.Usage, "which server?").WithHint("--server URL, or SLUICE_SERVER in the environment")
-	}
-	return client.New(f.server, token, nil)
-}
-
-func (a *app) listWorkers(c *cobra.Command, to serverFlags) error {
-	s, err := a.client(to)
-	if err != nil {
-		return err
-	}
+func (a *app) listWorkers(c *cobra.Command, s *client.Client, _ []string) error {
 	list, err := s.Workers(c.Context())
 	if err != nil {
 		return err
@@ -116,13 +83,13 @@ func leftOf(t *time.Time, now time.Time) string {
 	return "ends in " + t.Sub(now).Round(time.Minute).String()
 }
 
-func (a *app) inviteWorker(to *serverFlags) *cobra.Command {
+func (a *app) inviteWorker() *cobra.Command {
 	var pools []string
 	c := &cobra.Command{
 		Use:   "invite NAME [--pool POOL]...",
-		Short: "Print a token for a worker to enrol with, once, in 15 minutes",
+		Short: "Print a token to enrol a worker with, once, within 15 minutes",
 		Args:  args(1, 1, "the name of a worker"),
-		RunE: func(c *cobra.Command, names []string) error {
+		RunE: a.atServer(func(c *cobra.Command, s *client.Client, names []string) error {
 			name, err := sluice.ParseWorkerName(names[0])
 			if err != nil {
 				return err
@@ -130,10 +97,6 @@ func (a *app) inviteWorker(to *serverFlags) *cobra.Command {
 			var in []sluice.Pool
 			for _, p := range pools {
 				in = append(in, sluice.Pool(p))
-			}
-			s, err := a.client(*to)
-			if err != nil {
-				return err
 			}
 			i, err := s.InviteWorker(c.Context(), name, in)
 			if err != nil {
@@ -146,22 +109,18 @@ func (a *app) inviteWorker(to *serverFlags) *cobra.Command {
 			fmt.Fprintf(a.Stderr, "Good once, until %s. Put it into a file on the worker, then there:\n  sluice worker --server %s --enrol-file FILE\n",
 				i.Expires.Format(time.RFC3339), s.Server())
 			return nil
-		},
+		}),
 	}
 	c.Flags().StringArrayVar(&pools, "pool", nil, "`pool` that it belongs to; may be repeated (default: default)")
 	return c
 }
 
-func (a *app) workerAct(to *serverFlags, act, short, said string, do func(*cobra.Command, *client.Client, sluice.WorkerName) error) *cobra.Command {
+func (a *app) workerAct(act, short, said string, do func(*cobra.Command, *client.Client, sluice.WorkerName) error) *cobra.Command {
 	return &cobra.Command{
 		Use:   act + " NAME",
 		Short: short,
 		Args:  args(1, 1, "the name of a worker"),
-		RunE: func(c *cobra.Command, names []string) error {
-			s, err := a.client(*to)
-			if err != nil {
-				return err
-			}
+		RunE: a.atServer(func(c *cobra.Command, s *client.Client, names []string) error {
 			if err := do(c, s, sluice.WorkerName(names[0])); err != nil {
 				return err
 			}
@@ -170,6 +129,6 @@ func (a *app) workerAct(to *serverFlags, act, short, said string, do func(*cobra
 			}
 			fmt.Fprintf(a.Stdout, said+"\n", clean.Text(names[0]))
 			return nil
-		},
+		}),
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 
 	"sluice"
@@ -32,6 +33,9 @@ type Service struct {
 
 	// Unreadable is told of a namespace that cannot be read, which then keeps no list of all from being made; nil: it does.
 	Unreadable func(ns sluice.Namespace, err error)
+
+	// Unplaced says why an attempt that was started has no worker yet; "" where it has one. Nil: all have.
+	Unplaced func(sluice.AttemptID) string
 
 	fleets applied // what was read of the fleets of namespaces
 	begin  sync.Once
@@ -242,7 +246,7 @@ func (s *Service) Why(ctx context.Context, prefix string, h sluice.Host) ([]sche
 				return sluice.Errorf(sluice.NotFound, "host %q is no target of job %s", h, id)
 			}
 		}
-		for _, r := range state.Why(id) {
+		for _, r := range slices.Concat(s.unplaced(state, id), state.Why(id)) {
 			if h == "" || r.Host == h {
 				out = append(out, r)
 			}
@@ -250,6 +254,20 @@ func (s *Service) Why(ctx context.Context, prefix string, h sluice.Host) ([]sche
 		return nil
 	})
 	return out, err
+}
+
+// unplaced are the attempts of a job that no worker has yet. For the schedule they run: one may have had them before.
+func (s *Service) unplaced(state *schedule.State, id sluice.JobID) (out []schedule.Reason) {
+	waits := s.first().Unplaced
+	if waits == nil {
+		return nil
+	}
+	for _, a := range state.Attempts(id) {
+		if why := waits(a.ID); why != "" {
+			out = append(out, schedule.Reason{Host: a.Host, Rule: sluice.RuleWorker, Text: why})
+		}
+	}
+	return out
 }
 
 // Watch hands on all events of a job, past and to come, until it is finished or halted; it returns that event.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"sluice"
 	"sluice/internal/run/work"
@@ -111,7 +113,9 @@ func (o *Outpost) do(doing context.Context, a *attempt, mode work.Mode, resumed 
 	o.doer.Go(func() {
 		defer drop()
 		defer end(nil)
-		a.landed(a.use.worker.Do(ctx, w), doing)
+		err := a.use.worker.Do(ctx, w)
+		o.sweep(w.FetchDir)
+		a.landed(err, doing)
 	})
 }
 
@@ -255,7 +259,7 @@ func (a *attempt) handFetched(ctx context.Context, r *record) error {
 	if a.job.Action.Kind != sluice.FetchFrom || r.Finished == nil || r.Finished.Outcome != sluice.Succeeded || o.cfg.Fetched == nil {
 		return nil
 	}
-	err := o.cfg.Fetched(ctx, a.id, filepath.Join(o.cfg.FetchDir, string(a.id)))
+	err := o.handOver(ctx, a.id, filepath.Join(o.cfg.FetchDir, string(a.id), string(a.host)))
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -265,6 +269,35 @@ func (a *attempt) handFetched(ctx context.Context, r *record) error {
 		r.Finished.Reason = "what was fetched did not get to the server: " + err.Error()
 	}
 	return nil
+}
+
+// handOver tries until the server has it or says why not. Where it cannot be reached, what was fetched waits here.
+func (o *Outpost) handOver(ctx context.Context, a sluice.AttemptID, dir string) error {
+	wait := firstWait
+	for {
+		err := o.cfg.Fetched(ctx, a, dir)
+		if err == nil || ctx.Err() != nil || sluice.CodeOf(err) != sluice.Contact {
+			return err
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-t.C:
+		}
+		wait = min(2*wait, lastWait)
+	}
+}
+
+// sweep removes what a fetch left here.
+func (o *Outpost) sweep(dir string) {
+	if dir == "" {
+		return
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		o.cfg.Notice(fmt.Sprintf("what was fetched cannot be removed: %v", err))
+	}
 }
 
 // tellOutcome sends the outcome if there is one. The caller holds the lock.

@@ -45,7 +45,8 @@ type Config struct {
 	Version string
 	// Notice is told what a person should know. It must not block.
 	Notice func(string)
-	// FetchDir is where fetch jobs put things on their way; Fetched hands them to the server.
+	// FetchDir is where fetch jobs put things on their way, and nobody else does. Fetched hands what is below dir, of
+	// one host, to the server; it is tried again after errors with the code Contact.
 	FetchDir string
 	Fetched  func(ctx context.Context, a sluice.AttemptID, dir string) error
 }
@@ -111,6 +112,7 @@ func (l *link) send(m sluice.ToServer) bool {
 // New reads what an earlier process left.
 func New(cfg Config) (*Outpost, error) {
 	o := &Outpost{cfg: cfg, attempts: map[sluice.AttemptID]*attempt{}, jobs: map[sluice.JobID]*job{}, leased: make(chan struct{})}
+	o.sweep(cfg.FetchDir) // what has a record has been handed over, and the rest is fetched again
 	return o, o.readRecords()
 }
 

@@ -112,7 +112,8 @@ func (p *Pool) act(orders []crew.Order) {
 			}
 		case crew.GiveUp:
 			if f != nil {
-				f.push(message{giveUp: p.crew.Waits(o.Attempt)})
+				why, _ := p.crew.Waits(o.Attempt)
+				f.push(message{giveUp: why})
 			}
 		case crew.Drop:
 			if m != nil {
@@ -158,9 +159,24 @@ func (p *Pool) Remove(name sluice.WorkerName) {
 	p.act(p.crew.Remove(name, p.now()))
 }
 
+// Given returns the job and host of an attempt that a worker has now.
+func (p *Pool) Given(name sluice.WorkerName, a sluice.AttemptID) (*sluice.Job, sluice.Host, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f := p.flight[a]
+	if f == nil || !p.crew.Has(name, a) {
+		return nil, "", false
+	}
+	return f.a.Job, f.a.Host, true
+}
+
 // Waits says why an attempt has no worker yet; "" where it has one.
 func (p *Pool) Waits(a sluice.AttemptID) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.crew.Waits(a)
+	why, until := p.crew.Waits(a)
+	if why == "" {
+		return ""
+	}
+	return why + "; it is given to one as soon as " + until
 }
