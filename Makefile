@@ -3,7 +3,7 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test check race demo bench lint sim fuzz man clean
+.PHONY: build test check race demo bench bench-server lint sim soak fuzz man clean
 
 build: ## the program, in ./sluice
 	$(GO) build -trimpath -o sluice ./cmd/sluice
@@ -29,6 +29,12 @@ bench: ## one table, side by side with peers; writes docs/benchmarks.md
 
 sim: ## the simulation, for SIMTIME (5m): seed after seed, and every planted bug
 	SLUICE_SIM_TIME=$(or $(SIMTIME),5m) $(GO) test ./internal/lab/sim -v -timeout 30m
+
+bench-server: ## a server on simulated hosts; writes docs/benchmarks-server.md
+	$(GO) run ./internal/lab/serverbench -write docs/benchmarks-server.md
+
+soak: ## a server that is killed at random, ROUNDS times (200)
+	SLUICE_SOAK_ROUNDS=$(or $(ROUNDS),200) $(GO) test ./internal/lab/soak -v -timeout 3h
 
 fuzz: ## every fuzz target for FUZZTIME each
 	.ci/fuzz $(FUZZTIME)
