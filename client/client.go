@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -23,6 +24,7 @@ import (
 // Client talks to one server. It is safe for concurrent use.
 type Client struct {
 	base  *url.URL
+	at    string // the socket; "" for none
 	token string
 	http  *http.Client
 	// retry is the first wait before a lost connection is tried again; it doubles up to maxRetry.
@@ -36,13 +38,17 @@ const (
 	maxAnswer = 256 << 20
 )
 
-// New makes a client for the server at a URL such as https://sluice.example.com. h may be nil.
+// New makes a client for the server at a URL such as https://sluice.example.com, or at a socket of this machine, such as
+// unix:///var/lib/sluice/sluice.sock, where it needs no token. h may be nil.
 func New(server, token string, h *http.Client) (*Client, error) {
 	u, err := url.Parse(server)
+	if err == nil && u.Scheme == "unix" {
+		return atSocket(u, token, h)
+	}
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, sluice.Errorf(sluice.Usage, "%q is no address of a server", server).WithHint("such as https://sluice.example.com:7657")
 	}
-	if strings.ContainsAny(token, " \t\r\n") || token == "" {
+	if strings.ContainsAny(token, " \t\r\n") || token == "" && !shows(h) {
 		return nil, sluice.Errorf(sluice.Usage, "there is no token for the server %s", u.Host).WithHint("sluice login %s", server)
 	}
 	if h == nil {
@@ -51,8 +57,53 @@ func New(server, token string, h *http.Client) (*Client, error) {
 	return &Client{base: u, token: token, http: h, retry: firstRetry}, nil
 }
 
+// atSocket makes a client for a server at a socket of this machine.
+func atSocket(u *url.URL, token string, h *http.Client) (*Client, error) {
+	if u.Host != "" || len(u.Path) < 2 || u.RawQuery != "" {
+		return nil, sluice.Errorf(sluice.Usage, "%q is no socket of a server", u).WithHint("such as unix:///var/lib/sluice/sluice.sock")
+	}
+	if strings.ContainsAny(token, " \t\r\n") {
+		return nil, sluice.Errorf(sluice.Usage, "that is no token for the server %s", u)
+	}
+	own := http.Client{}
+	if h != nil {
+		own = *h
+	}
+	var dialer net.Dialer
+	path := u.Path
+	own.Transport = &http.Transport{IdleConnTimeout: time.Minute, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return dialer.DialContext(ctx, "unix", path)
+	}}
+	return &Client{base: &url.URL{Scheme: "http", Host: "localhost"}, at: u.String(), token: token, http: &own, retry: firstRetry}, nil
+}
+
+// shows reports whether a certificate says who is asking, so that no token is needed.
+func shows(h *http.Client) bool {
+	if h == nil {
+		return false
+	}
+	t, is := h.Transport.(*http.Transport)
+	return is && t.TLSClientConfig != nil && (len(t.TLSClientConfig.Certificates) > 0 || t.TLSClientConfig.GetClientCertificate != nil)
+}
+
+// Close gives back what is open to the server and idle.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
 // Server is the address of the server.
-func (c *Client) Server() string { return c.base.String() }
+func (c *Client) Server() string {
+	if c.at != "" {
+		return c.at
+	}
+	return c.base.String()
+}
+
+// name is what people call the server.
+func (c *Client) name() string {
+	if c.at != "" {
+		return c.at
+	}
+	return c.base.Host
+}
 
 // Greet asks the server whether it takes the token. Somebody who may do little is welcome, too.
 func (c *Client) Greet(ctx context.Context) error {
@@ -119,7 +170,9 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	for name, v := range r.header {
 		req.Header[name] = v
 	}
-	req.Header.Set("Authorization", "Bearer "+c.token)
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	if r.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -144,7 +197,7 @@ func (c *Client) noContact(err error) error {
 	if errors.As(err, &u) {
 		err = u.Err // it repeats method and address
 	}
-	return &sluice.Error{Code: sluice.Contact, Text: fmt.Sprintf("no contact to the server %s", c.base.Host), Err: err,
+	return &sluice.Error{Code: sluice.Contact, Text: "no contact to the server " + c.name(), Err: err,
 		Hint: "is it running, and reachable from here?"}
 }
 
@@ -156,7 +209,7 @@ func (c *Client) problem(resp *http.Response) error {
 		err = json.Unmarshal(b, &p)
 	}
 	if err != nil || p.Status == 0 {
-		return sluice.Errorf(sluice.Contact, "%s does not answer as a Sluice server: %s", c.base.Host, resp.Status)
+		return sluice.Errorf(sluice.Contact, "%s does not answer as a Sluice server: %s", c.name(), resp.Status)
 	}
 	e := &sluice.Error{Code: sluice.Code(p.Code), Text: p.Detail, Hint: p.Hint}
 	if e.Code == "" {

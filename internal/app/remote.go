@@ -76,9 +76,12 @@ func reach(s cli.Server) (*client.Client, func() error, error) {
 			return nil, nil, err
 		}
 	}
+	if t.TLSClientConfig.Certificates, err = ownCertificate(os.Getenv); err != nil {
+		return nil, nil, err
+	}
 	c, err := client.New(strings.TrimRight(s.URL, "/"), string(s.Token.Reveal()), &http.Client{Transport: t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}) // the token goes nowhere else
-	return c, func() error { t.CloseIdleConnections(); return nil }, err
+	return c, func() error { t.CloseIdleConnections(); c.Close(); return nil }, err
 }
 
 func loopback(host string) bool {

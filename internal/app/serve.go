@@ -35,6 +35,7 @@ type running struct {
 	look     chan struct{} // has room for one: the first job of a namespace is not kept waiting
 	listener net.Listener
 	metrics  net.Listener // nil: none
+	socket   net.Listener // for the local administrator; nil: none
 }
 
 // well says why the server takes no jobs.
@@ -64,7 +65,7 @@ func members(service *control.Service) func(context.Context, sluice.Namespace) (
 func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 	return httpapi.New(httpapi.Config{
 		Desk:    func(p sluice.Principal) control.Desk { return r.service.As(string(p)) },
-		Members: members(r.service), Rights: r.keeper, Keeping: r.keeper, Secrets: r.custody, Workers: r.workers, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets,
+		Members: members(r.service), Rights: r.keeper, Prove: s.prove, Keeping: r.keeper, Secrets: r.custody, Workers: r.workers, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets,
 		Trouble: func(text string) { s.Log.Warn(text) }, Version: Version, Watch: r.sights, Metrics: r.sights.metrics.Handler(),
 		Stopping: stopping, Chains: r.guard.Log(), Heads: heads{r.guard},
 		Webhooks: hooks{r.sights.courier}, Printed: func(id sluice.JobID) httpapi.Printed { return r.hub.Watch(id) }, Fetched: s.fetched,
@@ -99,8 +100,8 @@ func (s *Server) serve(ctx context.Context, r *running) error {
 	defer cut()
 	stopping := make(chan struct{})
 	server := &http.Server{Handler: s.api(r, stopping), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
-		BaseContext: func(net.Listener) context.Context { return requests },
-		ErrorLog:    slog.NewLogLogger(s.Log.Handler(), slog.LevelInfo)}
+		BaseContext: func(net.Listener) context.Context { return requests }, ConnContext: withPeer,
+		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelInfo)}
 	var both, looking sync.WaitGroup
 	defer looking.Wait()
 	defer unlook()
@@ -124,12 +125,17 @@ func (s *Server) serve(ctx context.Context, r *running) error {
 	if s.Keep.Any() {
 		both.Go(func() { retain.Run(ctx, keep) })
 	}
-	ends(&both, func() error {
-		if err := server.Serve(r.listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("the server ended: %w", err)
+	for _, l := range []net.Listener{r.listener, r.socket} {
+		if l == nil {
+			continue
 		}
-		return nil
-	})
+		ends(&both, func() error {
+			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("the server ended: %w", err)
+			}
+			return nil
+		})
+	}
 	s.tell(ctx, systemd.Ready)
 	if s.Started != nil {
 		s.Started(r.listener.Addr().String())

@@ -26,6 +26,8 @@ type Server struct {
 	Listen string
 	// Certificate and Key are files for TLS; "" for none.
 	Certificate, Key string
+	// ClientCA is a file of authorities whose certificates let machines in, as whom they name; "" for none.
+	ClientCA string
 	// Hosts are the names under which it is reached.
 	Hosts []string
 	// Home is where the worker's ssh settings and keys are; Env and Environ are its environment.
@@ -87,7 +89,7 @@ const (
 
 // Run serves until ctx ends or the log cannot be relied on any more.
 func (s *Server) Run(ctx context.Context) (err error) {
-	certificates, err := s.check()
+	secure, err := s.check()
 	if err != nil {
 		return err
 	}
@@ -140,13 +142,17 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return errors.Join(&sluice.Error{Code: sluice.Config, Text: "the server cannot listen", Err: err}, closeAll(metrics))
 	}
-	if err := keeper.HandFirst(ctx, firstAdmin, "first administrator", s.FirstToken); err != nil {
+	socket, err := s.listenSocket(ctx)
+	if err != nil {
 		return errors.Join(err, closeAll(listener, metrics))
 	}
-	if certificates != nil {
-		listener = tls.NewListener(listener, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
+	if err := keeper.HandFirst(ctx, firstAdmin, "first administrator", s.FirstToken); err != nil {
+		return errors.Join(err, closeAll(listener, metrics, socket))
 	}
-	return s.serve(ctx, &running{log: log, workers: workers, permit: permit, guard: guard, custody: keep, service: service, keeper: keeper, sights: sights, listener: listener, metrics: metrics,
+	if secure != nil {
+		listener = tls.NewListener(listener, secure)
+	}
+	return s.serve(ctx, &running{log: log, workers: workers, permit: permit, guard: guard, custody: keep, service: service, keeper: keeper, sights: sights, listener: listener, metrics: metrics, socket: socket,
 		look: make(chan struct{}, 1)})
 }
 
@@ -160,8 +166,8 @@ func closeAll(list ...net.Listener) (err error) {
 	return err
 }
 
-// check refuses what would be unsafe or cannot work, before anything is made. It returns the certificate, if there is one.
-func (s *Server) check() ([]tls.Certificate, error) {
+// check refuses what would be unsafe or cannot work, before anything is made. It returns how to speak TLS; nil for not at all.
+func (s *Server) check() (*tls.Config, error) {
 	if (s.Certificate == "") != (s.Key == "") {
 		return nil, sluice.Errorf(sluice.Usage, "a certificate needs its key, and a key its certificate")
 	}
@@ -173,6 +179,9 @@ func (s *Server) check() ([]tls.Certificate, error) {
 		return nil, sluice.Errorf(sluice.Usage, "without TLS the server listens on the loopback alone, not on %q", host).
 			WithHint("--tls-cert FILE --tls-key FILE, or a proxy in front of it that has them")
 	}
+	if s.Certificate == "" && s.ClientCA != "" {
+		return nil, sluice.Errorf(sluice.Usage, "certificates of machines are shown by TLS alone").WithHint("--tls-cert FILE --tls-key FILE")
+	}
 	if s.Certificate == "" {
 		return nil, nil
 	}
@@ -180,7 +189,13 @@ func (s *Server) check() ([]tls.Certificate, error) {
 	if err != nil {
 		return nil, &sluice.Error{Code: sluice.Config, Text: "the certificate and its key", Err: err}
 	}
-	return []tls.Certificate{pair}, nil
+	secure := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	if s.ClientCA != "" {
+		if err := clientCertificates(secure, s.ClientCA); err != nil {
+			return nil, err
+		}
+	}
+	return secure, nil
 }
 
 // serve is a server on this machine, as the command line asks for it.
@@ -196,7 +211,7 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 		return err
 	}
 	s := &Server{Data: o.Data, Listen: o.Listen, WorkerListen: workerListen(o.Listen, o.WorkerListen), NoWorker: o.NoWorker, WorkersStarted: o.WorkersStarted,
-		Certificate: o.Certificate, Key: o.Key, Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
+		Certificate: o.Certificate, Key: o.Key, ClientCA: o.ClientCA, Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
 		Environ: l.Environ, Clock: l.Clock, Over: l.Over, Log: log, FirstToken: o.Token, Started: o.Started, MetricsListen: o.MetricsListen,
 		Keep: retain.Policy{Jobs: o.Keep.Jobs, Output: o.Keep.Output, OutputBytes: o.Keep.OutputBytes}, Archive: o.Keep.Archive,
 		OTLPEndpoint: o.OTLPEndpoint, TraceCommands: o.TraceCommands, StopDelay: o.StopDelay, Submitters: o.Submitters, LocalTargets: o.LocalTargets,

@@ -30,7 +30,14 @@ func (a *API) enter(op huma.Operation, right sluice.Right) func(huma.Context, fu
 		what := op.Method + " " + ctx.URL().Path
 		secret, ok := strings.CutPrefix(ctx.Header("Authorization"), "Bearer ")
 		if !ok || secret == "" {
-			refuse(ctx, "there is no token", "put a token into the header Authorization, after \"Bearer \"")
+			if b, from, ok := a.proved(ctx, right, what); ok {
+				noteSeen(ctx.Context(), func(s *seen) { s.principal = b.Principal })
+				if wait := a.callers.take(string(b.Principal), a.cfg.Clock()); wait > 0 {
+					slow(ctx, wait)
+					return
+				}
+				next(huma.WithValue(ctx, callerKey{}, caller{b, a, right, what, from}))
+			}
 			return
 		}
 		b, err := a.cfg.Rights.Login(ctx.Context(), secret)

@@ -38,6 +38,8 @@ type Config struct {
 	Workers Workers
 	// Keeping changes who may do what.
 	Keeping Keeping
+	// Prove lets people in by their connection, who show no token; nil: nobody.
+	Prove Prove
 	// Members are the hosts of a tag in a namespace, as its fleet says now.
 	Members func(ctx context.Context, ns sluice.Namespace) (func(sluice.Tag) []sluice.Host, error)
 	// Ready says why the server takes no jobs; nil is ready.
