@@ -41,14 +41,15 @@ func samples(t testing.TB) []sluice.Event {
 			{Name: "$canary", Hosts: []sluice.Host{"web02"}, MaxFailures: 1, Gate: sluice.Gate{MaxFailures: sluice.Count(1), Pause: time.Minute,
 				Approve: true, Ramp: []sluice.Amount{sluice.Count(1), sluice.Percent(100)}}},
 			{Name: "rest", Entry: 1, Hosts: []sluice.Host{"web01", "db1"}}}}},
-		SSH:     sluice.SSH{User: "deploy", Port: 22, Identity: []string{"~/.ssh/id"}, Jump: []string{"bastion"}},
-		HostSSH: map[sluice.Host]sluice.SSH{"db1": {Address: "192.0.2.7", Transport: "ssh"}},
-		Target:  sluice.TargetSettings{Dir: "/var/lib/sluice", PreHooks: "/etc/sluice/pre.d", PostHooks: "/etc/sluice/post.d"}}
+		SSH:      sluice.SSH{User: "deploy", Port: 22, Identity: []string{"~/.ssh/id"}, Jump: []string{"bastion"}},
+		HostSSH:  map[sluice.Host]sluice.SSH{"db1": {Address: "192.0.2.7", Transport: "ssh"}},
+		Target:   sluice.TargetSettings{Dir: "/var/lib/sluice", PreHooks: "/etc/sluice/pre.d", PostHooks: "/etc/sluice/post.d"},
+		Approval: sluice.Approval{By: sluice.AnotherApproves}}
 	bodies := []sluice.Body{
 		sluice.RulesApplied{Rules: rules, By: "ann@laptop"}, sluice.JobSubmitted{Submitted: job}, sluice.JobStarted{Driver: "ann@laptop pid 7"},
 		sluice.StageOpened{Track: "rollout", Stage: "$canary", Index: 1},
 		sluice.GateWaiting{Track: "rollout", Stage: "$canary", Kind: sluice.GatePause, Until: time.Date(2026, 1, 2, 3, 5, 5, 0, time.UTC)},
-		sluice.GatePassed{Track: "rollout", Stage: "$canary", Kind: sluice.GateApproval, By: "bob"},
+		sluice.GatePassed{Track: "rollout", Stage: "$canary", Kind: sluice.GateApproval, By: "bob", Plan: "sha256:" + strings.Repeat("0", 64)},
 		sluice.TaskStarted{Host: "web02", Attempt: "0123456789ab-1-1", Track: "rollout", Stage: "$canary"},
 		sluice.TaskStep{Host: "web02", Attempt: "0123456789ab-1-1", Step: "pre/10-drain", ExitCode: 3, DurationMS: 20},
 		sluice.TaskFinished{Host: "web02", Attempt: "0123456789ab-1-1", Outcome: sluice.Failed, ExitCode: ptr(3), DurationMS: 1500,

@@ -99,6 +99,8 @@ type GatePassed struct {
 	Index int      `json:"index"`
 	Kind  GateKind `json:"kind"`
 	By    string   `json:"by,omitzero"` // who approved
+	// Plan is the digest of the job that was approved.
+	Plan string `json:"plan,omitzero"`
 }
 
 // TaskStarted allows one attempt on a host. It is in the log before anything happens on the host.

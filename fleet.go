@@ -33,6 +33,8 @@ type Fleet struct {
 	HostSSH map[Host]SSH
 	// Target are settings of what happens on the targets.
 	Target TargetSettings
+	// Approval says who may approve.
+	Approval Approval
 	// ConfirmAbove asks before a job on more hosts than this; 0: never.
 	ConfirmAbove int
 	// Source is where the fleet was read from, for messages; "" without a file.
@@ -116,6 +118,15 @@ type TargetSettings struct {
 	PreHooks  string `json:"pre_hooks,omitzero"`
 	PostHooks string `json:"post_hooks,omitzero"`
 }
+
+// Approval says whose approval opens a gate.
+type Approval struct {
+	// By is [AnotherApproves], or "" for everybody who has the right to it.
+	By string `json:"by,omitzero"`
+}
+
+// AnotherApproves takes two people: whoever submitted a job cannot approve it.
+const AnotherApproves = "another"
 
 // Position is a place in a file. The zero Position is nowhere.
 type Position struct {

@@ -80,6 +80,8 @@ type Job struct {
 	SSH     SSH            `json:"ssh,omitzero"`
 	HostSSH map[Host]SSH   `json:"host_ssh,omitzero"`
 	Target  TargetSettings `json:"target,omitzero"`
+	// Approval says whose approval opens its gates.
+	Approval Approval `json:"approval,omitzero"`
 }
 
 // SSHFor returns the complete settings of a target.

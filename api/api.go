@@ -33,6 +33,8 @@ type Job struct {
 	Driven     bool                   `json:"driven" doc:"a live process carries it out"`
 	Halted     *Halted                `json:"halted,omitempty"`
 	Gates      []Gate                 `json:"gates,omitempty" doc:"gates that wait"`
+	PlanDigest string                 `json:"plan_digest,omitempty" doc:"digest of what it does, for whoever approves it; not in lists"`
+	Approval   string                 `json:"approval,omitempty" enum:"another" doc:"another: whoever submitted it cannot approve it"`
 }
 
 // Halted says why a job is halted.

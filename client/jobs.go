@@ -147,11 +147,13 @@ func (c *Client) Skip(ctx context.Context, id sluice.JobID, hosts []sluice.Host,
 	return c.change(ctx, reasonBody{hosts, reason}, "jobs", string(id), "skip")
 }
 
-// Approve lets a job through a gate; stage says which where several wait.
-func (c *Client) Approve(ctx context.Context, id sluice.JobID, stage string) ([]sluice.Event, error) {
+// Approve lets a job through a gate; stage says which where several wait, plan the digest of what was looked at ("" is
+// whatever the job is).
+func (c *Client) Approve(ctx context.Context, id sluice.JobID, stage, plan string) ([]sluice.Event, error) {
 	return c.change(ctx, struct {
 		Stage string `json:"stage,omitempty"`
-	}{stage}, "jobs", string(id), "approve")
+		Plan  string `json:"plan,omitempty"`
+	}{stage, plan}, "jobs", string(id), "approve")
 }
 
 // ChangeHosts holds, releases, retires or returns ("hold", "release", "retire", "return") hosts.

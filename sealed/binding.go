@@ -3,6 +3,7 @@ package sealed
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"reflect"
 	"time"
@@ -57,6 +58,22 @@ func JobDigest(j *sluice.Job) (Digest, error) {
 	_, _ = h.Write([]byte("sluice job 1\x00"))
 	_, _ = h.Write(b)
 	return Digest(h.Sum(nil)), nil
+}
+
+// PlanDigest is the digest of what people look at before they approve: all that [JobDigest] says, and the rules, but not who
+// submitted it and under which id. It is "sha256:" and 64 hexadecimal digits.
+func PlanDigest(j *sluice.Job) (string, error) {
+	job := *j
+	job.ID, job.By, job.Token, job.Trace = "", "", "", ""
+	d, err := JobDigest(&job)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	_, _ = h.Write([]byte("sluice plan 1\x00"))
+	_, _ = h.Write(d[:])
+	_, _ = h.Write([]byte(j.Rules))
+	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // plain reports whether all text in a value is UTF-8: JSON writes other bytes all the same, and then two jobs would have

@@ -117,11 +117,15 @@ func TestTheLogMakesNoOtherJob(t *testing.T) {
 func TestEveryFieldCounts(t *testing.T) {
 	s := newSet(t)
 	tried := 0
+	plan := planDigest(t, s.job)
 	var walk func(path string, v reflect.Value)
 	refused := func(path string) {
 		tried++
 		if _, err := Open(s.envelope, s.worker, s.job, now, anyone); sluice.CodeOf(err) != sluice.Denied {
 			t.Errorf("with another %s: %v", path, err)
+		}
+		if who := path == "ID" || path == "By" || path == "Token" || path == "Trace"; who != (planDigest(t, s.job) == plan) {
+			t.Errorf("with another %s an approval is as good as before: %v", path, !who)
 		}
 	}
 	walk = func(path string, v reflect.Value) {
@@ -173,6 +177,24 @@ func TestEveryFieldCounts(t *testing.T) {
 	}
 	if _, err := Open(s.envelope, s.worker, s.job, now, anyone); err != nil {
 		t.Errorf("as it was: %v", err)
+	}
+}
+
+func planDigest(t *testing.T, j *sluice.Job) string {
+	t.Helper()
+	d, err := PlanDigest(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestAnApprovalIsForTheRules(t *testing.T) {
+	j := aJob()
+	before := planDigest(t, j)
+	j.Rules += "0"
+	if planDigest(t, j) == before {
+		t.Error("with other rules an approval is as good as before")
 	}
 }
 

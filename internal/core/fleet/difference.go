@@ -127,6 +127,7 @@ func settingsChanged(a, b *sluice.Fleet) (out []string) {
 		}
 	}
 	say("namespace", string(a.Namespace), string(b.Namespace))
+	say("approval", fmt.Sprint(a.Approval), fmt.Sprint(b.Approval))
 	say("confirm_above", fmt.Sprint(a.ConfirmAbove), fmt.Sprint(b.ConfirmAbove))
 	say("target dir", a.Target.Dir, b.Target.Dir)
 	say("target pre_hooks", a.Target.PreHooks, b.Target.PreHooks)

@@ -256,6 +256,8 @@ func (l *loader) read() {
 			l.readConstraints(d, p.value, nil)
 		case "target":
 			l.readTarget(d, p.value)
+		case "approval":
+			l.readApproval(d, p.value)
 		case "confirm_above":
 			if n, ok := d.number(p.value, "confirm_above", 0, MaxHosts); ok {
 				l.fleet.ConfirmAbove = n
@@ -306,6 +308,24 @@ func validNamespace(s string) bool {
 		}
 	}
 	return true
+}
+
+func (l *loader) readApproval(d *document, n *yaml.Node) {
+	for _, p := range d.pairs(n, "approval") {
+		if !d.known(p, "approval", approvalKeys) {
+			continue
+		}
+		switch w, ok := d.word(p.value, "by"); {
+		case !ok:
+		case w == sluice.AnotherApproves:
+			l.fleet.Approval.By = w
+		case w == "anybody":
+			l.fleet.Approval.By = ""
+		default:
+			d.fail(p.value, "by must be %s or anybody, not %.80q", sluice.AnotherApproves, w).
+				WithHint("%s: whoever submitted a job cannot approve it", sluice.AnotherApproves)
+		}
+	}
 }
 
 func (l *loader) readTarget(d *document, n *yaml.Node) {

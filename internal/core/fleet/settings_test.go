@@ -42,6 +42,7 @@ tag:
   colo: {north: [web01, web03, db1]}
 target: {dir: /srv/sluice/, pre_hooks: /etc/sluice/pre.d, post_hooks: /etc/sluice/post.d}
 confirm_above: 100
+approval: {by: another}
 `)).Fleet()
 	if got, want := ssh(f.SSH), "user=deploy port=22 identity=[~/.ssh/id_ed25519] jump=[bastion ops@b2:2222]"; got != want {
 		t.Errorf("for all: %s, want %s", got, want)
@@ -61,7 +62,7 @@ confirm_above: 100
 	if len(f.HostSSH) != 6 {
 		t.Errorf("HostSSH has %d hosts: those that differ are 6", len(f.HostSSH))
 	}
-	if f.Namespace != "prod" || f.ConfirmAbove != 100 || f.Target != (sluice.TargetSettings{Dir: "/srv/sluice", PreHooks: "/etc/sluice/pre.d", PostHooks: "/etc/sluice/post.d"}) {
+	if f.Namespace != "prod" || f.ConfirmAbove != 100 || f.Approval.By != sluice.AnotherApproves || f.Target != (sluice.TargetSettings{Dir: "/srv/sluice", PreHooks: "/etc/sluice/pre.d", PostHooks: "/etc/sluice/post.d"}) {
 		t.Errorf("got %+v", f)
 	}
 }

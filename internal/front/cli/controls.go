@@ -55,14 +55,15 @@ func needReason(c *cobra.Command, to *string) {
 }
 
 func (a *app) approveCommand() *cobra.Command {
-	var stage string
+	var stage, plan string
 	return a.record("approve JOB", "Let a job pass the gates that wait for approval",
-		"Let a job pass the gates that wait for approval: all of them, or that behind\none stage.",
+		"Let a job pass the gates that wait for approval: all of them, or that behind\none stage. With --plan it is refused if the job is not what\n\"sluice status\" showed.",
 		args(1, 1, "a job"), func(c *cobra.Command) {
 			c.Flags().StringVar(&stage, "stage", "", "only the gate behind this `stage`")
+			c.Flags().StringVar(&plan, "plan", "", "only if the job's plan has this `digest`, as sluice status shows it")
 		},
 		func(ctx context.Context, svc control.Desk, args []string) ([]sluice.Event, string, error) {
-			events, err := svc.Approve(ctx, sluice.JobID(args[0]), stage)
+			events, err := svc.Approve(ctx, sluice.JobID(args[0]), stage, plan)
 			return events, "Approved.", err
 		})
 }

@@ -15,6 +15,7 @@ import (
 	"sluice/internal/front/clean"
 	"sluice/internal/front/live"
 	"sluice/internal/run/control"
+	"sluice/sealed"
 )
 
 // jobLine is a job in a list, as JSON.
@@ -128,6 +129,7 @@ type jobStatus struct {
 	Fleet   string        `json:"fleet,omitzero"`
 	Halted  *haltedLine   `json:"halted,omitzero"`
 	Gates   []gateLine    `json:"gates,omitzero"`
+	Plan    string        `json:"plan,omitzero"` // digest of what is approved at a gate
 	Stages  []stageLine   `json:"stages"`
 	Hosts   []hostOutcome `json:"hosts"`
 }
@@ -175,6 +177,7 @@ func status(j *view.Job, driven bool) jobStatus {
 	for _, g := range j.Gates {
 		s.Gates = append(s.Gates, gateLine{g.Track, g.Stage, g.Kind, g.Until})
 	}
+	s.Plan, _ = sealed.PlanDigest(j.Spec) // one with text that is no UTF-8 has none
 	for _, st := range j.Stages {
 		s.Stages = append(s.Stages, stageLine{st.Track, st.Name, st.Hosts, !st.Opened.IsZero(), st.Running, st.Counts})
 	}

@@ -193,3 +193,53 @@ func (noWorkers) Drain(_ context.Context, _ sluice.Principal, name sluice.Worker
 func (w noWorkers) Remove(ctx context.Context, by sluice.Principal, name sluice.WorkerName) error {
 	return w.Drain(ctx, by, name, true)
 }
+
+// TestTwoPeople: where the fleet says so, another one approves than who submitted the job, and what they looked at.
+func TestTwoPeople(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	ann := w.client(w.token("ann", sluice.Grant{Role: access.Admin}))
+	bob := w.client(w.token("bob", sluice.Grant{Role: access.Approver, Namespace: "prod"}))
+	w.fleet.Approval.By = sluice.AnotherApproves
+	w.fleet.Sequences = []sluice.Sequence{{Name: "s", Entries: []sluice.Entry{
+		{Name: "web1", Hosts: []sluice.Host{"web1"}, Gate: sluice.Gate{Approve: true}}, {Name: "web2", Hosts: []sluice.Host{"web2"}}}}}
+	w.service = w.service.As("ann")
+	id := w.submit("web1", "web2")
+	attempt := sluice.NewAttemptID(id, 0, 1)
+	_, err := w.log.Update(ctx, "prod", 0, func([]sluice.Event) (out []sluice.Event, _ error) {
+		for _, b := range []sluice.Body{sluice.JobStarted{}, sluice.StageOpened{Track: "s", Stage: "web1"}, sluice.TaskStarted{Host: "web1", Attempt: attempt, Track: "s", Stage: "web1"},
+			sluice.TaskFinished{Host: "web1", Attempt: attempt, Outcome: sluice.Succeeded}, sluice.GateWaiting{Track: "s", Stage: "web1", Kind: sluice.GateApproval}} {
+			out = append(out, sluice.Event{Time: clock(), Job: id, Body: b})
+		}
+		return out, nil
+	})
+	must(t, err)
+	j, err := bob.Job(ctx, string(id))
+	must(t, err)
+	if j.Approval != "another" || !strings.HasPrefix(j.PlanDigest, "sha256:") || len(j.Gates) != 1 {
+		t.Fatalf("%+v", j)
+	}
+	_, err = ann.Approve(ctx, id, "", j.PlanDigest)
+	wantCode(t, "whoever submitted it", err, sluice.Denied)
+	_, err = bob.Approve(ctx, id, "", strings.Replace(j.PlanDigest, j.PlanDigest[20:21], "x", 1))
+	wantCode(t, "another plan", err, sluice.Conflict)
+	events, err := bob.Approve(ctx, id, "", j.PlanDigest)
+	must(t, err)
+	if b, ok := events[0].Body.(sluice.GatePassed); !ok || b.Plan != j.PlanDigest || b.By != "bob" {
+		t.Errorf("%+v", events[0].Body)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantCode(t *testing.T, what string, err error, code sluice.Code) {
+	t.Helper()
+	if sluice.CodeOf(err) != code {
+		t.Errorf("%s: %v (%s), want %q", what, err, sluice.CodeOf(err), code)
+	}
+}

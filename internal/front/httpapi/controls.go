@@ -56,6 +56,7 @@ type toApprove struct {
 	ByID
 	Body struct {
 		Stage string `json:"stage,omitempty" maxLength:"1000" doc:"whose gate; needed where several wait"`
+		Plan  string `json:"plan,omitempty" maxLength:"80" doc:"digest of what was looked at, as plan_digest of the job says it: if the job is another one, that is a conflict"`
 	}
 }
 
@@ -97,7 +98,8 @@ func (a *API) addControls() {
 			if err != nil {
 				return nil, err
 			}
-			return changed(desk.Approve(ctx, id, in.Body.Stage))
+			made, err := desk.Approve(ctx, id, in.Body.Stage, in.Body.Plan)
+			return changed(made, c.noted(ctx, "", err))
 		})
 	a.addHosts()
 }

@@ -102,11 +102,15 @@ func (c caller) mayLook(ctx context.Context, ns sluice.Namespace) error {
 }
 
 func (c caller) ask(ctx context.Context, ask access.Ask) error {
-	err := c.api.cfg.Rights.Allow(ctx, c.Bearer, ask)
+	return c.noted(ctx, ask.Namespace, c.api.cfg.Rights.Allow(ctx, c.Bearer, ask))
+}
+
+// noted notes a refusal in the audit, and returns it.
+func (c caller) noted(ctx context.Context, ns sluice.Namespace, err error) error {
 	if sluice.CodeOf(err) != sluice.Denied {
 		return err
 	}
-	note := c.note(ask.Namespace)
+	note := c.note(ns)
 	note.Refused = err.Error()
 	if noted := c.api.cfg.Rights.Note(ctx, note); noted != nil {
 		return noted

@@ -13,6 +13,7 @@ import (
 	"sluice/internal/core/access"
 	"sluice/internal/core/schedule"
 	"sluice/internal/run/control"
+	"sluice/sealed"
 )
 
 const jobTag = "jobs"
@@ -112,14 +113,16 @@ func readJob(ctx context.Context, desk control.Desk, id sluice.JobID) (*oneJob, 
 	if err != nil {
 		return nil, err
 	}
-	return &oneJob{jobOf(i, driven)}, nil
+	out := &oneJob{jobOf(i, driven)}
+	out.Body.PlanDigest, _ = sealed.PlanDigest(i.Spec) // one with text that is no UTF-8 has none
+	return out, nil
 }
 
 // jobOf is what goes out of what is known of a job. Between the wish to halt and the halt a job still runs.
 func jobOf(i schedule.Info, driven bool) api.Job {
 	j := api.Job{ID: i.Spec.ID, Namespace: i.Spec.Namespace, State: string(i.State), Command: i.Spec.Command, By: i.Spec.By,
 		Submitted: i.Submitted, Targets: len(i.Spec.Targets), Running: i.Running, Unsettled: i.Unsettled, Failures: i.Failures,
-		Budget: i.Budget, Counts: i.Counts, Generation: i.Generation, Cancelling: i.Cancelling, Driven: driven}
+		Budget: i.Budget, Counts: i.Counts, Generation: i.Generation, Cancelling: i.Cancelling, Driven: driven, Approval: i.Spec.Approval.By}
 	if i.State == schedule.Halting {
 		j.State, j.Halting = string(schedule.Running), true
 	}

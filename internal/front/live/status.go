@@ -11,6 +11,7 @@ import (
 	"sluice/internal/core/fleet"
 	"sluice/internal/core/view"
 	"sluice/internal/front/clean"
+	"sluice/sealed"
 )
 
 // StatusOptions say what the events of a job do not.
@@ -97,6 +98,14 @@ func statusHead(b *bytes.Buffer, j *view.Job, o StatusOptions) {
 	}
 	for _, g := range j.Gates {
 		fmt.Fprintf(b, "gate     %s after %s\n", g.Kind, clean.Line(g.Stage))
+	}
+	if slices.ContainsFunc(j.Gates, func(g sluice.GateWaiting) bool { return g.Kind == sluice.GateApproval }) {
+		if digest, err := sealed.PlanDigest(j.Spec); err == nil {
+			fmt.Fprintf(b, "plan     %s\n", digest)
+		}
+		if j.Spec.Approval.By == sluice.AnotherApproves {
+			fmt.Fprintf(b, "approval by somebody else than %s\n", clean.Line(j.Spec.By))
+		}
 	}
 }
 

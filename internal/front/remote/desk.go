@@ -322,8 +322,8 @@ func (d *Desk) Skip(ctx context.Context, id sluice.JobID, hosts []sluice.Host, r
 }
 
 // Approve lets the gates of a job pass that wait for approval.
-func (d *Desk) Approve(ctx context.Context, id sluice.JobID, stage string) ([]sluice.Event, error) {
-	return d.cfg.Client.Approve(ctx, id, stage)
+func (d *Desk) Approve(ctx context.Context, id sluice.JobID, stage, plan string) ([]sluice.Event, error) {
+	return d.cfg.Client.Approve(ctx, id, stage, plan)
 }
 
 // ChangeHosts holds, releases, retires or returns hosts of a namespace.

@@ -209,7 +209,7 @@ func (p *people) act() {
 	case "skip":
 		events, err = p.desk.Skip(ctx, id, hosts, "no need")
 	case "approve":
-		events, err = p.desk.Approve(ctx, id, "")
+		events, err = p.desk.Approve(ctx, id, "", "")
 	case "hold":
 		events, err = p.desk.ChangeHosts(ctx, ns, control.Hold, hosts, "repair")
 	case "release":
@@ -273,7 +273,7 @@ func (p *people) settle() {
 			unknown = unknown || a.Unknown
 		}
 		if len(j.Gates) > 0 {
-			_, _ = p.desk.Approve(ctx, id, "")
+			_, _ = p.desk.Approve(ctx, id, "", "")
 		}
 		if unknown || j.State == schedule.Halted {
 			delete(p.w.revoked, id)

@@ -12,6 +12,7 @@ import (
 	"sluice/internal/lab/check"
 	"sluice/internal/lab/fake"
 	"sluice/internal/run/control"
+	"sluice/sealed"
 )
 
 func fleet(n int) *sluice.Fleet {
@@ -221,21 +222,50 @@ func TestApprove(t *testing.T) {
 		{Name: "first", Hosts: f.Hosts[:1], Gate: sluice.Gate{Approve: true}}, {Name: "rest", Hosts: f.Hosts[1:]}}}}
 	id := d.submit(f)
 	d.play(id, nil)
-	_, err := d.Approve(ctx, id, "")
+	_, err := d.Approve(ctx, id, "", "")
 	refused(t, err, sluice.Conflict, "nothing")
 	d.play(id, map[sluice.Host]sluice.Outcome{"h0": sluice.Succeeded})
 	if i := d.state(id); i.State != schedule.Paused {
 		t.Errorf("at the gate the job is %s", i.State)
 	}
-	_, err = d.Approve(ctx, id, "rest")
+	_, err = d.Approve(ctx, id, "rest", "")
 	refused(t, err, sluice.NotFound, `"rest"`)
-	if _, err := d.Approve(ctx, id, "first"); err != nil {
+	if _, err := d.Approve(ctx, id, "first", ""); err != nil {
 		t.Fatal(err)
 	}
 	d.play(id, nil)
 	d.play(id, map[sluice.Host]sluice.Outcome{"h1": sluice.Succeeded})
 	if i := d.state(id); i.State != schedule.Succeeded {
 		t.Errorf("at the end the job is %s", i.State)
+	}
+	d.sound()
+}
+
+// TestAnotherApproves: where it takes two people, whoever submitted a job cannot approve it, and an approval says of what.
+func TestAnotherApproves(t *testing.T) {
+	d, ctx := newDesk(t), t.Context()
+	f := fleet(2)
+	f.Approval.By = sluice.AnotherApproves
+	f.Sequences = []sluice.Sequence{{Name: "s", Entries: []sluice.Entry{
+		{Name: "first", Hosts: f.Hosts[:1], Gate: sluice.Gate{Approve: true}}, {Name: "rest", Hosts: f.Hosts[1:]}}}}
+	id := d.submit(f)
+	d.play(id, nil)
+	d.play(id, map[sluice.Host]sluice.Outcome{"h0": sluice.Succeeded})
+	digest, err := sealed.PlanDigest(d.state(id).Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = d.Approve(ctx, id, "", digest)
+	refused(t, err, sluice.Denied, "another")
+	other := d.As("another " + d.By)
+	_, err = other.Approve(ctx, id, "", "sha256:"+strings.Repeat("0", 64))
+	refused(t, err, sluice.Conflict, digest)
+	events, err := other.Approve(ctx, id, "", digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, ok := events[0].Body.(sluice.GatePassed); !ok || b.Plan != digest || b.By != other.By {
+		t.Errorf("%+v", events[0].Body)
 	}
 	d.sound()
 }

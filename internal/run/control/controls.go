@@ -8,6 +8,7 @@ import (
 
 	"sluice"
 	"sluice/internal/core/schedule"
+	"sluice/sealed"
 )
 
 func sortStable[T any](x []T, less func(a, b T) bool) {
@@ -179,9 +180,14 @@ func (s *Service) Skip(ctx context.Context, id sluice.JobID, hosts []sluice.Host
 	})
 }
 
-// Approve lets the gates of a job pass that wait for approval: all, or that behind one stage.
-func (s *Service) Approve(ctx context.Context, id sluice.JobID, stage string) ([]sluice.Event, error) {
+// Approve lets the gates of a job pass that wait for approval: all, or that behind one stage. plan is the digest of what was
+// looked at; "" is whatever the job is.
+func (s *Service) Approve(ctx context.Context, id sluice.JobID, stage, plan string) ([]sluice.Event, error) {
 	return s.changeJob(ctx, id, func(_ *schedule.State, i schedule.Info) ([]sluice.Event, error) {
+		digest, err := s.approvable(i, plan)
+		if err != nil {
+			return nil, err
+		}
 		var out []sluice.Event
 		var waiting []string
 		for _, g := range i.Gates {
@@ -190,7 +196,7 @@ func (s *Service) Approve(ctx context.Context, id sluice.JobID, stage string) ([
 			}
 			waiting = append(waiting, g.Stage)
 			if stage == "" || stage == g.Stage {
-				out = append(out, s.event(i.Spec.ID, sluice.GatePassed{Track: g.Track, Stage: g.Stage, Index: g.Index, Kind: g.Kind, By: s.By}))
+				out = append(out, s.event(i.Spec.ID, sluice.GatePassed{Track: g.Track, Stage: g.Stage, Index: g.Index, Kind: g.Kind, By: s.By, Plan: digest}))
 			}
 		}
 		switch {
@@ -201,6 +207,25 @@ func (s *Service) Approve(ctx context.Context, id sluice.JobID, stage string) ([
 		}
 		return nil, sluice.Errorf(sluice.Conflict, "nothing in job %s waits for approval", i.Spec.ID).WithHint("sluice why %s", i.Spec.ID)
 	})
+}
+
+// approvable says why somebody cannot approve a job, or the digest of what they would.
+func (s *Service) approvable(i schedule.Info, plan string) (string, error) {
+	if i.Spec.Approval.By == sluice.AnotherApproves && s.By == i.Spec.By {
+		return "", sluice.Errorf(sluice.Denied, "%s submitted job %s, and here another one approves", s.By, i.Spec.ID).
+			WithHint("somebody else: sluice approve %s", i.Spec.ID)
+	}
+	digest, err := sealed.PlanDigest(i.Spec)
+	switch {
+	case err != nil && plan == "" && i.Spec.Approval.By == "":
+		return "", nil // it has text that is no UTF-8, and nobody asked what they approve
+	case err != nil:
+		return "", err
+	case plan != "" && plan != digest:
+		return "", sluice.Errorf(sluice.Conflict, "job %s is %s, and not the %s that was looked at", i.Spec.ID, digest, plan).
+			WithHint("sluice status %s", i.Spec.ID)
+	}
+	return digest, nil
 }
 
 // HostAct is one change of a host by an operator.

@@ -58,7 +58,7 @@ type Desk interface {
 	Resume(ctx context.Context, id sluice.JobID, maxFailures *sluice.Amount) ([]sluice.Event, error)
 	Retry(ctx context.Context, id sluice.JobID, hosts []sluice.Host, maxFailures *sluice.Amount) ([]sluice.Event, error)
 	Skip(ctx context.Context, id sluice.JobID, hosts []sluice.Host, reason string) ([]sluice.Event, error)
-	Approve(ctx context.Context, id sluice.JobID, stage string) ([]sluice.Event, error)
+	Approve(ctx context.Context, id sluice.JobID, stage, plan string) ([]sluice.Event, error)
 	ChangeHosts(ctx context.Context, ns sluice.Namespace, act HostAct, hosts []sluice.Host, reason string) ([]sluice.Event, error)
 	Out(ctx context.Context, ns sluice.Namespace) ([]schedule.HostInfo, error)
 }

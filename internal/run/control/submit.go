@@ -108,7 +108,7 @@ func Draw(r Request, by string, retired []sluice.Host, clears func([]sluice.Host
 	}
 	d.Job = sluice.Job{ID: NewJobID(), Namespace: r.Fleet.Namespace, By: by, Fleet: r.Fleet.Source, Expression: r.Expression,
 		Command: r.Command, Action: r.Action, Options: r.Options, Targets: ordered, Tracks: d.Plan.Tracks, Rules: d.Rules.Digest,
-		SSH: r.Fleet.SSH, Target: r.Fleet.Target}
+		SSH: r.Fleet.SSH, Target: r.Fleet.Target, Approval: r.Fleet.Approval}
 	for _, h := range ordered {
 		if ssh, ok := r.Fleet.HostSSH[h]; ok {
 			if d.Job.HostSSH == nil {
