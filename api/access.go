@@ -55,3 +55,18 @@ type NewToken struct {
 	Token
 	Secret string `json:"secret"`
 }
+
+// OIDCStart says where one logs in with OpenID: by a code, with PKCE (S256), and a redirect to the loopback.
+type OIDCStart struct {
+	Authorize string `json:"authorize" doc:"where the browser goes"`
+	ClientID  string `json:"client_id"`
+	Scope     string `json:"scope"`
+}
+
+// OIDCLogin is what a login with OpenID gave.
+type OIDCLogin struct {
+	Code     string `json:"code" minLength:"1" maxLength:"8192"`
+	Verifier string `json:"verifier" minLength:"43" maxLength:"128" doc:"of PKCE"`
+	Redirect string `json:"redirect" maxLength:"200" doc:"where the code was sent to, on the loopback"`
+	Nonce    string `json:"nonce" minLength:"16" maxLength:"200" doc:"that the login was started with"`
+}

@@ -28,6 +28,8 @@ type Server struct {
 	Certificate, Key string
 	// ClientCA is a file of authorities whose certificates let machines in, as whom they name; "" for none.
 	ClientCA string
+	// OIDC lets people log in with OpenID.
+	OIDC OIDC
 	// Hosts are the names under which it is reached.
 	Hosts []string
 	// Home is where the worker's ssh settings and keys are; Env and Environ are its environment.
@@ -93,6 +95,10 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	openID, err := s.OIDC.provider(s.Clock)
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(s.Data, 0o700); err != nil {
 		return &sluice.Error{Code: sluice.Config, Text: "the server's data", Err: err}
 	}
@@ -152,7 +158,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if secure != nil {
 		listener = tls.NewListener(listener, secure)
 	}
-	return s.serve(ctx, &running{log: log, workers: workers, permit: permit, guard: guard, custody: keep, service: service, keeper: keeper, sights: sights, listener: listener, metrics: metrics, socket: socket,
+	return s.serve(ctx, &running{log: log, workers: workers, permit: permit, guard: guard, custody: keep, service: service, keeper: keeper, sights: sights, listener: listener, metrics: metrics, socket: socket, openID: openID,
 		look: make(chan struct{}, 1)})
 }
 
@@ -211,7 +217,7 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 		return err
 	}
 	s := &Server{Data: o.Data, Listen: o.Listen, WorkerListen: workerListen(o.Listen, o.WorkerListen), NoWorker: o.NoWorker, WorkersStarted: o.WorkersStarted,
-		Certificate: o.Certificate, Key: o.Key, ClientCA: o.ClientCA, Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
+		Certificate: o.Certificate, Key: o.Key, ClientCA: o.ClientCA, OIDC: OIDC(o.OIDC), Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
 		Environ: l.Environ, Clock: l.Clock, Over: l.Over, Log: log, FirstToken: o.Token, Started: o.Started, MetricsListen: o.MetricsListen,
 		Keep: retain.Policy{Jobs: o.Keep.Jobs, Output: o.Keep.Output, OutputBytes: o.Keep.OutputBytes}, Archive: o.Keep.Archive,
 		OTLPEndpoint: o.OTLPEndpoint, TraceCommands: o.TraceCommands, StopDelay: o.StopDelay, Submitters: o.Submitters, LocalTargets: o.LocalTargets,

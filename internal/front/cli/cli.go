@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sluice"
+	"sluice/api"
 	"sluice/client"
 	"sluice/internal/core/fleet"
 	"sluice/internal/front/clean"
@@ -77,6 +78,8 @@ type World struct {
 	Restore func(ctx context.Context, o RestoreOptions) (Restored, error)
 	// Serve is a server until ctx ends; nil where that cannot be.
 	Serve func(ctx context.Context, o ServeOptions) error
+	// LogIn logs a person in to a server with OpenID, and returns the server's token; show is handed where to go.
+	LogIn func(ctx context.Context, s Server, show func(address string) error) (api.NewToken, error)
 	// Work is a worker of a server elsewhere until ctx ends; nil where that cannot be.
 	Work  func(ctx context.Context, o WorkerOptions) error
 	Build Build

@@ -157,6 +157,7 @@ func (a *app) desk(ctx context.Context, create bool) (control.Desk, func() error
 func (a *app) loginCommand() *cobra.Command {
 	var name string
 	fd := -1
+	var oidc bool
 	c := &cobra.Command{
 		Use:   "login URL",
 		Short: "Use a server from now on",
@@ -167,16 +168,17 @@ takes it. It is kept in contexts.json beside the other settings, for you alone.`
   sluice login http://127.0.0.1:7657 --token-file admin.token --name mine`,
 		Args: args(1, 1, "the URL of a server"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.login(c.Context(), Server{URL: strings.TrimRight(args[0], "/"), CAFile: a.caFile}, name, fd)
+			return a.login(c.Context(), Server{URL: strings.TrimRight(args[0], "/"), CAFile: a.caFile}, name, fd, oidc)
 		},
 	}
 	c.Flags().StringVar(&name, "name", "", "`name` of the context (default: that of the server)")
 	c.Flags().IntVar(&fd, "token-fd", -1, "read the token from file descriptor `N`")
 	c.Flags().Lookup("token-fd").DefValue = "0"
+	c.Flags().BoolVar(&oidc, "oidc", false, "get the token by logging in at the OpenID provider that the server names")
 	return c
 }
 
-func (a *app) login(ctx context.Context, s Server, name string, fd int) error {
+func (a *app) login(ctx context.Context, s Server, name string, fd int, oidc bool) error {
 	u, err := url.Parse(s.URL)
 	if err != nil || u.Host == "" {
 		return sluice.Errorf(sluice.Usage, "%q is no URL of a server", s.URL).WithHint("such as https://sluice.example.com:7657")
@@ -192,7 +194,11 @@ func (a *app) login(ctx context.Context, s Server, name string, fd int) error {
 			return err
 		}
 	}
-	if err := a.tokenFor(&s, fd); err != nil {
+	get := func() error { return a.tokenFor(&s, fd) }
+	if oidc {
+		get = func() error { return a.byOIDC(ctx, &s) }
+	}
+	if err := get(); err != nil {
 		return err
 	}
 	if err := a.Greet(ctx, s); err != nil {

@@ -16,6 +16,7 @@ type ServeOptions struct {
 	Data, Listen     string
 	Certificate, Key string
 	ClientCA         string
+	OIDC             OIDCOptions
 	Hosts            []string
 	TokenFile        string
 	// MetricsListen is an address for metrics without a token; OTLPEndpoint where traces go.
@@ -64,6 +65,7 @@ first start, and then prints the token of the first administrator, once.`,
 	fs.StringVar(&o.Certificate, "tls-cert", "", "`file` with the certificate, which any address but the loopback needs")
 	fs.StringVar(&o.Key, "tls-key", "", "`file` with its key")
 	fs.StringVar(&o.ClientCA, "client-ca", "", "`file` of authorities whose certificates let machines in without a token, as whom they name")
+	oidcFlags(fs, &o.OIDC)
 	fs.StringArrayVar(&o.Hosts, "host", nil, "`name` under which the server is reached; may be repeated")
 	fs.StringVar(&o.TokenFile, "admin-token-file", "", "write the first administrator's token to this `file` instead of printing it")
 	fs.BoolVar(&o.LocalTargets, "local-targets", false, "let fleets name this machine itself: whoever may apply one then runs commands as the server")

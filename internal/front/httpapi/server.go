@@ -40,6 +40,8 @@ type Config struct {
 	Keeping Keeping
 	// Prove lets people in by their connection, who show no token; nil: nobody.
 	Prove Prove
+	// OpenID lets people log in; nil: it does not.
+	OpenID OpenID
 	// Members are the hosts of a tag in a namespace, as its fleet says now.
 	Members func(ctx context.Context, ns sluice.Namespace) (func(sluice.Tag) []sluice.Host, error)
 	// Ready says why the server takes no jobs; nil is ready.
@@ -129,6 +131,7 @@ func New(cfg Config) *API {
 	a.addWorkers()
 	a.addOutput()
 	a.addAccess()
+	a.addOIDC()
 	a.addAudit()
 	a.addWebhooks()
 	a.addHealth()
