@@ -27,6 +27,8 @@ type custody struct {
 	service *control.Service
 	clock   sluice.Clock
 	log     *slog.Logger
+	// noWorker says that nothing is carried out in this process.
+	noWorker bool
 }
 
 // newCustody finds the key of the server's own worker, or makes it. From here on the memory of this process is closed.
@@ -46,7 +48,7 @@ func (s *Server) newCustody(service *control.Service) (*custody, error) {
 		}
 	}
 	s.Log.Info("the server's own worker opens secrets", "worker", ownWorker, "key", key.Public().Fingerprint())
-	return &custody{service: service, clock: s.Clock, log: s.Log,
+	return &custody{service: service, noWorker: s.NoWorker, clock: s.Clock, log: s.Log,
 		opener: envelopes.Opener{Key: key, Trust: p.trust, Clock: s.Clock, Hold: hold}}, nil
 }
 
@@ -87,7 +89,16 @@ func writePrivate(path string, text []byte) error {
 }
 
 // Workers are those that may carry a job out.
-func (c *custody) Workers(context.Context, *sluice.Job) (sealed.Known, error) {
+func (c *custody) Workers(_ context.Context, j *sluice.Job) (sealed.Known, error) {
+	const hint = "name a key that is a file of the workers in the fleet: ssh: {identity: FILE}"
+	if c.noWorker {
+		return nil, sluice.Errorf(sluice.Usage, "this server has no worker of its own, and other workers open no secrets yet").WithHint(hint)
+	}
+	for _, h := range j.Targets {
+		if p := j.SSHFor(h).Pool.OrDefault(); p != sluice.DefaultPool {
+			return nil, sluice.Errorf(sluice.Usage, "%s is reached by the workers of the pool %s, and only the server's own worker opens secrets yet", h, p).WithHint(hint)
+		}
+	}
 	return sealed.Known{{Name: ownWorker, Key: c.opener.Key.Public()}}, nil
 }
 

@@ -383,3 +383,21 @@ func TestSealedCommandLine(t *testing.T) {
 	}
 	o.ran(3, 3)
 }
+
+// Where nobody could open secrets, none are taken.
+func TestSecretsNeedTheServersOwnWorker(t *testing.T) {
+	ask := func(s *served, targets string) error {
+		_, err := s.client.Sealing(t.Context(), api.Submit{ID: "0123456789ab", Targets: targets, Command: "true", Options: api.Options{AskPassword: true}}, "")
+		return err
+	}
+	without := &served{t: t, data: filepath.Join(t.TempDir(), "data"), noWorker: true, workersListen: "127.0.0.1:0"}
+	without.start()
+	if err := ask(without, "web1"); sluice.CodeOf(err) != sluice.Usage || !strings.Contains(err.Error(), "no worker of its own") {
+		t.Errorf("without a worker: %v", err)
+	}
+	with := &served{t: t, data: filepath.Join(t.TempDir(), "data")}
+	with.start()
+	if err := ask(with, "web1"); err != nil {
+		t.Errorf("with one: %v", err)
+	}
+}

@@ -64,6 +64,9 @@ type Job struct {
 // Do has an attempt carried out by one worker after the other, until its outcome is committed. It returns when the target
 // is clean, or when that takes too long. When ctx ends, the worker that has it goes on, and keeps the outcome.
 func (j *Job) Do(ctx context.Context, a work.Assignment) error {
+	if a.Job.Options.NeedsSecrets() && j.local != nil {
+		return j.local.Do(ctx, a) // nobody else opens them
+	}
 	p := j.p
 	f := &flight{p: p, a: a, local: j.local, news: make(chan struct{}, 1), given: a.Resumed || a.Mode == work.Settle}
 	o := a.Job.Options
