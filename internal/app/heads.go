@@ -2,10 +2,14 @@ package app
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"time"
 
 	"sluice/api"
 	"sluice/internal/adapter/headsdir"
 	"sluice/internal/core/witness"
+	"sluice/internal/front/cli"
 	"sluice/internal/run/control"
 	"sluice/internal/run/lookout"
 
@@ -31,6 +35,26 @@ func (h heads) Standing(ctx context.Context) (api.Standing, error) {
 	return api.Standing{Epoch: s.Epoch, Unfit: s.Unfit, Lost: s.Lost}, err
 }
 
+// rememberTime bounds what a command waits for the heads of a server.
+const rememberTime = 5 * time.Second
+
+// remember is Remember for a command, which has something else to do: only that the log went backwards is an error.
+func (l *Local) remember(ctx context.Context, s cli.Server) error {
+	c, closing, err := reach(s)
+	if err != nil {
+		return nil // whoever asks for more says so
+	}
+	defer closing()
+	ctx, cancel := context.WithTimeout(ctx, rememberTime)
+	defer cancel()
+	if err := Remember(ctx, c, l.Places); errors.Is(err, errWentBack) {
+		return err
+	}
+	return nil
+}
+
+var errWentBack = errors.New("the log went backwards")
+
 // Remember hands a server back what it has shown to this user before, and keeps what it shows now. What it shows must not
 // be older than what it showed: the error says so, and then the older heads are kept.
 func Remember(ctx context.Context, c *client.Client, p Places) error {
@@ -44,8 +68,8 @@ func Remember(ctx context.Context, c *client.Client, p Places) error {
 		return err
 	}
 	if bad := witness.Regressed(before, now); len(bad) > 0 {
-		return sluice.Errorf(sluice.Contact, "the server %s has lost part of its log: it has shown event %d of the namespace %s, and now it does not have it",
-			c.Server(), bad[0].Seq, bad[0].Namespace).WithHint("tell its administrator; sluice audit witness says more")
+		return &sluice.Error{Code: sluice.Contact, Text: fmt.Sprintf("the server %s has lost part of its log: it has shown event %d of the namespace %s, and now it does not have it",
+			c.Server(), bad[0].Seq, bad[0].Namespace), Err: errWentBack, Hint: "tell its administrator; sluice audit witness says more"}
 	}
 	return kept.SetSeen(c.Server(), witness.Newer(before, now))
 }

@@ -41,7 +41,7 @@ func MainOver(over sluice.Transport) int {
 		StdoutTerminal: term.IsTerminal(int(os.Stdout.Fd())), StderrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 		Size:   size,
 		ReadFD: readFD, Interrupts: signals, Clock: Now,
-		Desk: local.Desk, Remote: local.Remote, Client: reach, Greet: greet, LogIn: logIn, Contexts: contexts{filepath.Join(places.Config, "contexts.json")},
+		Desk: local.Desk, Remote: local.Remote, Client: reach, Greet: greet, Remember: local.remember, LogIn: logIn, Contexts: contexts{filepath.Join(places.Config, "contexts.json")},
 		Journal: local.Journal, Trail: local.trail, Backup: local.Backup, Restore: local.Restore, Enrol: local.enrol,
 		Serve: local.serve, Work: local.work, Fleets: fleetfiles.New(ctx), DefaultFleet: places.DefaultFleet(), Files: files{}, Build: build(),
 	}

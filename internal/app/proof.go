@@ -128,13 +128,13 @@ func clientCertificates(c *tls.Config, file string) error {
 
 // ownCertificate is the certificate that the environment says to show to servers, as a machine does that has no token.
 func ownCertificate(env func(string) string) ([]tls.Certificate, error) {
-	cert, key := env("SLUICE_CERT"), env("SLUICE_KEY")
+	cert, key := env("SLUICE_CLIENT_CERT"), env("SLUICE_CLIENT_KEY")
 	if cert == "" && key == "" {
 		return nil, nil
 	}
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
-		return nil, &sluice.Error{Code: sluice.Config, Text: "SLUICE_CERT and SLUICE_KEY", Err: err}
+		return nil, &sluice.Error{Code: sluice.Config, Text: "SLUICE_CLIENT_CERT and SLUICE_CLIENT_KEY", Err: err}
 	}
 	return []tls.Certificate{pair}, nil
 }

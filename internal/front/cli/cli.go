@@ -56,6 +56,9 @@ type World struct {
 	Remote func(Server) (control.Desk, func() error, error)
 	// Client is the way to a server for what a desk does not do.
 	Client func(Server) (*client.Client, func() error, error)
+	// Remember hands a server back what it has shown of its log before, and keeps what it shows now. An error says that the
+	// log went backwards. May be nil.
+	Remember func(ctx context.Context, s Server) error
 	// Greet asks a server whether it takes the token.
 	Greet func(ctx context.Context, s Server) error
 	// Contexts keeps the servers that the person logged in to.
@@ -275,7 +278,15 @@ func (a *app) onJournal(ctx context.Context, do func(control.Desk) error) error 
 			a.complain(err)
 		}
 	}()
-	return do(svc)
+	if a.chosen == nil || a.Remember == nil {
+		return do(svc)
+	}
+	if err := a.Remember(ctx, *a.chosen); err != nil {
+		return err
+	}
+	err = do(svc)
+	_ = a.Remember(context.WithoutCancel(ctx), *a.chosen) // what was just asked for is in what others remember; else the next one sees it
+	return err
 }
 
 // withJournal makes a command's run function of one that needs the journal from its beginning to its end.

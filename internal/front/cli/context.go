@@ -93,7 +93,7 @@ func (a *app) choose() error {
 	if a.caFile != "" {
 		s.CAFile = a.caFile
 	}
-	if !s.Token.Set() && !strings.HasPrefix(s.URL, "unix:") && a.Env("SLUICE_CERT") == "" {
+	if !s.Token.Set() && !strings.HasPrefix(s.URL, "unix:") && a.Env("SLUICE_CLIENT_CERT") == "" {
 		return sluice.Errorf(sluice.Usage, "there is no token for the server %s", s.URL).WithHint("sluice login %s, or --token-file FILE, or SLUICE_TOKEN", s.URL)
 	}
 	a.chosen = &s
