@@ -20,6 +20,7 @@ import (
 // here are the stories that can be true only without a server, and why.
 var here = map[string]string{
 	"audit":   "it begins with a journal of which nothing is there, and reads a file of it",
+	"backup":  "it is about data of which no server is in the way, and locks take their time",
 	"contact": "the journal of this machine is what there is no contact to",
 	"crash":   "whoever runs a job there does not drive it",
 	"enrol":   "it is about the known_hosts of this machine",
