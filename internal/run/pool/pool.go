@@ -81,15 +81,7 @@ func (p *Pool) now() time.Time { return time.Now() }
 // Run does what falls due, until ctx ends.
 func (p *Pool) Run(ctx context.Context) error {
 	for {
-		p.mu.Lock()
-		p.act(p.crew.Tick(p.now()))
-		next, ok := p.crew.Next()
-		p.mu.Unlock()
-		wait := time.Hour
-		if ok {
-			wait = max(next.Sub(p.now()), time.Millisecond)
-		}
-		t := time.NewTimer(wait)
+		t := time.NewTimer(p.due())
 		select {
 		case <-ctx.Done():
 			t.Stop()
@@ -101,8 +93,29 @@ func (p *Pool) Run(ctx context.Context) error {
 	}
 }
 
-// act does what the crew decided. The caller holds the lock, which nothing here waits with.
+// due does what has fallen due, and returns when to look again. It wakes nobody: Run, which waits next, would never rest.
+func (p *Pool) due() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.carryOut(p.crew.Tick(p.now()))
+	next, ok := p.crew.Next()
+	if !ok {
+		return time.Hour
+	}
+	return max(next.Sub(p.now()), time.Millisecond)
+}
+
+// act does what the crew decided, and has Run look at the times anew. The caller holds the lock.
 func (p *Pool) act(orders []crew.Order) {
+	p.carryOut(orders)
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// carryOut does what the crew decided. The caller holds the lock, which nothing here waits with.
+func (p *Pool) carryOut(orders []crew.Order) {
 	for _, o := range orders {
 		m, f := p.lines[o.Worker], p.flight[o.Attempt]
 		switch o.Kind {
@@ -128,10 +141,6 @@ func (p *Pool) act(orders []crew.Order) {
 				m.line.Close()
 			}
 		}
-	}
-	select { // times may have changed
-	case p.wake <- struct{}{}:
-	default:
 	}
 }
 
