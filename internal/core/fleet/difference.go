@@ -127,7 +127,7 @@ func settingsChanged(a, b *sluice.Fleet) (out []string) {
 		}
 	}
 	say("namespace", string(a.Namespace), string(b.Namespace))
-	say("approval", fmt.Sprint(a.Approval), fmt.Sprint(b.Approval))
+	say("approval by", a.Approval.By, b.Approval.By)
 	say("confirm_above", fmt.Sprint(a.ConfirmAbove), fmt.Sprint(b.ConfirmAbove))
 	say("target dir", a.Target.Dir, b.Target.Dir)
 	say("target pre_hooks", a.Target.PreHooks, b.Target.PreHooks)
@@ -171,6 +171,7 @@ func sshWords(s sluice.SSH) string {
 	say("identity", strings.Join(s.Identity, ","))
 	say("jump", strings.Join(s.Jump, ","))
 	say("transport", s.Transport)
+	say("pool", string(s.Pool))
 	return strings.Join(words, " ")
 }
 

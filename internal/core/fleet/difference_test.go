@@ -40,7 +40,8 @@ func TestDiff(t *testing.T) {
 		{"a gate gone", strings.Replace(before, "{target: $app.db, pause: 10m, max_failures: 1}", "$app.db", 1)},
 		{"entries in another order", strings.Replace(before, "[$canary, {target: $app.db, pause: 10m, max_failures: 1}, $app.web]", "[$app.web, $app.db, $canary, $app.web]", 1)},
 		{"a sequence", strings.Replace(before, "gone: [$old]", "come: [$old, $app]", 1)},
-		{"settings", strings.NewReplacer("shop", "mall", "user: deploy", "user: root, jump: [bastion]", "user: web", "port: 2222").Replace(before) + "confirm_above: 9\ntarget: {dir: /srv}\n"},
+		{"settings", strings.NewReplacer("shop", "mall", "user: deploy", "user: root, jump: [bastion]", "user: web", "port: 2222").Replace(before) + "confirm_above: 9\napproval: {by: another}\ntarget: {dir: /srv}\n"},
+		{"a pool", strings.Replace(before, "user: web}", "user: web, pool: dmz}", 1)},
 		{"all", "tag: {new: [n1]}\n"},
 	} {
 		a, b := mustLoad(t, one(before)).Fleet(), mustLoad(t, one(c.now)).Fleet()
