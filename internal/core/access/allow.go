@@ -101,7 +101,7 @@ func refuse(b Bearer, a Ask, why string, args ...any) error {
 		where = " in " + string(a.Namespace)
 	}
 	return sluice.Errorf(sluice.Denied, "%s may not do %s%s: %s", b.Principal, a.Right, where, fmt.Sprintf(why, args...)).
-		WithHint("sluice access list %s", b.Principal)
+		WithHint("sluice whoami says what %s may do", b.Principal)
 }
 
 // Person is one principal, for lists.
