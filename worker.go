@@ -171,6 +171,8 @@ type WorkerAssign struct {
 	Host    Host
 	Attempt AttemptID
 	Settle  bool
+	// Resumed says that somebody else may have had it, too. A worker that holds "not started" only because it sent no start
+	// itself must then forget that: another one may have.
 	Resumed bool
 	// Stdout and Stderr are how many bytes of its output the server has.
 	Stdout, Stderr int64

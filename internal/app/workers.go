@@ -108,7 +108,12 @@ func (s *Server) openWorkers(ctx context.Context, log sluice.Log, service *contr
 	} else if w.sealKey, err = sealKey(filepath.Join(s.Data, "seal.key")); err != nil {
 		return nil, &sluice.Error{Code: sluice.Config, Text: "the key of the server's own worker", Err: err}
 	}
-	w.pool = pool.New(pool.Config{Outputs: service.Outputs, Clock: s.Clock, Embedded: embedded, Version: Version, Lease: s.Lease,
+	known, err := w.roster.All(ctx)
+	if err != nil {
+		return nil, contact(err)
+	}
+	others := slices.ContainsFunc(known, func(k crew.Known) bool { return k.Enrolled })
+	w.pool = pool.New(pool.Config{Others: others, Outputs: service.Outputs, Clock: s.Clock, Embedded: embedded, Version: Version, Lease: s.Lease,
 		Trouble: func(text string) { s.Log.Warn(text) },
 		Settled: func(ctx context.Context, a sluice.AttemptID) (bool, error) { return settled(ctx, log, a) }})
 	service.Unplaced = w.pool.Waits

@@ -44,6 +44,8 @@ type Order struct {
 	Attempt sluice.AttemptID
 	Worker  sluice.WorkerName
 	Resumed bool // with Give
+	// Kept says, with Give, that the attempt stays with the worker that has had it all the while.
+	Kept bool
 }
 
 type task struct {
@@ -51,6 +53,8 @@ type task struct {
 	on    sluice.WorkerName // "": it waits
 	since time.Time         // when it began to wait
 	over  bool              // it waited for too long
+	// notBefore is when nobody who had it may start it any more: until then it is given to nobody else.
+	notBefore time.Time
 }
 
 // Member is a worker, as it is now.
@@ -75,6 +79,8 @@ type State struct {
 	tasks   map[sluice.AttemptID]*task
 	waiting []sluice.AttemptID // in the order in which they came
 	stuck   map[stuckKey]sluice.WorkerName
+	now     time.Time // as it was passed in last
+	held    time.Time // until then workers of an earlier server may start what it gave them
 }
 
 type stuckKey struct {
@@ -94,8 +100,13 @@ func (s *State) Embed(limit int, pools []sluice.Pool, version string, now time.T
 		Version: version, Since: now, Heard: now, embedded: true}
 }
 
+// Hold has attempts that an earlier server may have given to workers wait until a time, but for those that a worker brings
+// along: until then the others may still be started.
+func (s *State) Hold(until time.Time) { s.held = until }
+
 // Join takes a worker in that came, or came back, with what it holds.
 func (s *State) Join(m Member, held []sluice.WorkerHeld, now time.Time) []Order {
+	s.now = now
 	if old := s.members[m.Name]; old != nil {
 		m.Draining = m.Draining || old.Draining
 	}
@@ -111,7 +122,7 @@ func (s *State) Join(m Member, held []sluice.WorkerHeld, now time.Time) []Order 
 			m.held[h.Attempt] = h.Ended
 			out = append(out, Order{Kind: Ask, Attempt: h.Attempt, Worker: m.Name})
 		case t.on == m.Name:
-			out = append(out, Order{Kind: Give, Attempt: h.Attempt, Worker: m.Name, Resumed: true})
+			out = append(out, Order{Kind: Give, Attempt: h.Attempt, Worker: m.Name, Resumed: true, Kept: true})
 		case t.on != "" && !h.Ended:
 			out = append(out, Order{Kind: Drop, Attempt: h.Attempt, Worker: m.Name})
 		default:
@@ -132,6 +143,7 @@ func (s *State) Join(m Member, held []sluice.WorkerHeld, now time.Time) []Order 
 
 // Beat is a sign of life. It reports whether the worker is still one of the crew.
 func (s *State) Beat(name sluice.WorkerName, now time.Time) bool {
+	s.now = now
 	m := s.members[name]
 	if m == nil || !m.Live {
 		return false
@@ -148,10 +160,17 @@ func (s *State) Drain(name sluice.WorkerName, on bool) []Order {
 	return s.place()
 }
 
-// Remove forgets a worker. What it had is given to others.
+// Remove forgets a worker. What it had is given to others, when its lease is over.
 func (s *State) Remove(name sluice.WorkerName, now time.Time) []Order {
-	if s.members[name] == nil {
+	s.now = now
+	m := s.members[name]
+	if m == nil {
 		return nil
+	}
+	if m.Live {
+		for _, t := range s.on(name) {
+			t.notBefore = m.Heard.Add(s.lease)
+		}
 	}
 	delete(s.members, name)
 	out := []Order{{Kind: Cut, Worker: name}}
@@ -172,6 +191,7 @@ func (s *State) lose(name sluice.WorkerName, now time.Time) []Order {
 
 // Add takes an attempt in that somebody waits for.
 func (s *State) Add(t Task, now time.Time) []Order {
+	s.now = now
 	t.Pool = t.Pool.OrDefault()
 	one := &task{Task: t, since: now}
 	s.tasks[t.Attempt] = one
@@ -181,6 +201,9 @@ func (s *State) Add(t Task, now time.Time) []Order {
 			s.put(one, m.Name)
 			return []Order{{Kind: Give, Attempt: t.Attempt, Worker: m.Name, Resumed: true}}
 		}
+	}
+	if t.Resumed && now.Before(s.held) {
+		one.notBefore, one.since = s.held, s.held
 	}
 	s.waiting = append(s.waiting, t.Attempt)
 	return s.place()
@@ -218,6 +241,7 @@ func (s *State) Has(name sluice.WorkerName, a sluice.AttemptID) bool {
 
 // Again has an attempt wait for a worker anew: the one that had it cannot say how it ended.
 func (s *State) Again(a sluice.AttemptID, now time.Time) []Order {
+	s.now = now
 	if t := s.tasks[a]; t != nil && t.on != "" {
 		s.wait(t, now)
 	}
@@ -226,6 +250,7 @@ func (s *State) Again(a sluice.AttemptID, now time.Time) []Order {
 
 // Tick is called when time has passed, at [State.Next] at the latest.
 func (s *State) Tick(now time.Time) []Order {
+	s.now = now
 	var out []Order
 	for _, m := range s.sorted() {
 		if !m.embedded && m.Live && now.Sub(m.Heard) >= s.lease {
@@ -234,6 +259,7 @@ func (s *State) Tick(now time.Time) []Order {
 			out = append(out, s.lose(m.Name, now)...)
 		}
 	}
+	out = append(out, s.place()...)
 	for _, a := range s.waiting {
 		if t := s.tasks[a]; t.Resumed && !t.over && now.Sub(t.since) >= t.Reconnect {
 			t.over = true
@@ -256,8 +282,12 @@ func (s *State) Next() (at time.Time, ok bool) {
 		}
 	}
 	for _, a := range s.waiting {
-		if t := s.tasks[a]; t.Resumed && !t.over {
+		t := s.tasks[a]
+		if t.Resumed && !t.over {
 			sooner(t.since.Add(t.Reconnect))
+		}
+		if t.notBefore.After(s.now) {
+			sooner(t.notBefore)
 		}
 	}
 	return at, ok
@@ -280,6 +310,9 @@ func (s *State) Waits(a sluice.AttemptID) (why, until string) {
 	if t == nil || t.on != "" {
 		return "", ""
 	}
+	if t.notBefore.After(s.now) {
+		return "a worker that is gone may still start it", "it may not any more"
+	}
 	for _, m := range s.members {
 		if m.Live && slices.Contains(m.Pools, t.Pool) {
 			return "all workers of pool " + string(t.Pool) + " are full or draining", "one has room"
@@ -295,7 +328,7 @@ func (s *State) place() []Order {
 	rest := s.waiting[:0]
 	for _, a := range s.waiting {
 		t := s.tasks[a]
-		if full[t.Pool] && !t.Sticky {
+		if full[t.Pool] && !t.Sticky || t.notBefore.After(s.now) {
 			rest = append(rest, a)
 			continue
 		}
@@ -356,6 +389,9 @@ func (s *State) wait(t *task, now time.Time) {
 		m.Running--
 	}
 	t.on, t.since, t.Resumed = "", now, true
+	if t.notBefore.After(now) {
+		t.since = t.notBefore // it is not yet looked for another worker
+	}
 	s.waiting = append(s.waiting, t.Attempt)
 }
 

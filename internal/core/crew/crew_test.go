@@ -28,6 +28,8 @@ type model struct {
 	pools  map[sluice.WorkerName][]sluice.Pool
 	live   map[sluice.WorkerName]bool
 	drain  map[sluice.WorkerName]bool
+	heard  map[sluice.WorkerName]time.Time
+	barred map[sluice.AttemptID]time.Time // until then a worker that was removed may start it
 	next   int
 }
 
@@ -47,6 +49,10 @@ func (m *model) obey(orders []crew.Order, joined sluice.WorkerName) {
 				m.t.Fatalf("%s is given to %s, which drains", o.Attempt, o.Worker)
 			case !held && !slices.Contains(m.pools[o.Worker], m.pool[o.Attempt]):
 				m.t.Fatalf("%s of the pool %s is given to %s", o.Attempt, m.pool[o.Attempt], o.Worker)
+			case !held && m.now.Before(m.barred[o.Attempt]):
+				m.t.Fatalf("%s is given to %s, and who had it may still start it", o.Attempt, o.Worker)
+			case o.Kept && m.on[o.Attempt] != o.Worker:
+				m.t.Fatalf("%s is kept by %s, and was with %q", o.Attempt, o.Worker, m.on[o.Attempt])
 			case m.sent[o.Attempt] && !o.Resumed:
 				m.t.Fatalf("%s was given before, and %s is not told so", o.Attempt, o.Worker)
 			}
@@ -111,15 +117,32 @@ func (m *model) actions() map[string]func(*rapid.T) {
 					m.on[a] = ""
 				}
 			}
+			m.heard[w] = m.now
 			m.live[w], m.limit[w] = true, rapid.IntRange(1, 3).Draw(t, "limit")
 			m.pools[w] = rapid.SampledFrom([][]sluice.Pool{pools, pools[:1], pools[1:]}).Draw(t, "pools")
 			m.obey(m.s.Join(crew.Member{Name: w, Pools: m.pools[w], Limit: m.limit[w], Draining: m.drain[w]}, held, m.now), w)
 		},
 		"beat": func(t *rapid.T) {
 			w := worker.Draw(t, "worker")
+			m.heard[w] = m.now
 			if got := m.s.Beat(w, m.now); got != m.live[w] {
 				t.Fatalf("a beat of %s: %v, want %v", w, got, m.live[w])
 			}
+		},
+		"remove": func(t *rapid.T) {
+			m.t = t
+			w := worker.Draw(t, "worker")
+			for a, on := range m.on {
+				if on == w && m.live[w] {
+					m.barred[a] = m.heard[w].Add(lease)
+				}
+			}
+			if _, known := m.limit[w]; known {
+				m.drain[w] = false
+				delete(m.limit, w)
+			}
+			m.obey(m.s.Remove(w, m.now), "")
+			m.live[w] = false
 		},
 		"time": func(t *rapid.T) {
 			m.t = t
@@ -162,7 +185,7 @@ func (m *model) check() {
 		if (on == "") != (why != "") {
 			m.t.Fatalf("%s is with %q, and waits because %q", a, on, why)
 		}
-		if on != "" || m.sticky[a] {
+		if on != "" || m.sticky[a] || m.now.Before(m.barred[a]) {
 			continue
 		}
 		for _, w := range m.s.Members() {
@@ -190,7 +213,8 @@ func TestCrew(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{t: t, s: crew.New(lease), now: time.Unix(0, 0), on: map[sluice.AttemptID]sluice.WorkerName{}, pool: map[sluice.AttemptID]sluice.Pool{},
 			sticky: map[sluice.AttemptID]bool{}, sent: map[sluice.AttemptID]bool{}, holds: map[sluice.WorkerName]map[sluice.AttemptID]bool{},
-			limit: map[sluice.WorkerName]int{}, pools: map[sluice.WorkerName][]sluice.Pool{}, live: map[sluice.WorkerName]bool{}, drain: map[sluice.WorkerName]bool{}}
+			limit: map[sluice.WorkerName]int{}, pools: map[sluice.WorkerName][]sluice.Pool{}, live: map[sluice.WorkerName]bool{}, drain: map[sluice.WorkerName]bool{},
+			heard: map[sluice.WorkerName]time.Time{}, barred: map[sluice.AttemptID]time.Time{}}
 		for _, w := range []sluice.WorkerName{"w1", "w2", "w3"} {
 			m.holds[w] = map[sluice.AttemptID]bool{}
 		}
@@ -268,5 +292,45 @@ func TestRoster(t *testing.T) {
 	admit("4", false)
 	if len(r.All()) != 0 {
 		t.Errorf("there are %+v", r.All())
+	}
+}
+
+// TestWhatAnEarlierServerGave: what a worker brings along is its own at once; the rest waits until no worker of the earlier
+// server may start it, and what nobody ever had does not wait.
+func TestWhatAnEarlierServerGave(t *testing.T) {
+	now := time.Unix(100, 0)
+	s := crew.New(lease)
+	s.Hold(now.Add(lease))
+	brought, lost, fresh := sluice.NewAttemptID("0123456789ab", 1, 1), sluice.NewAttemptID("0123456789ab", 2, 1), sluice.NewAttemptID("0123456789ab", 3, 1)
+	given := func(orders []crew.Order) (out []sluice.AttemptID) {
+		for _, o := range orders {
+			if o.Kind == crew.Give {
+				out = append(out, o.Attempt)
+			}
+		}
+		return out
+	}
+	for a, resumed := range map[sluice.AttemptID]bool{brought: true, lost: true} {
+		s.Add(crew.Task{Attempt: a, Resumed: resumed, Reconnect: time.Minute}, now)
+	}
+	w := crew.Member{Name: "w1", Pools: []sluice.Pool{sluice.DefaultPool}, Limit: 9}
+	if got := given(s.Join(w, []sluice.WorkerHeld{{Attempt: brought}}, now)); !slices.Equal(got, []sluice.AttemptID{brought}) {
+		t.Errorf("when it comes it is given %v", got)
+	}
+	if got := given(s.Add(crew.Task{Attempt: fresh, Reconnect: time.Minute}, now)); !slices.Equal(got, []sluice.AttemptID{fresh}) {
+		t.Errorf("a new one: %v", got)
+	}
+	if why, _ := s.Waits(lost); why == "" {
+		t.Error("nobody says why the other one waits")
+	}
+	s.Beat("w1", now.Add(lease-time.Second))
+	if got := given(s.Tick(now.Add(lease - 1))); len(got) > 0 {
+		t.Errorf("too early: %v", got)
+	}
+	if at, ok := s.Next(); !ok || !at.Equal(now.Add(lease)) {
+		t.Errorf("it is looked again at %v", at)
+	}
+	if got := given(s.Tick(now.Add(lease))); !slices.Equal(got, []sluice.AttemptID{lost}) {
+		t.Errorf("then: %v", got)
 	}
 }

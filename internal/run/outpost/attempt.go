@@ -2,6 +2,7 @@ package outpost
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -30,6 +31,8 @@ type attempt struct {
 	line    *link // that it is told on; nil: none
 	running bool
 	dropped bool
+	shared  bool             // another worker may have had it meanwhile
+	proved  bool             // it is carried out as one that somebody else may have had
 	sent    map[string]int64 // of the streams, on this line
 	record  record
 }
@@ -51,7 +54,13 @@ func (o *Outpost) assign(doing context.Context, l *link, w *sluice.WorkerAssign)
 	if a := o.find(w.Attempt); a != nil {
 		a.mu.Lock()
 		letGo := a.dropped && !a.record.ended()
+		a.shared = a.shared || w.Resumed
+		doubtful := a.shared && a.record.doubtful()
 		a.mu.Unlock()
+		if doubtful {
+			a.forsake(l)
+			return
+		}
 		if letGo { // it is on its way out, and may be given again
 			l.send(sluice.ToServer{Gone: &sluice.WorkerGone{Attempt: w.Attempt, Error: "the worker has just let go of it"}})
 			return
@@ -71,6 +80,20 @@ func (o *Outpost) assign(doing context.Context, l *link, w *sluice.WorkerAssign)
 	}
 	o.do(doing, a, mode, w.Resumed)
 }
+
+// forsake forgets an outcome that another worker may have made untrue, and lets the server have the host asked.
+func (a *attempt) forsake(l *link) {
+	a.mu.Lock()
+	running := a.running
+	a.mu.Unlock()
+	if running {
+		a.drop() // it waits for the outcome to be durable, which it will not be
+	}
+	a.leave(l, errDoubtful.Error())
+}
+
+// errDoubtful is why an outcome is not told.
+var errDoubtful = errors.New("it was not started here, and another worker may have started it")
 
 func (o *Outpost) newAttempt(j *sluice.Job, h sluice.Host, id sluice.AttemptID) (*attempt, error) {
 	o.mu.Lock()
@@ -100,6 +123,9 @@ func (o *Outpost) do(doing context.Context, a *attempt, mode work.Mode, resumed 
 		a.mu.Unlock()
 		drop()
 	}
+	a.mu.Unlock()
+	a.mu.Lock()
+	a.proved = resumed || mode == work.Settle
 	a.mu.Unlock()
 	w := work.Assignment{Job: a.job, Host: a.host, Attempt: a.id, Mode: mode, Resumed: resumed, Kill: kill, Step: a.step, Output: a.output,
 		Commit: func(ctx context.Context, r sluice.TaskFinished) error { return a.commit(ctx, record{Finished: &r}) },
@@ -237,7 +263,11 @@ func (a *attempt) commit(ctx context.Context, r record) error {
 		return err
 	}
 	a.mu.Lock()
-	r.Host, r.Attempt, r.Steps = a.host, a.id, a.record.Steps
+	r.Host, r.Attempt, r.Steps, r.Proved = a.host, a.id, a.record.Steps, a.proved
+	if a.shared && r.doubtful() {
+		a.mu.Unlock()
+		return errDoubtful // the server has the host asked
+	}
 	if err := a.o.writeRecord(a.job, r); err != nil {
 		// It is told all the same: only this process can lose it.
 		a.o.cfg.Notice(fmt.Sprintf("the outcome of %s cannot be kept: %v", a.id, err))

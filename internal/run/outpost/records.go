@@ -19,10 +19,17 @@ type record struct {
 	Steps     []sluice.TaskStep     `json:"steps,omitzero"`
 	Finished  *sluice.TaskFinished  `json:"finished,omitzero"`
 	Withdrawn *sluice.TaskWithdrawn `json:"withdrawn,omitzero"`
-	Job       json.RawMessage       `json:"job,omitzero"` // as the log has it, for this host alone
+	// Proved says that the host was asked: that nothing was started holds then, whoever else had the attempt.
+	Proved bool            `json:"proved,omitzero"`
+	Job    json.RawMessage `json:"job,omitzero"` // as the log has it, for this host alone
 }
 
 func (r record) ended() bool { return r.Finished != nil || r.Withdrawn != nil }
+
+// doubtful reports whether it says that nothing was started, for no better reason than that this worker sent no start.
+func (r record) doubtful() bool {
+	return !r.Proved && (r.Withdrawn != nil || r.Finished != nil && r.Finished.NotStarted)
+}
 
 const recordSuffix = ".json"
 

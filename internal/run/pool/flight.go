@@ -17,6 +17,7 @@ type message struct {
 	worker   sluice.WorkerName
 	give     bool
 	resumed  bool
+	kept     bool // the worker has had it all the while
 	giveUp   string
 	output   *sluice.WorkerOutput
 	step     *sluice.TaskStep
@@ -37,6 +38,7 @@ type flight struct {
 
 	on     sluice.WorkerName // that has it; "": none
 	given  bool              // it may be with some worker
+	passed bool              // more than one worker may have had it
 	broken []string          // streams that could not be kept
 	over   bool              // the outcome is durable
 }
@@ -252,13 +254,16 @@ func (f *flight) give(ctx context.Context, m message) error {
 			return err
 		}
 	}
+	// Who alone has had it all the while knows whether it sent the start. For everybody else only the host does.
+	resumed := f.a.Resumed || m.resumed && !(m.kept && !f.passed)
+	f.passed = f.passed || resumed
 	settle := f.a.Mode == work.Settle || m.resumed && (f.stopped() || f.killed())
 	f.on, f.given = m.worker, true
 	if m.worker == sluice.EmbeddedWorker {
-		return f.here(ctx, settle, m.resumed)
+		return f.here(ctx, settle, resumed)
 	}
 	assign := &sluice.WorkerAssign{Job: forHost(f.a.Job, f.a.Host), Host: f.a.Host, Attempt: f.a.Attempt, Settle: settle,
-		Resumed: m.resumed || f.a.Resumed}
+		Resumed: resumed}
 	for stream, to := range map[string]*int64{"stdout": &assign.Stdout, "stderr": &assign.Stderr} {
 		size, err := f.p.cfg.Outputs.Size(f.a.Job.ID, f.a.Attempt, stream)
 		if err != nil {

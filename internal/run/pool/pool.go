@@ -34,6 +34,9 @@ type Config struct {
 	// Pools are those of the embedded worker; none is the default one.
 	Pools   []sluice.Pool
 	Version string
+	// Others says that there may be workers to which an earlier server gave attempts: what they do not bring along is given
+	// to nobody else before their leases are over.
+	Others bool
 	// Lease is how long a worker may start attempts after it was heard of; 0: 15 s.
 	Lease time.Duration
 	// Trouble is told what a person should know. It must not block.
@@ -65,6 +68,9 @@ func New(cfg Config) *Pool {
 	}
 	p := &Pool{cfg: cfg, wake: make(chan struct{}, 1), crew: crew.New(cfg.Lease), lines: map[sluice.WorkerName]*member{},
 		flight: map[sluice.AttemptID]*flight{}}
+	if cfg.Others {
+		p.crew.Hold(p.now().Add(cfg.Lease))
+	}
 	if cfg.Embedded > 0 {
 		pools := cfg.Pools
 		if len(pools) == 0 {
@@ -121,7 +127,7 @@ func (p *Pool) carryOut(orders []crew.Order) {
 		switch o.Kind {
 		case crew.Give:
 			if f != nil {
-				f.push(message{give: true, worker: o.Worker, resumed: o.Resumed})
+				f.push(message{give: true, worker: o.Worker, resumed: o.Resumed, kept: o.Kept})
 			}
 		case crew.GiveUp:
 			if f != nil {
