@@ -192,7 +192,7 @@ func (l *Lines) Waits(waits []schedule.Wait) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	j := l.job
-	if l.o.Quiet || j.Started.IsZero() || j.Running > 0 || len(j.Gates) > 0 || !j.Ended.IsZero() {
+	if l.o.Quiet || j.Started.IsZero() || len(j.Gates) > 0 || !j.Ended.IsZero() || j.Running > forWorkers(waits) {
 		return
 	}
 	var said []string
@@ -209,6 +209,17 @@ func (l *Lines) Waits(waits []schedule.Wait) {
 			l.print(sluice.Event{Time: j.Now}, text(s))
 		}
 	}
+}
+
+// forWorkers is how many hosts have an attempt that no worker has taken yet: they run as far as the log goes, and nothing
+// happens on them.
+func forWorkers(waits []schedule.Wait) (n int) {
+	for _, w := range waits {
+		if w.Rule == sluice.RuleWorker {
+			n += w.Hosts
+		}
+	}
+	return n
 }
 
 // Notice prints what a person should know.

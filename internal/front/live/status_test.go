@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/core/schedule"
 )
 
 // addressed is a script on hosts that the fleet file has addresses for.
@@ -157,5 +158,28 @@ func TestTakenUpAgain(t *testing.T) {
 			l.Close()
 			golden(t, "lines/"+name+".txt", b.String())
 		})
+	}
+}
+
+// TestLinesSayWhoWaitsForAWorker: an attempt that no worker has taken runs as far as the log goes. Where nothing else runs,
+// it is said; beside hosts on which something happens, it is not.
+func TestLinesSayWhoWaitsForAWorker(t *testing.T) {
+	const job = sluice.JobID("0123456789ab")
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	wait := []schedule.Wait{{Hosts: 1, Reason: schedule.Reason{Host: "a", Rule: sluice.RuleWorker, Text: "no worker of pool dmz is connected"}}}
+	for running, want := range map[int]bool{1: true, 2: false} {
+		var b strings.Builder
+		l := NewLines(&b, LineOptions{})
+		for i, body := range []sluice.Body{
+			sluice.JobSubmitted{Submitted: sluice.Job{ID: job, Targets: []sluice.Host{"a", "b"},
+				Tracks: []sluice.Track{{Name: "all", Stages: []sluice.Stage{{Name: "all", Hosts: []sluice.Host{"a", "b"}}}}}}}, sluice.JobStarted{},
+			sluice.TaskStarted{Host: "a", Attempt: sluice.NewAttemptID(job, 0, 1), Track: "all", Stage: "all"}, sluice.TaskStarted{Host: "b", Attempt: sluice.NewAttemptID(job, 1, 1), Track: "all", Stage: "all"},
+		}[:2+running] {
+			l.Event(sluice.Event{Seq: uint64(i + 1), Time: now, Job: job, Body: body})
+		}
+		l.Waits(wait)
+		if got := strings.Contains(b.String(), "no worker of pool dmz"); got != want {
+			t.Errorf("with %d that run it says\n%s", running, b.String())
+		}
 	}
 }
