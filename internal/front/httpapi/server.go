@@ -57,7 +57,7 @@ type Config struct {
 	Local bool
 	// Secrets keeps those of jobs; nil: jobs have none.
 	Secrets Secrets
-	// Submitted is told that there is a new job. It must not block.
+	// Submitted is told that there is a new job. It must not block. Nil: nobody is told.
 	Submitted func()
 	// Printed begins to look at what the hosts of a job print.
 	Printed func(job sluice.JobID) Printed
@@ -108,6 +108,9 @@ type Route struct {
 func New(cfg Config) *API {
 	if cfg.Watch == nil {
 		cfg.Watch = nobody{}
+	}
+	if cfg.Submitted == nil {
+		cfg.Submitted = func() {}
 	}
 	a := &API{cfg: cfg, mux: http.NewServeMux(), exporting: make(chan struct{}, 1), callers: pace{rate: principalRate, burst: principalBurst},
 		failed: pace{rate: failedRate, burst: failedBurst}}

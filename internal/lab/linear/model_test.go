@@ -20,9 +20,10 @@ type call struct {
 // Answers: "ok", "no" (the state does not allow it), "?" (none came); of a claim also "started"; of reading the state.
 type answer string
 
-// register is a job of one host as its clients know it.
+// register is a job of one host as its clients know it. A job that is stopped while it runs is halted only when somebody
+// has seen that nothing runs any more: the next claim, or the next halt, which is therefore taken.
 type register struct {
-	there, stopped, cancelled, running, done, over bool
+	there, stopped, halted, cancelled, running, done, over bool
 }
 
 // step says whether an answer fits the state, and what the state is then. It is that of a job which nobody drives: claim
@@ -45,17 +46,17 @@ func step(s register, op string, got answer) (bool, register) {
 	}
 	switch op {
 	case "halt":
-		if s.over || s.stopped && !s.running && !s.cancelled {
+		if s.over || s.halted && !s.cancelled {
 			return fits("no", s)
 		}
-		s.stopped = true
+		s.stopped, s.halted = true, !s.running
 		return fits("ok", s)
 	case "resume":
 		if s.over {
 			return fits("no", s)
 		}
 		if !s.cancelled {
-			s.stopped = false
+			s.stopped, s.halted = false, false
 		}
 		return fits("ok", s)
 	case "cancel":
@@ -72,6 +73,8 @@ func step(s register, op string, got answer) (bool, register) {
 		case !s.stopped:
 			s.running = true
 			return fits("started", s)
+		default:
+			s.halted = true
 		}
 		return fits("ok", s)
 	case "complete":
@@ -110,7 +113,7 @@ func outside(s register, op string, got answer) (bool, register) {
 	case op == "halt" && s.stopped: // by now it is halted, or still has something that runs
 		return true, s
 	case op == "resume" && got == "ok" && s.over && !s.cancelled:
-		s.over, s.stopped = false, false
+		s.over, s.stopped, s.halted = false, false, false
 		return true, s
 	case got == "no" || got == "over":
 		s.over = true

@@ -206,6 +206,29 @@ func TestTheServiceIsLinearizable(t *testing.T) {
 	y.report(t)
 }
 
+// TestTheModelIsTheService: one after another, where nothing is left open, the small machine says what the service says.
+func TestTheModelIsTheService(t *testing.T) {
+	for _, ops := range [][]string{
+		{"read", "halt", "submit", "submit", "read", "claim", "read", "complete", "complete", "read", "claim", "read", "halt", "resume", "cancel"},
+		{"submit", "halt", "halt", "claim", "read", "resume", "claim", "complete", "halt", "halt", "claim", "read"},
+		{"submit", "claim", "halt", "halt", "complete", "read", "halt", "halt", "cancel", "halt", "read", "claim", "read"},
+		{"submit", "claim", "halt", "complete", "halt", "resume", "halt", "halt", "claim", "read"},
+		{"submit", "claim", "cancel", "cancel", "resume", "read", "halt", "halt", "complete", "read", "claim", "read", "cancel"},
+		{"submit", "halt", "cancel", "read", "halt", "halt", "claim", "read"},
+	} {
+		shop, state := newShop(t), register{}
+		for i, op := range ops {
+			got := shop.ask(t.Context(), call{"000000000010", op})
+			fits, next := step(state, op, got)
+			if !fits || got == "?" {
+				t.Errorf("%v: %s, the %d., answers %q in %+v", ops, op, i+1, got, state)
+				break
+			}
+			state = next
+		}
+	}
+}
+
 // TestAHaltThatIsAnsweredEarlyIsFound shows that the model bites.
 func TestAHaltThatIsAnsweredEarlyIsFound(t *testing.T) {
 	s := newShop(t)

@@ -158,6 +158,20 @@ func (w *world) hold(ns sluice.Namespace, hosts ...sluice.Host) {
 	synctest.Wait()
 }
 
+// count is how many attempts went that way so far.
+func (w *world) count(result string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.counted[result]
+}
+
+// troubles are those that were told.
+func (w *world) troubles() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.told)
+}
+
 func (w *world) sent() (out []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -252,8 +266,8 @@ func TestOrderAndPatience(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		is(t, "sent", w.sent(), "fine-prod-1", "fine-prod-2", "slow-prod-1", "slow-prod-2")
-		if w.counted["failed"] != 4 || w.counted["delivered"] != 4 || len(w.told) != 1 {
-			t.Errorf("%v %q", w.counted, w.told)
+		if f, d, told := w.count("failed"), w.count("delivered"), w.troubles(); f != 4 || d != 4 || len(told) != 1 {
+			t.Errorf("failed %d, delivered %d, told %q", f, d, told)
 		}
 	})
 }
@@ -269,20 +283,21 @@ func TestGivenUpAfterADay(t *testing.T) {
 		w.hold("prod", "a")
 		time.Sleep(23*time.Hour + 50*time.Minute)
 		w.hold("prod", "b")
-		if w.counted["given_up"] != 0 {
-			t.Errorf("given up before a day: %v", w.counted)
+		synctest.Wait()
+		if n := w.count("given_up"); n != 0 {
+			t.Errorf("given up before a day: %d", n)
 		}
 		time.Sleep(30 * time.Minute)
 		synctest.Wait()
-		if w.counted["given_up"] != 1 {
-			t.Errorf("%v", w.counted)
+		if n := w.count("given_up"); n != 1 {
+			t.Errorf("given up: %d", n)
 		}
 		w.answers(nil)
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		sent := w.sent()
-		if last := sent[len(sent)-1]; last != "chat-prod-2" || w.counted["delivered"] != 1 {
-			t.Errorf("the last is %s; %v", last, w.counted)
+		if last := sent[len(sent)-1]; last != "chat-prod-2" || w.count("delivered") != 1 {
+			t.Errorf("the last is %s; delivered %d", last, w.count("delivered"))
 		}
 		log, err := w.log.Read(t.Context(), sluice.WebhookNamespace, 0, 100)
 		if err != nil || len(log) != 2 {
@@ -389,8 +404,8 @@ func TestTheLogFails(t *testing.T) {
 		synctest.Wait()
 		w.hold("prod", "b")
 		is(t, "sent", w.sent(), "chat-prod-1", "chat-prod-2")
-		if len(w.told) != 1 || !strings.Contains(w.told[0], "busy") {
-			t.Errorf("told %q", w.told)
+		if told := w.troubles(); len(told) != 1 || !strings.Contains(told[0], "busy") {
+			t.Errorf("told %q", told)
 		}
 	})
 }
