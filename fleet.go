@@ -123,6 +123,8 @@ type TargetSettings struct {
 type Approval struct {
 	// By is [AnotherApproves], or "" for everybody who has the right to it.
 	By string `json:"by,omitzero"`
+	// Start has every job wait for an approval before it starts anything.
+	Start bool `json:"start,omitzero"`
 }
 
 // AnotherApproves takes two people: whoever submitted a job cannot approve it.

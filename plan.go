@@ -9,6 +9,10 @@ type Plan struct {
 // Unconstrained is the track of the hosts that no sequence names.
 const Unconstrained = "unconstrained"
 
+// BeforeStart is the name of the stage that a track begins with where a job waits for an approval before it starts
+// anything: it has no hosts, only a gate.
+const BeforeStart = "start"
+
 // Track is an ordered list of stages. Tracks run independently side by side.
 type Track struct {
 	Name   string  `json:"name"`

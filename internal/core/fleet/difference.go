@@ -120,6 +120,14 @@ func hostsChanged(a, b []sluice.Host) (c HostChange) {
 
 func (c HostChange) none() bool { return len(c.Added) == 0 && len(c.Removed) == 0 }
 
+// yes is the word for a setting that is made, "" for one that is not.
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return ""
+}
+
 func settingsChanged(a, b *sluice.Fleet) (out []string) {
 	say := func(name, was, now string) {
 		if was != now {
@@ -128,6 +136,7 @@ func settingsChanged(a, b *sluice.Fleet) (out []string) {
 	}
 	say("namespace", string(a.Namespace), string(b.Namespace))
 	say("approval by", a.Approval.By, b.Approval.By)
+	say("approval before the start", yes(a.Approval.Start), yes(b.Approval.Start))
 	say("confirm_above", fmt.Sprint(a.ConfirmAbove), fmt.Sprint(b.ConfirmAbove))
 	say("target dir", a.Target.Dir, b.Target.Dir)
 	say("target pre_hooks", a.Target.PreHooks, b.Target.PreHooks)

@@ -14,7 +14,7 @@ var (
 	entryKeys    = []string{"target", "max_failures", "pause", "approve", "ramp"}
 	limitKeys    = []string{"max_parallel"}
 	resolverKeys = []string{"command", "timeout"}
-	approvalKeys = []string{"by"}
+	approvalKeys = []string{"by", "start"}
 	targetKeys   = []string{"dir", "pre_hooks", "post_hooks"}
 )
 

@@ -315,6 +315,10 @@ func (l *loader) readApproval(d *document, n *yaml.Node) {
 		if !d.known(p, "approval", approvalKeys) {
 			continue
 		}
+		if p.name == "start" {
+			l.fleet.Approval.Start = d.truth(p.value, "start")
+			continue
+		}
 		switch w, ok := d.word(p.value, "by"); {
 		case !ok:
 		case w == sluice.AnotherApproves:

@@ -12,7 +12,8 @@ import (
 // repeated ones are dropped.
 //
 // Every sequence with a target in it becomes a track; entries without a target are left out. A host in two
-// entries of a sequence belongs to the first. Hosts that no sequence names are in the track "unconstrained".
+// entries of a sequence belongs to the first. Hosts that no sequence names are in the track "unconstrained". Where the
+// fleet wants an approval before the start, every track begins with a stage without hosts, and its gate.
 // Errors have the code Config (sequences that wait for each other) or Usage (no targets, unknown host).
 func Make(f *sluice.Fleet, targets []sluice.Host) (sluice.Plan, []sluice.Host, error) {
 	if len(targets) == 0 {
@@ -50,7 +51,23 @@ func Make(f *sluice.Fleet, targets []sluice.Host) (sluice.Plan, []sluice.Host, e
 		p.Tracks = append(p.Tracks, sluice.Track{Name: sluice.Unconstrained,
 			Stages: []sluice.Stage{{Name: sluice.Unconstrained, Hosts: rest}}})
 	}
+	if f.Approval.Start {
+		for i := range p.Tracks {
+			p.Tracks[i].Stages = afterApproval(p.Tracks[i].Stages)
+		}
+	}
 	return p, ordered, nil
+}
+
+// afterApproval puts a gate before the stages of a track. A gate stands behind a stage, so it takes one without hosts.
+// Commands that are said to change nothing wait, too: nobody can know that they do not.
+func afterApproval(stages []sluice.Stage) []sluice.Stage {
+	out := []sluice.Stage{{Name: sluice.BeforeStart, Gate: sluice.Gate{Approve: true}}}
+	for _, st := range stages {
+		st.Entry++
+		out = append(out, st)
+	}
+	return out
 }
 
 func marks(f *sluice.Fleet, targets []sluice.Host) (map[sluice.Host]bool, error) {

@@ -50,6 +50,9 @@ func TestMake(t *testing.T) {
 		{"one after the other", sluice.Fleet{Hosts: all, Sequences: []sluice.Sequence{
 			{Name: "colo", Entries: []sluice.Entry{entry("$n", "h1 h2 h3"), entry("$s", "h4 h5 h6")}}}},
 			"h6 h1 h4", "colo: $n(h1) $s(h4 h6)\n"},
+		{"approval before the start", sluice.Fleet{Hosts: all, Approval: sluice.Approval{Start: true}, Sequences: []sluice.Sequence{
+			{Name: "colo", Entries: []sluice.Entry{entry("$n", "h1")}}}},
+			"h1 h2", "colo: start() $n(h1)\nunconstrained: start() unconstrained(h2)\n"},
 		{"entry without a target is left out", sluice.Fleet{Hosts: all, Sequences: []sluice.Sequence{
 			{Name: "colo", Entries: []sluice.Entry{entry("$n", "h1"), entry("$s", "h4")}}}},
 			"h4", "colo: $s(h4)\n"},

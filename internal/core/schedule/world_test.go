@@ -150,6 +150,7 @@ func (w *world) decide(d *driver) []sluice.Event {
 
 func (w *world) submit() {
 	targets := rapid.SliceOfNDistinct(rapid.SampledFrom(w.fleet.Hosts), 1, len(w.fleet.Hosts), rapid.ID[sluice.Host]).Draw(w.t, "targets")
+	w.fleet.Approval.Start = rapid.IntRange(0, 5).Draw(w.t, "approval before the start") == 0
 	p, ordered, err := plan.Make(w.fleet, targets)
 	if err != nil {
 		return // sequences that wait for each other

@@ -111,13 +111,13 @@ func (l *Lines) progress(e sluice.Event) {
 		say("job %s on %s: %s", e.Job, count(len(b.Submitted.Targets), "host"), b.Submitted.Command)
 	case sluice.StageOpened:
 		for i := range l.job.Stages {
-			if st := &l.job.Stages[i]; st.Track == b.Track && st.Index == b.Index && (len(l.job.Stages) > 1 || l.o.Verbose) {
+			if st := &l.job.Stages[i]; st.Track == b.Track && st.Index == b.Index && st.Hosts > 0 && (len(l.job.Stages) > 1 || l.o.Verbose) {
 				say("%s: stage %s opened, %s", b.Track, b.Stage, count(st.Hosts, "host"))
 			}
 		}
 	case sluice.GateWaiting:
 		if b.Kind == sluice.GateApproval {
-			say("%s is done and waits for approval: sluice approve %s", b.Stage, e.Job)
+			say("%s: sluice approve %s", awaits(b.Stage), e.Job)
 		} else {
 			say("%s is done; pause until %s", b.Stage, b.Until.In(l.o.Zone).Format(time.TimeOnly))
 		}

@@ -22,7 +22,7 @@ func (s *summary) next() {
 	default:
 		for _, g := range j.Gates {
 			if g.Kind == sluice.GateApproval {
-				hints = append(hints, hint{"approve " + string(j.ID), s.clean(g.Stage) + " is done; lets the next stage open"})
+				hints = append(hints, hint{"approve " + string(j.ID), s.clean(opens(g.Stage))})
 			}
 		}
 		hints = append(hints, hint{"why " + string(j.ID), "why hosts wait"}, hint{"resume " + string(j.ID), "goes on with it here, if nobody does"})

@@ -20,8 +20,10 @@ func Plan(w io.Writer, f *sluice.Fleet, p sluice.Plan, worst []plan.Worst, s Scr
 	hosts := map[sluice.Host]bool{}
 	stages := 0
 	for _, t := range p.Tracks {
-		stages += len(t.Stages)
 		for _, st := range t.Stages {
+			if len(st.Hosts) > 0 {
+				stages++
+			}
 			for _, h := range st.Hosts {
 				hosts[h] = true
 			}
@@ -82,8 +84,14 @@ func (d *document) track(t sluice.Track) {
 	}
 	names = min(names, 30)
 	digits := len(fmt.Sprint(len(t.Stages)))
+	n := 0
 	for i, st := range t.Stages {
-		l := text(fmt.Sprintf("  %*d  ", digits, i+1)).join(styled(plain, d.clean(st.Name)).cut(names, d.glyphs().ellipsis)).pad(4 + digits + names)
+		if len(st.Hosts) == 0 { // before the start
+			d.wrapped(warn, spaces(4+digits), "first "+gateText(t, i))
+			continue
+		}
+		n++
+		l := text(fmt.Sprintf("  %*d  ", digits, n)).join(styled(plain, d.clean(st.Name)).cut(names, d.glyphs().ellipsis)).pad(4 + digits + names)
 		l = l.add(plain, "  ")
 		number := fmt.Sprintf(" (%s)", number(len(st.Hosts)))
 		room := d.Width - l.width() - len(number)

@@ -62,6 +62,18 @@ func TestPlan(t *testing.T) {
 			}
 		})
 	}
+	t.Run("start", func(t *testing.T) {
+		f := &sluice.Fleet{Hosts: web(2), Approval: sluice.Approval{Start: true}}
+		p, _, err := plan.Make(f, f.Hosts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		if err := Plan(&b, f, p, plan.WorstCase(f, p), Screen{Width: 80, Unicode: true}); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, "plan/start.txt", b.String())
+	})
 	t.Run("bare", func(t *testing.T) {
 		f := &sluice.Fleet{Hosts: web(1)}
 		p, _, err := plan.Make(f, f.Hosts)

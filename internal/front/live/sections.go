@@ -225,7 +225,7 @@ func (p *picture) gateHosts(g sluice.GateWaiting) string {
 
 func (p *picture) gate(g sluice.GateWaiting) string {
 	if g.Kind == sluice.GateApproval {
-		return g.Stage + " is done and waits for approval: sluice approve " + string(p.job.ID)
+		return awaits(g.Stage) + ": sluice approve " + string(p.job.ID)
 	}
 	left := g.Until.Sub(p.now).Round(time.Second)
 	if left <= 0 {

@@ -97,7 +97,11 @@ func statusHead(b *bytes.Buffer, j *view.Job, o StatusOptions) {
 		fmt.Fprintf(b, "halted   %s: %s\n", h.Rule, clean.Line(h.Reason))
 	}
 	for _, g := range j.Gates {
-		fmt.Fprintf(b, "gate     %s after %s\n", g.Kind, clean.Line(g.Stage))
+		where := "after " + clean.Line(g.Stage)
+		if g.Stage == sluice.BeforeStart {
+			where = "before the start"
+		}
+		fmt.Fprintf(b, "gate     %s %s\n", g.Kind, where)
 	}
 	if slices.ContainsFunc(j.Gates, func(g sluice.GateWaiting) bool { return g.Kind == sluice.GateApproval }) {
 		if digest, err := sealed.PlanDigest(j.Spec); err == nil {
@@ -117,6 +121,8 @@ func statusNext(b *bytes.Buffer, j *view.Job, driven bool) {
 	switch {
 	case j.Ended.IsZero() && !driven:
 		out = append(out, next{"resume " + id, "carries it on"})
+	case j.Ended.IsZero() && slices.ContainsFunc(j.Gates, func(g sluice.GateWaiting) bool { return g.Kind == sluice.GateApproval }):
+		out = append(out, next{"approve " + id, "lets it go on"}, next{"watch " + id, "follows it"})
 	case j.Ended.IsZero():
 		out = append(out, next{"watch " + id, "follows it"}, next{"why " + id, "says what waits, and why"})
 	case j.Halted != nil:

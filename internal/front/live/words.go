@@ -153,3 +153,19 @@ func outcomeWord(why string) string {
 	}
 	return why
 }
+
+// awaits says which gate waits for approval: the one behind a stage, or that before everything.
+func awaits(stage string) string {
+	if stage == sluice.BeforeStart {
+		return "the start waits for approval"
+	}
+	return stage + " is done and waits for approval"
+}
+
+// opens says what an approval does at the gate behind a stage.
+func opens(stage string) string {
+	if stage == sluice.BeforeStart {
+		return "lets it start"
+	}
+	return stage + " is done; lets the next stage open"
+}

@@ -270,6 +270,39 @@ func TestAnotherApproves(t *testing.T) {
 	d.sound()
 }
 
+// TestApprovalBeforeTheStart: where every job waits for an approval, nothing of it starts before another one gave it, and
+// to say that it changes nothing is no way around that.
+func TestApprovalBeforeTheStart(t *testing.T) {
+	d, ctx := newDesk(t), t.Context()
+	f := fleet(2)
+	f.Approval = sluice.Approval{By: sluice.AnotherApproves, Start: true}
+	for _, o := range []sluice.Options{{}, {ReadOnly: true}} {
+		draft, err := d.Prepare(ctx, control.Request{Fleet: f, Targets: f.Hosts, Command: "true", Options: o})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Submit(ctx, draft); err != nil {
+			t.Fatal(err)
+		}
+		id := draft.Job.ID
+		d.play(id, nil)
+		if i := d.state(id); i.State != schedule.Paused || i.Running != 0 || len(i.Gates) != 1 || i.Gates[0].Stage != sluice.BeforeStart {
+			t.Errorf("before the approval it is %s, %d run, %+v", i.State, i.Running, i.Gates)
+		}
+		_, err = d.Approve(ctx, id, "", "")
+		refused(t, err, sluice.Denied, "another")
+		if _, err := d.As("another "+d.By).Approve(ctx, id, "", ""); err != nil {
+			t.Fatal(err)
+		}
+		d.play(id, nil)
+		d.play(id, map[sluice.Host]sluice.Outcome{"h0": sluice.Succeeded, "h1": sluice.Succeeded})
+		if i := d.state(id); i.State != schedule.Succeeded {
+			t.Errorf("after it, it is %s", i.State)
+		}
+	}
+	d.sound()
+}
+
 func TestUnknownIsNotTriedAgain(t *testing.T) {
 	d, ctx := newDesk(t), t.Context()
 	id := d.submit(fleet(2))
