@@ -75,6 +75,8 @@ machine. The client and all hosts share its processors, so that what a server ne
 and processor time more than wall time. *Bare Go* is the floor: a hundred lines on the same ssh library that connect,
 check the host key, log in and run the command, and promise nothing.
 
+A server and its workers, on up to 100,000 simulated hosts and on real ones: [benchmarks of a server](benchmarks-server.md).
+
 `
 
 const whyMissed = `
