@@ -92,6 +92,13 @@ func (j *Job) SSHFor(h Host) SSH {
 	return j.SSH
 }
 
+// For returns the job with what one host needs of it: no targets, no plan, and the settings of this host alone.
+func (j *Job) For(h Host) *Job {
+	one := *j
+	one.SSH, one.HostSSH, one.Targets, one.Tracks = j.SSHFor(h), nil, nil, nil
+	return &one
+}
+
 // ActionKind says what a job does on a host.
 type ActionKind string
 

@@ -104,6 +104,7 @@ type ToServer struct {
 	Outcome  *TaskFinished
 	Withdraw *TaskWithdrawn
 	Gone     *WorkerGone
+	Opened   *WorkerOpened
 }
 
 // ToWorker is one message to a worker; one field is set.
@@ -114,6 +115,8 @@ type ToWorker struct {
 	Kill      *WorkerKill
 	Committed AttemptID // its outcome is durable; "": not set
 	Drain     *bool
+	Secrets   *WorkerSecrets
+	Wipe      JobID // let go of its secrets as soon as nothing of it runs; "": not set
 }
 
 // WorkerHello is the first message on a line.
@@ -121,6 +124,7 @@ type WorkerHello struct {
 	Version string // of the program
 	Limit   int    // attempts at once
 	Held    []WorkerHeld
+	Opened  []WorkerOpened // secrets that it has from before
 }
 
 // WorkerHeld is an attempt that a worker has.
@@ -176,6 +180,23 @@ type WorkerAssign struct {
 	Resumed bool
 	// Stdout and Stderr are how many bytes of its output the server has.
 	Stdout, Stderr int64
+}
+
+// WorkerSecrets gives a worker the sealed secrets of a job, with the whole job to hold them against.
+type WorkerSecrets struct {
+	Job    *Job
+	Sealed []byte
+}
+
+// WorkerOpened says what became of sealed secrets.
+type WorkerOpened struct {
+	Job JobID
+	// Digest is the SHA-256 of what was sealed.
+	Digest [32]byte
+	// Error is why the worker does not have them; "": it does.
+	Error string
+	// Refused says that hosts refused them so often that they are not tried any more.
+	Refused bool
 }
 
 // WorkerKill ends an attempt.

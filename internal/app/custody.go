@@ -17,18 +17,18 @@ import (
 	"sluice/sealed"
 )
 
-// ownWorker is the name of the worker that a server has of its own.
-const ownWorker = "server"
-
-// custody is what a server has to do with secrets: it keeps envelopes, and its own worker opens them.
+// custody is what a server has to do with secrets: it keeps envelopes, and has them opened by its own worker, or by the one
+// elsewhere that they are sealed to.
 type custody struct {
 	store   envelopes.Store
 	opener  envelopes.Opener
 	service *control.Service
 	clock   sluice.Clock
 	log     *slog.Logger
-	// noWorker says that nothing is carried out in this process.
-	noWorker bool
+	workers *workers // set before anything is asked
+
+	mu        sync.Mutex
+	entrusted map[sluice.JobID]*entrusted // jobs that are being carried out
 }
 
 // newCustody finds the key of the server's own worker, or makes it. From here on the memory of this process is closed.
@@ -36,20 +36,34 @@ func (s *Server) newCustody(service *control.Service) (*custody, error) {
 	if err := closeMemory(); err != nil {
 		return nil, err
 	}
-	key, err := workerKey(filepath.Join(s.Data, "worker.key"))
-	if err != nil {
-		return nil, &sluice.Error{Code: sluice.Config, Text: "the key of the server's own worker", Err: err}
+	c := &custody{service: service, clock: s.Clock, log: s.Log, entrusted: map[sluice.JobID]*entrusted{}}
+	if s.NoWorker {
+		return c, nil // and no key: there is nothing here that could open anything
 	}
-	p := &pins{path: filepath.Join(s.Data, "submitters"), told: func(text string) { s.Log.Info(text) }}
-	if s.Submitters != "" {
-		p = &pins{path: s.Submitters, strict: true}
+	opener, err := newOpener(s.Data, s.Submitters, s.Clock, s.Log)
+	if err != nil {
+		return nil, err
+	}
+	c.opener = *opener
+	s.Log.Info("the server's own worker opens secrets", "worker", sluice.EmbeddedWorker, "key", opener.Key.Public().Fingerprint())
+	return c, nil
+}
+
+// newOpener is a worker's half of secrets: its key, and the keys of those who give some, in files of its data. With a file of
+// submitters, those count who stand in it, and no others.
+func newOpener(data, submitters string, clock sluice.Clock, log *slog.Logger) (*envelopes.Opener, error) {
+	key, err := workerKey(filepath.Join(data, "worker.key"))
+	if err != nil {
+		return nil, &sluice.Error{Code: sluice.Config, Text: "the worker's key for secrets", Err: err}
+	}
+	p := &pins{path: filepath.Join(data, "submitters"), told: func(text string) { log.Info(text) }}
+	if submitters != "" {
+		p = &pins{path: submitters, strict: true}
 		if _, err := p.read(); err != nil {
 			return nil, err
 		}
 	}
-	s.Log.Info("the server's own worker opens secrets", "worker", ownWorker, "key", key.Public().Fingerprint())
-	return &custody{service: service, noWorker: s.NoWorker, clock: s.Clock, log: s.Log,
-		opener: envelopes.Opener{Key: key, Trust: p.trust, Clock: s.Clock, Hold: hold}}, nil
+	return &envelopes.Opener{Key: key, Trust: p.trust, Clock: clock, Hold: hold}, nil
 }
 
 func workerKey(path string) (*sealed.WorkerKey, error) {
@@ -88,30 +102,44 @@ func writePrivate(path string, text []byte) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// Workers are those that may carry a job out.
-func (c *custody) Workers(_ context.Context, j *sluice.Job) (sealed.Known, error) {
-	const hint = "name a key that is a file of the workers in the fleet: ssh: {identity: FILE}"
-	if c.noWorker {
-		return nil, sluice.Errorf(sluice.Usage, "this server has no worker of its own, and other workers open no secrets yet").WithHint(hint)
+// Workers are those that the secrets of a job are sealed to: one, since how often a password may still be tried is known to
+// one worker alone.
+func (c *custody) Workers(ctx context.Context, j *sluice.Job) (sealed.Known, error) {
+	if c.workers.pool.Own(j) {
+		return sealed.Known{{Name: string(sluice.EmbeddedWorker), Key: c.opener.Key.Public()}}, nil
 	}
-	for _, h := range j.Targets {
-		if p := j.SSHFor(h).Pool.OrDefault(); p != sluice.DefaultPool {
-			return nil, sluice.Errorf(sluice.Usage, "%s is reached by the workers of the pool %s, and only the server's own worker opens secrets yet", h, p).WithHint(hint)
-		}
-	}
-	return sealed.Known{{Name: ownWorker, Key: c.opener.Key.Public()}}, nil
+	return c.workers.forSecrets(ctx, j)
 }
 
-func (c *custody) Put(j *sluice.Job, by string, e sealed.Envelope) (undo func(), err error) {
-	return c.store.Put(j, by, e, c.clock())
+func (c *custody) Put(ctx context.Context, j *sluice.Job, by string, e sealed.Envelope) (undo func(), err error) {
+	if err := c.workers.maySeal(ctx, j, e); err != nil {
+		return nil, err
+	}
+	undo, err = c.store.Put(j, by, e, c.clock())
+	c.poke(j.ID)
+	return undo, err
 }
 
-func (c *custody) PutFirst(j *sluice.Job, by string, e sealed.Envelope) (undo func(), err error) {
+func (c *custody) PutFirst(ctx context.Context, j *sluice.Job, by string, e sealed.Envelope) (undo func(), err error) {
+	if err := c.workers.maySeal(ctx, j, e); err != nil {
+		return nil, err
+	}
 	return c.store.PutFirst(j, by, e, c.clock())
 }
 
 // Has reports whether there are secrets for a job.
 func (c *custody) Has(id sluice.JobID) bool { return c.store.Get(id, c.clock()) != nil }
+
+// kept are the secrets of one job, wherever they are opened.
+type kept interface {
+	// Check says why they are not good.
+	Check() error
+	// Expires is when they are not good any more; zero where there are none.
+	Expires() time.Time
+	// Opened is the envelope that they are of, or nil.
+	Opened() sealed.Envelope
+	Close()
+}
 
 // carry has a job carried out, with its secrets if it has any. Without those that it needs it is halted, and only asked
 // how what runs ended.
@@ -124,17 +152,26 @@ func (c *custody) carry(ctx context.Context, id sluice.JobID, o control.DriveOpt
 		_, err := c.service.Carry(ctx, id, o)
 		return err
 	}
-	secrets := c.opener.Job(j.Spec, func() sealed.Envelope { return c.store.Get(id, c.clock()) },
-		func(e sealed.Envelope) { c.store.Drop(id, e) })
+	var secrets kept
+	var news <-chan struct{}
+	look := func() {}
+	if c.workers.pool.Own(j.Spec) {
+		own := c.opener.Job(j.Spec, func() sealed.Envelope { return c.store.Get(id, c.clock()) },
+			func(e sealed.Envelope) { c.store.Drop(id, e) })
+		o.Credentials, secrets = own, own
+	} else {
+		there := c.entrust(ctx, j.Spec)
+		news, look, secrets = there.news, there.look, there
+		look()
+	}
 	defer secrets.Close()
-	o.Credentials = secrets
 	halted, err := c.halt(ctx, id, secrets)
 	if err != nil || halted {
 		return err
 	}
 	inner, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
-	watch.Go(func() { c.watch(inner, id, secrets) })
+	watch.Go(func() { c.watch(inner, id, secrets, news, look) })
 	last, err := c.service.Carry(ctx, id, o)
 	stop()
 	watch.Wait()
@@ -145,7 +182,7 @@ func (c *custody) carry(ctx context.Context, id sluice.JobID, o control.DriveOpt
 }
 
 // halt halts a job whose secrets do not open. It reports whether the job is halted by that: nothing of it runs.
-func (c *custody) halt(ctx context.Context, id sluice.JobID, secrets *envelopes.Job) (halted bool, err error) {
+func (c *custody) halt(ctx context.Context, id sluice.JobID, secrets kept) (halted bool, err error) {
 	why := secrets.Check()
 	if why == nil {
 		return false, nil
@@ -168,8 +205,8 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// watch halts a job when its secrets are not good any more.
-func (c *custody) watch(ctx context.Context, id sluice.JobID, secrets *envelopes.Job) {
+// watch halts a job when its secrets are not good any more. news says that there may be something for look to see.
+func (c *custody) watch(ctx context.Context, id sluice.JobID, secrets kept, news <-chan struct{}, look func()) {
 	for {
 		left := time.Minute // where nothing was opened there may be something later
 		if at := secrets.Expires(); !at.IsZero() {
@@ -180,8 +217,11 @@ func (c *custody) watch(ctx context.Context, id sluice.JobID, secrets *envelopes
 		case <-ctx.Done():
 			t.Stop()
 			return
+		case <-news:
+			t.Stop()
 		case <-t.C:
 		}
+		look()
 		if secrets.Check() == nil {
 			continue
 		}
@@ -191,6 +231,8 @@ func (c *custody) watch(ctx context.Context, id sluice.JobID, secrets *envelopes
 		select { // it is halting, or being resumed
 		case <-ctx.Done():
 			return
+		case <-news:
+			look()
 		case <-time.After(time.Second):
 		}
 	}

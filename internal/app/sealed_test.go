@@ -385,19 +385,44 @@ func TestSealedCommandLine(t *testing.T) {
 }
 
 // Where nobody could open secrets, none are taken.
-func TestSecretsNeedTheServersOwnWorker(t *testing.T) {
-	ask := func(s *served, targets string) error {
-		_, err := s.client.Sealing(t.Context(), api.Submit{ID: "0123456789ab", Targets: targets, Command: "true", Options: api.Options{AskPassword: true}}, "")
-		return err
+func TestSecretsNeedAWorker(t *testing.T) {
+	ask := func(s *served, targets string) (api.Sealing, error) {
+		return s.client.Sealing(t.Context(), api.Submit{ID: "0123456789ab", Targets: targets, Command: "true", Options: api.Options{AskPassword: true}}, "")
 	}
-	without := &served{t: t, data: filepath.Join(t.TempDir(), "data"), noWorker: true, workersListen: "127.0.0.1:0"}
-	without.start()
-	if err := ask(without, "web1"); sluice.CodeOf(err) != sluice.Usage || !strings.Contains(err.Error(), "no worker of its own") {
-		t.Errorf("without a worker: %v", err)
+	refused := func(s *served, targets, says string) {
+		t.Helper()
+		if _, err := ask(s, targets); sluice.CodeOf(err) != sluice.Conflict || !strings.Contains(err.Error(), says) {
+			t.Errorf("for %s: %v, want %q", targets, err, says)
+		}
 	}
+	sealedTo := func(s *served, targets, name string) {
+		t.Helper()
+		if to, err := ask(s, targets); err != nil || len(to.Workers) != 1 || to.Workers[0].Name != name {
+			t.Errorf("for %s: sealed to %+v, error %v; want %s", targets, to.Workers, err, name)
+		}
+	}
+	s := &served{t: t, data: filepath.Join(t.TempDir(), "data"), noWorker: true, workersListen: "127.0.0.1:0", lease: 3 * time.Second}
+	s.start()
+	s.apply("tag: {web: [\"web[1-4]\"]}\nhost: {web3: {pool: dmz}}\n")
+	refused(s, "web1", "the pool default has no worker")
+	w1 := s.worker("w1")
+	sealedTo(s, "web1", "w1")
+	refused(s, "web3", "the pool dmz has no worker")
+	s.worker("w2", "dmz")
+	sealedTo(s, "web3", "w2")
+	refused(s, "web1,web3", "none is in all of the pools default and dmz")
+	s.worker("w3", "dmz", "default")
+	sealedTo(s, "web1,web3", "w3")
+	if err := s.client.DrainWorker(t.Context(), "w3", false); err != nil {
+		t.Fatal(err)
+	}
+	refused(s, "web1,web3", "no worker is connected that reaches all hosts")
+	if err := w1.stop(); err != nil {
+		t.Fatal(err)
+	}
+	s.health("w1", "lost")
+	refused(s, "web1", "no worker is connected")
 	with := &served{t: t, data: filepath.Join(t.TempDir(), "data")}
 	with.start()
-	if err := ask(with, "web1"); err != nil {
-		t.Errorf("with one: %v", err)
-	}
+	sealedTo(with, "web1", "embedded")
 }

@@ -133,10 +133,11 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return contact(err)
 	}
-	workers, err := s.openWorkers(ctx, log, service)
+	workers, err := s.openWorkers(ctx, log, service, keep)
 	if err != nil {
 		return err
 	}
+	keep.workers = workers
 	defer workers.close()
 	permit := &rights.Permit{Keeper: keeper, Log: log, Members: members(service)}
 	local.pool, local.may = workers.pool, permit.May

@@ -3,7 +3,6 @@ package app
 import (
 	"bytes"
 	"context"
-	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -35,6 +34,7 @@ import (
 	"sluice/internal/run/outpost"
 	"sluice/internal/run/tree"
 	"sluice/internal/run/work"
+	"sluice/sealed"
 )
 
 // Worker is the program as a worker of a server elsewhere.
@@ -56,8 +56,11 @@ type Worker struct {
 	LocalTargets bool
 	// Over reaches all hosts, in place of ssh; nil: ssh does.
 	Over sluice.Transport
+	// Submitters is a file of the keys of those whose secrets it takes. "": whoever comes first under a name is believed, and
+	// remembered.
+	Submitters string
 	// Ready is called when the line to the server is open for the first time. May be nil.
-	Ready func(name sluice.WorkerName)
+	Ready func(name sluice.WorkerName, key sealed.Key)
 
 	mu   sync.Mutex
 	pair *tls.Certificate
@@ -77,7 +80,15 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := os.MkdirAll(w.Data, 0o700); err != nil {
 		return &sluice.Error{Code: sluice.Config, Text: "the worker's data", Err: err}
 	}
-	address, err := w.identity(ctx)
+	if err := closeMemory(); err != nil {
+		return err
+	}
+	opener, err := newOpener(w.Data, w.Submitters, w.Clock, w.Log)
+	if err != nil {
+		return err
+	}
+	key := opener.Key.Public()
+	address, err := w.identity(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -100,16 +111,17 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err != nil {
 		return &sluice.Error{Code: sluice.Config, Text: "the worker's data", Err: err}
 	}
+	w.Log.Info("secrets for this worker are sealed to", "worker", name, "key", key.Fingerprint())
 	hands := &workerHands{w: w, outputs: outputs, blobs: &remoteBlobs{kept: kept, fetch: client.Blob}}
 	post, err := outpost.New(outpost.Config{Outputs: outputs, Dir: w.path("outcomes"), Limit: w.Limit, Version: Version,
-		Notice: func(text string) { w.Log.Warn(text) }, Worker: hands.forJob,
+		Notice: func(text string) { w.Log.Warn(text) }, Worker: hands.forJob, Opener: opener,
 		FetchDir: w.path("fetched"), Fetched: handOver(client),
 		Open: func(ctx context.Context, hello sluice.WorkerHello) (outpost.Line, error) {
 			line, err := client.Open(ctx, hello)
 			if err == nil {
 				w.Log.Info("connected", "server", address, "worker", name, "held", len(hello.Held))
 				if w.Ready != nil {
-					w.Ready(name)
+					w.Ready(name, key)
 					w.Ready = nil
 				}
 			}
@@ -140,18 +152,18 @@ func handOver(client *workerwire.Client) func(context.Context, sluice.AttemptID,
 }
 
 // identity reads who this worker is, or enrols it. It returns where the server is.
-func (w *Worker) identity(ctx context.Context) (address string, err error) {
+func (w *Worker) identity(ctx context.Context, key sealed.Key) (address string, err error) {
 	if _, err := os.Stat(w.path(certFile)); errors.Is(err, fs.ErrNotExist) {
 		if !w.Token.Set() {
 			return "", sluice.Errorf(sluice.Usage, "this worker has not enrolled yet").
 				WithHint("sluice workers invite NAME, on the server, prints a token; then sluice worker --server URL --enrol-file FILE")
 		}
-		if err := w.enrol(ctx); err != nil {
+		if err := w.enrol(ctx, key); err != nil {
 			return "", err
 		}
 	} else if w.Token.Set() {
 		if again, err := parseEnrolToken(string(w.Token.Reveal())); err == nil && w.differs(again) {
-			if err := w.enrol(ctx); err != nil {
+			if err := w.enrol(ctx, key); err != nil {
 				return "", err
 			}
 		}
@@ -201,8 +213,8 @@ func serverAddress(server, port string) (string, error) {
 	return "", sluice.Errorf(sluice.Usage, "%q is no address of a server", server).WithHint("such as https://sluice.example.com:7657, or HOST:PORT for workers")
 }
 
-// enrol makes the worker's keys, of which only the public halves leave it, and has them certified.
-func (w *Worker) enrol(ctx context.Context) error {
+// enrol makes the worker's key for its certificate, and has it certified. Of its keys only the public halves leave it.
+func (w *Worker) enrol(ctx context.Context, seal sealed.Key) error {
 	t, err := parseEnrolToken(string(w.Token.Reveal()))
 	if err != nil {
 		return err
@@ -222,10 +234,6 @@ func (w *Worker) enrol(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	seal, err := sealKey(w.path("seal.key"))
-	if err != nil {
-		return &sluice.Error{Code: sluice.Config, Text: "the worker's key for secrets", Err: err}
-	}
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return err
@@ -233,33 +241,13 @@ func (w *Worker) enrol(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, enrolTimeout)
 	defer cancel()
 	got, err := workerwire.EnrolAt(ctx, address, workerca.ServerName, func(c *x509.Certificate) bool { return workerca.PinOf(c) == t.pin },
-		workerwire.Enrolment{Name: t.name, Secret: t.secret, Request: request, SealKey: seal}, Version)
+		workerwire.Enrolment{Name: t.name, Secret: t.secret, Request: request, SealKey: seal[:]}, Version)
 	if err != nil {
 		return err
 	}
 	pair := append(workerca.PEM(got.Certificate), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
 	return errors.Join(workerca.WriteFile(w.path(caFile), workerca.PEM(got.Authority)), workerca.WriteFile(w.path(serverFile), []byte(address+"\n")),
 		workerca.WriteFile(w.path(certFile), pair))
-}
-
-// sealKey is the public half of the key that secrets for a worker are sealed to; it is made where there is none.
-func sealKey(path string) ([]byte, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		key, err := ecdh.X25519().GenerateKey(rand.Reader)
-		if err != nil {
-			return nil, err
-		}
-		return key.PublicKey().Bytes(), workerca.WriteFile(path, key.Bytes())
-	}
-	if err != nil {
-		return nil, err
-	}
-	key, err := ecdh.X25519().NewPrivateKey(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return key.PublicKey().Bytes(), nil
 }
 
 func (w *Worker) load() error {
@@ -352,13 +340,13 @@ type workerHands struct {
 	blobs   sluice.Blobs
 }
 
-func (h *workerHands) forJob(*sluice.Job) (outpost.Worker, func(), error) {
-	ssh, err := sshexec.New(sshexec.Config{Home: h.w.Home, Env: h.w.Env, Clock: h.w.Clock})
+func (h *workerHands) forJob(_ *sluice.Job, c sluice.Credentials) (outpost.Worker, func(), error) {
+	ssh, err := sshexec.New(sshexec.Config{Home: h.w.Home, Env: h.w.Env, Credentials: c, Clock: h.w.Clock})
 	if err != nil {
 		return nil, nil, &sluice.Error{Code: sluice.Config, Text: "cannot set up ssh", Err: err}
 	}
 	local := localexec.New(localexec.Config{Env: h.w.Environ})
-	worker := work.New(work.Config{Outputs: h.outputs, Blobs: h.blobs, Clock: h.w.Clock, Transport: func(s sluice.SSH) sluice.Transport {
+	worker := work.New(work.Config{Outputs: h.outputs, Blobs: h.blobs, Clock: h.w.Clock, Credentials: c, Transport: func(s sluice.SSH) sluice.Transport {
 		switch {
 		case h.w.Over != nil:
 			return h.w.Over
@@ -435,6 +423,6 @@ func (l *Local) work(ctx context.Context, o cli.WorkerOptions) error {
 		o.Token = sluice.NewSecret(bytes.TrimSpace(text))
 	}
 	w := &Worker{Data: o.Data, Server: o.Server, Token: o.Token, Limit: o.Limit, Home: l.Places.Home, Env: l.Env, Environ: l.Environ,
-		Clock: l.Clock, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), LocalTargets: o.LocalTargets, Over: l.Over, Ready: o.Ready}
+		Clock: l.Clock, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), LocalTargets: o.LocalTargets, Over: l.Over, Ready: o.Ready, Submitters: o.Submitters}
 	return w.Run(ctx)
 }

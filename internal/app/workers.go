@@ -35,7 +35,7 @@ type workers struct {
 	ca       *workerca.Authority
 	listener net.Listener // nil: none elsewhere
 	service  *control.Service
-	sealKey  []byte // of the embedded worker
+	sealKey  []byte // of the embedded worker, if there is one
 	fetchDir func(sluice.JobID) string
 	clock    sluice.Clock
 	log      *slog.Logger
@@ -93,7 +93,7 @@ func (s *Server) listenForWorkers(ctx context.Context) (net.Listener, error) {
 	return l, nil
 }
 
-func (s *Server) openWorkers(ctx context.Context, log sluice.Log, service *control.Service) (*workers, error) {
+func (s *Server) openWorkers(ctx context.Context, log sluice.Log, service *control.Service, keep *custody) (*workers, error) {
 	w := &workers{fetchDir: s.fetchDir, service: service, clock: s.Clock, log: s.Log}
 	var err error
 	if w.ca, err = workerca.Open(s.Data, s.Clock); err != nil {
@@ -105,8 +105,9 @@ func (s *Server) openWorkers(ctx context.Context, log sluice.Log, service *contr
 	embedded := sluice.DefaultConcurrency
 	if s.NoWorker {
 		embedded = 0
-	} else if w.sealKey, err = sealKey(filepath.Join(s.Data, "seal.key")); err != nil {
-		return nil, &sluice.Error{Code: sluice.Config, Text: "the key of the server's own worker", Err: err}
+	} else {
+		key := keep.opener.Key.Public()
+		w.sealKey = key[:]
 	}
 	known, err := w.roster.All(ctx)
 	if err != nil {
@@ -114,7 +115,7 @@ func (s *Server) openWorkers(ctx context.Context, log sluice.Log, service *contr
 	}
 	others := slices.ContainsFunc(known, func(k crew.Known) bool { return k.Enrolled })
 	w.pool = pool.New(pool.Config{Others: others, Outputs: service.Outputs, Clock: s.Clock, Embedded: embedded, Version: Version, Lease: s.Lease,
-		Trouble: func(text string) { s.Log.Warn(text) },
+		Trouble: func(text string) { s.Log.Warn(text) }, Custody: keep,
 		Settled: func(ctx context.Context, a sluice.AttemptID) (bool, error) { return settled(ctx, log, a) }})
 	service.Unplaced = w.pool.Waits
 	if s.WorkerListen == "" {
@@ -255,9 +256,8 @@ func (w *workers) List(ctx context.Context) ([]api.Worker, error) {
 
 func (w *workers) form(k crew.Known, m *crew.Member) api.Worker {
 	out := api.Worker{Name: k.Name, Pools: k.Pools, Health: "lost", SealKey: k.SealKey}
-	if len(k.SealKey) > 0 {
-		sum := sha256.Sum256(k.SealKey)
-		out.SealFingerprint = hex.EncodeToString(sum[:8])
+	if key, ok := keyOf(k); ok {
+		out.SealFingerprint = key.Fingerprint()
 	}
 	if !k.Expires.IsZero() {
 		out.Certificate = &k.Expires

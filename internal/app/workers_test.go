@@ -18,6 +18,7 @@ import (
 	"sluice/api"
 	"sluice/internal/app"
 	"sluice/internal/lab/testfleet"
+	"sluice/sealed"
 )
 
 // elsewhere is a worker in this process, on data that outlives it.
@@ -51,7 +52,7 @@ func (w *elsewhere) start(token string) {
 	ctx, cancel := context.WithCancel(w.s.t.Context())
 	ready, ended := make(chan sluice.WorkerName, 1), make(chan error, 1)
 	p := w.program(token)
-	p.Ready = func(name sluice.WorkerName) { ready <- name }
+	p.Ready = func(name sluice.WorkerName, _ sealed.Key) { ready <- name }
 	go func() { ended <- p.Run(ctx) }()
 	select {
 	case <-ready:
@@ -382,7 +383,7 @@ func TestEnrolment(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		p := w.program(token)
-		p.Ready = func(sluice.WorkerName) { cancel() }
+		p.Ready = func(sluice.WorkerName, sealed.Key) { cancel() }
 		return p.Run(ctx)
 	}
 	if err := enrol(first.Token, s); sluice.CodeOf(err) != sluice.Denied {

@@ -110,12 +110,25 @@ func headsFrom(heads []*wirepb.Head) []sluice.WorkerHead {
 	return out
 }
 
+func openedTo(o *sluice.WorkerOpened) *wirepb.Opened {
+	return &wirepb.Opened{Job: string(o.Job), Digest: o.Digest[:], Error: o.Error, Refused: o.Refused}
+}
+
+func openedFrom(o *wirepb.Opened) *sluice.WorkerOpened {
+	out := &sluice.WorkerOpened{Job: sluice.JobID(o.GetJob()), Error: o.GetError(), Refused: o.GetRefused()}
+	copy(out.Digest[:], o.GetDigest())
+	return out
+}
+
 func toServer(m sluice.ToServer) *wirepb.ToServer {
 	switch {
 	case m.Hello != nil:
 		h := &wirepb.Hello{Protocol: Protocol, Version: m.Hello.Version, Limit: uint32(m.Hello.Limit)}
 		for _, a := range m.Hello.Held {
 			h.Held = append(h.Held, &wirepb.Held{Attempt: string(a.Attempt), Ended: a.Ended})
+		}
+		for _, o := range m.Hello.Opened {
+			h.Opened = append(h.Opened, openedTo(&o))
 		}
 		return &wirepb.ToServer{Is: &wirepb.ToServer_Hello{Hello: h}}
 	case m.Beat != nil:
@@ -131,6 +144,8 @@ func toServer(m sluice.ToServer) *wirepb.ToServer {
 		return &wirepb.ToServer{Is: &wirepb.ToServer_Withdraw{Withdraw: encoded(*m.Withdraw)}}
 	case m.Gone != nil:
 		return &wirepb.ToServer{Is: &wirepb.ToServer_Gone{Gone: &wirepb.Gone{Attempt: string(m.Gone.Attempt), Error: m.Gone.Error}}}
+	case m.Opened != nil:
+		return &wirepb.ToServer{Is: &wirepb.ToServer_Opened{Opened: openedTo(m.Opened)}}
 	}
 	return &wirepb.ToServer{}
 }
@@ -142,6 +157,9 @@ func fromWorker(m *wirepb.ToServer) (out sluice.ToServer, err error) {
 		h := &sluice.WorkerHello{Version: is.Hello.GetVersion(), Limit: int(is.Hello.GetLimit())}
 		for _, a := range is.Hello.GetHeld() {
 			h.Held = append(h.Held, sluice.WorkerHeld{Attempt: sluice.AttemptID(a.GetAttempt()), Ended: a.GetEnded()})
+		}
+		for _, o := range is.Hello.GetOpened() {
+			h.Opened = append(h.Opened, *openedFrom(o))
 		}
 		out.Hello = h
 	case *wirepb.ToServer_Beat:
@@ -157,6 +175,8 @@ func fromWorker(m *wirepb.ToServer) (out sluice.ToServer, err error) {
 		out.Withdraw, err = decoded[sluice.TaskWithdrawn](is.Withdraw)
 	case *wirepb.ToServer_Gone:
 		out.Gone = &sluice.WorkerGone{Attempt: sluice.AttemptID(is.Gone.GetAttempt()), Error: is.Gone.GetError()}
+	case *wirepb.ToServer_Opened:
+		out.Opened = openedFrom(is.Opened)
 	}
 	return out, err
 }
@@ -185,6 +205,12 @@ func toWorker(m sluice.ToWorker) *wirepb.ToWorker {
 		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Committed{Committed: string(m.Committed)}}
 	case m.Drain != nil:
 		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Drain{Drain: *m.Drain}}
+	case m.Secrets != nil:
+		s := m.Secrets
+		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Secrets{Secrets: &wirepb.Secrets{JobId: string(s.Job.ID),
+			Job: encoded(sluice.JobSubmitted{Submitted: *s.Job}), Sealed: s.Sealed}}}
+	case m.Wipe != "":
+		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Wipe{Wipe: string(m.Wipe)}}
 	}
 	return &wirepb.ToWorker{}
 }
@@ -210,6 +236,15 @@ func fromServer(m *wirepb.ToWorker) (out sluice.ToWorker, err error) {
 		out.Committed = sluice.AttemptID(is.Committed)
 	case *wirepb.ToWorker_Drain:
 		out.Drain = &is.Drain
+	case *wirepb.ToWorker_Secrets:
+		b, err := decoded[sluice.JobSubmitted](is.Secrets.GetJob())
+		if err != nil {
+			return out, err
+		}
+		b.Submitted.ID = sluice.JobID(is.Secrets.GetJobId())
+		out.Secrets = &sluice.WorkerSecrets{Job: &b.Submitted, Sealed: is.Secrets.GetSealed()}
+	case *wirepb.ToWorker_Wipe:
+		out.Wipe = sluice.JobID(is.Wipe)
 	}
 	return out, err
 }

@@ -92,7 +92,8 @@ func open(t *testing.T, address string, roots *x509.CertPool, c *tls.Certificate
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	return client.Open(t.Context(), sluice.WorkerHello{Version: "x", Limit: 3, Held: []sluice.WorkerHeld{{Attempt: "a", Ended: true}}})
+	return client.Open(t.Context(), sluice.WorkerHello{Version: "x", Limit: 3, Held: []sluice.WorkerHeld{{Attempt: "a", Ended: true}},
+		Opened: []sluice.WorkerOpened{{Job: "0123456789ab", Digest: [32]byte{1}, Refused: true}}})
 }
 
 // TestWhoIsRefused: nobody gets a line but who shows a certificate of this authority that counts.
@@ -154,7 +155,8 @@ func TestMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := <-lines
-	if m, err := server.Receive(); err != nil || !reflect.DeepEqual(m.Hello, &sluice.WorkerHello{Version: "x", Limit: 3, Held: []sluice.WorkerHeld{{Attempt: "a", Ended: true}}}) {
+	if m, err := server.Receive(); err != nil || !reflect.DeepEqual(m.Hello, &sluice.WorkerHello{Version: "x", Limit: 3, Held: []sluice.WorkerHeld{{Attempt: "a", Ended: true}},
+		Opened: []sluice.WorkerOpened{{Job: "0123456789ab", Digest: [32]byte{1}, Refused: true}}}) {
 		t.Fatalf("hello came as %+v, error %v", m.Hello, err)
 	}
 	code, heads := 3, []sluice.WorkerHead{{Namespace: "prod", Seq: 9, Hash: "ff"}}
@@ -165,6 +167,7 @@ func TestMessages(t *testing.T) {
 		{Outcome: &sluice.TaskFinished{Host: "h", Attempt: "a", Outcome: sluice.Failed, ExitCode: &code, Reason: "why", Truncated: []string{"stderr"}}},
 		{Withdraw: &sluice.TaskWithdrawn{Host: "h", Attempt: "a", Reason: "why"}},
 		{Gone: &sluice.WorkerGone{Attempt: "a", Error: "why"}},
+		{Opened: &sluice.WorkerOpened{Job: "0123456789ab", Digest: [32]byte{1, 2}, Error: "why", Refused: true}},
 	} {
 		if err := worker.Send(want); err != nil {
 			t.Fatal(err)
@@ -174,11 +177,15 @@ func TestMessages(t *testing.T) {
 		}
 	}
 	on := true
+	whole := &sluice.Job{ID: "0123456789ab", Namespace: "prod", Command: "x", Action: sluice.Action{Kind: sluice.RunCommand, Shell: "x"},
+		Targets: []sluice.Host{"h", "i"}, Tracks: []sluice.Track{{Name: "t", Stages: []sluice.Stage{{Name: "s", Hosts: []sluice.Host{"h", "i"}}}}},
+		HostSSH: map[sluice.Host]sluice.SSH{"i": {Port: 22}}}
 	for _, want := range []sluice.ToWorker{
 		{Lease: &sluice.WorkerLease{Number: 7, For: 15 * time.Second, Heads: heads}},
 		{Assign: &sluice.WorkerAssign{Job: &sluice.Job{ID: "0123456789ab", Namespace: "prod", Command: "x", Action: sluice.Action{Kind: sluice.RunCommand, Shell: "x"},
 			SSH: sluice.SSH{Pool: "dmz", Port: 22}}, Host: "h", Attempt: "a", Settle: true, Resumed: true, Stdout: 4, Stderr: 5}},
-		{Drop: "a"}, {Kill: &sluice.WorkerKill{Attempt: "a", TimeLimit: true}}, {Committed: "a"}, {Drain: &on},
+		{Drop: "a"}, {Kill: &sluice.WorkerKill{Attempt: "a", TimeLimit: true}}, {Committed: "a"}, {Drain: &on}, {Wipe: "0123456789ab"},
+		{Secrets: &sluice.WorkerSecrets{Job: whole, Sealed: []byte("opaque")}},
 	} {
 		if err := server.Send(want); err != nil {
 			t.Fatal(err)

@@ -18,9 +18,10 @@ type Task struct {
 	Attempt sluice.AttemptID
 	Job     sluice.JobID
 	Pool    sluice.Pool
-	// Sticky keeps all such attempts of a job and pool with one worker: the rule that the first host uses a password
-	// alone is kept there.
-	Sticky bool
+	// Only is the one worker that may have it, because it alone has the secrets of the job; "": any of its pool.
+	Only sluice.WorkerName
+	// Shut keeps it from all workers, until one has the secrets of the job. Whoever holds it already keeps it.
+	Shut bool
 	// Resumed says that it may have been given to a worker before.
 	Resumed bool
 	// Reconnect is how long one that may run waits for a worker before nobody knows how it ended.
@@ -78,20 +79,13 @@ type State struct {
 	members map[sluice.WorkerName]*Member
 	tasks   map[sluice.AttemptID]*task
 	waiting []sluice.AttemptID // in the order in which they came
-	stuck   map[stuckKey]sluice.WorkerName
-	now     time.Time // as it was passed in last
-	held    time.Time // until then workers of an earlier server may start what it gave them
-}
-
-type stuckKey struct {
-	job  sluice.JobID
-	pool sluice.Pool
+	now     time.Time          // as it was passed in last
+	held    time.Time          // until then workers of an earlier server may start what it gave them
 }
 
 // New makes a crew without workers. A worker that was not heard of for a lease is lost.
 func New(lease time.Duration) *State {
-	return &State{lease: lease, members: map[sluice.WorkerName]*Member{}, tasks: map[sluice.AttemptID]*task{},
-		stuck: map[stuckKey]sluice.WorkerName{}}
+	return &State{lease: lease, members: map[sluice.WorkerName]*Member{}, tasks: map[sluice.AttemptID]*task{}}
 }
 
 // Embed adds the worker that cannot be lost, for all pools that are named.
@@ -180,11 +174,6 @@ func (s *State) Remove(name sluice.WorkerName, now time.Time) []Order {
 func (s *State) lose(name sluice.WorkerName, now time.Time) []Order {
 	for _, t := range s.on(name) {
 		s.wait(t, now)
-	}
-	for k, w := range s.stuck {
-		if w == name {
-			delete(s.stuck, k)
-		}
 	}
 	return s.place()
 }
@@ -313,6 +302,9 @@ func (s *State) Waits(a sluice.AttemptID) (why, until string) {
 	if t.notBefore.After(s.now) {
 		return "a worker that is gone may still start it", "it may not any more"
 	}
+	if t.Shut || t.Only != "" {
+		return s.waitsForSecrets(t)
+	}
 	for _, m := range s.members {
 		if m.Live && slices.Contains(m.Pools, t.Pool) {
 			return "all workers of pool " + string(t.Pool) + " are full or draining", "one has room"
@@ -328,13 +320,13 @@ func (s *State) place() []Order {
 	rest := s.waiting[:0]
 	for _, a := range s.waiting {
 		t := s.tasks[a]
-		if full[t.Pool] && !t.Sticky || t.notBefore.After(s.now) {
+		if full[t.Pool] && t.Only == "" || t.Shut || t.notBefore.After(s.now) {
 			rest = append(rest, a)
 			continue
 		}
 		m := s.choose(t)
 		if m == nil {
-			full[t.Pool] = full[t.Pool] || !t.Sticky
+			full[t.Pool] = full[t.Pool] || t.Only == ""
 			rest = append(rest, a)
 			continue
 		}
@@ -350,27 +342,15 @@ func (s *State) place() []Order {
 
 // choose finds the worker for a task: of its pool, with room, the least loaded.
 func (s *State) choose(t *task) *Member {
-	key := stuckKey{t.Job, t.Pool}
-	if t.Sticky {
-		if m := s.members[s.stuck[key]]; m != nil && !m.Draining && slices.Contains(m.Pools, t.Pool) {
-			if !m.Live || m.Running >= m.Limit {
-				return nil
-			}
-			return m
-		}
-	}
 	var best *Member
 	for _, m := range s.members {
-		if !m.Live || m.Draining || m.Running >= m.Limit || !slices.Contains(m.Pools, t.Pool) {
+		if !m.Live || m.Draining || m.Running >= m.Limit || !slices.Contains(m.Pools, t.Pool) || t.Only != "" && t.Only != m.Name {
 			continue
 		}
 		// Shares are compared as products, so that equal loads are equal.
 		if best == nil || cmp.Or(cmp.Compare(m.Running*best.Limit, best.Running*m.Limit), cmp.Compare(m.Name, best.Name)) < 0 {
 			best = m
 		}
-	}
-	if t.Sticky && best != nil {
-		s.stuck[key] = best.Name
 	}
 	return best
 }

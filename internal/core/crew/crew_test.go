@@ -2,6 +2,7 @@ package crew_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -21,7 +22,8 @@ type model struct {
 	now    time.Time
 	on     map[sluice.AttemptID]sluice.WorkerName // of the tasks
 	pool   map[sluice.AttemptID]sluice.Pool
-	sticky map[sluice.AttemptID]bool
+	only   map[sluice.AttemptID]sluice.WorkerName
+	shut   map[sluice.AttemptID]bool
 	sent   map[sluice.AttemptID]bool                       // was given before
 	holds  map[sluice.WorkerName]map[sluice.AttemptID]bool // of the workers themselves
 	limit  map[sluice.WorkerName]int
@@ -49,6 +51,10 @@ func (m *model) obey(orders []crew.Order, joined sluice.WorkerName) {
 				m.t.Fatalf("%s is given to %s, which drains", o.Attempt, o.Worker)
 			case !held && !slices.Contains(m.pools[o.Worker], m.pool[o.Attempt]):
 				m.t.Fatalf("%s of the pool %s is given to %s", o.Attempt, m.pool[o.Attempt], o.Worker)
+			case !held && m.shut[o.Attempt]:
+				m.t.Fatalf("%s is given to %s, and nobody may have it", o.Attempt, o.Worker)
+			case !held && m.only[o.Attempt] != "" && m.only[o.Attempt] != o.Worker:
+				m.t.Fatalf("%s is given to %s, and only %s may have it", o.Attempt, o.Worker, m.only[o.Attempt])
 			case !held && m.now.Before(m.barred[o.Attempt]):
 				m.t.Fatalf("%s is given to %s, and who had it may still start it", o.Attempt, o.Worker)
 			case o.Kept && m.on[o.Attempt] != o.Worker:
@@ -87,16 +93,24 @@ var pools = []sluice.Pool{"default", "dmz"}
 
 func (m *model) actions() map[string]func(*rapid.T) {
 	worker := rapid.SampledFrom([]sluice.WorkerName{"w1", "w2", "w3"})
+	only := rapid.SampledFrom([]sluice.WorkerName{"", "w1", "w2"})
 	return map[string]func(*rapid.T){
 		"": func(t *rapid.T) { m.t = t; m.check() },
 		"add": func(t *rapid.T) {
 			m.t = t
 			m.next++
 			a := sluice.NewAttemptID("0123456789ab", m.next, 1)
-			task := crew.Task{Attempt: a, Job: "0123456789ab", Pool: rapid.SampledFrom(pools).Draw(t, "pool"), Sticky: rapid.Bool().Draw(t, "sticky"),
+			task := crew.Task{Attempt: a, Job: "0123456789ab", Pool: rapid.SampledFrom(pools).Draw(t, "pool"), Only: only.Draw(t, "only"), Shut: rapid.Bool().Draw(t, "shut"),
 				Resumed: rapid.Bool().Draw(t, "resumed"), Reconnect: time.Minute}
-			m.pool[a], m.sticky[a], m.sent[a], m.on[a] = task.Pool, task.Sticky, task.Resumed, ""
+			m.pool[a], m.only[a], m.shut[a], m.sent[a], m.on[a] = task.Pool, task.Only, task.Shut, task.Resumed, ""
 			m.obey(m.s.Add(task, m.now), "")
+		},
+		"reserve": func(t *rapid.T) {
+			m.t = t
+			for _, a := range slices.Sorted(maps.Keys(m.pool)) {
+				m.only[a], m.shut[a] = only.Draw(t, "only"), rapid.Bool().Draw(t, "shut")
+				m.obey(m.s.Reserve(a, m.only[a], m.shut[a], m.now), "")
+			}
 		},
 		"join": func(t *rapid.T) {
 			m.t = t
@@ -185,11 +199,11 @@ func (m *model) check() {
 		if (on == "") != (why != "") {
 			m.t.Fatalf("%s is with %q, and waits because %q", a, on, why)
 		}
-		if on != "" || m.sticky[a] || m.now.Before(m.barred[a]) {
+		if on != "" || m.shut[a] || m.now.Before(m.barred[a]) {
 			continue
 		}
 		for _, w := range m.s.Members() {
-			if w.Live && !w.Draining && w.Running < w.Limit && slices.Contains(w.Pools, m.pool[a]) {
+			if w.Live && !w.Draining && w.Running < w.Limit && slices.Contains(w.Pools, m.pool[a]) && (m.only[a] == "" || m.only[a] == w.Name) {
 				m.t.Fatalf("%s waits, and %s has room", a, w.Name)
 			}
 		}
@@ -212,7 +226,7 @@ func (m *model) check() {
 func TestCrew(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{t: t, s: crew.New(lease), now: time.Unix(0, 0), on: map[sluice.AttemptID]sluice.WorkerName{}, pool: map[sluice.AttemptID]sluice.Pool{},
-			sticky: map[sluice.AttemptID]bool{}, sent: map[sluice.AttemptID]bool{}, holds: map[sluice.WorkerName]map[sluice.AttemptID]bool{},
+			only: map[sluice.AttemptID]sluice.WorkerName{}, shut: map[sluice.AttemptID]bool{}, sent: map[sluice.AttemptID]bool{}, holds: map[sluice.WorkerName]map[sluice.AttemptID]bool{},
 			limit: map[sluice.WorkerName]int{}, pools: map[sluice.WorkerName][]sluice.Pool{}, live: map[sluice.WorkerName]bool{}, drain: map[sluice.WorkerName]bool{},
 			heard: map[sluice.WorkerName]time.Time{}, barred: map[sluice.AttemptID]time.Time{}}
 		for _, w := range []sluice.WorkerName{"w1", "w2", "w3"} {

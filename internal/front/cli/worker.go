@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sluice"
+	"sluice/sealed"
 )
 
 // WorkerOptions say how this program is a worker.
@@ -17,8 +18,9 @@ type WorkerOptions struct {
 	Token        sluice.Secret
 	Limit        int
 	LocalTargets bool
-	// Ready is called when the worker has come to its server.
-	Ready func(sluice.WorkerName)
+	Submitters   string
+	// Ready is called when the worker has come to its server, with the key that secrets for it are sealed to.
+	Ready func(sluice.WorkerName, sealed.Key)
 }
 
 func (a *app) workerCommand() *cobra.Command {
@@ -53,6 +55,7 @@ on this machine can see it as long as it runs.`,
 	fs.StringVar(&o.TokenFile, "enrol-file", "", "`file` with the token to enrol with")
 	fs.StringVar(&o.Data, "data", "", "`directory` of all that the worker keeps")
 	fs.StringVar(&limit, "limit", strconv.Itoa(sluice.DefaultConcurrency), "`number` of attempts at once")
+	fs.StringVar(&o.Submitters, "submitters", "", "take secrets only from those whose keys stand in this `file`, in lines of a name and a key")
 	fs.BoolVar(&o.LocalTargets, "local-targets", false, "let fleets run commands on this machine itself (transport: local)")
 	return c
 }
@@ -63,6 +66,8 @@ func (a *app) work(ctx context.Context, o WorkerOptions) error {
 	}
 	ctx, stop := a.untilStopped(ctx)
 	defer stop()
-	o.Ready = func(name sluice.WorkerName) { fmt.Fprintf(a.Stderr, "sluice: the worker %s is connected\n", name) }
+	o.Ready = func(name sluice.WorkerName, key sealed.Key) {
+		fmt.Fprintf(a.Stderr, "sluice: the worker %s is connected; secrets for it are sealed to %s\n", name, key.Fingerprint())
+	}
 	return a.Work(ctx, o)
 }

@@ -140,7 +140,7 @@ func (c caller) goOn(ctx context.Context, in *withBudget, do func(control.Desk, 
 	if j.Finished != nil {
 		how = putAnew
 	}
-	undo, err := c.secrets(j.Spec, in.Body.Secrets, how)
+	undo, err := c.secrets(ctx, j.Spec, in.Body.Secrets, how)
 	if err != nil {
 		return nil, err
 	}

@@ -16,8 +16,8 @@ type Secrets interface {
 	// Workers are those that may carry a job out.
 	Workers(ctx context.Context, j *sluice.Job) (sealed.Known, error)
 	// Put keeps what somebody gives for a job, in place of what there was; PutFirst leaves it. undo takes it back.
-	Put(j *sluice.Job, by string, e sealed.Envelope) (undo func(), err error)
-	PutFirst(j *sluice.Job, by string, e sealed.Envelope) (undo func(), err error)
+	Put(ctx context.Context, j *sluice.Job, by string, e sealed.Envelope) (undo func(), err error)
+	PutFirst(ctx context.Context, j *sluice.Job, by string, e sealed.Envelope) (undo func(), err error)
 	// Has reports whether there are any for a job.
 	Has(id sluice.JobID) bool
 }
@@ -85,7 +85,7 @@ const (
 )
 
 // secrets keeps what came with a request for a job, and refuses the request where there should be something.
-func (c caller) secrets(j *sluice.Job, e sealed.Envelope, how int) (undo func(), err error) {
+func (c caller) secrets(ctx context.Context, j *sluice.Job, e sealed.Envelope, how int) (undo func(), err error) {
 	s := c.api.cfg.Secrets
 	nothing := func() {}
 	switch {
@@ -97,9 +97,9 @@ func (c caller) secrets(j *sluice.Job, e sealed.Envelope, how int) (undo func(),
 	case !j.Options.NeedsSecrets():
 		return nothing, nil
 	case e != nil && how == putFirst:
-		return s.PutFirst(j, string(c.Principal), e)
+		return s.PutFirst(ctx, j, string(c.Principal), e)
 	case e != nil:
-		return s.Put(j, string(c.Principal), e)
+		return s.Put(ctx, j, string(c.Principal), e)
 	case how == putAgain && s.Has(j.ID):
 		return nothing, nil
 	case how != putFirst:

@@ -54,7 +54,7 @@ func submit(ctx context.Context, c caller, in *toSubmit) (*oneJob, error) {
 	if err != nil {
 		return nil, err
 	}
-	undo, err := c.secrets(&d.Job, in.Body.Secrets, putFirst)
+	undo, err := c.secrets(ctx, &d.Job, in.Body.Secrets, putFirst)
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,8 @@ type Opener struct {
 	// Hold takes a secret into memory that neither swap nor a core file gets, and wipes the one that it was given. release
 	// ends that, after the secret was wiped. nil: it stays where it is.
 	Hold func(sluice.Secret) (held sluice.Secret, release func())
+	// MayTry is asked before a password is tried that no host has accepted yet; see package secrets. May be nil.
+	MayTry func(context.Context) error
 }
 
 // Job gives out the secrets of a job. get returns its envelope as it is now, or nil; refused is told of one whose password
@@ -84,7 +86,7 @@ func (j *Job) open() (*secrets.Keeper, error) {
 	}
 	j.expires = h.Expires
 	j.keeper = secrets.New(secrets.Of{Login: j.hold(c.Password), Sudo: j.hold(c.Sudo), Passphrase: j.hold(c.Passphrase),
-		PrivateKey: j.hold(c.PrivateKey)})
+		PrivateKey: j.hold(c.PrivateKey), MayTry: j.o.MayTry})
 	j.all = append(j.all, j.keeper)
 	return j.keeper, nil
 }

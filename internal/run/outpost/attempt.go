@@ -68,7 +68,11 @@ func (o *Outpost) assign(doing context.Context, l *link, w *sluice.WorkerAssign)
 		a.bind(l, w)
 		return
 	}
-	a, err := o.newAttempt(w.Job, w.Host, w.Attempt)
+	a, err := o.newAttempt(func() (*sluice.Job, *job, error) { return o.taken(w) }, w.Host, w.Attempt)
+	if errors.Is(err, errNotHere) {
+		id, _, _, _ := w.Attempt.Parse()
+		l.send(sluice.ToServer{Opened: &sluice.WorkerOpened{Job: id, Error: err.Error()}})
+	}
 	if err != nil {
 		l.send(sluice.ToServer{Gone: &sluice.WorkerGone{Attempt: w.Attempt, Error: err.Error()}})
 		return
@@ -95,13 +99,13 @@ func (a *attempt) forsake(l *link) {
 // errDoubtful is why an outcome is not told.
 var errDoubtful = errors.New("it was not started here, and another worker may have started it")
 
-func (o *Outpost) newAttempt(j *sluice.Job, h sluice.Host, id sluice.AttemptID) (*attempt, error) {
+func (o *Outpost) newAttempt(take func() (*sluice.Job, *job, error), h sluice.Host, id sluice.AttemptID) (*attempt, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.attempts[id] != nil {
 		return nil, fmt.Errorf("%s is here already", id)
 	}
-	use, err := o.use(j)
+	j, use, err := take()
 	if err != nil {
 		return nil, err
 	}

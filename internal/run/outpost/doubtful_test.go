@@ -99,7 +99,7 @@ func TestNotStartedHereIsNotNotStarted(t *testing.T) {
 				lines := []*talk{newTalk(), newTalk()}
 				opened := 0
 				o, err := New(Config{Outputs: kept{fake.NewOutputs()}, Dir: t.TempDir(), Limit: 1, Notice: func(string) {},
-					Worker: func(*sluice.Job) (Worker, func(), error) { return worker, func() {}, nil },
+					Worker: func(*sluice.Job, sluice.Credentials) (Worker, func(), error) { return worker, func() {}, nil },
 					Open: func(ctx context.Context, _ sluice.WorkerHello) (Line, error) {
 						if opened == len(lines) {
 							<-ctx.Done()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/run/envelopes"
 	"sluice/internal/run/work"
 )
 
@@ -36,8 +37,11 @@ type Worker interface {
 type Config struct {
 	// Open opens the line. Errors with the codes Denied and Usage end the outpost; others are tried again.
 	Open func(ctx context.Context, hello sluice.WorkerHello) (Line, error)
-	// Worker makes what carries out the attempts of a job; release is called when none of them is left.
-	Worker  func(j *sluice.Job) (w Worker, release func(), err error)
+	// Worker makes what carries out the attempts of a job, with its secrets, or nil where it has none here; release is
+	// called when none of them is left.
+	Worker func(j *sluice.Job, c sluice.Credentials) (w Worker, release func(), err error)
+	// Opener opens secrets; its MayTry is set here. Nil: none are taken.
+	Opener  *envelopes.Opener
 	Outputs Outputs
 	// Dir is for the records of outcomes.
 	Dir     string
@@ -69,6 +73,8 @@ type Outpost struct {
 	line     *link // nil: there is none
 	attempts map[sluice.AttemptID]*attempt
 	jobs     map[sluice.JobID]*job
+	opener   envelopes.Opener
+	vaults   map[sluice.JobID]*vault
 	draining bool
 	lease    lease
 	leased   chan struct{} // closed and replaced when there is a new one
@@ -111,7 +117,12 @@ func (l *link) send(m sluice.ToServer) bool {
 
 // New reads what an earlier process left.
 func New(cfg Config) (*Outpost, error) {
-	o := &Outpost{cfg: cfg, attempts: map[sluice.AttemptID]*attempt{}, jobs: map[sluice.JobID]*job{}, leased: make(chan struct{})}
+	o := &Outpost{cfg: cfg, attempts: map[sluice.AttemptID]*attempt{}, jobs: map[sluice.JobID]*job{}, vaults: map[sluice.JobID]*vault{},
+		leased: make(chan struct{})}
+	if cfg.Opener != nil {
+		o.opener = *cfg.Opener
+		o.opener.MayTry = o.mayStart // whoever has no lease may have a successor by now, who tries
+	}
 	o.sweep(cfg.FetchDir) // what has a record has been handed over, and the rest is fetched again
 	return o, o.readRecords()
 }
@@ -119,8 +130,10 @@ func New(cfg Config) (*Outpost, error) {
 // Run works until ctx ends, or the server refuses this worker. Then it lets go: what runs on targets runs on.
 func (o *Outpost) Run(ctx context.Context) error {
 	doing, stop := context.WithCancel(ctx)
+	defer o.wipeAll()
 	defer o.doer.Wait()
 	defer stop()
+	o.doer.Go(func() { o.keepSecrets(doing) })
 	wait := firstWait
 	said := ""
 	for {
@@ -195,6 +208,11 @@ func (o *Outpost) hello() sluice.WorkerHello {
 	h := sluice.WorkerHello{Version: o.cfg.Version, Limit: o.cfg.Limit}
 	for id, a := range o.attempts {
 		h.Held = append(h.Held, sluice.WorkerHeld{Attempt: id, Ended: a.ended()})
+	}
+	for _, v := range o.vaults {
+		if !v.closing {
+			h.Opened = append(h.Opened, v.said())
+		}
 	}
 	return h
 }
@@ -318,6 +336,10 @@ func (o *Outpost) obey(doing context.Context, l *link, m sluice.ToWorker) {
 		} else {
 			l.send(sluice.ToServer{Gone: &sluice.WorkerGone{Attempt: m.Committed}})
 		}
+	case m.Secrets != nil:
+		o.entrust(l, m.Secrets)
+	case m.Wipe != "":
+		o.wipe(m.Wipe)
 	case m.Drain != nil:
 		o.mu.Lock()
 		o.draining = *m.Drain
@@ -341,7 +363,7 @@ func (o *Outpost) find(id sluice.AttemptID) *attempt {
 func (o *Outpost) use(j *sluice.Job) (*job, error) {
 	one := o.jobs[j.ID]
 	if one == nil {
-		w, release, err := o.cfg.Worker(j)
+		w, release, err := o.cfg.Worker(j, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -354,27 +376,38 @@ func (o *Outpost) use(j *sluice.Job) (*job, error) {
 
 // forget ends an attempt of which nothing is left to do. With the last one of a job goes what the job has here.
 func (o *Outpost) forget(a *attempt) {
-	if one := o.leaveJob(a); one != nil {
-		one.release()
+	if end := o.leaveJob(a); end != nil {
+		end()
 	}
 }
 
-// leaveJob returns the job if this was its last attempt. The output goes before others can begin.
-func (o *Outpost) leaveJob(a *attempt) *job {
+// leaveJob returns what ends what carried the attempt out, if it was the last one there. The output of the job goes before
+// others can begin.
+func (o *Outpost) leaveJob(a *attempt) (end func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.attempts[a.id] != a {
 		return nil
 	}
 	delete(o.attempts, a.id)
-	id := a.job.ID
-	one := o.jobs[id]
-	if one.uses--; one.uses > 0 {
+	if a.use.uses--; a.use.uses > 0 {
 		return nil
 	}
-	delete(o.jobs, id)
+	id := a.job.ID
+	v := o.vaults[id]
+	switch {
+	case o.jobs[id] == a.use:
+		delete(o.jobs, id)
+		end = a.use.release
+	case v != nil && v.closing && &v.job == a.use:
+		delete(o.vaults, id)
+		end = v.close
+	}
+	if o.jobs[id] != nil || v != nil && v.uses > 0 {
+		return end
+	}
 	if err := o.cfg.Outputs.Remove(id); err != nil {
 		o.cfg.Notice(fmt.Sprintf("the output of job %s cannot be removed: %v", id, err))
 	}
-	return one
+	return end
 }

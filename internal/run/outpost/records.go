@@ -119,7 +119,10 @@ func (o *Outpost) readRecord(path string) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	j.Submitted.ID, r.Job = id, nil
-	a, err := o.newAttempt(&j.Submitted, r.Host, r.Attempt)
+	a, err := o.newAttempt(func() (*sluice.Job, *job, error) {
+		use, err := o.use(&j.Submitted)
+		return &j.Submitted, use, err
+	}, r.Host, r.Attempt)
 	if err != nil {
 		return err
 	}

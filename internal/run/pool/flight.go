@@ -37,10 +37,14 @@ type flight struct {
 	news  chan struct{}
 
 	on     sluice.WorkerName // that has it; "": none
-	given  bool              // it may be with some worker
-	passed bool              // more than one worker may have had it
-	broken []string          // streams that could not be kept
-	over   bool              // the outcome is durable
+	task   crew.Task         // as it was added
+	secret bool              // its job has secrets, which are not those of the embedded worker
+	only   sluice.WorkerName // who alone may have it then; shut: nobody yet
+	shut   bool
+	given  bool     // it may be with some worker
+	passed bool     // more than one worker may have had it
+	broken []string // streams that could not be kept
+	over   bool     // the outcome is durable
 }
 
 func (f *flight) push(m message) {
@@ -66,11 +70,12 @@ type Job struct {
 // Do has an attempt carried out by one worker after the other, until its outcome is committed. It returns when the target
 // is clean, or when that takes too long. When ctx ends, the worker that has it goes on, and keeps the outcome.
 func (j *Job) Do(ctx context.Context, a work.Assignment) error {
-	if a.Job.Options.NeedsSecrets() && j.local != nil {
-		return j.local.Do(ctx, a) // nobody else opens them
-	}
 	p := j.p
-	f := &flight{p: p, a: a, local: j.local, news: make(chan struct{}, 1), given: a.Resumed || a.Mode == work.Settle}
+	secret := a.Job.Options.NeedsSecrets()
+	if secret && p.Own(a.Job) {
+		return j.local.Do(ctx, a)
+	}
+	f := &flight{p: p, a: a, local: j.local, secret: secret, news: make(chan struct{}, 1), given: a.Resumed || a.Mode == work.Settle}
 	o := a.Job.Options
 	reconnect := o.Reconnect
 	if reconnect <= 0 {
@@ -78,8 +83,12 @@ func (j *Job) Do(ctx context.Context, a work.Assignment) error {
 	}
 	p.mu.Lock()
 	p.flight[a.Attempt] = f
-	p.act(p.crew.Add(crew.Task{Attempt: a.Attempt, Job: a.Job.ID, Pool: a.Job.SSHFor(a.Host).Pool, Resumed: f.given, Reconnect: reconnect,
-		Sticky: o.AskPassword || o.AskSudoPassword || o.AskPassphrase}, p.now()))
+	if secret {
+		f.only, f.shut = p.mayHave(f)
+	}
+	f.task = crew.Task{Attempt: a.Attempt, Job: a.Job.ID, Pool: a.Job.SSHFor(a.Host).Pool, Resumed: f.given, Reconnect: reconnect,
+		Only: f.only, Shut: f.shut}
+	p.act(p.crew.Add(f.task, p.now()))
 	p.mu.Unlock()
 	err := f.do(ctx)
 	f.end(ctx)
@@ -159,6 +168,11 @@ func (f *flight) timeLimit() bool {
 
 // mayWait ends an attempt that no worker was given when its job is halted: it must not start any more.
 func (f *flight) mayWait(ctx context.Context) error {
+	if f.secret && f.on == "" && !f.over {
+		f.p.mu.Lock()
+		f.p.reserve(f)
+		f.p.mu.Unlock()
+	}
 	if f.given || f.over || !f.stopped() {
 		return nil
 	}
@@ -254,15 +268,20 @@ func (f *flight) give(ctx context.Context, m message) error {
 			return err
 		}
 	}
+	lacks := f.lacks(m.worker)
+	if lacks && !f.given {
+		f.putBack()
+		return nil
+	}
 	// Who alone has had it all the while knows whether it sent the start. For everybody else only the host does.
 	resumed := f.a.Resumed || m.resumed && !(m.kept && !f.passed)
 	f.passed = f.passed || resumed
-	settle := f.a.Mode == work.Settle || m.resumed && (f.stopped() || f.killed())
+	settle := f.a.Mode == work.Settle || m.resumed && (f.stopped() || f.killed()) || lacks
 	f.on, f.given = m.worker, true
 	if m.worker == sluice.EmbeddedWorker {
 		return f.here(ctx, settle, resumed)
 	}
-	assign := &sluice.WorkerAssign{Job: forHost(f.a.Job, f.a.Host), Host: f.a.Host, Attempt: f.a.Attempt, Settle: settle,
+	assign := &sluice.WorkerAssign{Job: f.a.Job.For(f.a.Host), Host: f.a.Host, Attempt: f.a.Attempt, Settle: settle,
 		Resumed: resumed}
 	for stream, to := range map[string]*int64{"stdout": &assign.Stdout, "stderr": &assign.Stderr} {
 		size, err := f.p.cfg.Outputs.Size(f.a.Job.ID, f.a.Attempt, stream)
@@ -290,13 +309,6 @@ func (f *flight) here(ctx context.Context, settle, resumed bool) error {
 		return err
 	}
 	return errDone
-}
-
-// forHost is a job with what one host needs of it.
-func forHost(j *sluice.Job, h sluice.Host) *sluice.Job {
-	one := *j
-	one.SSH, one.HostSSH, one.Targets, one.Tracks = j.SSHFor(h), nil, nil, nil
-	return &one
 }
 
 func (f *flight) breaks(stream string) {

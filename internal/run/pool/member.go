@@ -70,6 +70,7 @@ func (p *Pool) Serve(ctx context.Context, name sluice.WorkerName, pools []sluice
 	p.mu.Lock()
 	old := p.lines[name]
 	p.lines[name] = m
+	p.greet(m, hello.Opened) // first: what it has no secrets for must not be given to it
 	p.act(p.crew.Join(crew.Member{Name: name, Pools: pools, Limit: hello.Limit, Draining: drain, Version: hello.Version}, hello.Held, p.now()))
 	p.mu.Unlock()
 	if old != nil {
@@ -151,22 +152,24 @@ func (p *Pool) take(m *member, msg sluice.ToServer) error {
 	case msg.Beat != nil:
 		m.send(sluice.ToWorker{Lease: &sluice.WorkerLease{Number: msg.Beat.Number, For: p.cfg.Lease}})
 	case msg.Output != nil:
-		p.hand(m, msg.Output.Attempt, message{output: msg.Output})
+		p.pass(m, msg.Output.Attempt, message{output: msg.Output})
 	case msg.Step != nil:
-		p.hand(m, msg.Step.Attempt, message{step: msg.Step})
+		p.pass(m, msg.Step.Attempt, message{step: msg.Step})
 	case msg.Outcome != nil:
-		p.hand(m, msg.Outcome.Attempt, message{outcome: msg.Outcome})
+		p.pass(m, msg.Outcome.Attempt, message{outcome: msg.Outcome})
 	case msg.Withdraw != nil:
-		p.hand(m, msg.Withdraw.Attempt, message{withdraw: msg.Withdraw})
+		p.pass(m, msg.Withdraw.Attempt, message{withdraw: msg.Withdraw})
 	case msg.Gone != nil:
 		p.crew.Forget(m.name, msg.Gone.Attempt)
-		p.hand(m, msg.Gone.Attempt, message{gone: msg.Gone})
+		p.pass(m, msg.Gone.Attempt, message{gone: msg.Gone})
+	case msg.Opened != nil:
+		p.opened(m, msg.Opened)
 	}
 	return nil
 }
 
-// hand gives a message to who waits for the attempt, if it comes from the worker that has it.
-func (p *Pool) hand(m *member, a sluice.AttemptID, msg message) {
+// pass gives a message to who waits for the attempt, if it comes from the worker that has it.
+func (p *Pool) pass(m *member, a sluice.AttemptID, msg message) {
 	f := p.flight[a]
 	if f == nil || !p.crew.Has(m.name, a) {
 		return

@@ -41,6 +41,8 @@ type Config struct {
 	Lease time.Duration
 	// Trouble is told what a person should know. It must not block.
 	Trouble func(string)
+	// Custody is told what becomes of secrets. May be nil.
+	Custody Custody
 }
 
 const (
@@ -59,6 +61,7 @@ type Pool struct {
 	crew   *crew.State
 	lines  map[sluice.WorkerName]*member
 	flight map[sluice.AttemptID]*flight
+	vaults map[sluice.JobID]*vault
 }
 
 // New makes a pool. [Pool.Run] must run while it is used.
@@ -66,17 +69,16 @@ func New(cfg Config) *Pool {
 	if cfg.Lease <= 0 {
 		cfg.Lease = defaultLease
 	}
-	p := &Pool{cfg: cfg, wake: make(chan struct{}, 1), crew: crew.New(cfg.Lease), lines: map[sluice.WorkerName]*member{},
+	if len(cfg.Pools) == 0 {
+		cfg.Pools = []sluice.Pool{sluice.DefaultPool}
+	}
+	p := &Pool{cfg: cfg, vaults: map[sluice.JobID]*vault{}, wake: make(chan struct{}, 1), crew: crew.New(cfg.Lease), lines: map[sluice.WorkerName]*member{},
 		flight: map[sluice.AttemptID]*flight{}}
 	if cfg.Others {
 		p.crew.Hold(p.now().Add(cfg.Lease))
 	}
 	if cfg.Embedded > 0 {
-		pools := cfg.Pools
-		if len(pools) == 0 {
-			pools = []sluice.Pool{sluice.DefaultPool}
-		}
-		p.crew.Embed(cfg.Embedded, pools, cfg.Version, p.now())
+		p.crew.Embed(cfg.Embedded, cfg.Pools, cfg.Version, p.now())
 	}
 	return p
 }
@@ -105,6 +107,9 @@ func (p *Pool) due() time.Duration {
 	defer p.mu.Unlock()
 	p.carryOut(p.crew.Tick(p.now()))
 	next, ok := p.crew.Next()
+	if at, any := p.outwait(); any && (!ok || at.Before(next)) {
+		next, ok = at, true
+	}
 	if !ok {
 		return time.Hour
 	}
@@ -143,6 +148,7 @@ func (p *Pool) carryOut(orders []crew.Order) {
 				m.ask(o.Attempt)
 			}
 		case crew.Cut:
+			p.absent(o.Worker, false)
 			if m != nil {
 				m.line.Close()
 			}
@@ -171,6 +177,7 @@ func (p *Pool) Drain(name sluice.WorkerName, on bool) {
 func (p *Pool) Remove(name sluice.WorkerName) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.absent(name, true)
 	p.act(p.crew.Remove(name, p.now()))
 }
 

@@ -25,13 +25,16 @@ type Of struct {
 	Login, Sudo, Passphrase sluice.Secret
 	// PrivateKey is the text of a private key to log in with.
 	PrivateKey sluice.Secret
+	// MayTry is asked before a host tries a password that none has accepted yet, and may wait until that is allowed; an
+	// error keeps it from being tried. Nil: it is allowed.
+	MayTry func(context.Context) error
 }
 
 // New makes a Keeper.
 func New(of Of) *Keeper {
 	k := &Keeper{passphrase: of.Passphrase, key: of.PrivateKey}
-	k.login.open(of.Login)
-	k.sudo.open(of.Sudo)
+	k.login.open(of.Login, of.MayTry)
+	k.sudo.open(of.Sudo, of.MayTry)
 	return k
 }
 
@@ -89,14 +92,15 @@ func (k *Keeper) Wipe() {
 // desk gives out one secret. Until a host has accepted it, one host at a time tries it.
 type desk struct {
 	secret  sluice.Secret
+	mayTry  func(context.Context) error
 	turn    chan struct{} // holds one token while the secret is unproved: who has it may try
 	mu      sync.Mutex
 	proved  bool
 	refused int
 }
 
-func (d *desk) open(s sluice.Secret) {
-	d.secret = s
+func (d *desk) open(s sluice.Secret, mayTry func(context.Context) error) {
+	d.secret, d.mayTry = s, mayTry
 	d.turn = make(chan struct{}, 1)
 	d.turn <- struct{}{}
 }
@@ -120,6 +124,9 @@ func (d *desk) get(ctx context.Context) (sluice.Secret, func(bool), error) {
 		}
 		if proved, closed = d.state(); proved || closed {
 			d.turn <- struct{}{} // the next one waits for the same news
+		} else if err := d.allowed(ctx); err != nil {
+			d.turn <- struct{}{}
+			return sluice.Secret{}, nil, err
 		}
 	}
 	if closed {
@@ -128,6 +135,13 @@ func (d *desk) get(ctx context.Context) (sluice.Secret, func(bool), error) {
 	alone := !proved
 	var once sync.Once
 	return d.secret, func(accepted bool) { once.Do(func() { d.done(accepted, alone) }) }, nil
+}
+
+func (d *desk) allowed(ctx context.Context) error {
+	if d.mayTry == nil {
+		return nil
+	}
+	return d.mayTry(ctx)
 }
 
 func (d *desk) done(accepted, alone bool) {

@@ -339,6 +339,7 @@ type ToServer struct {
 	//	*ToServer_Outcome
 	//	*ToServer_Withdraw
 	//	*ToServer_Gone
+	//	*ToServer_Opened
 	Is            isToServer_Is `protobuf_oneof:"is"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -444,6 +445,15 @@ func (x *ToServer) GetGone() *Gone {
 	return nil
 }
 
+func (x *ToServer) GetOpened() *Opened {
+	if x != nil {
+		if x, ok := x.Is.(*ToServer_Opened); ok {
+			return x.Opened
+		}
+	}
+	return nil
+}
+
 type isToServer_Is interface {
 	isToServer_Is()
 }
@@ -476,6 +486,10 @@ type ToServer_Gone struct {
 	Gone *Gone `protobuf:"bytes,7,opt,name=gone,proto3,oneof"`
 }
 
+type ToServer_Opened struct {
+	Opened *Opened `protobuf:"bytes,8,opt,name=opened,proto3,oneof"`
+}
+
 func (*ToServer_Hello) isToServer_Is() {}
 
 func (*ToServer_Beat) isToServer_Is() {}
@@ -490,12 +504,15 @@ func (*ToServer_Withdraw) isToServer_Is() {}
 
 func (*ToServer_Gone) isToServer_Is() {}
 
+func (*ToServer_Opened) isToServer_Is() {}
+
 type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Protocol      uint32                 `protobuf:"varint,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	Limit         uint32                 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
 	Held          []*Held                `protobuf:"bytes,4,rep,name=held,proto3" json:"held,omitempty"`
+	Opened        []*Opened              `protobuf:"bytes,5,rep,name=opened,proto3" json:"opened,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -554,6 +571,13 @@ func (x *Hello) GetLimit() uint32 {
 func (x *Hello) GetHeld() []*Held {
 	if x != nil {
 		return x.Held
+	}
+	return nil
+}
+
+func (x *Hello) GetOpened() []*Opened {
+	if x != nil {
+		return x.Opened
 	}
 	return nil
 }
@@ -850,6 +874,74 @@ func (x *Gone) GetError() string {
 	return ""
 }
 
+type Opened struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	Digest        []byte                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`    // SHA-256 of what was sealed
+	Error         string                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`      // why the worker does not have it; "": it does
+	Refused       bool                   `protobuf:"varint,4,opt,name=refused,proto3" json:"refused,omitempty"` // hosts refused it so often that it is not tried any more
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Opened) Reset() {
+	*x = Opened{}
+	mi := &file_wire_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Opened) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Opened) ProtoMessage() {}
+
+func (x *Opened) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Opened.ProtoReflect.Descriptor instead.
+func (*Opened) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Opened) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *Opened) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *Opened) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Opened) GetRefused() bool {
+	if x != nil {
+		return x.Refused
+	}
+	return false
+}
+
 type ToWorker struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Is:
@@ -861,6 +953,8 @@ type ToWorker struct {
 	//	*ToWorker_Committed
 	//	*ToWorker_Drain
 	//	*ToWorker_Welcome
+	//	*ToWorker_Secrets
+	//	*ToWorker_Wipe
 	Is            isToWorker_Is `protobuf_oneof:"is"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -868,7 +962,7 @@ type ToWorker struct {
 
 func (x *ToWorker) Reset() {
 	*x = ToWorker{}
-	mi := &file_wire_proto_msgTypes[13]
+	mi := &file_wire_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -880,7 +974,7 @@ func (x *ToWorker) String() string {
 func (*ToWorker) ProtoMessage() {}
 
 func (x *ToWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[13]
+	mi := &file_wire_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -893,7 +987,7 @@ func (x *ToWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToWorker.ProtoReflect.Descriptor instead.
 func (*ToWorker) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{13}
+	return file_wire_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ToWorker) GetIs() isToWorker_Is {
@@ -966,6 +1060,24 @@ func (x *ToWorker) GetWelcome() *Welcome {
 	return nil
 }
 
+func (x *ToWorker) GetSecrets() *Secrets {
+	if x != nil {
+		if x, ok := x.Is.(*ToWorker_Secrets); ok {
+			return x.Secrets
+		}
+	}
+	return nil
+}
+
+func (x *ToWorker) GetWipe() string {
+	if x != nil {
+		if x, ok := x.Is.(*ToWorker_Wipe); ok {
+			return x.Wipe
+		}
+	}
+	return ""
+}
+
 type isToWorker_Is interface {
 	isToWorker_Is()
 }
@@ -998,6 +1110,14 @@ type ToWorker_Welcome struct {
 	Welcome *Welcome `protobuf:"bytes,7,opt,name=welcome,proto3,oneof"`
 }
 
+type ToWorker_Secrets struct {
+	Secrets *Secrets `protobuf:"bytes,8,opt,name=secrets,proto3,oneof"`
+}
+
+type ToWorker_Wipe struct {
+	Wipe string `protobuf:"bytes,9,opt,name=wipe,proto3,oneof"` // a job: let go of its secrets as soon as nothing of it runs
+}
+
 func (*ToWorker_Lease) isToWorker_Is() {}
 
 func (*ToWorker_Assign) isToWorker_Is() {}
@@ -1012,6 +1132,10 @@ func (*ToWorker_Drain) isToWorker_Is() {}
 
 func (*ToWorker_Welcome) isToWorker_Is() {}
 
+func (*ToWorker_Secrets) isToWorker_Is() {}
+
+func (*ToWorker_Wipe) isToWorker_Is() {}
+
 type Welcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Protocol      uint32                 `protobuf:"varint,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
@@ -1022,7 +1146,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_wire_proto_msgTypes[14]
+	mi := &file_wire_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1158,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[14]
+	mi := &file_wire_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1171,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{14}
+	return file_wire_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Welcome) GetProtocol() uint32 {
@@ -1075,7 +1199,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_wire_proto_msgTypes[15]
+	mi := &file_wire_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1087,7 +1211,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[15]
+	mi := &file_wire_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1100,7 +1224,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{15}
+	return file_wire_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Lease) GetNumber() uint64 {
@@ -1134,14 +1258,13 @@ type Assign struct {
 	Resumed       bool                   `protobuf:"varint,6,opt,name=resumed,proto3" json:"resumed,omitempty"`
 	Stdout        int64                  `protobuf:"varint,7,opt,name=stdout,proto3" json:"stdout,omitempty"`
 	Stderr        int64                  `protobuf:"varint,8,opt,name=stderr,proto3" json:"stderr,omitempty"`
-	Sealed        []byte                 `protobuf:"bytes,9,opt,name=sealed,proto3" json:"sealed,omitempty"` // secrets, opaque to the server
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1153,7 +1276,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1166,7 +1289,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{16}
+	return file_wire_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Assign) GetJob() []byte {
@@ -1225,7 +1348,60 @@ func (x *Assign) GetStderr() int64 {
 	return 0
 }
 
-func (x *Assign) GetSealed() []byte {
+type Secrets struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Job           []byte                 `protobuf:"bytes,2,opt,name=job,proto3" json:"job,omitempty"`       // job.submitted, as JSON: the whole job
+	Sealed        []byte                 `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"` // opaque to the server
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Secrets) Reset() {
+	*x = Secrets{}
+	mi := &file_wire_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Secrets) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Secrets) ProtoMessage() {}
+
+func (x *Secrets) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Secrets.ProtoReflect.Descriptor instead.
+func (*Secrets) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Secrets) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *Secrets) GetJob() []byte {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
+func (x *Secrets) GetSealed() []byte {
 	if x != nil {
 		return x.Sealed
 	}
@@ -1242,7 +1418,7 @@ type Kill struct {
 
 func (x *Kill) Reset() {
 	*x = Kill{}
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1254,7 +1430,7 @@ func (x *Kill) String() string {
 func (*Kill) ProtoMessage() {}
 
 func (x *Kill) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1267,7 +1443,7 @@ func (x *Kill) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kill.ProtoReflect.Descriptor instead.
 func (*Kill) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{17}
+	return file_wire_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Kill) GetAttempt() string {
@@ -1306,7 +1482,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\"5\n" +
 	"\x05Chunk\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\tR\aattempt\"\xa1\x02\n" +
+	"\aattempt\x18\x02 \x01(\tR\aattempt\"\xd5\x02\n" +
 	"\bToServer\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.sluice.worker.v1.HelloH\x00R\x05hello\x12,\n" +
 	"\x04beat\x18\x02 \x01(\v2\x16.sluice.worker.v1.BeatH\x00R\x04beat\x122\n" +
@@ -1314,13 +1490,15 @@ const file_wire_proto_rawDesc = "" +
 	"\x04step\x18\x04 \x01(\fH\x00R\x04step\x12\x1a\n" +
 	"\aoutcome\x18\x05 \x01(\fH\x00R\aoutcome\x12\x1c\n" +
 	"\bwithdraw\x18\x06 \x01(\fH\x00R\bwithdraw\x12,\n" +
-	"\x04gone\x18\a \x01(\v2\x16.sluice.worker.v1.GoneH\x00R\x04goneB\x04\n" +
-	"\x02is\"\x7f\n" +
+	"\x04gone\x18\a \x01(\v2\x16.sluice.worker.v1.GoneH\x00R\x04gone\x122\n" +
+	"\x06opened\x18\b \x01(\v2\x18.sluice.worker.v1.OpenedH\x00R\x06openedB\x04\n" +
+	"\x02is\"\xb1\x01\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\rR\x05limit\x12*\n" +
-	"\x04held\x18\x04 \x03(\v2\x16.sluice.worker.v1.HeldR\x04held\"6\n" +
+	"\x04held\x18\x04 \x03(\v2\x16.sluice.worker.v1.HeldR\x04held\x120\n" +
+	"\x06opened\x18\x05 \x03(\v2\x18.sluice.worker.v1.OpenedR\x06opened\"6\n" +
 	"\x04Held\x12\x18\n" +
 	"\aattempt\x18\x01 \x01(\tR\aattempt\x12\x14\n" +
 	"\x05ended\x18\x02 \x01(\bR\x05ended\"J\n" +
@@ -1339,7 +1517,12 @@ const file_wire_proto_rawDesc = "" +
 	"\x04data\x18\x04 \x01(\fR\x04data\"6\n" +
 	"\x04Gone\x12\x18\n" +
 	"\aattempt\x18\x01 \x01(\tR\aattempt\x12\x14\n" +
-	"\x05error\x18\x02 \x01(\tR\x05error\"\xa8\x02\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"b\n" +
+	"\x06Opened\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\x12\x18\n" +
+	"\arefused\x18\x04 \x01(\bR\arefused\"\xf5\x02\n" +
 	"\bToWorker\x12/\n" +
 	"\x05lease\x18\x01 \x01(\v2\x17.sluice.worker.v1.LeaseH\x00R\x05lease\x122\n" +
 	"\x06assign\x18\x02 \x01(\v2\x18.sluice.worker.v1.AssignH\x00R\x06assign\x12\x14\n" +
@@ -1347,7 +1530,9 @@ const file_wire_proto_rawDesc = "" +
 	"\x04kill\x18\x04 \x01(\v2\x16.sluice.worker.v1.KillH\x00R\x04kill\x12\x1e\n" +
 	"\tcommitted\x18\x05 \x01(\tH\x00R\tcommitted\x12\x16\n" +
 	"\x05drain\x18\x06 \x01(\bH\x00R\x05drain\x125\n" +
-	"\awelcome\x18\a \x01(\v2\x19.sluice.worker.v1.WelcomeH\x00R\awelcomeB\x04\n" +
+	"\awelcome\x18\a \x01(\v2\x19.sluice.worker.v1.WelcomeH\x00R\awelcome\x125\n" +
+	"\asecrets\x18\b \x01(\v2\x19.sluice.worker.v1.SecretsH\x00R\asecrets\x12\x14\n" +
+	"\x04wipe\x18\t \x01(\tH\x00R\x04wipeB\x04\n" +
 	"\x02is\"?\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x18\n" +
@@ -1355,7 +1540,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x05Lease\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\"\n" +
 	"\fmilliseconds\x18\x02 \x01(\x03R\fmilliseconds\x12,\n" +
-	"\x05heads\x18\x03 \x03(\v2\x16.sluice.worker.v1.HeadR\x05heads\"\xd9\x01\n" +
+	"\x05heads\x18\x03 \x03(\v2\x16.sluice.worker.v1.HeadR\x05heads\"\xc7\x01\n" +
 	"\x06Assign\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\fR\x03job\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x12\n" +
@@ -1364,8 +1549,12 @@ const file_wire_proto_rawDesc = "" +
 	"\x06settle\x18\x05 \x01(\bR\x06settle\x12\x18\n" +
 	"\aresumed\x18\x06 \x01(\bR\aresumed\x12\x16\n" +
 	"\x06stdout\x18\a \x01(\x03R\x06stdout\x12\x16\n" +
-	"\x06stderr\x18\b \x01(\x03R\x06stderr\x12\x16\n" +
-	"\x06sealed\x18\t \x01(\fR\x06sealed\"?\n" +
+	"\x06stderr\x18\b \x01(\x03R\x06stderrJ\x04\b\t\x10\n" +
+	"\"J\n" +
+	"\aSecrets\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x10\n" +
+	"\x03job\x18\x02 \x01(\fR\x03job\x12\x16\n" +
+	"\x06sealed\x18\x03 \x01(\fR\x06sealed\"?\n" +
 	"\x04Kill\x12\x18\n" +
 	"\aattempt\x18\x01 \x01(\tR\aattempt\x12\x1d\n" +
 	"\n" +
@@ -1389,7 +1578,7 @@ func file_wire_proto_rawDescGZIP() []byte {
 	return file_wire_proto_rawDescData
 }
 
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_wire_proto_goTypes = []any{
 	(*Empty)(nil),        // 0: sluice.worker.v1.Empty
 	(*EnrolRequest)(nil), // 1: sluice.worker.v1.EnrolRequest
@@ -1404,39 +1593,44 @@ var file_wire_proto_goTypes = []any{
 	(*Beat)(nil),         // 10: sluice.worker.v1.Beat
 	(*Output)(nil),       // 11: sluice.worker.v1.Output
 	(*Gone)(nil),         // 12: sluice.worker.v1.Gone
-	(*ToWorker)(nil),     // 13: sluice.worker.v1.ToWorker
-	(*Welcome)(nil),      // 14: sluice.worker.v1.Welcome
-	(*Lease)(nil),        // 15: sluice.worker.v1.Lease
-	(*Assign)(nil),       // 16: sluice.worker.v1.Assign
-	(*Kill)(nil),         // 17: sluice.worker.v1.Kill
+	(*Opened)(nil),       // 13: sluice.worker.v1.Opened
+	(*ToWorker)(nil),     // 14: sluice.worker.v1.ToWorker
+	(*Welcome)(nil),      // 15: sluice.worker.v1.Welcome
+	(*Lease)(nil),        // 16: sluice.worker.v1.Lease
+	(*Assign)(nil),       // 17: sluice.worker.v1.Assign
+	(*Secrets)(nil),      // 18: sluice.worker.v1.Secrets
+	(*Kill)(nil),         // 19: sluice.worker.v1.Kill
 }
 var file_wire_proto_depIdxs = []int32{
 	7,  // 0: sluice.worker.v1.ToServer.hello:type_name -> sluice.worker.v1.Hello
 	10, // 1: sluice.worker.v1.ToServer.beat:type_name -> sluice.worker.v1.Beat
 	11, // 2: sluice.worker.v1.ToServer.output:type_name -> sluice.worker.v1.Output
 	12, // 3: sluice.worker.v1.ToServer.gone:type_name -> sluice.worker.v1.Gone
-	8,  // 4: sluice.worker.v1.Hello.held:type_name -> sluice.worker.v1.Held
-	9,  // 5: sluice.worker.v1.Beat.heads:type_name -> sluice.worker.v1.Head
-	15, // 6: sluice.worker.v1.ToWorker.lease:type_name -> sluice.worker.v1.Lease
-	16, // 7: sluice.worker.v1.ToWorker.assign:type_name -> sluice.worker.v1.Assign
-	17, // 8: sluice.worker.v1.ToWorker.kill:type_name -> sluice.worker.v1.Kill
-	14, // 9: sluice.worker.v1.ToWorker.welcome:type_name -> sluice.worker.v1.Welcome
-	9,  // 10: sluice.worker.v1.Lease.heads:type_name -> sluice.worker.v1.Head
-	1,  // 11: sluice.worker.v1.Workers.Enrol:input_type -> sluice.worker.v1.EnrolRequest
-	2,  // 12: sluice.worker.v1.Workers.Renew:input_type -> sluice.worker.v1.RenewRequest
-	6,  // 13: sluice.worker.v1.Workers.Work:input_type -> sluice.worker.v1.ToServer
-	4,  // 14: sluice.worker.v1.Workers.Blob:input_type -> sluice.worker.v1.BlobRequest
-	5,  // 15: sluice.worker.v1.Workers.Fetched:input_type -> sluice.worker.v1.Chunk
-	3,  // 16: sluice.worker.v1.Workers.Enrol:output_type -> sluice.worker.v1.Certificate
-	3,  // 17: sluice.worker.v1.Workers.Renew:output_type -> sluice.worker.v1.Certificate
-	13, // 18: sluice.worker.v1.Workers.Work:output_type -> sluice.worker.v1.ToWorker
-	5,  // 19: sluice.worker.v1.Workers.Blob:output_type -> sluice.worker.v1.Chunk
-	0,  // 20: sluice.worker.v1.Workers.Fetched:output_type -> sluice.worker.v1.Empty
-	16, // [16:21] is the sub-list for method output_type
-	11, // [11:16] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	13, // 4: sluice.worker.v1.ToServer.opened:type_name -> sluice.worker.v1.Opened
+	8,  // 5: sluice.worker.v1.Hello.held:type_name -> sluice.worker.v1.Held
+	13, // 6: sluice.worker.v1.Hello.opened:type_name -> sluice.worker.v1.Opened
+	9,  // 7: sluice.worker.v1.Beat.heads:type_name -> sluice.worker.v1.Head
+	16, // 8: sluice.worker.v1.ToWorker.lease:type_name -> sluice.worker.v1.Lease
+	17, // 9: sluice.worker.v1.ToWorker.assign:type_name -> sluice.worker.v1.Assign
+	19, // 10: sluice.worker.v1.ToWorker.kill:type_name -> sluice.worker.v1.Kill
+	15, // 11: sluice.worker.v1.ToWorker.welcome:type_name -> sluice.worker.v1.Welcome
+	18, // 12: sluice.worker.v1.ToWorker.secrets:type_name -> sluice.worker.v1.Secrets
+	9,  // 13: sluice.worker.v1.Lease.heads:type_name -> sluice.worker.v1.Head
+	1,  // 14: sluice.worker.v1.Workers.Enrol:input_type -> sluice.worker.v1.EnrolRequest
+	2,  // 15: sluice.worker.v1.Workers.Renew:input_type -> sluice.worker.v1.RenewRequest
+	6,  // 16: sluice.worker.v1.Workers.Work:input_type -> sluice.worker.v1.ToServer
+	4,  // 17: sluice.worker.v1.Workers.Blob:input_type -> sluice.worker.v1.BlobRequest
+	5,  // 18: sluice.worker.v1.Workers.Fetched:input_type -> sluice.worker.v1.Chunk
+	3,  // 19: sluice.worker.v1.Workers.Enrol:output_type -> sluice.worker.v1.Certificate
+	3,  // 20: sluice.worker.v1.Workers.Renew:output_type -> sluice.worker.v1.Certificate
+	14, // 21: sluice.worker.v1.Workers.Work:output_type -> sluice.worker.v1.ToWorker
+	5,  // 22: sluice.worker.v1.Workers.Blob:output_type -> sluice.worker.v1.Chunk
+	0,  // 23: sluice.worker.v1.Workers.Fetched:output_type -> sluice.worker.v1.Empty
+	19, // [19:24] is the sub-list for method output_type
+	14, // [14:19] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -1452,8 +1646,9 @@ func file_wire_proto_init() {
 		(*ToServer_Outcome)(nil),
 		(*ToServer_Withdraw)(nil),
 		(*ToServer_Gone)(nil),
+		(*ToServer_Opened)(nil),
 	}
-	file_wire_proto_msgTypes[13].OneofWrappers = []any{
+	file_wire_proto_msgTypes[14].OneofWrappers = []any{
 		(*ToWorker_Lease)(nil),
 		(*ToWorker_Assign)(nil),
 		(*ToWorker_Drop)(nil),
@@ -1461,6 +1656,8 @@ func file_wire_proto_init() {
 		(*ToWorker_Committed)(nil),
 		(*ToWorker_Drain)(nil),
 		(*ToWorker_Welcome)(nil),
+		(*ToWorker_Secrets)(nil),
+		(*ToWorker_Wipe)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1468,7 +1665,7 @@ func file_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
