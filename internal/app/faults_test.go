@@ -23,6 +23,7 @@ import (
 	"sluice/internal/adapter/sqlitelog"
 	"sluice/internal/lab/check"
 	"sluice/internal/lab/testfleet"
+	"sluice/internal/lab/trouble"
 )
 
 // What the program promises, shown on a fleet of isolated hosts with real sshd, while things break. Every story
@@ -30,6 +31,7 @@ import (
 // same questions: does the whole journal keep the rules, is nothing left on the hosts, and is no secret anywhere.
 
 func TestMain(m *testing.M) {
+	trouble.Launch()
 	code := m.Run()
 	if built.dir != "" {
 		_ = os.RemoveAll(built.dir)

@@ -289,10 +289,16 @@ func (w *Worker) keepFresh(ctx context.Context, client *workerwire.Client) {
 		pair, _ := w.certificate()
 		wait := max(renewAt(pair.Leaf.NotBefore, pair.Leaf.NotAfter).Sub(w.Clock()), 0)
 		if wait == 0 {
-			if err := w.renew(ctx, client); err == nil {
+			err := w.renew(ctx, client)
+			fresh, _ := w.certificate()
+			switch {
+			case err == nil && w.Clock().Before(renewAt(fresh.Leaf.NotBefore, fresh.Leaf.NotAfter)):
 				w.Log.Info("the certificate is renewed")
 				continue
-			} else if ctx.Err() == nil {
+			case err == nil: // each one is an event in the server's journal
+				w.Log.Warn("the certificate is renewed, and is old already by the clock of this machine: it is set otherwise than the server's",
+					"here", w.Clock(), "ends", fresh.Leaf.NotAfter)
+			case ctx.Err() == nil:
 				w.Log.Warn("the certificate cannot be renewed", "why", err, "ends", pair.Leaf.NotAfter)
 			}
 			wait = renewRetry

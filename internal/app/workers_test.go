@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 	"sluice/api"
 	"sluice/internal/app"
 	"sluice/internal/lab/testfleet"
+	"sluice/internal/lab/trouble"
 	"sluice/sealed"
 )
 
@@ -28,6 +30,9 @@ type elsewhere struct {
 	data string
 	stop func() error
 	ends func() error // waits until it ends by itself
+
+	ahead time.Duration // its clock
+	log   slog.Handler  // nil: the test's
 }
 
 func (s *served) worker(name sluice.WorkerName, pools ...sluice.Pool) *elsewhere {
@@ -42,9 +47,12 @@ func (s *served) worker(name sluice.WorkerName, pools ...sluice.Pool) *elsewhere
 }
 
 func (w *elsewhere) program(token string) *app.Worker {
+	if w.log == nil {
+		w.log = slog.NewTextHandler(w.s.t.Output(), nil)
+	}
 	return &app.Worker{Data: w.data, Server: w.s.workers, Token: sluice.NewSecret([]byte(token)), Limit: 4, Home: w.s.t.TempDir(),
-		Env: func(string) string { return "" }, Environ: []string{"PATH=" + os.Getenv("PATH")}, Clock: app.Now,
-		Log: slog.New(slog.NewTextHandler(w.s.t.Output(), nil)), LocalTargets: true}
+		Env: func(string) string { return "" }, Environ: []string{"PATH=" + os.Getenv("PATH")},
+		Clock: func() time.Time { return app.Now().Add(w.ahead) }, Log: slog.New(w.log), LocalTargets: true}
 }
 
 func (w *elsewhere) start(token string) {
@@ -166,14 +174,26 @@ func TestWorkers(t *testing.T) {
 
 // process is a worker that can be killed.
 type process struct {
-	s    *served
-	data string
-	cmd  *exec.Cmd
+	s       *served
+	data    string
+	cmd     *exec.Cmd
+	program string           // "": this version
+	wrong   *trouble.Trouble // nil: nothing is
+	says    io.Writer        // nil: the test
 }
 
 func (s *served) process(name sluice.WorkerName) *process {
 	s.t.Helper()
-	p := &process{s: s, data: filepath.Join(s.t.TempDir(), string(name))}
+	p := &process{s: s}
+	p.enrol(name)
+	return p
+}
+
+// enrol starts a worker that is new.
+func (p *process) enrol(name sluice.WorkerName) {
+	s := p.s
+	s.t.Helper()
+	p.data = filepath.Join(s.t.TempDir(), string(name))
 	i, err := s.client.InviteWorker(s.t.Context(), name, nil)
 	if err != nil {
 		s.t.Fatal(err)
@@ -184,22 +204,25 @@ func (s *served) process(name sluice.WorkerName) *process {
 	}
 	p.start("--server", s.workers, "--enrol-file", token)
 	s.health(name, "connected")
-	return p
 }
 
 func (p *process) start(args ...string) {
 	t := p.s.t
 	t.Helper()
-	p.cmd = exec.Command(program(t), append([]string{"worker", "--data", p.data, "--local-targets", "--limit", "4"}, args...)...)
+	if p.program == "" {
+		p.program = program(t)
+	}
+	p.cmd = exec.Command(p.program, append([]string{"worker", "--data", p.data, "--local-targets", "--limit", "4"}, args...)...)
 	p.cmd.Env = []string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}
 	if p.s.fleet != nil {
 		p.cmd.Env = p.s.fleet.Env()
 	}
 	p.cmd.Stderr = t.Output()
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
+	if p.says != nil {
+		p.cmd.Stderr = p.says
 	}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	begin(t, p.cmd, p.wrong)
 	cmd := p.cmd
 	t.Cleanup(func() {
 		if cmd.ProcessState == nil {
@@ -208,6 +231,25 @@ func (p *process) start(args ...string) {
 			_ = cmd.Wait()
 		}
 	})
+}
+
+// begin starts a program, with what shall go wrong with it.
+func begin(t *testing.T, cmd *exec.Cmd, wrong *trouble.Trouble) {
+	t.Helper()
+	if wrong == nil {
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	err := wrong.Start(cmd)
+	if errors.Is(err, trouble.ErrUnavailable) {
+		t.Skip("skipped:", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(wrong.Close)
 }
 
 func (p *process) signal(sig syscall.Signal) {

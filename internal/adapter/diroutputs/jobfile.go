@@ -307,8 +307,11 @@ func (j *jobFile) sync() error {
 	defer j.mu.Unlock()
 	if err != nil {
 		// The kernel reports this once and drops the data: a second try would say that all is well.
-		j.failed = fmt.Errorf("the disk that holds %s failed: %w", j.path, err)
-		return j.failed
+		e := sluice.Errorf(sluice.Contact, "the disk that holds %s failed; this process writes no more to it", j.path).Lasts().
+			WithHint("look at the disk, then start again: what is there is looked at then")
+		e.Err = err
+		j.failed = e
+		return e
 	}
 	if j.h != h { // closed meanwhile
 		return nil

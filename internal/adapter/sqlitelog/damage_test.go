@@ -288,6 +288,9 @@ func TestSyncFails(t *testing.T) {
 	if got := hosts(t, l, "prod"); len(got) != 2 {
 		t.Errorf("reading goes on, but there are %v", got)
 	}
+	if _, err := l.Namespaces(t.Context()); !sluice.IsLasting(err) || !errors.Is(err, broken) {
+		t.Errorf("whoever looks after it learns %v", err)
+	}
 	again := openIn(t, l.dir)
 	if head := appendTo(t, again, "prod", "h3"); head != 3 {
 		t.Errorf("head %d after a new start", head)

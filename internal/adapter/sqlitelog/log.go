@@ -193,6 +193,12 @@ func (l *Log) isClosed() bool {
 	return l.closed
 }
 
+func (l *Log) isBroken() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.broken
+}
+
 // pause waits for d or until the context ends.
 func pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)

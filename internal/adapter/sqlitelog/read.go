@@ -143,10 +143,14 @@ func (l *Log) ReadJob(ctx context.Context, ns sluice.Namespace, job sluice.JobID
 	return out, nil
 }
 
-// Namespaces lists the namespaces that have events.
+// Namespaces lists the namespaces that have events. Everybody who looks after a log asks for them now and then, so this is
+// where they learn that it can never be written again, whether or not they have anything to write.
 func (l *Log) Namespaces(ctx context.Context) ([]sluice.Namespace, error) {
 	if l.isClosed() {
 		return nil, errClosed
+	}
+	if err := l.isBroken(); err != nil {
+		return nil, err
 	}
 	out, err := l.namespaces(ctx, l.read)
 	return out, l.problem("reading", err)

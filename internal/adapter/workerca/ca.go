@@ -175,12 +175,13 @@ func WorkerOf(c *x509.Certificate) (sluice.WorkerName, error) {
 	return "", sluice.Errorf(sluice.Denied, "the certificate is none of a worker")
 }
 
-// Server is the server's certificate towards workers, made anew in time.
+// Server is the server's certificate towards workers, made anew in time, and when the clock was set back: what was made
+// under the wrong time is of no use to anybody then.
 func (a *Authority) Server() (*tls.Certificate, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.clock()
-	if a.server != nil && now.Before(a.server.Leaf.NotAfter.Add(-Life/3)) {
+	if a.server != nil && now.Before(a.server.Leaf.NotAfter.Add(-Life/3)) && !now.Before(a.server.Leaf.NotBefore.Add(skew)) {
 		return a.server, nil
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
