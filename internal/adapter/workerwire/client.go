@@ -105,8 +105,8 @@ func (c *Client) Open(ctx context.Context, hello sluice.WorkerHello) (sluice.Lin
 	}
 	if errors.Is(err, io.EOF) || err == nil { // then Recv says why
 		var m *wirepb.ToWorker
-		if m, err = stream.Recv(); err == nil && m.GetWelcome() == nil {
-			err = errors.New("the server does not say hello")
+		if m, err = stream.Recv(); err == nil {
+			err = welcomed(m.GetWelcome())
 		}
 	}
 	if err == nil {
@@ -114,6 +114,18 @@ func (c *Client) Open(ctx context.Context, hello sluice.WorkerHello) (sluice.Lin
 	}
 	defer cancel()
 	return nil, fromStatus(ctx, err)
+}
+
+// welcomed says why a worker cannot have to do with a server.
+func welcomed(w *wirepb.Welcome) error {
+	if w == nil {
+		return errors.New("the server does not say hello")
+	}
+	if v := w.GetProtocol(); v < Oldest || v > Protocol+1 {
+		return sluice.Errorf(sluice.Usage, "the server, of version %.40q, speaks version %d of the protocol, and this worker %d to %d", w.GetVersion(), v, Oldest, Protocol).
+			WithHint("the worker must not be more than one version away from its server")
+	}
+	return nil
 }
 
 type clientEnd struct {

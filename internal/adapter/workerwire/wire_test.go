@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"reflect"
 	"strings"
@@ -15,10 +16,13 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"sluice"
 	"sluice/internal/adapter/workerca"
 	"sluice/internal/adapter/workerwire"
+	"sluice/internal/adapter/workerwire/wirepb"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -212,4 +216,82 @@ func TestPin(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "not the server") {
 		t.Errorf("it ended with %v", err)
 	}
+}
+
+// TestVersions: each end takes the versions beside its own, and says which are meant where it takes none. A worker ends
+// then: to try again is of no use.
+func TestVersions(t *testing.T) {
+	ca := authority(t, time.Now)
+	lines := make(chan sluice.Line[sluice.ToWorker, sluice.ToServer], 9)
+	address := serve(t, ca, lines, func(workerwire.Peer) error { return nil })
+	mine := certified(t, ca, "w1")
+	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithNoProxy(), grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13,
+		RootCAs: ca.Roots(), ServerName: workerca.ServerName, Certificates: []tls.Certificate{*mine}})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for v, fits := range map[uint32]bool{0: false, workerwire.Protocol: true, workerwire.Protocol + 1: true, workerwire.Protocol + 2: false} {
+		ctx, cancel := context.WithCancel(t.Context())
+		stream, err := wirepb.NewWorkersClient(conn).Work(ctx)
+		if err == nil {
+			err = stream.Send(&wirepb.ToServer{Is: &wirepb.ToServer_Hello{Hello: &wirepb.Hello{Protocol: v, Version: "x", Limit: 1}}})
+		}
+		var m *wirepb.ToWorker
+		if err == nil {
+			m, err = stream.Recv()
+		}
+		if fits && (err != nil || m.GetWelcome().GetProtocol() != workerwire.Protocol) {
+			t.Errorf("a worker of version %d: %v, %v", v, m, err)
+		}
+		if !fits && (err == nil || !strings.Contains(err.Error(), fmt.Sprintf("speaks version %d", v)) || !strings.Contains(err.Error(), "more than one version away")) {
+			t.Errorf("a worker of version %d: %v, %v", v, m, err)
+		}
+		cancel()
+		if fits {
+			<-lines
+		}
+	}
+
+	for v, fits := range map[uint32]bool{0: false, workerwire.Protocol: true, workerwire.Protocol + 1: true, workerwire.Protocol + 2: false} {
+		_, err := open(t, greeting(t, ca, v), ca.Roots(), mine)
+		if fits != (err == nil) {
+			t.Errorf("a server of version %d: %v", v, err)
+		}
+		if !fits && (sluice.CodeOf(err) != sluice.Usage || !strings.Contains(err.Error(), fmt.Sprintf("speaks version %d", v))) {
+			t.Errorf("a server of version %d: %v", v, err)
+		}
+	}
+}
+
+// greets is a server that says hello, and no more.
+type greets struct {
+	wirepb.UnimplementedWorkersServer
+	version uint32
+}
+
+func (g greets) Work(s grpc.BidiStreamingServer[wirepb.ToServer, wirepb.ToWorker]) error {
+	if err := s.Send(&wirepb.ToWorker{Is: &wirepb.ToWorker_Welcome{Welcome: &wirepb.Welcome{Protocol: g.version, Version: "x"}}}); err != nil {
+		return err
+	}
+	<-s.Context().Done()
+	return nil
+}
+
+func greeting(t *testing.T, ca *workerca.Authority, version uint32) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return ca.Server() }})))
+	wirepb.RegisterWorkersServer(s, greets{version: version})
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(l) }()
+	t.Cleanup(func() {
+		s.Stop()
+		<-ended
+	})
+	return l.Addr().String()
 }
