@@ -7,6 +7,7 @@ package recent
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"sync"
 
@@ -71,29 +72,56 @@ func (l *log) Update(ctx context.Context, ns sluice.Namespace, after uint64, dec
 func (sp *space) take(tail, made []sluice.Event) {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
-	for _, events := range [][]sluice.Event{tail, made} {
-		for _, e := range events {
-			next := uint64(0)
-			if n := len(sp.events); n > 0 {
-				next = sp.events[n-1].Seq + 1
-			}
-			switch {
-			case e.Seq < next:
-				continue // two appends may end in another order than they were made
-			case e.Seq > next:
-				sp.events = nil // there is a gap: what is before it is of no use
-			}
-			mine, err := own(e)
-			if err != nil {
-				sp.events = nil // cannot be: it is in the log
-				return
-			}
-			sp.events = append(sp.events, mine)
+	if sp.add(tail) {
+		sp.add(made)
+	}
+}
+
+// add keeps events that follow one another. What is kept already is passed over. It reports whether all could be kept.
+func (sp *space) add(events []sluice.Event) bool {
+	for _, e := range events {
+		next := uint64(0)
+		if n := len(sp.events); n > 0 {
+			next = sp.events[n-1].Seq + 1
 		}
+		switch {
+		case e.Seq < next:
+			continue // two appends may end in another order than they were made
+		case e.Seq > next:
+			sp.events = nil // there is a gap: what is before it is of no use
+		}
+		mine, err := own(e)
+		if err != nil {
+			sp.events = nil // cannot be: it is in the log
+			return false
+		}
+		sp.events = append(sp.events, mine)
 	}
 	if len(sp.events) > 2*kept {
 		sp.events = slices.Clone(sp.events[len(sp.events)-kept:])
 	}
+	return true
+}
+
+// read keeps what the log gave up to its end, where that goes on from what is kept or further back. Without it, whoever
+// begins before what is kept would read all of it from the log again: after a start of the server, or after somebody read
+// an event and appended behind it before [log.Update] had kept it.
+func (sp *space) read(events []sluice.Event) {
+	events = events[max(0, len(events)-kept):]
+	if len(events) == 0 {
+		return
+	}
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	first, last := events[0].Seq, events[len(events)-1].Seq
+	if n := len(sp.events); n > 0 {
+		if first < sp.events[0].Seq && last >= sp.events[n-1].Seq {
+			sp.events = nil
+		} else if first < sp.events[0].Seq || first > sp.events[n-1].Seq+1 {
+			return
+		}
+	}
+	sp.add(events)
 }
 
 // Read returns what is at hand after an event, and what others appended behind that.
@@ -114,6 +142,9 @@ func (l *log) Read(ctx context.Context, ns sluice.Namespace, after uint64, limit
 	more, err := l.Log.Read(ctx, ns, after, limit-len(out))
 	if err != nil {
 		return nil, err
+	}
+	if len(more) > 0 && len(more) < limit-len(out) {
+		l.space(ns, true).read(more)
 	}
 	return append(out, more...), nil
 }
@@ -140,7 +171,10 @@ func (sp *space) after(n uint64, limit int) []sluice.Event {
 // all, it is cheap.
 func own(e sluice.Event) (out sluice.Event, err error) {
 	switch b := e.Body.(type) {
-	case sluice.TaskStarted, sluice.TaskStep:
+	case sluice.TaskStarted, sluice.TaskStep, sluice.JobStarted, sluice.StageOpened:
+	case sluice.JobFinished:
+		b.Counts = maps.Clone(b.Counts)
+		e.Body = b
 	case sluice.TaskFinished:
 		if b.ExitCode != nil {
 			code := *b.ExitCode

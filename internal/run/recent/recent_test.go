@@ -120,3 +120,46 @@ func TestNothingIsMissing(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatWasReadIsNotReadAgain: also where what is kept began in the middle of what everybody folds, as after a start.
+func TestWhatWasReadIsNotReadAgain(t *testing.T) {
+	disk := fake.NewLog()
+	under := &counted{Log: disk}
+	l := recent.Log(under)
+	add := func(to sluice.Log, after uint64, n int) {
+		t.Helper()
+		if _, err := to.Update(t.Context(), "prod", after, func([]sluice.Event) ([]sluice.Event, error) {
+			out := make([]sluice.Event, n)
+			for i := range out {
+				out[i] = sluice.Event{Time: time.Unix(1e9, 0), Body: sluice.HostHeld{Host: "h", Reason: "r", By: "b"}}
+			}
+			return out, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(what string, want, fromLog int) {
+		t.Helper()
+		under.events = 0
+		got, err := l.Read(t.Context(), "prod", 0, 1000)
+		if err != nil || len(got) != want || under.events != fromLog {
+			t.Errorf("%s: %d events, %d of them from the log, error %v; want %d and %d", what, len(got), under.events, err, want, fromLog)
+		}
+		for i, e := range got {
+			if e.Seq != uint64(i+1) {
+				t.Fatalf("%s: event %d where %d should be", what, e.Seq, i+1)
+			}
+		}
+	}
+	add(disk, 0, 50) // before this process
+	add(l, 50, 10)   // what is kept begins here
+	read("first", 60, 60)
+	read("again", 60, 0)
+	add(disk, 60, 5) // another process
+	read("what another appended", 65, 5)
+	read("the same again", 65, 0)
+	add(disk, 65, 5)
+	add(l, 70, 5) // whoever did that had read the five elsewhere
+	read("over a gap", 75, 75)
+	read("over a gap, again", 75, 0)
+}
