@@ -156,7 +156,7 @@ func settle(ctx context.Context, c caller, in *struct{ ByID }) (*oneJob, error) 
 	if err != nil {
 		return nil, err
 	}
-	was, err := readJob(ctx, desk, id)
+	was, err := c.readJob(ctx, desk, id)
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +167,7 @@ func settle(ctx context.Context, c caller, in *struct{ ByID }) (*oneJob, error) 
 	if err != nil {
 		return nil, err
 	}
-	return readJob(ctx, desk, id)
+	return c.readJob(ctx, desk, id)
 }
 
 func retry(ctx context.Context, c caller, in *withBudget) (*events, error) {

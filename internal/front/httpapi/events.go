@@ -3,13 +3,9 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -69,7 +65,7 @@ func getEvents(ctx context.Context, c caller, in *eventsQuery) (*huma.StreamResp
 			noteSeen(ctx, func(s *seen) { s.stream = true })
 			c.api.cfg.Watch.Streaming(1)
 			defer c.api.cfg.Watch.Streaming(-1)
-			out := newStream(w, c.api.cfg.Stopping)
+			out := newStream(w.Context(), w.BodyWriter(), &c.api.told, c.api.cfg.Stopping)
 			defer out.close()
 			send := out.send
 			if in.Output {
@@ -111,79 +107,4 @@ func (c caller) output(ctx context.Context, in *eventsQuery) error {
 		return err
 	}
 	return c.api.cfg.Rights.Note(ctx, c.note(""))
-}
-
-// stream writes server-sent events. After the first failure it is silent.
-type stream struct {
-	ctx  context.Context // ends when nothing can be written any more: HEAD takes no body at all
-	stop context.CancelFunc
-	done chan struct{} // the pulse has ended
-
-	mu    sync.Mutex
-	w     io.Writer
-	flush func() error
-	err   error
-}
-
-// pulse is how often something is sent where nothing happens, so that both sides notice a dead connection.
-const pulse = 15 * time.Second
-
-// newStream begins a stream; close ends it, and so does stopping.
-func newStream(w huma.Context, stopping <-chan struct{}) *stream {
-	ctx, stop := context.WithCancel(w.Context())
-	s := &stream{ctx: ctx, stop: stop, done: make(chan struct{}), w: w.BodyWriter(), flush: func() error { return nil }}
-	if rw, ok := s.w.(http.ResponseWriter); ok {
-		s.flush = http.NewResponseController(rw).Flush
-	}
-	s.write(": the events of a job, then \"event: end\"\n\n")
-	go func() {
-		defer close(s.done)
-		t := time.NewTicker(pulse)
-		defer t.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-stopping:
-				stop()
-			case <-t.C:
-				s.write(":\n\n")
-			}
-		}
-	}()
-	return s
-}
-
-// close ends the pulse: nothing may be written once the handler has returned.
-func (s *stream) close() {
-	s.stop()
-	<-s.done
-}
-
-func (s *stream) send(e sluice.Event) {
-	b, err := json.Marshal(e)
-	if err != nil {
-		return // cannot be: it came from the log
-	}
-	if _, output := e.Body.(sluice.TaskOutput); output { // it has no number of its own
-		s.write(fmt.Sprintf("data: %s\n\n", b))
-		return
-	}
-	s.write(fmt.Sprintf("id: %d\ndata: %s\n\n", e.Seq, b))
-}
-
-// end says that nothing more comes, so that nobody takes a lost connection for the end.
-func (s *stream) end() { s.write("event: end\ndata: {}\n\n") }
-
-func (s *stream) write(text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err == nil {
-		if _, s.err = io.WriteString(s.w, text); s.err == nil {
-			s.err = s.flush()
-		}
-		if s.err != nil {
-			s.stop()
-		}
-	}
 }

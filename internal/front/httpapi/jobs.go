@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -105,17 +106,44 @@ func getJob(ctx context.Context, c caller, in *ByID) (*oneJob, error) {
 	if err != nil {
 		return nil, err
 	}
-	return readJob(ctx, desk, id)
+	return c.readJob(ctx, desk, id)
 }
 
-func readJob(ctx context.Context, desk control.Desk, id sluice.JobID) (*oneJob, error) {
+func (c caller) readJob(ctx context.Context, desk control.Desk, id sluice.JobID) (*oneJob, error) {
 	i, driven, err := desk.Info(ctx, string(id))
 	if err != nil {
 		return nil, err
 	}
 	out := &oneJob{jobOf(i, driven)}
-	out.Body.PlanDigest, _ = sealed.PlanDigest(i.Spec) // one with text that is no UTF-8 has none
+	out.Body.PlanDigest = c.api.digests.of(i.Spec)
 	return out, nil
+}
+
+// digests keeps what people approve of jobs that are asked for again and again: of ten thousand hosts it takes
+// milliseconds. A job that was submitted does not change.
+type digests struct {
+	mu sync.Mutex
+	by map[*sluice.Job]string
+}
+
+const keptDigests = 16
+
+// of is the digest of a job's plan; "" for one with text that is no UTF-8, which has none.
+func (d *digests) of(j *sluice.Job) string {
+	d.mu.Lock()
+	text, known := d.by[j]
+	d.mu.Unlock()
+	if known {
+		return text
+	}
+	text, _ = sealed.PlanDigest(j)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.by == nil || len(d.by) == keptDigests {
+		d.by = map[*sluice.Job]string{}
+	}
+	d.by[j] = text
+	return text
 }
 
 // jobOf is what goes out of what is known of a job. Between the wish to halt and the halt a job still runs.

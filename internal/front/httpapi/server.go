@@ -95,6 +95,8 @@ type API struct {
 	exporting chan struct{} // holds one for each export that goes on
 	callers   pace          // by principal
 	failed    pace          // logins, by address
+	told      told          // to those who watch
+	digests   digests
 }
 
 // Route is one way in, and what it takes to use it.

@@ -47,7 +47,7 @@ func submit(ctx context.Context, c caller, in *toSubmit) (*oneJob, error) {
 	}
 	if id != "" {
 		if there, err := sameJob(ctx, desk, id, string(c.Principal), r); there || err != nil {
-			return answerJob(ctx, desk, id, err)
+			return c.answerJob(ctx, desk, id, err)
 		}
 	}
 	d, err := c.draft(ctx, desk, in, id, r, given)
@@ -68,7 +68,7 @@ func submit(ctx context.Context, c caller, in *toSubmit) (*oneJob, error) {
 			err = other
 		}
 	}
-	return answerJob(ctx, desk, d.Job.ID, err)
+	return c.answerJob(ctx, desk, d.Job.ID, err)
 }
 
 // wanted is what is asked for, if the caller may ask for it.
@@ -109,11 +109,11 @@ func (c caller) draft(ctx context.Context, desk control.Desk, in *toSubmit, id s
 	return d, nil
 }
 
-func answerJob(ctx context.Context, desk control.Desk, id sluice.JobID, err error) (*oneJob, error) {
+func (c caller) answerJob(ctx context.Context, desk control.Desk, id sluice.JobID, err error) (*oneJob, error) {
 	if err != nil {
 		return nil, err
 	}
-	return readJob(ctx, desk, id)
+	return c.readJob(ctx, desk, id)
 }
 
 // idOf is the id that whoever asks wants, or that its key makes; "" leaves it to chance.

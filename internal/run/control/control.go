@@ -284,7 +284,7 @@ func (s *Service) Follow(ctx context.Context, prefix string, seen uint64, observ
 	if err != nil {
 		return sluice.Event{}, err
 	}
-	past, err := s.Log.ReadJob(ctx, ns, id)
+	past, err := s.tail().Past(ctx, ns, id)
 	if err != nil {
 		return sluice.Event{}, err
 	}

@@ -3,7 +3,10 @@ package fold_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -182,6 +185,58 @@ func TestTailGivesEverybodyEverything(t *testing.T) {
 	log.Faults.Set(fake.LogRead, nil)
 	if err := tail.Follow(t.Context(), ns, 0, func([]sluice.Event) error { return over }); !errors.Is(err, over) {
 		t.Errorf("it ended with %v", err)
+	}
+}
+
+// countedLog counts how often a job is read.
+type countedLog struct {
+	sluice.Log
+	jobs atomic.Int32
+}
+
+func (l *countedLog) ReadJob(ctx context.Context, ns sluice.Namespace, id sluice.JobID) ([]sluice.Event, error) {
+	l.jobs.Add(1)
+	return l.Log.ReadJob(ctx, ns, id)
+}
+
+// While a namespace is followed, the past of a job is read once for all who come, and together with what follows they get
+// every event once. Where too much has come since, it is read anew.
+func TestTailSharesThePast(t *testing.T) {
+	log := &countedLog{Log: fake.NewLog()}
+	tail := fold.NewTail(log)
+	appendTo(t, log, job(1, 50, false))
+	id := sluice.JobID(fmt.Sprintf("%012d", 1))
+	ctx, leave := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer leave()
+	inside := make(chan struct{})
+	var once sync.Once
+	all.Go(func() { // somebody follows all the while
+		_ = tail.Follow(ctx, ns, 0, func([]sluice.Event) error { once.Do(func() { close(inside) }); return nil })
+	})
+	<-inside
+	var come sync.WaitGroup
+	for range 20 {
+		come.Go(func() {
+			past, err := tail.Past(t.Context(), ns, id)
+			if err != nil || len(past) != len(job(1, 50, false)) || past[0].Seq != 1 {
+				t.Errorf("%d events, error %v", len(past), err)
+			}
+		})
+	}
+	come.Wait()
+	if n := log.jobs.Load(); n != 1 {
+		t.Errorf("it was read %d times", n)
+	}
+	for n := 2; n < 10; n++ { // more than is kept
+		appendTo(t, log, job(n, 1000, false))
+	}
+	for log.jobs.Load() == 1 { // until the follower has read all of that
+		if past, err := tail.Past(t.Context(), ns, id); err != nil || len(past) != len(job(1, 50, false)) {
+			t.Fatalf("%d events, error %v", len(past), err)
+		}
+		runtime.Gosched()
 	}
 }
 

@@ -28,6 +28,9 @@ type tailSpace struct {
 	ended     chan struct{}
 	followers int // guarded by Tail.mu
 
+	looking chan struct{}                   // holds one while somebody reads the past of a job
+	pasts   map[sluice.JobID][]sluice.Event // of jobs that somebody asked for; whoever is looking may use it
+
 	mu     sync.Mutex
 	events []sluice.Event // the newest, in order
 	more   chan struct{}  // closed when there are more, or err is set
@@ -64,6 +67,42 @@ func (t *Tail) Follow(ctx context.Context, ns sluice.Namespace, after uint64, f 
 	}
 }
 
+// pasts is how many jobs' pasts are kept.
+const pasts = 8
+
+// Past returns events of a job, from the first on; what came since may follow. Nobody may change them: those who come while
+// the namespace is followed share what one of them has read.
+func (t *Tail) Past(ctx context.Context, ns sluice.Namespace, id sluice.JobID) ([]sluice.Event, error) {
+	t.mu.Lock()
+	sp := t.spaces[ns]
+	t.mu.Unlock()
+	if sp == nil {
+		return t.log.ReadJob(ctx, ns, id)
+	}
+	select {
+	case sp.looking <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-sp.looking }()
+	if past := sp.pasts[id]; len(past) > 0 {
+		if since, _, _ := sp.after(past[len(past)-1].Seq); since != nil {
+			return past, nil
+		}
+	}
+	past, err := t.log.ReadJob(ctx, ns, id)
+	if err != nil {
+		return nil, err
+	}
+	if len(past) <= kept {
+		if _, known := sp.pasts[id]; !known && len(sp.pasts) == pasts {
+			clear(sp.pasts)
+		}
+		sp.pasts[id] = past
+	}
+	return past, nil
+}
+
 // after are the events after a number that are kept: nil if some of them are not, and empty if there are none yet.
 func (sp *tailSpace) after(n uint64) (events []sluice.Event, more <-chan struct{}, err error) {
 	sp.mu.Lock()
@@ -90,7 +129,8 @@ func (t *Tail) enter(ctx context.Context, ns sluice.Namespace, after uint64) *ta
 	if sp == nil {
 		// It goes on for the others when the first one is gone.
 		ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-		sp = &tailSpace{stop: stop, ended: make(chan struct{}), more: make(chan struct{})}
+		sp = &tailSpace{stop: stop, ended: make(chan struct{}), more: make(chan struct{}), looking: make(chan struct{}, 1),
+			pasts: map[sluice.JobID][]sluice.Event{}}
 		t.spaces[ns] = sp
 		go func() {
 			defer close(sp.ended)
