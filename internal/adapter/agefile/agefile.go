@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 
 	"filippo.io/age"
 
@@ -28,9 +29,9 @@ func (l Lock) Seal(w io.Writer) (io.WriteCloser, error) {
 		if l.Passphrase.Set() {
 			return nil, sluice.Errorf(sluice.Usage, "a passphrase or recipients, not both: age does not mix them")
 		}
-		to, err := age.ParseRecipients(bytes.NewReader(l.Recipients))
+		to, err := recipients(string(l.Recipients))
 		if err != nil {
-			return nil, &sluice.Error{Code: sluice.Usage, Text: "the recipients", Err: err, Hint: "one a line, such as age1...; age-keygen makes a key and says its recipient"}
+			return nil, err
 		}
 		return age.Encrypt(w, to...)
 	}
@@ -45,6 +46,52 @@ func (l Lock) Seal(w io.Writer) (io.WriteCloser, error) {
 		to.SetWorkFactor(l.Work)
 	}
 	return age.Encrypt(w, to)
+}
+
+// recipients reads them, one a line, and says which one is wrong.
+func recipients(text string) (to []age.Recipient, err error) {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		r, err := recipient(line)
+		if err != nil {
+			return nil, err
+		}
+		to = append(to, r)
+	}
+	if len(to) == 0 {
+		return nil, sluice.Errorf(sluice.Usage, "there is no recipient among the recipients").WithHint("%s", madeBy)
+	}
+	return to, nil
+}
+
+const madeBy = "one is age1..., as age-keygen says it when it makes a key"
+
+func recipient(text string) (r age.Recipient, err error) {
+	bad := func(format string, args ...any) *sluice.Error {
+		return sluice.Errorf(sluice.Usage, format, args...).WithHint("%s", madeBy)
+	}
+	kind, _, _ := strings.Cut(text, " ")
+	switch {
+	case strings.HasPrefix(text, "AGE-SECRET-KEY-"): // not shown: it opens backups
+		return nil, bad("a recipient is what a backup is locked to, and this is what opens it: an identity").WithHint("age-keygen -y FILE says its recipient")
+	case strings.HasPrefix(text, "age1pq1"):
+		r, err = age.ParseHybridRecipient(text)
+	case strings.HasPrefix(text, "age1"):
+		r, err = age.ParseX25519Recipient(text)
+	case strings.HasPrefix(kind, "ssh-"):
+		return nil, bad("the recipient %s ... is a key of ssh; backups are locked to keys of age alone", kind)
+	default: // not shown: it may be anything out of a file
+		return nil, bad("a recipient of %d characters is none: it does not begin with age1", len(text))
+	}
+	if err != nil {
+		if cause := errors.Unwrap(err); cause != nil {
+			err = cause // what is around it names the recipient again
+		}
+		return nil, bad("the recipient %s is none, or mistyped: %v", text, err)
+	}
+	return r, nil
 }
 
 // Key opens what was locked: a passphrase, or identities as age-keygen writes them.

@@ -17,7 +17,7 @@ type BackupOptions struct {
 	Path       string // "": Out
 	Out        io.Writer
 	Passphrase sluice.Secret
-	Recipients []byte // one a line; age1... or an SSH key
+	Recipients []byte // one a line; age1...
 	// Work is the logarithm of how much work a guess of the passphrase takes; 0: about a second.
 	Work int
 }
