@@ -2,6 +2,8 @@ package rights
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 
 	"sluice"
@@ -16,15 +18,16 @@ type Permit struct {
 	// Members are the hosts of a tag in a namespace, as its fleet says now.
 	Members func(ctx context.Context, ns sluice.Namespace) (func(sluice.Tag) []sluice.Host, error)
 
-	mu   sync.Mutex
-	jobs map[sluice.JobID]*holder
+	mu     sync.Mutex
+	spaces map[sluice.Namespace]*holders
 }
 
-// holder is who a job is carried out for, as far as its namespace's log was read.
-type holder struct {
-	mu  sync.Mutex
-	seq uint64
-	by  access.Bearer
+// holders are who the jobs of a namespace are carried out for, as far as its log was read: each event is looked at once for
+// all of them. Who has the turn may use them.
+type holders struct {
+	turn chan struct{}
+	seq  uint64
+	jobs map[sluice.JobID]access.Bearer
 }
 
 // May returns nil where something of the job may start, and else an error with the code Denied that says why not. Any
@@ -43,48 +46,83 @@ func (p *Permit) May(ctx context.Context, j *sluice.Job) error {
 
 // Forget is for jobs that nobody carries out any more.
 func (p *Permit) Forget(id sluice.JobID) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.jobs, id)
+	for _, h := range p.all() {
+		h.turn <- struct{}{} // whoever has it reads a little
+		delete(h.jobs, id)
+		<-h.turn
+	}
 }
 
-func (p *Permit) holder(ctx context.Context, j *sluice.Job) (access.Bearer, error) {
+func (p *Permit) all() []*holders {
 	p.mu.Lock()
-	if p.jobs == nil {
-		p.jobs = map[sluice.JobID]*holder{}
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Values(p.spaces))
+}
+
+func (p *Permit) space(ns sluice.Namespace) *holders {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.spaces == nil {
+		p.spaces = map[sluice.Namespace]*holders{}
 	}
-	h := p.jobs[j.ID]
+	h := p.spaces[ns]
 	if h == nil {
-		h = &holder{by: access.Bearer{Principal: sluice.Principal(j.By), Token: j.Token}}
-		p.jobs[j.ID] = h
+		h = &holders{turn: make(chan struct{}, 1), jobs: map[sluice.JobID]access.Bearer{}}
+		p.spaces[ns] = h
 	}
-	p.mu.Unlock()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.seq == 0 {
-		events, err := p.Log.ReadJob(ctx, j.Namespace, j.ID)
-		if err != nil {
+	return h
+}
+
+// holder is who a job is carried out for, as the log says at its head.
+func (p *Permit) holder(ctx context.Context, j *sluice.Job) (access.Bearer, error) {
+	h := p.space(j.Namespace)
+	select {
+	case h.turn <- struct{}{}:
+		defer func() { <-h.turn }()
+	case <-ctx.Done():
+		return access.Bearer{}, ctx.Err()
+	}
+	if _, known := h.jobs[j.ID]; !known {
+		if err := p.begin(ctx, h, j); err != nil {
 			return access.Bearer{}, err
 		}
-		h.take(j.ID, events)
 	}
 	for {
 		events, err := p.Log.Read(ctx, j.Namespace, h.seq, page)
 		if err != nil {
 			return access.Bearer{}, err
 		}
-		h.take(j.ID, events)
+		h.take(events)
 		if len(events) < page {
-			return h.by, nil
+			return h.jobs[j.ID], nil
 		}
 	}
 }
 
-func (h *holder) take(id sluice.JobID, events []sluice.Event) {
+// begin reads a job's own events. Some of them come again with those of the others, and mean the same then.
+func (p *Permit) begin(ctx context.Context, h *holders, j *sluice.Job) error {
+	events, err := p.Log.ReadJob(ctx, j.Namespace, j.ID)
+	if err != nil {
+		return err
+	}
+	seq, alone := h.seq, len(h.jobs) == 0
+	h.jobs[j.ID] = access.Bearer{Principal: sluice.Principal(j.By), Token: j.Token}
+	h.take(events)
+	if !alone {
+		h.seq = seq // the others have not seen what is between
+	}
+	return nil
+}
+
+func (h *holders) take(events []sluice.Event) {
 	for _, e := range events {
 		h.seq = e.Seq
-		if b, is := e.Body.(sluice.JobResumed); is && e.Job == id {
-			h.by = access.As(sluice.Principal(b.By))
+		b, is := e.Body.(sluice.JobResumed)
+		if !is {
+			continue
+		}
+		if _, ours := h.jobs[e.Job]; ours {
+			h.jobs[e.Job] = access.As(sluice.Principal(b.By))
 		}
 	}
 }

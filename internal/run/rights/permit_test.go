@@ -62,3 +62,39 @@ func TestPermit(t *testing.T) {
 	p.Forget(j.ID)
 	may("after it was forgotten", sluice.Denied)
 }
+
+// TestPermitOfSeveral: jobs of one namespace are read together, and none misses what came before it was asked for, while
+// another one was, or while nobody was.
+func TestPermitOfSeveral(t *testing.T) {
+	l := fake.NewLog()
+	k, root := founded(t, l)
+	change(t, k, root, added("ann"), added("bob"), given("ann", access.Operator, "prod"))
+	p := &rights.Permit{Keeper: k, Log: l, Members: func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
+		return func(sluice.Tag) []sluice.Host { return nil }, nil
+	}}
+	resume := func(id sluice.JobID, by string) {
+		t.Helper()
+		_, err := l.Update(t.Context(), "prod", 0, func([]sluice.Event) ([]sluice.Event, error) {
+			return []sluice.Event{{Time: clock(), Job: id, Body: sluice.JobResumed{By: by}}}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	one := &sluice.Job{ID: "111111111111", Namespace: "prod", By: "ann", Targets: []sluice.Host{"web1"}}
+	two := &sluice.Job{ID: "222222222222", Namespace: "prod", By: "bob", Targets: []sluice.Host{"web1"}}
+	want(t, "the first", p.May(t.Context(), one), "")
+	resume(one.ID, "bob")
+	resume(two.ID, "ann")
+	want(t, "the second, which was resumed before anybody asked", p.May(t.Context(), two), "")
+	want(t, "the first, which was resumed before the second was asked for", p.May(t.Context(), one), sluice.Denied)
+	resume(two.ID, "bob")
+	want(t, "the first, again", p.May(t.Context(), one), sluice.Denied)
+	want(t, "the second, of which the first one's reading came by", p.May(t.Context(), two), sluice.Denied)
+	p.Forget(one.ID)
+	p.Forget(two.ID)
+	resume(one.ID, "ann")
+	want(t, "the first, resumed while nobody asked", p.May(t.Context(), one), "")
+	other := &sluice.Job{ID: one.ID, Namespace: "elsewhere", By: "ann"}
+	want(t, "where ann has no right", p.May(t.Context(), other), sluice.Denied)
+}

@@ -51,7 +51,7 @@ func onBoth(t *testing.T, test func(t *testing.T, l sluice.Log, again func() slu
 	})
 }
 
-func keeper(t *testing.T, l sluice.Log) *rights.Keeper {
+func keeper(t testing.TB, l sluice.Log) *rights.Keeper {
 	t.Helper()
 	k, err := rights.New(t.Context(), l, clock)
 	if err != nil {
@@ -61,7 +61,7 @@ func keeper(t *testing.T, l sluice.Log) *rights.Keeper {
 }
 
 // founded is a keeper whose first administrator is root.
-func founded(t *testing.T, l sluice.Log) (*rights.Keeper, access.Bearer) {
+func founded(t testing.TB, l sluice.Log) (*rights.Keeper, access.Bearer) {
 	t.Helper()
 	k := keeper(t, l)
 	secret, err := k.First(t.Context(), "root", "first")
@@ -71,7 +71,7 @@ func founded(t *testing.T, l sluice.Log) (*rights.Keeper, access.Bearer) {
 	return k, login(t, k, secret)
 }
 
-func login(t *testing.T, k *rights.Keeper, secret string) access.Bearer {
+func login(t testing.TB, k *rights.Keeper, secret string) access.Bearer {
 	t.Helper()
 	b, err := k.Login(t.Context(), secret)
 	if err != nil {
@@ -80,7 +80,7 @@ func login(t *testing.T, k *rights.Keeper, secret string) access.Bearer {
 	return b
 }
 
-func change(t *testing.T, k *rights.Keeper, b access.Bearer, changes ...sluice.Body) {
+func change(t testing.TB, k *rights.Keeper, b access.Bearer, changes ...sluice.Body) {
 	t.Helper()
 	if err := k.Change(t.Context(), b, changes...); err != nil {
 		t.Fatal(err)
