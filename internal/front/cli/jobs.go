@@ -167,7 +167,7 @@ type hostOutcome struct {
 	Reason     string           `json:"reason,omitzero"`
 }
 
-func status(j *view.Job, driven bool) jobStatus {
+func status(j *view.Job, driven bool, unplaced map[sluice.Host]string) jobStatus {
 	s := jobStatus{jobLine: jobLine{Job: j.ID, State: plainState(j.State()), Halting: j.State() == "halting", Driven: driven,
 		Submitted: j.Submitted.UTC(), By: j.Spec.By, Namespace: j.Spec.Namespace, Command: j.Spec.Command,
 		Targets: len(j.Tasks), Running: j.Running, Counts: j.Counts}, Started: j.Started.UTC(), Ended: j.Ended.UTC(), Fleet: j.Spec.Fleet}
@@ -183,7 +183,11 @@ func status(j *view.Job, driven bool) jobStatus {
 	}
 	for i := range j.Tasks {
 		t := &j.Tasks[i]
-		s.Hosts = append(s.Hosts, hostOutcome{t.Host, live.TaskState(t), t.Outcome, t.Attempt, t.ExitCode, t.Took.Milliseconds(), t.Reason})
+		h := hostOutcome{t.Host, live.TaskState(t), t.Outcome, t.Attempt, t.ExitCode, t.Took.Milliseconds(), t.Reason}
+		if why, waits := unplaced[t.Host]; waits && t.Running {
+			h.State, h.Reason = "waiting", why
+		}
+		s.Hosts = append(s.Hosts, h)
 	}
 	return s
 }
@@ -206,15 +210,34 @@ func (a *app) statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.json() {
-				return a.printJSON(status(j, driven))
+			unplaced, err := withoutWorker(c.Context(), svc, j)
+			if err != nil {
+				return err
 			}
-			return live.Status(a.Stdout, j, live.StatusOptions{Driven: driven, Now: a.Clock(), Zone: a.Clock().Local().Location()})
+			if a.json() {
+				return a.printJSON(status(j, driven, unplaced))
+			}
+			return live.Status(a.Stdout, j, live.StatusOptions{Driven: driven, Now: a.Clock(), Zone: a.Clock().Local().Location(), Unplaced: unplaced})
 		}),
 	}
 	c.Flags().BoolVar(&refresh, "refresh", false, "ask the hosts for outcomes that are not known")
 	secrets.add(c)
 	return c
+}
+
+// withoutWorker says why hosts wait for a worker that run as far as the log goes.
+func withoutWorker(ctx context.Context, svc control.Desk, j *view.Job) (map[sluice.Host]string, error) {
+	if j.Running == 0 {
+		return nil, nil
+	}
+	reasons, err := svc.Why(ctx, string(j.ID), "")
+	out := map[sluice.Host]string{}
+	for _, r := range reasons {
+		if r.Rule == sluice.RuleWorker {
+			out[r.Host] = r.Text
+		}
+	}
+	return out, err
 }
 
 func first(args []string) string {

@@ -20,6 +20,8 @@ type StatusOptions struct {
 	Now    time.Time
 	// Zone is for the times of day; nil is UTC.
 	Zone *time.Location
+	// Unplaced says of hosts that run, as far as the log goes, that no worker has taken them yet, and why.
+	Unplaced map[sluice.Host]string
 }
 
 // TaskState is where a task stands: waiting, running, or its outcome.
@@ -49,6 +51,9 @@ func Status(w io.Writer, j *view.Job, o StatusOptions) error {
 		state, reason := TaskState(t), t.Reason
 		if t.Running {
 			reason = "" // it is that of an attempt before
+			if why, waits := o.Unplaced[t.Host]; waits {
+				state, reason = "waiting", why
+			}
 		}
 		if groups[state] == nil {
 			groups[state] = &Reasons{}

@@ -78,6 +78,13 @@ func TestStatus(t *testing.T) {
 			s.add(sluice.JobHalted{Rule: sluice.RuleConstraint, Reason: "$app has no room"})
 			return s
 		}, o: StatusOptions{Zone: time.FixedZone("CET", 3600)}},
+		{name: "unplaced", tell: func() *script { // web02 ended meanwhile
+			s := newScript(web(3)...)
+			s.add(sluice.TaskStarted{Host: "web01", Attempt: "first"}, sluice.TaskStarted{Host: "web03", Attempt: "third"})
+			s.end("web02", sluice.Succeeded, 0, "")
+			return s
+		}, o: StatusOptions{Driven: true, Now: storyStart.Add(time.Minute), Unplaced: map[sluice.Host]string{
+			"web01": "no worker of pool dmz is connected", "web02": "no worker of pool dmz is connected"}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var b strings.Builder
