@@ -1,16 +1,19 @@
 package app
 
 import (
+	"context"
 	"fmt"
+	"strings"
 
 	"sluice"
 	"sluice/internal/adapter/dirarchive"
+	"sluice/internal/adapter/s3archive"
 	"sluice/internal/run/control"
 	"sluice/internal/run/retain"
 )
 
 // retaining is what it takes to keep no more than the server is told to.
-func (s *Server) retaining(service *control.Service, trouble func(string)) (retain.Config, error) {
+func (s *Server) retaining(ctx context.Context, service *control.Service, trouble func(string)) (retain.Config, error) {
 	cfg := retain.Config{Policy: s.Keep, Log: service.Log, Outputs: service.Outputs, Clock: s.Clock, Trouble: trouble}
 	var printed, sent bool
 	cfg.Printed, printed = service.Outputs.(sluice.Shelf)
@@ -18,10 +21,21 @@ func (s *Server) retaining(service *control.Service, trouble func(string)) (reta
 	if s.Keep.Any() && (!printed || !sent) {
 		return cfg, fmt.Errorf("%T and %T cannot be asked what they keep", service.Outputs, service.Blobs)
 	}
-	if s.Archive == "" {
-		return cfg, nil
+	var err error
+	if s.Archive != "" {
+		cfg.Archive, err = archive(ctx, s.Archive)
 	}
-	archive, err := dirarchive.New(s.Archive)
-	cfg.Archive = archive
 	return cfg, err
+}
+
+// archive opens the place for what is not kept any more: a bucket, or a directory.
+func archive(ctx context.Context, where string) (sluice.Archive, error) {
+	if !strings.HasPrefix(where, "s3://") {
+		return dirarchive.New(where)
+	}
+	place, err := s3archive.Parse(where)
+	if err != nil {
+		return nil, err
+	}
+	return s3archive.New(ctx, place)
 }

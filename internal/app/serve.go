@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -92,9 +93,12 @@ func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 func (s *Server) serve(ctx context.Context, r *running) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	keep, err := s.retaining(r.service, func(text string) { s.Log.Warn(text) })
+	keep, err := s.retaining(ctx, r.service, func(text string) { s.Log.Warn(text) })
 	if err != nil {
 		return errors.Join(err, closeAll(r.listener, r.metrics))
+	}
+	if c, is := keep.Archive.(io.Closer); is {
+		defer func() { _ = c.Close() }() // its connections; what it was given is safe
 	}
 	lookers, unlook := context.WithCancel(context.WithoutCancel(ctx))
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))

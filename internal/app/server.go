@@ -55,8 +55,8 @@ type Server struct {
 	// FirstToken is handed the token of the first administrator, once in the life of the data, before it is valid. An
 	// error ends the start, and the next start makes another one.
 	FirstToken func(secret string) error
-	// Keep says what is kept; the zero value keeps everything. Archive is a directory for what is not kept any more; "" is
-	// none.
+	// Keep says what is kept; the zero value keeps everything. Archive is a directory, or the s3:// URL of a bucket,
+	// for what is not kept any more; "" is none.
 	Keep    retain.Policy
 	Archive string
 	// Started is told the address when jobs are taken.
