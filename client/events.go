@@ -56,6 +56,8 @@ type WatchOptions struct {
 	Output bool
 	// Observe gets the events, never two at once.
 	Observe func(sluice.Event)
+	// Lacks is told, before the end of an attempt, which of its streams did not come to its end. It may be nil.
+	Lacks func(a sluice.AttemptID, stream string)
 	// Lost is told about each lost connection, Found that there is one again. They may be nil.
 	Lost  func(error)
 	Found func()
@@ -194,6 +196,10 @@ func (c *Client) stream(ctx context.Context, id string, o WatchOptions, observe 
 		line := lines.Text()
 		if line == "event: end" {
 			return true, nil
+		}
+		if what, ok := strings.CutPrefix(line, ": lacks "); ok && o.Lacks != nil {
+			a, stream, _ := strings.Cut(what, " ")
+			o.Lacks(sluice.AttemptID(a), stream)
 		}
 		data, ok := strings.CutPrefix(line, "data: ")
 		if !ok {

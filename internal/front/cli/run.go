@@ -333,7 +333,7 @@ func (a *app) carry(ctx context.Context, svc control.Desk, s showing, id string,
 		defer close(interrupts)
 		a.interrupts(ctx, svc, sluice.JobID(id), done, show, stop)
 	}()
-	last, err := drive(ctx, control.DriveOptions{Observe: show.Event, Waits: show.Waits, Notice: show.Notice, NoOutput: !a.showsOutput(s)})
+	last, err := drive(ctx, control.DriveOptions{Observe: show.Event, Waits: show.Waits, Notice: show.Notice, NoOutput: !a.showsOutput(s), KeepOutput: !a.json() && !s.verbose && !s.quiet})
 	close(done)
 	<-interrupts
 	show.Close()

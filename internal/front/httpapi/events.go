@@ -69,7 +69,7 @@ func getEvents(ctx context.Context, c caller, in *eventsQuery) (*huma.StreamResp
 			defer out.close()
 			send := out.send
 			if in.Output {
-				printed, err := c.api.print(w.Context(), desk, id, after, out.send)
+				printed, err := c.api.print(w.Context(), desk, id, after, out.send, out.lacks)
 				if err != nil {
 					return
 				}

@@ -74,7 +74,7 @@ func open(ctx context.Context, desk control.Desk, id sluice.JobID, in *outputQue
 	if in.Try == "" {
 		return desk.Output(ctx, string(id), sluice.Host(in.Host), in.Stream)
 	}
-	j, _, err := desk.Job(ctx, string(id))
+	j, _, err := desk.Info(ctx, string(id)) // not all its events: many may ask for the output of many
 	if err != nil {
 		return nil, nil, err
 	}

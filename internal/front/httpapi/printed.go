@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 
@@ -30,6 +31,7 @@ type printer struct {
 	job   sluice.JobID
 	from  Printed
 	send  func(sluice.Event)
+	lacks func(a sluice.AttemptID, stream string) // is told which stream of an attempt that ended was not sent to its end
 	clock sluice.Clock
 
 	mu    sync.Mutex
@@ -45,9 +47,10 @@ type attempt struct {
 }
 
 // print begins to send what the hosts of a job print. Attempts that had started by the event `after` count as known.
-func (a *API) print(ctx context.Context, desk control.Desk, id sluice.JobID, after uint64, send func(sluice.Event)) (*printer, error) {
+func (a *API) print(ctx context.Context, desk control.Desk, id sluice.JobID, after uint64, send func(sluice.Event),
+	lacks func(sluice.AttemptID, string)) (*printer, error) {
 	ctx, stop := context.WithCancel(ctx)
-	p := &printer{ctx: ctx, stop: stop, done: make(chan struct{}), desk: desk, job: id, from: a.cfg.Printed(id), send: send, clock: a.cfg.Clock,
+	p := &printer{ctx: ctx, stop: stop, done: make(chan struct{}), desk: desk, job: id, from: a.cfg.Printed(id), send: send, lacks: lacks, clock: a.cfg.Clock,
 		seq: after, open: map[sluice.AttemptID]*attempt{}, early: map[sluice.AttemptID]bool{}}
 	if after > 0 {
 		events, err := desk.Events(ctx, id)
@@ -89,9 +92,9 @@ func (p *printer) event(e sluice.Event) {
 	defer p.mu.Unlock()
 	switch b := e.Body.(type) {
 	case sluice.TaskFinished:
-		p.catchUp(b.Attempt, e)
+		p.finish(b.Attempt, e)
 	case sluice.TaskWithdrawn:
-		p.catchUp(b.Attempt, e)
+		p.finish(b.Attempt, e)
 	}
 	p.send(e)
 	p.seq = e.Seq
@@ -131,7 +134,7 @@ func (p *printer) pass() {
 		case a == nil:
 			p.early[b.Attempt] = true
 		case b.Offset != a.sent[b.Stream]: // some of it came before this began, or was sent from what is kept
-			p.catchUpStream(b.Attempt, a, b.Stream, e)
+			_ = p.catchUpStream(b.Attempt, a, b.Stream, e)
 		default:
 			e.Seq = p.seq
 			p.send(e)
@@ -140,7 +143,7 @@ func (p *printer) pass() {
 	}
 	for _, b := range missed {
 		if a := p.open[b.Attempt]; a != nil {
-			p.catchUpStream(b.Attempt, a, b.Stream, sluice.Event{Time: p.clock()})
+			_ = p.catchUpStream(b.Attempt, a, b.Stream, sluice.Event{Time: p.clock()})
 		} else {
 			p.early[b.Attempt] = true
 		}
@@ -151,20 +154,31 @@ func (p *printer) pass() {
 func (p *printer) catchUp(id sluice.AttemptID, at sluice.Event) {
 	if a := p.open[id]; a != nil {
 		for _, stream := range []string{"stdout", "stderr"} {
-			p.catchUpStream(id, a, stream, at)
+			_ = p.catchUpStream(id, a, stream, at)
+		}
+	}
+}
+
+// finish is catchUp for an attempt that ends: what cannot be sent now comes no more.
+func (p *printer) finish(id sluice.AttemptID, at sluice.Event) {
+	if a := p.open[id]; a != nil {
+		for _, stream := range []string{"stdout", "stderr"} {
+			if p.catchUpStream(id, a, stream, at) != nil {
+				p.lacks(id, stream)
+			}
 		}
 	}
 }
 
 // catchUpStream sends what is kept of a stream and was not sent. What cannot be read now is sent with what comes next.
-func (p *printer) catchUpStream(id sluice.AttemptID, a *attempt, stream string, at sluice.Event) {
+func (p *printer) catchUpStream(id sluice.AttemptID, a *attempt, stream string, at sluice.Event) error {
 	r, err := p.desk.OpenOutput(p.ctx, p.job, id, stream)
 	if err != nil {
-		return
+		return err
 	}
 	defer r.Close()
 	if _, err := io.CopyN(io.Discard, r, a.sent[stream]); err != nil {
-		return
+		return err
 	}
 	buffer := make([]byte, pieceSize)
 	for {
@@ -173,8 +187,11 @@ func (p *printer) catchUpStream(id sluice.AttemptID, a *attempt, stream string, 
 			p.send(sluice.Event{Seq: p.seq, Time: at.Time, Job: p.job, Body: sluice.NewTaskOutput(a.host, id, stream, a.sent[stream], buffer[:n])})
 			a.sent[stream] += int64(n)
 		}
-		if err != nil {
-			return
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return nil
+		case err != nil:
+			return err
 		}
 	}
 }

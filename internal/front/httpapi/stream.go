@@ -72,6 +72,12 @@ func (s *stream) send(e sluice.Event) {
 	}
 }
 
+// lacks says that what an attempt printed was not sent to its end, and must be asked for. It is a comment: whoever does not
+// know it passes over it.
+func (s *stream) lacks(a sluice.AttemptID, stream string) {
+	s.add([]byte(": lacks " + string(a) + " " + stream + "\n\n"))
+}
+
 // end says that nothing more comes, so that nobody takes a lost connection for the end. It returns when all is written.
 func (s *stream) end() {
 	s.add([]byte("event: end\ndata: {}\n\n"))

@@ -6,6 +6,7 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -41,6 +42,7 @@ type Desk struct {
 	driven  map[sluice.JobID]bool
 	targets map[sluice.JobID][]sluice.Host   // of jobs whose events went by
 	given   map[sluice.JobID]sealed.Envelope // to go with the next resume or retry
+	printed printed
 }
 
 var _ control.Desk = (*Desk)(nil)
@@ -194,6 +196,9 @@ func (d *Desk) Output(ctx context.Context, prefix string, h sluice.Host, stream 
 
 // OpenOutput opens what an attempt printed to a stream.
 func (d *Desk) OpenOutput(ctx context.Context, id sluice.JobID, a sluice.AttemptID, stream string) (io.ReadCloser, error) {
+	if text, whole := d.printed.of(a, stream); whole {
+		return io.NopCloser(bytes.NewReader(text)), nil
+	}
 	h, err := d.host(ctx, id, a)
 	if err != nil {
 		return nil, err

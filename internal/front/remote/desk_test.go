@@ -2,6 +2,7 @@ package remote_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http/httptest"
 	"reflect"
@@ -263,5 +264,70 @@ func TestFetched(t *testing.T) {
 	refused, o.Observe = true, nil
 	if _, err := there.Carry(t.Context(), id, o); sluice.CodeOf(err) != sluice.Contact || !strings.Contains(err.Error(), "1 host") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestWhatCameIsNotAskedFor: whoever wants all output at the end of a job has it sent along, and asks for nothing then but
+// for what did not come whole.
+func TestWhatCameIsNotAskedFor(t *testing.T) {
+	p := newPair(t)
+	there := p.desk("ann", nil, sluice.Rights()...)
+	draft, err := there.Prepare(t.Context(), request())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := there.Submit(t.Context(), draft); err != nil {
+		t.Fatal(err)
+	}
+	id := draft.Job.ID
+	a := func(i int) sluice.AttemptID { return sluice.NewAttemptID(id, i, 1) }
+	for i, o := range []sluice.TaskFinished{{Outcome: sluice.Succeeded}, {Outcome: sluice.Succeeded, Truncated: []string{"stdout"}}, {Outcome: sluice.Unknown}} {
+		o.Host, o.Attempt = hosts[i], a(i)
+		if err := p.here.Outputs.Write(id, o.Attempt, "stdout", 0, []byte("by "+string(o.Host))); err != nil {
+			t.Fatal(err)
+		}
+		p.append(id, sluice.TaskStarted{Host: hosts[i], Attempt: o.Attempt}, o)
+	}
+	p.append(id, sluice.JobHalted{Reason: "enough", Rule: sluice.RuleOperator})
+	carry := func(d *remote.Desk) {
+		t.Helper()
+		_, err := d.Carry(t.Context(), id, control.DriveOptions{NoOutput: true, KeepOutput: true, Observe: func(e sluice.Event) {
+			if _, is := e.Body.(sluice.TaskOutput); is {
+				t.Error("output is shown to somebody who can do without")
+			}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	carry(there)
+	late := p.desk("bob", nil, sluice.Rights()...)
+	outputs := p.here.Outputs.(*fake.Outputs)
+	outputs.Faults.Set(fake.OutputRead, func(context.Context) error { return errors.New("broken") })
+	carry(late) // nothing could be sent to its end
+	outputs.Faults.Set(fake.OutputRead, nil)
+	p.server.CloseClientConnections()
+	read := func(d *remote.Desk, i int, stream string) (string, error) {
+		r, err := d.OpenOutput(t.Context(), id, a(i), stream)
+		if err != nil {
+			return "", err
+		}
+		defer r.Close()
+		text, err := io.ReadAll(r)
+		return string(text), err
+	}
+	if text, err := read(late, 0, "stdout"); err != nil || text != "by web1" {
+		t.Errorf("what did not come is %q, error %v", text, err)
+	}
+	p.server.Close()
+	for stream, want := range map[string]string{"stdout": "by web1", "stderr": ""} {
+		if text, err := read(there, 0, stream); err != nil || text != want {
+			t.Errorf("%s: %q, error %v", stream, text, err)
+		}
+	}
+	for i := 1; i < 3; i++ { // cut off, or more may come
+		if text, err := read(there, i, "stdout"); err == nil {
+			t.Errorf("%s: %q, and nobody was asked", hosts[i], text)
+		}
 	}
 }

@@ -17,12 +17,13 @@ const (
 
 // follower is one who follows a job.
 type follower struct {
-	desk *Desk
-	ctx  context.Context // of the command: events bring none
-	id   sluice.JobID
-	o    control.DriveOptions
-	away bool
-	seen uint64
+	desk  *Desk
+	ctx   context.Context // of the command: events bring none
+	id    sluice.JobID
+	o     control.DriveOptions
+	away  bool
+	seen  uint64
+	keeps bool // what the hosts print
 
 	source    string // what the job fetches, once it is known; "" for nothing
 	downloads sync.WaitGroup
@@ -32,7 +33,7 @@ type follower struct {
 }
 
 func newFollower(ctx context.Context, d *Desk, id sluice.JobID, o control.DriveOptions) *follower {
-	return &follower{desk: d, ctx: ctx, id: id, o: o, seen: o.Seen, turns: make(chan struct{}, downloads)}
+	return &follower{desk: d, ctx: ctx, id: id, o: o, seen: o.Seen, keeps: o.KeepOutput, turns: make(chan struct{}, downloads)}
 }
 
 func (f *follower) notice(text string) {
@@ -56,8 +57,13 @@ func (f *follower) found() {
 func (f *follower) observe(e sluice.Event) {
 	f.desk.note(e)
 	f.bring(e)
+	if f.keeps {
+		f.desk.printed.take(e)
+	}
 	if _, output := e.Body.(sluice.TaskOutput); !output {
 		f.seen = e.Seq
+	} else if f.o.NoOutput {
+		return
 	}
 	switch e.Body.(type) {
 	case sluice.JobFinished, sluice.JobHalted:

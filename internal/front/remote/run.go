@@ -160,11 +160,11 @@ func (d *Desk) Carry(ctx context.Context, id sluice.JobID, o control.DriveOption
 			return sluice.Event{}, err
 		}
 	}
-	w := client.WatchOptions{After: o.Seen, Output: !o.NoOutput, Observe: f.observe, Lost: f.lost, Found: f.found}
+	w := client.WatchOptions{After: o.Seen, Output: !o.NoOutput || o.KeepOutput, Observe: f.observe, Lacks: d.printed.lacks, Lost: f.lost, Found: f.found}
 	last, err := d.cfg.Client.Watch(ctx, string(id), w)
 	if sluice.CodeOf(err) == sluice.Denied && w.Output { // who may see the job may not therefore see what it prints
 		f.notice("what the hosts print is not shown: " + err.Error())
-		w.Output, w.After = false, f.seen
+		w.Output, w.After, f.keeps = false, f.seen, false
 		last, err = d.cfg.Client.Watch(ctx, string(id), w)
 	}
 	if err == nil {

@@ -46,6 +46,7 @@ type options struct {
 	only   string // the parts whose name has this in it
 	skip   string // the peers whose name has this in it
 	rounds int
+	piece  bool // a piece of another page
 }
 
 // inside is set in the process that has the network of its own, to the directory of the run.
@@ -58,6 +59,7 @@ func benchmark(ctx context.Context) error {
 	flag.StringVar(&o.only, "only", "", "only the parts with this `text` in their name")
 	flag.StringVar(&o.skip, "skip", "", "leave out peers with this `text` in their name, such as ansible")
 	flag.IntVar(&o.rounds, "rounds", 3, "measure everything `N` times, in turn, and take the medians")
+	flag.BoolVar(&o.piece, "piece", false, "write what was asked for as JSON, for another page")
 	flag.Parse()
 	if flag.NArg() > 0 || o.rounds < 1 {
 		return errors.New("usage: bench [-quick] [-only TEXT] [-skip TEXT] [-rounds N] [-write FILE]")
@@ -112,8 +114,9 @@ func enter(ctx context.Context, dir string) error {
 
 // part is a group of rows that are measured together.
 type part struct {
-	name string
-	run  func(context.Context, *lab) (section, error)
+	name  string
+	run   func(context.Context, *lab) (section, error)
+	apart bool // it is measured only where it is asked for by its name
 }
 
 // measureAll measures in the network of its own.
@@ -125,10 +128,10 @@ func measureAll(ctx context.Context, o options, dir string) (err error) {
 	defer func() { err = errors.Join(err, l.close()) }()
 	p := page{options: o, machine: describe(ctx)}
 	for _, part := range []part{
-		{"fan-out", fanOut}, {"no fork", noFork}, {"five steps", fiveSteps}, {"round trips", roundTrips},
-		{"copy", copies}, {"rehearsal", rehearsals},
+		{name: "fan-out", run: fanOut}, {name: "no fork", run: noFork}, {name: "five steps", run: fiveSteps}, {name: "round trips", run: roundTrips},
+		{name: "copy", run: copies}, {name: "rehearsal", run: rehearsals}, {name: "through a server", run: throughServer, apart: true},
 	} {
-		if !strings.Contains(part.name, o.only) {
+		if !strings.Contains(part.name, o.only) || part.apart && part.name != o.only {
 			continue
 		}
 		s, err := part.run(ctx, l)
@@ -143,6 +146,9 @@ func measureAll(ctx context.Context, o options, dir string) (err error) {
 		p.sections = append(p.sections, s)
 	}
 	text := p.markdown()
+	if o.piece {
+		text = p.piece()
+	}
 	if o.write == "" {
 		_, err := os.Stdout.WriteString(text)
 		return err

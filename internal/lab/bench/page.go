@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"strings"
@@ -100,15 +101,42 @@ func (p *page) markdown() string {
 	}
 	p.writeTargets(&b)
 	for _, s := range p.sections {
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n", s.title, s.about)
-		for _, n := range s.notes {
-			fmt.Fprintf(&b, "\n%s\n", n)
-		}
-		for _, t := range s.tables {
-			t.writeTo(&b)
-		}
+		fmt.Fprintf(&b, "\n## %s\n\n", s.title)
+		s.writeTo(&b)
 	}
 	return b.String()
+}
+
+func (s section) writeTo(b *strings.Builder) {
+	b.WriteString(s.about + "\n")
+	for _, n := range s.notes {
+		fmt.Fprintf(b, "\n%s\n", n)
+	}
+	for _, t := range s.tables {
+		t.writeTo(b)
+	}
+}
+
+// piece is what another page takes over: the targets, and the text of the sections.
+func (p *page) piece() string {
+	type aim struct {
+		What, Shall, Is string
+		Met             bool
+	}
+	out := struct {
+		Aims []aim
+		Text string
+	}{}
+	var b strings.Builder
+	for _, s := range p.sections {
+		for _, t := range s.targets {
+			out.Aims = append(out.Aims, aim{t.what, t.limit(), fmt.Sprintf(t.format, t.got), t.met()})
+		}
+		s.writeTo(&b)
+	}
+	out.Text = b.String()
+	text, _ := json.Marshal(out)
+	return string(text)
 }
 
 // writeTargets says what was met and what was missed.

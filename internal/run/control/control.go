@@ -93,6 +93,8 @@ type DriveOptions struct {
 	// server elsewhere from sending them.
 	NoOutput bool
 	Seen     uint64
+	// KeepOutput says that all output is asked for when the job is over: a server elsewhere had better send it along.
+	KeepOutput bool
 	// Notice gets what a person should know beside them. May be nil.
 	Notice func(string)
 	// Waits gets, about once a second, what keeps tasks from starting. May be nil.
