@@ -50,6 +50,8 @@ type Server struct {
 	WorkerListen string
 	// NoWorker carries nothing out in this process.
 	NoWorker bool
+	// WorkerLimit is how many attempts this process carries out at once; 0: sluice.DefaultConcurrency.
+	WorkerLimit int
 	// Lease is how long a worker may start attempts after it was heard of; 0: 15 s.
 	Lease time.Duration
 	// FirstToken is handed the token of the first administrator, once in the life of the data, before it is valid. An
@@ -217,7 +219,7 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 	if err != nil {
 		return err
 	}
-	s := &Server{Data: o.Data, Listen: o.Listen, WorkerListen: workerListen(o.Listen, o.WorkerListen), NoWorker: o.NoWorker, WorkersStarted: o.WorkersStarted,
+	s := &Server{Data: o.Data, Listen: o.Listen, WorkerListen: workerListen(o.Listen, o.WorkerListen), NoWorker: o.NoWorker, WorkerLimit: o.WorkerLimit, WorkersStarted: o.WorkersStarted,
 		Certificate: o.Certificate, Key: o.Key, ClientCA: o.ClientCA, OIDC: OIDC(o.OIDC), Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
 		Environ: l.Environ, Clock: l.Clock, Over: l.Over, Log: log, FirstToken: o.Token, Started: o.Started, MetricsListen: o.MetricsListen,
 		Keep: retain.Policy{Jobs: o.Keep.Jobs, Output: o.Keep.Output, OutputBytes: o.Keep.OutputBytes}, Archive: o.Keep.Archive,

@@ -102,7 +102,10 @@ func (s *Server) openWorkers(ctx context.Context, log sluice.Log, service *contr
 	if w.roster, err = roster.New(ctx, log, s.Clock, w.ca.Sign); err != nil {
 		return nil, contact(err)
 	}
-	embedded := sluice.DefaultConcurrency
+	embedded := s.WorkerLimit
+	if embedded == 0 {
+		embedded = sluice.DefaultConcurrency
+	}
 	if s.NoWorker {
 		embedded = 0
 	} else {

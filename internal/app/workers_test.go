@@ -447,3 +447,24 @@ func TestEnrolment(t *testing.T) {
 		t.Errorf("no token: %v", err)
 	}
 }
+
+// TestWorkerLimit: the server's own worker has as much room as it is told, and what is no number of attempts is refused.
+func TestWorkerLimit(t *testing.T) {
+	for limit, want := range map[int]int{0: sluice.DefaultConcurrency, 7: 7} {
+		s := &served{t: t, data: filepath.Join(t.TempDir(), "data"), set: func(s *app.Server) { s.WorkerLimit = limit }}
+		s.start()
+		list, err := s.client.Workers(t.Context())
+		if err != nil || len(list) != 1 || list[0].Limit != want {
+			t.Errorf("%+v, error %v", list, err)
+		}
+		if err := s.stop(); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, text := range []string{"0", "-1", "many", "100001"} {
+		out, err := exec.Command(program(t), "server", "--data", t.TempDir(), "--worker-limit", text).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "--worker-limit is a number of attempts") {
+			t.Errorf("%s: %s", text, out)
+		}
+	}
+}

@@ -2,7 +2,10 @@ package sqlitelog
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,6 +37,33 @@ func BenchmarkAppend(b *testing.B) {
 				began := time.Now()
 				var err error
 				if head, err = l.Update(b.Context(), "prod", head, deciding(events...)); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(began))
+			}
+			spread(b, took)
+			b.ReportMetric(float64(n*len(took))/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
+
+// BenchmarkBare is the least that an append could take: as many bytes at the end of a file, and a sync.
+func BenchmarkBare(b *testing.B) {
+	for _, n := range []int{1, 100} {
+		b.Run(fmt.Sprintf("events=%d", n), func(b *testing.B) {
+			f, err := os.Create(filepath.Join(b.TempDir(), "bare"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer f.Close()
+			text := make([]byte, 250*n)
+			var took []time.Duration
+			for b.Loop() {
+				began := time.Now()
+				if _, err := f.Write(text); err != nil {
+					b.Fatal(err)
+				}
+				if err := syscall.Fdatasync(int(f.Fd())); err != nil {
 					b.Fatal(err)
 				}
 				took = append(took, time.Since(began))

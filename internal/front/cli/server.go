@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,6 +35,7 @@ type ServeOptions struct {
 	LocalTargets bool
 	WorkerListen string // "": beside Listen; "none": no workers elsewhere
 	NoWorker     bool
+	WorkerLimit  int // attempts at once of the server's own worker
 	// Token is handed the first token where TokenFile is ""; Started the address.
 	Token          func(secret string) error
 	Started        func(address string)
@@ -43,6 +45,7 @@ type ServeOptions struct {
 func (a *app) serverCommand() *cobra.Command {
 	var o ServeOptions
 	var keep keepFlags
+	var limit string
 	c := &cobra.Command{
 		Use:   "server",
 		Short: "Be a server that many people share",
@@ -54,6 +57,9 @@ first start, and then prints the token of the first administrator, once.`,
 		Args: args(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			if o.Keep, err = keep.options(); err != nil {
+				return err
+			}
+			if o.WorkerLimit, err = workerLimit("--worker-limit", limit); err != nil {
 				return err
 			}
 			return a.serve(c.Context(), o)
@@ -72,6 +78,7 @@ first start, and then prints the token of the first administrator, once.`,
 	_ = fs.MarkHidden("local-targets")
 	fs.StringVar(&o.WorkerListen, "worker-listen", "", "`HOST:PORT` for workers, or none (default: the host of --listen, and port 7658 or another that stays)")
 	fs.BoolVar(&o.NoWorker, "no-worker", false, "carry nothing out in this process: only workers elsewhere reach hosts")
+	fs.StringVar(&limit, "worker-limit", strconv.Itoa(sluice.DefaultConcurrency), "`number` of attempts at once of the server's own worker")
 	fs.StringVar(&o.Submitters, "submitters", "", "take secrets only from those whose keys stand in this `file`, in lines of a name and a key")
 	operateFlags(fs, &o)
 	keep.add(c)

@@ -34,12 +34,10 @@ first time it needs a token, which 'sluice workers invite NAME' prints on the
 server: in a file (--enrol-file), in SLUICE_ENROL, or as --enrol, where others
 on this machine can see it as long as it runs.`,
 		Args: args(0, 0, "no arguments"),
-		RunE: func(c *cobra.Command, _ []string) error {
-			n, err := strconv.Atoi(limit)
-			if err != nil || n < 1 || n > 100000 {
-				return sluice.Errorf(sluice.Usage, "--limit is a number of attempts, 1 to 100000, not %q", limit)
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if o.Limit, err = workerLimit("--limit", limit); err != nil {
+				return err
 			}
-			o.Limit = n
 			if token == "" {
 				token = a.Env("SLUICE_ENROL")
 			}
@@ -58,6 +56,15 @@ on this machine can see it as long as it runs.`,
 	fs.StringVar(&o.Submitters, "submitters", "", "take secrets only from those whose keys stand in this `file`, in lines of a name and a key")
 	fs.BoolVar(&o.LocalTargets, "local-targets", false, "let fleets run commands on this machine itself (transport: local)")
 	return c
+}
+
+// workerLimit reads how many attempts a worker carries out at once.
+func workerLimit(flag, text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > 100000 {
+		return 0, sluice.Errorf(sluice.Usage, "%s is a number of attempts, 1 to 100000, not %q", flag, text)
+	}
+	return n, nil
 }
 
 func (a *app) work(ctx context.Context, o WorkerOptions) error {

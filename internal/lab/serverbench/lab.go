@@ -1,8 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,58 +12,75 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	"sluice/internal/lab/simhosts"
 )
 
-// lab is the processes of a measurement.
+// lab is the processes of one part: hosts, a server, workers.
 type lab struct {
 	dir, program string
+	profile      string // where the server can be profiled; "" is nowhere
 	address      string
 	token        string
-	hosts        *exec.Cmd
-	server       *exec.Cmd
 	log          *os.File
+	hosts        *exec.Cmd
+	server       *exec.Cmd // nil: none
+	workers      []*exec.Cmd
+	ctx          context.Context // ends when the part takes too long
+
+	read  int64 // of the trace
+	marks map[string][]simhosts.Mark
 }
 
-func newLab() (*lab, error) {
+func newLab(ctx context.Context, program, profile string) (*lab, error) {
 	dir, err := os.MkdirTemp("", "serverbench")
 	if err != nil {
 		return nil, err
 	}
-	l := &lab{dir: dir, program: filepath.Join(dir, "simulated")}
-	if out, err := exec.Command("go", "build", "-o", l.program, "sluice/internal/lab/simulated").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("%w: %s", err, out)
-	}
+	l := &lab{ctx: ctx, dir: dir, program: program, profile: profile, marks: map[string][]simhosts.Mark{}}
 	if l.log, err = os.Create(l.path("log")); err != nil {
-		return nil, err
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	l.hosts = exec.Command(l.program, "hosts", l.path("hosts"), l.path("trace"))
+	l.hosts = exec.Command(program, "hosts", l.path("hosts"), l.path("trace"))
 	if err := l.hosts.Start(); err != nil {
+		return nil, errors.Join(err, l.log.Close(), os.RemoveAll(dir))
+	}
+	if err := l.wait(func() bool { _, err := os.Stat(l.path("hosts")); return err == nil }); err != nil {
+		l.close()
 		return nil, err
 	}
-	err = wait(func() bool { _, err := os.Stat(l.path("hosts")); return err == nil })
-	return l, err
+	return l, nil
 }
 
 func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
 
+// close ends all that there is.
 func (l *lab) close() {
-	l.stop()
+	l.kill()
 	_ = l.hosts.Process.Kill()
 	_ = l.hosts.Wait()
 	_ = l.log.Close()
 	_ = os.RemoveAll(l.dir)
 }
 
-func wait(is func() bool) error {
-	for end := time.Now().Add(5 * time.Minute); !is(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			return errors.New("it takes more than five minutes")
+// said is the end of what the processes wrote to their standard error.
+func (l *lab) said() string {
+	text, _ := os.ReadFile(l.path("log"))
+	s := strings.TrimSpace(string(text))
+	return s[max(0, len(s)-2000):]
+}
+
+var errLate = errors.New("it took too long")
+
+// wait asks every millisecond.
+func (l *lab) wait(is func() bool) error {
+	for !is() {
+		if l.ctx.Err() != nil {
+			return errLate
 		}
+		time.Sleep(time.Millisecond)
 	}
 	return nil
 }
@@ -71,13 +88,16 @@ func wait(is func() bool) error {
 // command is the program itself, on simulated hosts.
 func (l *lab) command(args ...string) *exec.Cmd {
 	c := exec.Command(l.program, args...)
-	c.Env = append(os.Environ(), "SIMULATED_HOSTS="+l.path("hosts"), "HOME="+l.dir, "SLUICE_SERVER=http://"+l.address, "SLUICE_TOKEN="+l.token)
+	c.Env = append(os.Environ(), "SIMULATED_HOSTS="+l.path("hosts"), "HOME="+l.dir, "XDG_STATE_HOME="+l.path("state"))
+	if l.address != "" {
+		c.Env = append(c.Env, "SLUICE_SERVER=http://"+l.address, "SLUICE_TOKEN="+l.token)
+	}
 	c.Stderr = l.log
 	return c
 }
 
-// serve starts a server on data of a name, and returns when it takes jobs.
-func (l *lab) serve(data string, flags ...string) error {
+// serve starts the server, and returns when it takes jobs.
+func (l *lab) serve(flags ...string) error {
 	if l.address == "" {
 		n, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -86,17 +106,25 @@ func (l *lab) serve(data string, flags ...string) error {
 		l.address = n.Addr().String()
 		_ = n.Close()
 	}
-	l.server = l.command(append([]string{"server", "--data", l.path(data), "--listen", l.address, "--admin-token-file", l.path("token"), "--log-level", "error"}, flags...)...)
+	l.server = l.command(append([]string{"server", "--data", l.path("data"), "--listen", l.address, "--admin-token-file", l.path("token"), "--log-level", "error"}, flags...)...)
+	if l.profile != "" {
+		l.server.Env = append(l.server.Env, "SIMULATED_PPROF="+l.profile)
+	}
 	if err := l.server.Start(); err != nil {
+		l.server = nil
 		return err
 	}
-	err := wait(func() bool {
-		r, err := http.Get("http://" + l.address + "/readyz")
+	err := l.wait(func() bool {
+		r, err := http.NewRequestWithContext(l.ctx, "GET", "http://"+l.address+"/readyz", nil)
 		if err != nil {
 			return false
 		}
-		_ = r.Body.Close()
-		return r.StatusCode == http.StatusOK
+		answer, err := client.Do(r)
+		if err != nil {
+			return false
+		}
+		_ = answer.Body.Close()
+		return answer.StatusCode == http.StatusOK
 	})
 	if text, is := os.ReadFile(l.path("token")); is == nil {
 		l.token = strings.TrimSpace(string(text))
@@ -104,21 +132,52 @@ func (l *lab) serve(data string, flags ...string) error {
 	return err
 }
 
-// stop is kill -9.
-func (l *lab) stop() {
+// work starts workers elsewhere, and returns when they are connected.
+func (l *lab) work(n, limit int) error {
+	for i := range n {
+		name := fmt.Sprintf("w%d", i+1)
+		token, err := l.command("workers", "invite", name).Output()
+		if err != nil {
+			return fmt.Errorf("inviting a worker: %w", err)
+		}
+		if err := os.WriteFile(l.path(name+".token"), token, 0o600); err != nil {
+			return err
+		}
+		w := l.command("worker", "--server", "http://"+l.address, "--data", l.path(name), "--enrol-file", l.path(name+".token"), "--limit", fmt.Sprint(limit))
+		if err := w.Start(); err != nil {
+			return err
+		}
+		l.workers = append(l.workers, w)
+	}
+	return l.wait(func() bool {
+		var list struct {
+			Workers []struct {
+				Health string `json:"health"`
+			} `json:"workers"`
+		}
+		_ = l.ask("GET", "workers", nil, &list)
+		connected := 0
+		for _, w := range list.Workers {
+			if w.Health == "connected" {
+				connected++
+			}
+		}
+		return connected >= n
+	})
+}
+
+// kill is kill -9 of the server and of all workers.
+func (l *lab) kill() {
 	if l.server != nil {
 		_ = l.server.Process.Kill()
 		_ = l.server.Wait()
 		l.server = nil
 	}
-}
-
-// peak is the most memory that a process had, in MB.
-func peak(pid int) int {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	_, rest, _ := strings.Cut(string(text), "VmHWM:")
-	kb, _ := strconv.Atoi(strings.Fields(rest + " 0")[0])
-	return kb >> 10
+	for _, w := range l.workers {
+		_ = w.Process.Kill()
+		_ = w.Wait()
+	}
+	l.workers = nil
 }
 
 type job struct {
@@ -126,6 +185,9 @@ type job struct {
 	State  string         `json:"state"`
 	Counts map[string]int `json:"counts"`
 }
+
+// client has connections enough for all who ask at once.
+var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 
 func (l *lab) ask(method, path string, body any, out any) error {
 	var in io.Reader
@@ -136,13 +198,13 @@ func (l *lab) ask(method, path string, body any, out any) error {
 		}
 		in = bytes.NewReader(b)
 	}
-	r, err := http.NewRequest(method, "http://"+l.address+"/api/v1/"+path, in)
+	r, err := http.NewRequestWithContext(l.ctx, method, "http://"+l.address+"/api/v1/"+path, in)
 	if err != nil {
 		return err
 	}
 	r.Header.Set("Authorization", "Bearer "+l.token)
 	r.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(r)
+	resp, err := client.Do(r)
 	if err != nil {
 		return err
 	}
@@ -167,7 +229,7 @@ func (l *lab) submit(hosts, atOnce int, command string) (j job, err error) {
 // end waits for the end of a job, and holds it to success.
 func (l *lab) end(id string) error {
 	var j job
-	err := wait(func() bool {
+	err := l.wait(func() bool {
 		if l.ask("GET", "jobs/"+id, nil, &j) != nil {
 			return false
 		}
@@ -183,19 +245,24 @@ func (l *lab) end(id string) error {
 	return err
 }
 
-// marks are what happened on the hosts for a job.
-func (l *lab) marks(id string) (out []simhosts.Mark, err error) {
+// happened is what happened on the hosts for a job, so far. The trace is read once, line by line.
+func (l *lab) happened(id string) []simhosts.Mark {
 	f, err := os.Open(l.path("trace"))
 	if err != nil {
-		return nil, err
+		return nil
 	}
 	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
+	text, _ := io.ReadAll(io.NewSectionReader(f, l.read, 1<<40))
+	for {
+		line, rest, whole := bytes.Cut(text, []byte("\n"))
+		if !whole {
+			return l.marks[id]
+		}
+		l.read, text = l.read+int64(len(line))+1, rest
 		var m simhosts.Mark
-		if json.Unmarshal(lines.Bytes(), &m) == nil && strings.HasPrefix(m.Attempt, id+"-") {
-			out = append(out, m)
+		if json.Unmarshal(line, &m) == nil {
+			of, _, _ := strings.Cut(m.Attempt, "-")
+			l.marks[of] = append(l.marks[of], m)
 		}
 	}
-	return out, lines.Err()
 }
