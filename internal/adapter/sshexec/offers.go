@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"syscall"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -152,6 +153,8 @@ func (t *Transport) fileOffers(d *destination, g *gathered) (out []offer, err er
 	for _, path := range d.identities {
 		id, err := t.identities.get(path)
 		switch {
+		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+			return nil, err // this machine is short of something: no host has refused a login
 		case err != nil:
 			if key, failed := t.publics.get(path); failed != nil || key == nil {
 				g.note(path, err)
