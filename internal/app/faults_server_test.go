@@ -210,6 +210,9 @@ func TestOneBadNamespace(t *testing.T) {
 		"poisoned": func(s *served) {
 			s.journal("bad", sluice.Event{Time: app.Now(), Job: "0123456789ab", Body: sluice.JobHalting{By: "eve"}})
 		},
+		"a huge event": func(s *served) {
+			s.journal("bad", sluice.Event{Time: app.Now(), Body: sluice.HostHeld{Host: "h3", Reason: strings.Repeat("x", huge()), By: "ann"}})
+		},
 		"an unknown kind": func(s *served) {
 			s.journal("bad", sluice.Event{Time: app.Now(), Job: "0123456789ab", Body: novelty{"blue"}})
 		},
@@ -242,9 +245,16 @@ func TestOneBadNamespace(t *testing.T) {
 				t.Errorf("%d jobs, error %v", len(jobs), err)
 			}
 			out, err := s.client.HostsOut(ctx, "bad")
-			if name == "an unknown kind" {
+			switch name {
+			case "an unknown kind":
 				if err != nil || len(out) != 2 {
 					t.Errorf("%v, error %v", out, err)
+				}
+				return
+			case "a huge event": // it is read, or said to be unreadable
+				t.Logf("of a namespace with a huge event %d hosts are out, error %.100v", len(out), err)
+				if err == nil && len(out) != 3 {
+					t.Errorf("%d hosts are out", len(out))
 				}
 				return
 			}
@@ -257,6 +267,14 @@ func TestOneBadNamespace(t *testing.T) {
 			}
 		})
 	}
+}
+
+// huge is the size of an event that nobody needs. Reading 100 MB takes a slow machine too long for every run.
+func huge() int {
+	if os.Getenv("SLUICE_FAULTS") == "long" {
+		return 100 << 20
+	}
+	return 8 << 20
 }
 
 // novelty is an event of a version that is not written yet.

@@ -218,6 +218,35 @@ func TestPin(t *testing.T) {
 	}
 }
 
+// TestTooLarge: a worker that sends more than a message may have loses its line, and nobody else does.
+func TestTooLarge(t *testing.T) {
+	ca := authority(t, time.Now)
+	lines := make(chan sluice.Line[sluice.ToWorker, sluice.ToServer], 2)
+	address := serve(t, ca, lines, func(workerwire.Peer) error { return nil })
+	var ends [2]sluice.Line[sluice.ToWorker, sluice.ToServer]
+	var workers [2]sluice.Line[sluice.ToServer, sluice.ToWorker]
+	for i, name := range []sluice.WorkerName{"w1", "w2"} {
+		var err error
+		if workers[i], err = open(t, address, ca.Roots(), certified(t, ca, name)); err != nil {
+			t.Fatal(err)
+		}
+		ends[i] = <-lines
+		if _, err := ends[i].Receive(); err != nil { // the hello
+			t.Fatal(err)
+		}
+	}
+	_ = workers[0].Send(sluice.ToServer{Outcome: &sluice.TaskFinished{Host: "h", Attempt: "a", Reason: strings.Repeat("x", 9<<20)}})
+	if m, err := ends[0].Receive(); err == nil {
+		t.Errorf("it came as %T", m)
+	}
+	if err := workers[1].Send(sluice.ToServer{Beat: &sluice.WorkerBeat{Number: 7}}); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := ends[1].Receive(); err != nil || m.Beat == nil {
+		t.Errorf("another one: %+v, %v", m, err)
+	}
+}
+
 // TestVersions: each end takes the versions beside its own, and says which are meant where it takes none. A worker ends
 // then: to try again is of no use.
 func TestVersions(t *testing.T) {
