@@ -125,8 +125,8 @@ func (s *station) keptOrSaid(id sluice.JobID, hosts int) {
 	}
 }
 
-// memory puts a process under a limit that is a little more than it has. It returns how often the kernel has killed for it.
-func memory(t *testing.T, pid int) (kills func() string) {
+// limitMemory puts a process under a limit that is a little more than it has. It returns how often the kernel has killed for it.
+func limitMemory(t *testing.T, pid int) (kills func() string) {
 	t.Helper()
 	name := fmt.Sprintf("sluice-test-%d", pid)
 	group, limit, events := filepath.Join("/sys/fs/cgroup/memory", name), "memory.limit_in_bytes", "memory.oom_control"
@@ -161,7 +161,7 @@ func TestNoMemory(t *testing.T) {
 	id := s.submit("$web", held(marks))
 	await(t, marks+"/host1", 1)
 	await(t, marks+"/host2", 1)
-	kills := memory(t, s.cmd.Process.Pid)
+	kills := limitMemory(t, s.cmd.Process.Pid)
 	var mu sync.Mutex
 	var taken []sluice.JobID
 	var senders sync.WaitGroup
