@@ -5,6 +5,7 @@ package docs_test
 import (
 	"encoding/json"
 	"flag"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,6 +67,37 @@ func anchors(text string) (out []string) {
 		out = append(out, strings.ReplaceAll(name, " ", "-"))
 	}
 	return out
+}
+
+// TestTestsThatAreNamed: what a document says is shown by a test, is shown by one that there is.
+func TestTestsThatAreNamed(t *testing.T) {
+	there := map[string]bool{}
+	declared := regexp.MustCompile(`(?m)^func (Test[A-Z]\w*)\(`)
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range declared.FindAllSubmatch(text, -1) {
+			there[string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`\b(Test[A-Z]\w*)(\.\.\.)?`)
+	for name, text := range documents(t) {
+		for _, m := range named.FindAllStringSubmatch(text, -1) {
+			is := there[m[1]]
+			for one := range there {
+				is = is || m[2] != "" && strings.HasPrefix(one, m[1])
+			}
+			if !is {
+				t.Errorf("%s names %s, and there is no such test", name, m[1])
+			}
+		}
+	}
 }
 
 func TestLinksLeadSomewhere(t *testing.T) {
