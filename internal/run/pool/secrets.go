@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"slices"
 	"time"
@@ -196,10 +197,19 @@ func (p *Pool) outwait() (next time.Time, any bool) {
 
 // reserveAll has the attempts of a job look again who may have them. The caller holds the lock.
 func (p *Pool) reserveAll(id sluice.JobID) {
+	var all []*flight
 	for _, f := range p.flight {
 		if f.a.Job.ID == id {
-			p.reserve(f)
+			all = append(all, f)
 		}
+	}
+	slices.SortFunc(all, func(a, b *flight) int {
+		_, i, _, _ := a.a.Attempt.Parse()
+		_, k, _, _ := b.a.Attempt.Parse()
+		return cmp.Compare(i, k)
+	})
+	for _, f := range all {
+		p.reserve(f)
 	}
 }
 
