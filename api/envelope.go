@@ -11,8 +11,8 @@ type Sealing struct {
 	Job sluice.Event `json:"job" doc:"the event job.submitted of the job as it is, or would be"`
 	// By is who asks, as workers are told who gives the secrets.
 	By string `json:"by"`
-	// Workers are those that may carry the job out. What is sealed to fewer of them waits for one of those.
-	Workers []WorkerKey `json:"workers" doc:"those that may carry it out"`
+	// Workers are those that are to carry the job out: one, so that no two try passwords at once.
+	Workers []WorkerKey `json:"workers" doc:"those that are to carry it out: one, so that no two try passwords at once"`
 }
 
 // WorkerKey is a worker and its public key.

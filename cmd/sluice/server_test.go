@@ -132,5 +132,5 @@ func knowWorker(env *testscript.Env) error {
 		return err
 	}
 	server := strings.TrimPrefix(env.Getenv("SLUICE_SERVER"), "http://")
-	return os.WriteFile(filepath.Join(dir, "known_workers"), sealed.Known{{Name: server + "/server", Key: key.Public()}}.Text(), 0o600)
+	return os.WriteFile(filepath.Join(dir, "known_workers"), sealed.Known{{Name: server + "/embedded", Key: key.Public()}}.Text(), 0o600)
 }

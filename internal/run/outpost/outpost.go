@@ -121,7 +121,6 @@ func New(cfg Config) (*Outpost, error) {
 		leased: make(chan struct{})}
 	if cfg.Opener != nil {
 		o.opener = *cfg.Opener
-		o.opener.MayTry = o.mayStart // whoever has no lease may have a successor by now, who tries
 	}
 	o.sweep(cfg.FetchDir) // what has a record has been handed over, and the rest is fetched again
 	return o, o.readRecords()

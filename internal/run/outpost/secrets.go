@@ -73,7 +73,9 @@ func (o *Outpost) open(s *sluice.WorkerSecrets) error {
 	fresh := v == nil
 	if fresh {
 		v = &vault{spec: s.Job}
-		v.secrets = o.opener.Job(v.spec, v.envelope, func(e sealed.Envelope) { o.refused(v, e) })
+		opener := o.opener
+		opener.MayTry = func(ctx context.Context) error { return o.mayTry(ctx, v) }
+		v.secrets = opener.Job(v.spec, v.envelope, func(e sealed.Envelope) { o.refused(v, e) })
 	}
 	e := sealed.Envelope(s.Sealed)
 	v.sealed.Store(&e)
@@ -89,6 +91,20 @@ func (o *Outpost) open(s *sluice.WorkerSecrets) error {
 		v.secrets.Close()
 	}
 	return err
+}
+
+// mayTry waits until a password may be tried that no host has accepted yet. Whoever has no lease, or is told to let go of the
+// secrets, may have a successor by now, who tries.
+func (o *Outpost) mayTry(ctx context.Context, v *vault) error {
+	if err := o.mayStart(ctx); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if v.closing {
+		return fmt.Errorf("%w: the server has said to wipe what there was", sluice.ErrNoSecret)
+	}
+	return nil
 }
 
 // refused is told, before anybody else, that hosts have refused a password twice.

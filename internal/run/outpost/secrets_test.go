@@ -331,6 +331,21 @@ func TestWithoutALeaseNothingIsTried(t *testing.T) {
 	})
 }
 
+// TestNothingIsTriedAfterAWipe: who is told to let go while an attempt waits for its lease has a successor by then.
+func TestNothingIsTriedAfterAWipe(t *testing.T) {
+	in(t, false, func(b *branch) {
+		j := secretJob()
+		b.say(sluice.ToWorker{Secrets: b.seal(j, time.Hour)})
+		b.assign(j, "web1", 0)
+		b.say(sluice.ToWorker{Wipe: j.ID})
+		b.lease(1)
+		b.does()
+		if _, gone := b.said(); gone != 1 || b.has() {
+			t.Errorf("the attempt is gone %d times; it has secrets: %v", gone, b.has())
+		}
+	})
+}
+
 // TestRefusedIsToldFirst: the server hears that a password is used up before it hears of the attempt that used it up.
 func TestRefusedIsToldFirst(t *testing.T) {
 	in(t, true, func(b *branch) {

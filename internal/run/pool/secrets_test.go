@@ -120,7 +120,7 @@ func beats(d time.Duration, lines ...*talk) {
 	}
 }
 
-// got says what a worker was sent of secrets and attempts.
+// got says what a worker was sent of secrets and attempts. Attempts are told side by side, in any order.
 func (h *hall) got(what string, l *talk, want ...string) {
 	h.t.Helper()
 	l.mu.Lock()
@@ -138,7 +138,8 @@ func (h *hall) got(what string, l *talk, want ...string) {
 			is = append(is, "run "+string(m.Assign.Host))
 		}
 	}
-	if !slices.Equal(is, want) {
+	slices.Sort(is)
+	if slices.Sort(want); !slices.Equal(is, want) {
 		h.t.Errorf("%s: it was sent %q, want %q", what, is, want)
 	}
 }
@@ -289,6 +290,27 @@ func TestRefusedSecrets(t *testing.T) {
 		h.hears("then", "one refused")
 		h.do(0, work.Run, false)
 		h.got("it says itself that nothing is tried any more", w1, "secrets one", "run web1")
+	})
+}
+
+// TestWithoutSecretsItOnlyAsks: secrets may go after it was decided who gets an attempt, and before that one is told of it.
+func TestWithoutSecretsItOnlyAsks(t *testing.T) {
+	inHall(t, func(h *hall) {
+		w1 := h.comes("w1")
+		f := &flight{p: h.p, secret: true, given: true, news: make(chan struct{}, 1),
+			a: work.Assignment{Job: h.job(), Host: "web1", Attempt: sluice.NewAttemptID("0123456789ab", 0, 1)}}
+		if err := f.give(h.ctx, message{give: true, worker: "w1", resumed: true}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		h.got("it", w1, "ask web1")
+		h.entrust("w1", "one")
+		says(w1, opened("one", ""))
+		if err := f.give(h.ctx, message{give: true, worker: "w1", resumed: true}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		h.got("with them", w1, "ask web1", "secrets one", "run web1")
 	})
 }
 
