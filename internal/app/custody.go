@@ -49,10 +49,13 @@ func (s *Server) newCustody(service *control.Service) (*custody, error) {
 	return c, nil
 }
 
+// sealKeyFile has the key of a worker that secrets are sealed to.
+const sealKeyFile = "worker.key"
+
 // newOpener is a worker's half of secrets: its key, and the keys of those who give some, in files of its data. With a file of
 // submitters, those count who stand in it, and no others.
 func newOpener(data, submitters string, clock sluice.Clock, log *slog.Logger) (*envelopes.Opener, error) {
-	key, err := workerKey(filepath.Join(data, "worker.key"))
+	key, err := workerKey(filepath.Join(data, sealKeyFile))
 	if err != nil {
 		return nil, &sluice.Error{Code: sluice.Config, Text: "the worker's key for secrets", Err: err}
 	}

@@ -83,11 +83,15 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := closeMemory(); err != nil {
 		return err
 	}
+	anew := w.lacksKey()
 	opener, err := newOpener(w.Data, w.Submitters, w.Clock, w.Log)
 	if err != nil {
 		return err
 	}
 	key := opener.Key.Public()
+	if anew {
+		w.Log.Warn("the key for secrets was gone, and is a new one now; the server knows the other: nothing that is sealed to this worker opens until it is enrolled anew, with an empty data directory")
+	}
 	address, err := w.identity(ctx, key)
 	if err != nil {
 		return err
@@ -188,6 +192,13 @@ func (w *Worker) identity(ctx context.Context, key sealed.Key) (address string, 
 		return serverAddress(w.Server, port)
 	}
 	return address, nil
+}
+
+// lacksKey reports whether the worker has enrolled, and has lost the key that it did so with.
+func (w *Worker) lacksKey() bool {
+	_, enrolled := os.Stat(w.path(certFile))
+	_, key := os.Stat(w.path(sealKeyFile))
+	return enrolled == nil && errors.Is(key, fs.ErrNotExist)
 }
 
 // differs says that a token is for another server or worker than the certificate, or that this one has ended.

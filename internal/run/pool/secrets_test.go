@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/core/crew"
 	"sluice/internal/run/work"
 	"sluice/sealed"
 )
@@ -311,6 +312,43 @@ func TestWithoutSecretsItOnlyAsks(t *testing.T) {
 		}
 		synctest.Wait()
 		h.got("with them", w1, "ask web1", "secrets one", "run web1")
+	})
+}
+
+// TestWhatWasNotBegunWaitsAgain: where they go in that moment, and nobody had the attempt before, it waits as one that was
+// never given.
+func TestWhatWasNotBegunWaitsAgain(t *testing.T) {
+	inHall(t, func(h *hall) {
+		w1 := h.comes("w1")
+		a := sluice.NewAttemptID("0123456789ab", 0, 1)
+		f := &flight{p: h.p, secret: true, news: make(chan struct{}, 1), task: crew.Task{Attempt: a, Job: "0123456789ab", Reconnect: time.Minute},
+			a: work.Assignment{Job: h.job(), Host: "web1", Attempt: a}}
+		h.p.mu.Lock()
+		h.p.flight[a] = f
+		h.p.crew.Add(f.task, h.p.now()) // it is the worker's now
+		h.p.mu.Unlock()
+		if err := f.give(h.ctx, message{give: true, worker: "w1"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		h.got("it", w1)
+		if h.p.Waits(a) == "" {
+			t.Error("it does not wait")
+		}
+		h.entrust("w1", "one")
+		says(w1, opened("one", ""))
+		if err := f.read(h.ctx); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		h.got("with them", w1, "secrets one", "run web1")
+		w1.mu.Lock()
+		defer w1.mu.Unlock()
+		for _, m := range w1.got {
+			if m.Assign != nil && m.Assign.Resumed {
+				t.Error("it is told that somebody else may have had it")
+			}
+		}
 	})
 }
 
