@@ -116,7 +116,8 @@ type ToWorker struct {
 	Committed AttemptID // its outcome is durable; "": not set
 	Drain     *bool
 	Secrets   *WorkerSecrets
-	Wipe      JobID // let go of its secrets as soon as nothing of it runs; "": not set
+	Wipe      JobID      // let go of its secrets as soon as nothing of it runs; "": not set
+	Heads     []SeenHead // ends of logs, to be kept, and handed back with the next hello
 }
 
 // WorkerHello is the first message on a line.
@@ -125,6 +126,7 @@ type WorkerHello struct {
 	Limit   int    // attempts at once
 	Held    []WorkerHeld
 	Opened  []WorkerOpened // secrets that it has from before
+	Heads   []SeenHead     // that the server has shown to this worker
 }
 
 // WorkerHeld is an attempt that a worker has.
@@ -137,14 +139,6 @@ type WorkerHeld struct {
 type WorkerBeat struct {
 	Number uint64
 	Held   int
-	Heads  []WorkerHead // of logs that the worker was told, for witness
-}
-
-// WorkerHead is the end of a log that somebody saw.
-type WorkerHead struct {
-	Namespace Namespace
-	Seq       uint64
-	Hash      string
 }
 
 // WorkerOutput is a piece of a stream.
@@ -165,7 +159,6 @@ type WorkerGone struct {
 type WorkerLease struct {
 	Number uint64
 	For    time.Duration
-	Heads  []WorkerHead
 }
 
 // WorkerAssign gives an attempt to a worker, or says that one that it holds is its own still.

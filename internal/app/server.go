@@ -135,7 +135,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return contact(err)
 	}
-	workers, err := s.openWorkers(ctx, log, service, keep)
+	workers, err := s.openWorkers(ctx, log, guard, service, keep)
 	if err != nil {
 		return err
 	}

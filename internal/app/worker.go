@@ -26,6 +26,7 @@ import (
 	"sluice"
 	"sluice/internal/adapter/dirblobs"
 	"sluice/internal/adapter/diroutputs"
+	"sluice/internal/adapter/headsdir"
 	"sluice/internal/adapter/localexec"
 	"sluice/internal/adapter/sshexec"
 	"sluice/internal/adapter/workerca"
@@ -119,7 +120,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	hands := &workerHands{w: w, outputs: outputs, blobs: &remoteBlobs{kept: kept, fetch: client.Blob}}
 	post, err := outpost.New(outpost.Config{Outputs: outputs, Dir: w.path("outcomes"), Limit: w.Limit, Version: Version,
 		Notice: func(text string) { w.Log.Warn(text) }, Worker: hands.forJob, Opener: opener,
-		FetchDir: w.path("fetched"), Fetched: handOver(client),
+		FetchDir: w.path("fetched"), Fetched: handOver(client), Witness: witnessed{headsdir.Dir(w.path("witness")), workerca.PinOf(w.ca)},
 		Open: func(ctx context.Context, hello sluice.WorkerHello) (outpost.Line, error) {
 			line, err := client.Open(ctx, hello)
 			if err == nil {
@@ -142,6 +143,15 @@ func (w *Worker) Run(ctx context.Context) error {
 	renewer.Wait()
 	return errors.Join(err, outputs.CloseAll())
 }
+
+// witnessed are the heads that the server of an authority has shown.
+type witnessed struct {
+	dir headsdir.Dir
+	of  string
+}
+
+func (k witnessed) Seen() ([]sluice.SeenHead, error)      { return k.dir.Seen(k.of) }
+func (k witnessed) SetSeen(heads []sluice.SeenHead) error { return k.dir.SetSeen(k.of, heads) }
 
 // handOver packs what was fetched for the server.
 func handOver(client *workerwire.Client) func(context.Context, sluice.AttemptID, string) error {

@@ -24,6 +24,7 @@ import (
 	"sluice/internal/adapter/workerwire"
 	"sluice/internal/core/crew"
 	"sluice/internal/run/control"
+	"sluice/internal/run/lookout"
 	"sluice/internal/run/pool"
 	"sluice/internal/run/roster"
 )
@@ -93,7 +94,7 @@ func (s *Server) listenForWorkers(ctx context.Context) (net.Listener, error) {
 	return l, nil
 }
 
-func (s *Server) openWorkers(ctx context.Context, log sluice.Log, service *control.Service, keep *custody) (*workers, error) {
+func (s *Server) openWorkers(ctx context.Context, log sluice.Log, guard *lookout.Guard, service *control.Service, keep *custody) (*workers, error) {
 	w := &workers{fetchDir: s.fetchDir, service: service, clock: s.Clock, log: s.Log}
 	var err error
 	if w.ca, err = workerca.Open(s.Data, s.Clock); err != nil {
@@ -118,6 +119,7 @@ func (s *Server) openWorkers(ctx context.Context, log sluice.Log, service *contr
 	}
 	others := slices.ContainsFunc(known, func(k crew.Known) bool { return k.Enrolled })
 	w.pool = pool.New(pool.Config{Others: others, Outputs: service.Outputs, Clock: s.Clock, Embedded: embedded, Version: Version, Lease: s.Lease,
+		Heads: guard.Heads, Witness: guard.Witness, Alarm: guard.Alarm,
 		Trouble: func(text string) { s.Log.Warn(text) }, Custody: keep,
 		Settled: func(ctx context.Context, a sluice.AttemptID) (bool, error) { return settled(ctx, log, a) }})
 	service.Unplaced = w.pool.Waits

@@ -141,8 +141,10 @@ func ranOnce(t *testing.T, dir string, n int) {
 	}
 }
 
-func newServed(t *testing.T) *served {
-	s := &served{t: t, data: filepath.Join(t.TempDir(), "data"), noWorker: true, workersListen: "127.0.0.1:0", lease: 3 * time.Second}
+func newServed(t *testing.T) *served { return newServedWith(t, nil) }
+
+func newServedWith(t *testing.T, log slog.Handler) *served {
+	s := &served{t: t, log: log, data: filepath.Join(t.TempDir(), "data"), noWorker: true, workersListen: "127.0.0.1:0", lease: 3 * time.Second}
 	s.start()
 	s.workersListen = s.workers // the next one is found there, too
 	s.apply(localFleet)

@@ -94,18 +94,20 @@ func encoded(b sluice.Body) []byte {
 	return text
 }
 
-func headsTo(heads []sluice.WorkerHead) []*wirepb.Head {
+func headsTo(heads []sluice.SeenHead) []*wirepb.Head {
 	var out []*wirepb.Head
 	for _, h := range heads {
-		out = append(out, &wirepb.Head{Namespace: string(h.Namespace), Seq: h.Seq, Hash: h.Hash})
+		out = append(out, &wirepb.Head{Namespace: string(h.Namespace), Seq: h.Seq, Hash: h.Hash.String(), Epoch: uint32(h.Epoch), Sign: h.Sign})
 	}
 	return out
 }
 
-func headsFrom(heads []*wirepb.Head) []sluice.WorkerHead {
-	var out []sluice.WorkerHead
+func headsFrom(heads []*wirepb.Head) []sluice.SeenHead {
+	var out []sluice.SeenHead
 	for _, h := range heads {
-		out = append(out, sluice.WorkerHead{Namespace: sluice.Namespace(h.GetNamespace()), Seq: h.GetSeq(), Hash: h.GetHash()})
+		s := sluice.SeenHead{Head: sluice.Head{Namespace: sluice.Namespace(h.GetNamespace()), Seq: h.GetSeq()}, Epoch: int(h.GetEpoch()), Sign: h.GetSign()}
+		_ = s.Hash.UnmarshalText([]byte(h.GetHash())) // what is no hash fits no signature
+		out = append(out, s)
 	}
 	return out
 }
@@ -123,7 +125,7 @@ func openedFrom(o *wirepb.Opened) *sluice.WorkerOpened {
 func toServer(m sluice.ToServer) *wirepb.ToServer {
 	switch {
 	case m.Hello != nil:
-		h := &wirepb.Hello{Protocol: Protocol, Version: m.Hello.Version, Limit: uint32(m.Hello.Limit)}
+		h := &wirepb.Hello{Protocol: Protocol, Version: m.Hello.Version, Limit: uint32(m.Hello.Limit), Heads: headsTo(m.Hello.Heads)}
 		for _, a := range m.Hello.Held {
 			h.Held = append(h.Held, &wirepb.Held{Attempt: string(a.Attempt), Ended: a.Ended})
 		}
@@ -132,7 +134,7 @@ func toServer(m sluice.ToServer) *wirepb.ToServer {
 		}
 		return &wirepb.ToServer{Is: &wirepb.ToServer_Hello{Hello: h}}
 	case m.Beat != nil:
-		return &wirepb.ToServer{Is: &wirepb.ToServer_Beat{Beat: &wirepb.Beat{Number: m.Beat.Number, Held: uint32(m.Beat.Held), Heads: headsTo(m.Beat.Heads)}}}
+		return &wirepb.ToServer{Is: &wirepb.ToServer_Beat{Beat: &wirepb.Beat{Number: m.Beat.Number, Held: uint32(m.Beat.Held)}}}
 	case m.Output != nil:
 		o := m.Output
 		return &wirepb.ToServer{Is: &wirepb.ToServer_Output{Output: &wirepb.Output{Attempt: string(o.Attempt), Stream: o.Stream, Offset: o.Offset, Data: o.Data}}}
@@ -154,7 +156,7 @@ func toServer(m sluice.ToServer) *wirepb.ToServer {
 func fromWorker(m *wirepb.ToServer) (out sluice.ToServer, err error) {
 	switch is := m.GetIs().(type) {
 	case *wirepb.ToServer_Hello:
-		h := &sluice.WorkerHello{Version: is.Hello.GetVersion(), Limit: int(is.Hello.GetLimit())}
+		h := &sluice.WorkerHello{Version: is.Hello.GetVersion(), Limit: int(is.Hello.GetLimit()), Heads: headsFrom(is.Hello.GetHeads())}
 		for _, a := range is.Hello.GetHeld() {
 			h.Held = append(h.Held, sluice.WorkerHeld{Attempt: sluice.AttemptID(a.GetAttempt()), Ended: a.GetEnded()})
 		}
@@ -163,7 +165,7 @@ func fromWorker(m *wirepb.ToServer) (out sluice.ToServer, err error) {
 		}
 		out.Hello = h
 	case *wirepb.ToServer_Beat:
-		out.Beat = &sluice.WorkerBeat{Number: is.Beat.GetNumber(), Held: int(is.Beat.GetHeld()), Heads: headsFrom(is.Beat.GetHeads())}
+		out.Beat = &sluice.WorkerBeat{Number: is.Beat.GetNumber(), Held: int(is.Beat.GetHeld())}
 	case *wirepb.ToServer_Output:
 		o := is.Output
 		out.Output = &sluice.WorkerOutput{Attempt: sluice.AttemptID(o.GetAttempt()), Stream: o.GetStream(), Offset: o.GetOffset(), Data: o.GetData()}
@@ -192,7 +194,7 @@ func decoded[T any](text []byte) (*T, error) {
 func toWorker(m sluice.ToWorker) *wirepb.ToWorker {
 	switch {
 	case m.Lease != nil:
-		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Lease{Lease: &wirepb.Lease{Number: m.Lease.Number, Milliseconds: m.Lease.For.Milliseconds(), Heads: headsTo(m.Lease.Heads)}}}
+		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Lease{Lease: &wirepb.Lease{Number: m.Lease.Number, Milliseconds: m.Lease.For.Milliseconds()}}}
 	case m.Assign != nil:
 		a := m.Assign
 		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Assign{Assign: &wirepb.Assign{Job: encoded(sluice.JobSubmitted{Submitted: *a.Job}), JobId: string(a.Job.ID),
@@ -211,6 +213,8 @@ func toWorker(m sluice.ToWorker) *wirepb.ToWorker {
 			Job: encoded(sluice.JobSubmitted{Submitted: *s.Job}), Sealed: s.Sealed}}}
 	case m.Wipe != "":
 		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Wipe{Wipe: string(m.Wipe)}}
+	case m.Heads != nil:
+		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Heads{Heads: &wirepb.Heads{Heads: headsTo(m.Heads)}}}
 	}
 	return &wirepb.ToWorker{}
 }
@@ -218,7 +222,7 @@ func toWorker(m sluice.ToWorker) *wirepb.ToWorker {
 func fromServer(m *wirepb.ToWorker) (out sluice.ToWorker, err error) {
 	switch is := m.GetIs().(type) {
 	case *wirepb.ToWorker_Lease:
-		out.Lease = &sluice.WorkerLease{Number: is.Lease.GetNumber(), For: time.Duration(is.Lease.GetMilliseconds()) * time.Millisecond, Heads: headsFrom(is.Lease.GetHeads())}
+		out.Lease = &sluice.WorkerLease{Number: is.Lease.GetNumber(), For: time.Duration(is.Lease.GetMilliseconds()) * time.Millisecond}
 	case *wirepb.ToWorker_Assign:
 		a := is.Assign
 		b, err := decoded[sluice.JobSubmitted](a.GetJob())
@@ -245,6 +249,8 @@ func fromServer(m *wirepb.ToWorker) (out sluice.ToWorker, err error) {
 		out.Secrets = &sluice.WorkerSecrets{Job: &b.Submitted, Sealed: is.Secrets.GetSealed()}
 	case *wirepb.ToWorker_Wipe:
 		out.Wipe = sluice.JobID(is.Wipe)
+	case *wirepb.ToWorker_Heads:
+		out.Heads = headsFrom(is.Heads.GetHeads())
 	}
 	return out, err
 }

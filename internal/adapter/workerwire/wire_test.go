@@ -88,6 +88,8 @@ func serve(t *testing.T, ca *workerca.Authority, got chan<- sluice.Line[sluice.T
 	return l.Addr().String()
 }
 
+var seen = []sluice.SeenHead{{Head: sluice.Head{Namespace: "prod", Seq: 9, Hash: sluice.ChainHash{1, 31: 0xff}}, Epoch: 2, Sign: "ab"}}
+
 func open(t *testing.T, address string, roots *x509.CertPool, c *tls.Certificate) (sluice.Line[sluice.ToServer, sluice.ToWorker], error) {
 	t.Helper()
 	client, err := workerwire.Dial(workerwire.ClientConfig{Address: address, ServerName: workerca.ServerName, Roots: roots,
@@ -97,7 +99,7 @@ func open(t *testing.T, address string, roots *x509.CertPool, c *tls.Certificate
 	}
 	t.Cleanup(client.Close)
 	return client.Open(t.Context(), sluice.WorkerHello{Version: "x", Limit: 3, Held: []sluice.WorkerHeld{{Attempt: "a", Ended: true}},
-		Opened: []sluice.WorkerOpened{{Job: "0123456789ab", Digest: [32]byte{1}, Refused: true}}})
+		Opened: []sluice.WorkerOpened{{Job: "0123456789ab", Digest: [32]byte{1}, Refused: true}}, Heads: seen})
 }
 
 // TestWhoIsRefused: nobody gets a line but who shows a certificate of this authority that counts.
@@ -160,12 +162,12 @@ func TestMessages(t *testing.T) {
 	}
 	server := <-lines
 	if m, err := server.Receive(); err != nil || !reflect.DeepEqual(m.Hello, &sluice.WorkerHello{Version: "x", Limit: 3, Held: []sluice.WorkerHeld{{Attempt: "a", Ended: true}},
-		Opened: []sluice.WorkerOpened{{Job: "0123456789ab", Digest: [32]byte{1}, Refused: true}}}) {
+		Opened: []sluice.WorkerOpened{{Job: "0123456789ab", Digest: [32]byte{1}, Refused: true}}, Heads: seen}) {
 		t.Fatalf("hello came as %+v, error %v", m.Hello, err)
 	}
-	code, heads := 3, []sluice.WorkerHead{{Namespace: "prod", Seq: 9, Hash: "ff"}}
+	code := 3
 	for _, want := range []sluice.ToServer{
-		{Beat: &sluice.WorkerBeat{Number: 7, Held: 2, Heads: heads}},
+		{Beat: &sluice.WorkerBeat{Number: 7, Held: 2}},
 		{Output: &sluice.WorkerOutput{Attempt: "a", Stream: "stdout", Offset: 5, Data: []byte{0, 0xff, '\n'}}},
 		{Step: &sluice.TaskStep{Host: "h", Attempt: "a", Step: "command", ExitCode: 3}},
 		{Outcome: &sluice.TaskFinished{Host: "h", Attempt: "a", Outcome: sluice.Failed, ExitCode: &code, Reason: "why", Truncated: []string{"stderr"}}},
@@ -185,11 +187,12 @@ func TestMessages(t *testing.T) {
 		Targets: []sluice.Host{"h", "i"}, Tracks: []sluice.Track{{Name: "t", Stages: []sluice.Stage{{Name: "s", Hosts: []sluice.Host{"h", "i"}}}}},
 		HostSSH: map[sluice.Host]sluice.SSH{"i": {Port: 22}}}
 	for _, want := range []sluice.ToWorker{
-		{Lease: &sluice.WorkerLease{Number: 7, For: 15 * time.Second, Heads: heads}},
+		{Lease: &sluice.WorkerLease{Number: 7, For: 15 * time.Second}},
 		{Assign: &sluice.WorkerAssign{Job: &sluice.Job{ID: "0123456789ab", Namespace: "prod", Command: "x", Action: sluice.Action{Kind: sluice.RunCommand, Shell: "x"},
 			SSH: sluice.SSH{Pool: "dmz", Port: 22}}, Host: "h", Attempt: "a", Settle: true, Resumed: true, Stdout: 4, Stderr: 5}},
 		{Drop: "a"}, {Kill: &sluice.WorkerKill{Attempt: "a", TimeLimit: true}}, {Committed: "a"}, {Drain: &on}, {Wipe: "0123456789ab"},
 		{Secrets: &sluice.WorkerSecrets{Job: whole, Sealed: []byte("opaque")}},
+		{Heads: seen},
 	} {
 		if err := server.Send(want); err != nil {
 			t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,6 +54,14 @@ type Config struct {
 	// one host, to the server; it is tried again after errors with the code Contact.
 	FetchDir string
 	Fetched  func(ctx context.Context, a sluice.AttemptID, dir string) error
+	// Witness keeps where the server's log ended, as it has shown; nil: only this process remembers.
+	Witness Witness
+}
+
+// Witness keeps heads from one start to the next.
+type Witness interface {
+	Seen() ([]sluice.SeenHead, error)
+	SetSeen([]sluice.SeenHead) error
 }
 
 const (
@@ -78,6 +87,9 @@ type Outpost struct {
 	draining bool
 	lease    lease
 	leased   chan struct{} // closed and replaced when there is a new one
+	seen     []sluice.SeenHead
+
+	kept []sluice.SeenHead // those of seen that are on the disk; of who writes them, one after the other
 }
 
 // lease lets attempts start.
@@ -122,6 +134,7 @@ func New(cfg Config) (*Outpost, error) {
 	if cfg.Opener != nil {
 		o.opener = *cfg.Opener
 	}
+	o.remember()
 	o.sweep(cfg.FetchDir) // what has a record has been handed over, and the rest is fetched again
 	return o, o.readRecords()
 }
@@ -177,6 +190,8 @@ func (o *Outpost) session(ctx, doing context.Context) error {
 	sent := &beatTimes{at: map[uint64]time.Time{}}
 	every := make(chan time.Duration, 1)
 	beater.Go(func() { o.beat(beats, l, sent, every) })
+	changed := make(chan struct{}, 1)
+	beater.Go(func() { o.keepHeads(beats, changed) }) // a slow disk delays nothing else
 	defer beater.Wait()
 	defer stop()
 	defer line.Close()
@@ -197,6 +212,14 @@ func (o *Outpost) session(ctx, doing context.Context) error {
 			}
 			continue
 		}
+		if m.Heads != nil {
+			o.see(m.Heads)
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+			continue
+		}
 		o.obey(doing, l, m)
 	}
 }
@@ -204,7 +227,7 @@ func (o *Outpost) session(ctx, doing context.Context) error {
 func (o *Outpost) hello() sluice.WorkerHello {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	h := sluice.WorkerHello{Version: o.cfg.Version, Limit: o.cfg.Limit}
+	h := sluice.WorkerHello{Version: o.cfg.Version, Limit: o.cfg.Limit, Heads: slices.Clone(o.seen)}
 	for id, a := range o.attempts {
 		h.Held = append(h.Held, sluice.WorkerHeld{Attempt: id, Ended: a.ended()})
 	}

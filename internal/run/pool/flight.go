@@ -186,7 +186,7 @@ func (f *flight) mayWait(ctx context.Context) error {
 	return errDone
 }
 
-func (f *flight) stopped() bool { return f.a.Stopped != nil && f.a.Stopped() }
+func (f *flight) stopped() bool { return f.a.Stopped != nil && f.a.Stopped() || f.p.alarmed() }
 
 // commit makes an outcome durable that no worker gave.
 func (f *flight) commit(ctx context.Context, r sluice.TaskFinished) error {
@@ -237,7 +237,7 @@ func (f *flight) take(ctx context.Context, m message) error {
 	case m.outcome != nil:
 		return f.outcome(ctx, *m.outcome)
 	case m.withdraw != nil:
-		if f.a.Withdraw == nil {
+		if f.a.Withdraw == nil || f.doubtful() {
 			return f.outcome(ctx, sluice.TaskFinished{Outcome: sluice.Failed, Reason: m.withdraw.Reason, NotStarted: true})
 		}
 		w := *m.withdraw
@@ -311,6 +311,13 @@ func (f *flight) here(ctx context.Context, settle, resumed bool) error {
 	return errDone
 }
 
+// doubt is why "not started" is not believed.
+const doubt = "the host knows nothing of it; but the log lost something, and so it may have run, and been forgotten there since"
+
+// doubtful reports whether "not started" proves nothing: a host forgets an attempt when its outcome is in the log, and a
+// log that lost its end gives the attempt again.
+func (f *flight) doubtful() bool { return f.a.Resumed && f.p.alarmed() }
+
 func (f *flight) breaks(stream string) {
 	if !slices.Contains(f.broken, stream) {
 		f.broken = append(f.broken, stream)
@@ -333,6 +340,9 @@ func (f *flight) keep(o *sluice.WorkerOutput) {
 
 // outcome commits what a worker found out.
 func (f *flight) outcome(ctx context.Context, r sluice.TaskFinished) error {
+	if r.NotStarted && f.doubtful() {
+		r = sluice.TaskFinished{Outcome: sluice.Unknown, Reason: doubt}
+	}
 	r.Host, r.Attempt = f.a.Host, f.a.Attempt
 	for _, s := range f.broken {
 		if !slices.Contains(r.Truncated, s) {

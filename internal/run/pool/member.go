@@ -15,6 +15,9 @@ type member struct {
 	p    *Pool
 	name sluice.WorkerName
 	line Line
+	// works are the namespaces that it had attempts of, and shown the heads that it has; the pool's lock guards them.
+	works map[sluice.Namespace]bool
+	shown map[sluice.Namespace]sluice.SeenHead
 
 	mu    sync.Mutex
 	queue []sluice.ToWorker
@@ -58,7 +61,12 @@ func (p *Pool) Serve(ctx context.Context, name sluice.WorkerName, pools []sluice
 	if hello.Limit < 1 {
 		return sluice.Errorf(sluice.Usage, "the worker %s has room for nothing", name)
 	}
-	m := &member{p: p, name: name, line: line, more: make(chan struct{}, 1)}
+	if p.cfg.Witness != nil {
+		if err := p.cfg.Witness(ctx, "the worker "+string(name), hello.Heads); err != nil {
+			return &sluice.Error{Code: sluice.Contact, Text: "what the worker " + string(name) + " has seen of the log cannot be judged", Err: err}
+		}
+	}
+	m := &member{p: p, name: name, line: line, more: make(chan struct{}, 1), works: map[sluice.Namespace]bool{}, shown: map[sluice.Namespace]sluice.SeenHead{}}
 	ctx, cancel := context.WithCancel(ctx)
 	var writer sync.WaitGroup
 	defer writer.Wait()
@@ -151,6 +159,10 @@ func (p *Pool) take(m *member, msg sluice.ToServer) error {
 	switch {
 	case msg.Beat != nil:
 		m.send(sluice.ToWorker{Lease: &sluice.WorkerLease{Number: msg.Beat.Number, For: p.cfg.Lease}})
+		select {
+		case p.stale <- struct{}{}:
+		default:
+		}
 	case msg.Output != nil:
 		p.pass(m, msg.Output.Attempt, message{output: msg.Output})
 	case msg.Step != nil:

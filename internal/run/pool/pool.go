@@ -39,6 +39,13 @@ type Config struct {
 	Others bool
 	// Lease is how long a worker may start attempts after it was heard of; 0: 15 s.
 	Lease time.Duration
+	// Heads are the ends of the log, signed, which workers keep; nil: they are shown none.
+	Heads func(ctx context.Context) ([]sluice.SeenHead, error)
+	// Witness judges heads that a worker hands back, before it may do anything; nil: nobody does. An error says that they
+	// could not be judged.
+	Witness func(ctx context.Context, from string, heads []sluice.SeenHead) error
+	// Alarm says why nothing may start: the log lost something, or was changed. nil: there is never one.
+	Alarm func() error
 	// Trouble is told what a person should know. It must not block.
 	Trouble func(string)
 	// Custody is told what becomes of secrets. May be nil.
@@ -57,6 +64,7 @@ const (
 type Pool struct {
 	cfg    Config
 	wake   chan struct{}
+	stale  chan struct{} // somebody may not have seen the newest heads
 	mu     sync.Mutex
 	crew   *crew.State
 	lines  map[sluice.WorkerName]*member
@@ -72,7 +80,8 @@ func New(cfg Config) *Pool {
 	if len(cfg.Pools) == 0 {
 		cfg.Pools = []sluice.Pool{sluice.DefaultPool}
 	}
-	p := &Pool{cfg: cfg, vaults: map[sluice.JobID]*vault{}, wake: make(chan struct{}, 1), crew: crew.New(cfg.Lease), lines: map[sluice.WorkerName]*member{},
+	p := &Pool{cfg: cfg, vaults: map[sluice.JobID]*vault{}, wake: make(chan struct{}, 1), stale: make(chan struct{}, 1),
+		crew: crew.New(cfg.Lease), lines: map[sluice.WorkerName]*member{},
 		flight: map[sluice.AttemptID]*flight{}}
 	if cfg.Others {
 		p.crew.Hold(p.now().Add(cfg.Lease))
@@ -88,6 +97,11 @@ func (p *Pool) now() time.Time { return time.Now() }
 
 // Run does what falls due, until ctx ends.
 func (p *Pool) Run(ctx context.Context) error {
+	var shower sync.WaitGroup
+	defer shower.Wait()
+	if p.cfg.Heads != nil {
+		shower.Go(func() { p.showHeads(ctx) })
+	}
 	for {
 		t := time.NewTimer(p.due())
 		select {
@@ -131,6 +145,9 @@ func (p *Pool) carryOut(orders []crew.Order) {
 		m, f := p.lines[o.Worker], p.flight[o.Attempt]
 		switch o.Kind {
 		case crew.Give:
+			if f != nil && m != nil {
+				m.works[f.a.Job.Namespace] = true
+			}
 			if f != nil {
 				f.push(message{give: true, worker: o.Worker, resumed: o.Resumed, kept: o.Kept})
 			}

@@ -513,6 +513,7 @@ type Hello struct {
 	Limit         uint32                 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
 	Held          []*Held                `protobuf:"bytes,4,rep,name=held,proto3" json:"held,omitempty"`
 	Opened        []*Opened              `protobuf:"bytes,5,rep,name=opened,proto3" json:"opened,omitempty"`
+	Heads         []*Head                `protobuf:"bytes,6,rep,name=heads,proto3" json:"heads,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -582,6 +583,13 @@ func (x *Hello) GetOpened() []*Opened {
 	return nil
 }
 
+func (x *Hello) GetHeads() []*Head {
+	if x != nil {
+		return x.Heads
+	}
+	return nil
+}
+
 type Held struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Attempt       string                 `protobuf:"bytes,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
@@ -639,6 +647,8 @@ type Head struct {
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	Seq           uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
 	Hash          string                 `protobuf:"bytes,3,opt,name=hash,proto3" json:"hash,omitempty"`
+	Epoch         uint32                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Sign          string                 `protobuf:"bytes,5,opt,name=sign,proto3" json:"sign,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -694,18 +704,75 @@ func (x *Head) GetHash() string {
 	return ""
 }
 
+func (x *Head) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Head) GetSign() string {
+	if x != nil {
+		return x.Sign
+	}
+	return ""
+}
+
+type Heads struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Heads         []*Head                `protobuf:"bytes,1,rep,name=heads,proto3" json:"heads,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Heads) Reset() {
+	*x = Heads{}
+	mi := &file_wire_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Heads) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Heads) ProtoMessage() {}
+
+func (x *Heads) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Heads.ProtoReflect.Descriptor instead.
+func (*Heads) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Heads) GetHeads() []*Head {
+	if x != nil {
+		return x.Heads
+	}
+	return nil
+}
+
 type Beat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	Held          uint32                 `protobuf:"varint,2,opt,name=held,proto3" json:"held,omitempty"`
-	Heads         []*Head                `protobuf:"bytes,3,rep,name=heads,proto3" json:"heads,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Beat) Reset() {
 	*x = Beat{}
-	mi := &file_wire_proto_msgTypes[10]
+	mi := &file_wire_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -717,7 +784,7 @@ func (x *Beat) String() string {
 func (*Beat) ProtoMessage() {}
 
 func (x *Beat) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[10]
+	mi := &file_wire_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -730,7 +797,7 @@ func (x *Beat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beat.ProtoReflect.Descriptor instead.
 func (*Beat) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{10}
+	return file_wire_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Beat) GetNumber() uint64 {
@@ -747,13 +814,6 @@ func (x *Beat) GetHeld() uint32 {
 	return 0
 }
 
-func (x *Beat) GetHeads() []*Head {
-	if x != nil {
-		return x.Heads
-	}
-	return nil
-}
-
 type Output struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Attempt       string                 `protobuf:"bytes,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
@@ -766,7 +826,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_wire_proto_msgTypes[11]
+	mi := &file_wire_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +838,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[11]
+	mi := &file_wire_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +851,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{11}
+	return file_wire_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Output) GetAttempt() string {
@@ -832,7 +892,7 @@ type Gone struct {
 
 func (x *Gone) Reset() {
 	*x = Gone{}
-	mi := &file_wire_proto_msgTypes[12]
+	mi := &file_wire_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +904,7 @@ func (x *Gone) String() string {
 func (*Gone) ProtoMessage() {}
 
 func (x *Gone) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[12]
+	mi := &file_wire_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,7 +917,7 @@ func (x *Gone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gone.ProtoReflect.Descriptor instead.
 func (*Gone) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{12}
+	return file_wire_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Gone) GetAttempt() string {
@@ -886,7 +946,7 @@ type Opened struct {
 
 func (x *Opened) Reset() {
 	*x = Opened{}
-	mi := &file_wire_proto_msgTypes[13]
+	mi := &file_wire_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -898,7 +958,7 @@ func (x *Opened) String() string {
 func (*Opened) ProtoMessage() {}
 
 func (x *Opened) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[13]
+	mi := &file_wire_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -911,7 +971,7 @@ func (x *Opened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Opened.ProtoReflect.Descriptor instead.
 func (*Opened) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{13}
+	return file_wire_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Opened) GetJob() string {
@@ -955,6 +1015,7 @@ type ToWorker struct {
 	//	*ToWorker_Welcome
 	//	*ToWorker_Secrets
 	//	*ToWorker_Wipe
+	//	*ToWorker_Heads
 	Is            isToWorker_Is `protobuf_oneof:"is"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -962,7 +1023,7 @@ type ToWorker struct {
 
 func (x *ToWorker) Reset() {
 	*x = ToWorker{}
-	mi := &file_wire_proto_msgTypes[14]
+	mi := &file_wire_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -974,7 +1035,7 @@ func (x *ToWorker) String() string {
 func (*ToWorker) ProtoMessage() {}
 
 func (x *ToWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[14]
+	mi := &file_wire_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -987,7 +1048,7 @@ func (x *ToWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToWorker.ProtoReflect.Descriptor instead.
 func (*ToWorker) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{14}
+	return file_wire_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ToWorker) GetIs() isToWorker_Is {
@@ -1078,6 +1139,15 @@ func (x *ToWorker) GetWipe() string {
 	return ""
 }
 
+func (x *ToWorker) GetHeads() *Heads {
+	if x != nil {
+		if x, ok := x.Is.(*ToWorker_Heads); ok {
+			return x.Heads
+		}
+	}
+	return nil
+}
+
 type isToWorker_Is interface {
 	isToWorker_Is()
 }
@@ -1118,6 +1188,10 @@ type ToWorker_Wipe struct {
 	Wipe string `protobuf:"bytes,9,opt,name=wipe,proto3,oneof"` // a job: let go of its secrets as soon as nothing of it runs
 }
 
+type ToWorker_Heads struct {
+	Heads *Heads `protobuf:"bytes,10,opt,name=heads,proto3,oneof"` // ends of logs, to be kept and handed back with the next hello
+}
+
 func (*ToWorker_Lease) isToWorker_Is() {}
 
 func (*ToWorker_Assign) isToWorker_Is() {}
@@ -1136,6 +1210,8 @@ func (*ToWorker_Secrets) isToWorker_Is() {}
 
 func (*ToWorker_Wipe) isToWorker_Is() {}
 
+func (*ToWorker_Heads) isToWorker_Is() {}
+
 type Welcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Protocol      uint32                 `protobuf:"varint,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
@@ -1146,7 +1222,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_wire_proto_msgTypes[15]
+	mi := &file_wire_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1158,7 +1234,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[15]
+	mi := &file_wire_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1171,7 +1247,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{15}
+	return file_wire_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Welcome) GetProtocol() uint32 {
@@ -1192,14 +1268,13 @@ type Lease struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	Milliseconds  int64                  `protobuf:"varint,2,opt,name=milliseconds,proto3" json:"milliseconds,omitempty"`
-	Heads         []*Head                `protobuf:"bytes,3,rep,name=heads,proto3" json:"heads,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1286,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,7 +1299,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{16}
+	return file_wire_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Lease) GetNumber() uint64 {
@@ -1239,13 +1314,6 @@ func (x *Lease) GetMilliseconds() int64 {
 		return x.Milliseconds
 	}
 	return 0
-}
-
-func (x *Lease) GetHeads() []*Head {
-	if x != nil {
-		return x.Heads
-	}
-	return nil
 }
 
 type Assign struct {
@@ -1264,7 +1332,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1276,7 +1344,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1289,7 +1357,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{17}
+	return file_wire_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Assign) GetJob() []byte {
@@ -1359,7 +1427,7 @@ type Secrets struct {
 
 func (x *Secrets) Reset() {
 	*x = Secrets{}
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1439,7 @@ func (x *Secrets) String() string {
 func (*Secrets) ProtoMessage() {}
 
 func (x *Secrets) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1452,7 @@ func (x *Secrets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secrets.ProtoReflect.Descriptor instead.
 func (*Secrets) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{18}
+	return file_wire_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Secrets) GetJobId() string {
@@ -1418,7 +1486,7 @@ type Kill struct {
 
 func (x *Kill) Reset() {
 	*x = Kill{}
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1430,7 +1498,7 @@ func (x *Kill) String() string {
 func (*Kill) ProtoMessage() {}
 
 func (x *Kill) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1443,7 +1511,7 @@ func (x *Kill) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kill.ProtoReflect.Descriptor instead.
 func (*Kill) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{19}
+	return file_wire_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Kill) GetAttempt() string {
@@ -1492,24 +1560,28 @@ const file_wire_proto_rawDesc = "" +
 	"\bwithdraw\x18\x06 \x01(\fH\x00R\bwithdraw\x12,\n" +
 	"\x04gone\x18\a \x01(\v2\x16.sluice.worker.v1.GoneH\x00R\x04gone\x122\n" +
 	"\x06opened\x18\b \x01(\v2\x18.sluice.worker.v1.OpenedH\x00R\x06openedB\x04\n" +
-	"\x02is\"\xb1\x01\n" +
+	"\x02is\"\xdf\x01\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\rR\x05limit\x12*\n" +
 	"\x04held\x18\x04 \x03(\v2\x16.sluice.worker.v1.HeldR\x04held\x120\n" +
-	"\x06opened\x18\x05 \x03(\v2\x18.sluice.worker.v1.OpenedR\x06opened\"6\n" +
+	"\x06opened\x18\x05 \x03(\v2\x18.sluice.worker.v1.OpenedR\x06opened\x12,\n" +
+	"\x05heads\x18\x06 \x03(\v2\x16.sluice.worker.v1.HeadR\x05heads\"6\n" +
 	"\x04Held\x12\x18\n" +
 	"\aattempt\x18\x01 \x01(\tR\aattempt\x12\x14\n" +
-	"\x05ended\x18\x02 \x01(\bR\x05ended\"J\n" +
+	"\x05ended\x18\x02 \x01(\bR\x05ended\"t\n" +
 	"\x04Head\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x12\n" +
-	"\x04hash\x18\x03 \x01(\tR\x04hash\"`\n" +
+	"\x04hash\x18\x03 \x01(\tR\x04hash\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\rR\x05epoch\x12\x12\n" +
+	"\x04sign\x18\x05 \x01(\tR\x04sign\"5\n" +
+	"\x05Heads\x12,\n" +
+	"\x05heads\x18\x01 \x03(\v2\x16.sluice.worker.v1.HeadR\x05heads\"8\n" +
 	"\x04Beat\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
-	"\x04held\x18\x02 \x01(\rR\x04held\x12,\n" +
-	"\x05heads\x18\x03 \x03(\v2\x16.sluice.worker.v1.HeadR\x05heads\"f\n" +
+	"\x04held\x18\x02 \x01(\rR\x04heldJ\x04\b\x03\x10\x04\"f\n" +
 	"\x06Output\x12\x18\n" +
 	"\aattempt\x18\x01 \x01(\tR\aattempt\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x16\n" +
@@ -1522,7 +1594,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05error\x12\x18\n" +
-	"\arefused\x18\x04 \x01(\bR\arefused\"\xf5\x02\n" +
+	"\arefused\x18\x04 \x01(\bR\arefused\"\xa6\x03\n" +
 	"\bToWorker\x12/\n" +
 	"\x05lease\x18\x01 \x01(\v2\x17.sluice.worker.v1.LeaseH\x00R\x05lease\x122\n" +
 	"\x06assign\x18\x02 \x01(\v2\x18.sluice.worker.v1.AssignH\x00R\x06assign\x12\x14\n" +
@@ -1532,15 +1604,16 @@ const file_wire_proto_rawDesc = "" +
 	"\x05drain\x18\x06 \x01(\bH\x00R\x05drain\x125\n" +
 	"\awelcome\x18\a \x01(\v2\x19.sluice.worker.v1.WelcomeH\x00R\awelcome\x125\n" +
 	"\asecrets\x18\b \x01(\v2\x19.sluice.worker.v1.SecretsH\x00R\asecrets\x12\x14\n" +
-	"\x04wipe\x18\t \x01(\tH\x00R\x04wipeB\x04\n" +
+	"\x04wipe\x18\t \x01(\tH\x00R\x04wipe\x12/\n" +
+	"\x05heads\x18\n" +
+	" \x01(\v2\x17.sluice.worker.v1.HeadsH\x00R\x05headsB\x04\n" +
 	"\x02is\"?\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\tR\aversion\"q\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\"I\n" +
 	"\x05Lease\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\"\n" +
-	"\fmilliseconds\x18\x02 \x01(\x03R\fmilliseconds\x12,\n" +
-	"\x05heads\x18\x03 \x03(\v2\x16.sluice.worker.v1.HeadR\x05heads\"\xc7\x01\n" +
+	"\fmilliseconds\x18\x02 \x01(\x03R\fmillisecondsJ\x04\b\x03\x10\x04\"\xc7\x01\n" +
 	"\x06Assign\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\fR\x03job\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x12\n" +
@@ -1578,7 +1651,7 @@ func file_wire_proto_rawDescGZIP() []byte {
 	return file_wire_proto_rawDescData
 }
 
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_wire_proto_goTypes = []any{
 	(*Empty)(nil),        // 0: sluice.worker.v1.Empty
 	(*EnrolRequest)(nil), // 1: sluice.worker.v1.EnrolRequest
@@ -1590,47 +1663,49 @@ var file_wire_proto_goTypes = []any{
 	(*Hello)(nil),        // 7: sluice.worker.v1.Hello
 	(*Held)(nil),         // 8: sluice.worker.v1.Held
 	(*Head)(nil),         // 9: sluice.worker.v1.Head
-	(*Beat)(nil),         // 10: sluice.worker.v1.Beat
-	(*Output)(nil),       // 11: sluice.worker.v1.Output
-	(*Gone)(nil),         // 12: sluice.worker.v1.Gone
-	(*Opened)(nil),       // 13: sluice.worker.v1.Opened
-	(*ToWorker)(nil),     // 14: sluice.worker.v1.ToWorker
-	(*Welcome)(nil),      // 15: sluice.worker.v1.Welcome
-	(*Lease)(nil),        // 16: sluice.worker.v1.Lease
-	(*Assign)(nil),       // 17: sluice.worker.v1.Assign
-	(*Secrets)(nil),      // 18: sluice.worker.v1.Secrets
-	(*Kill)(nil),         // 19: sluice.worker.v1.Kill
+	(*Heads)(nil),        // 10: sluice.worker.v1.Heads
+	(*Beat)(nil),         // 11: sluice.worker.v1.Beat
+	(*Output)(nil),       // 12: sluice.worker.v1.Output
+	(*Gone)(nil),         // 13: sluice.worker.v1.Gone
+	(*Opened)(nil),       // 14: sluice.worker.v1.Opened
+	(*ToWorker)(nil),     // 15: sluice.worker.v1.ToWorker
+	(*Welcome)(nil),      // 16: sluice.worker.v1.Welcome
+	(*Lease)(nil),        // 17: sluice.worker.v1.Lease
+	(*Assign)(nil),       // 18: sluice.worker.v1.Assign
+	(*Secrets)(nil),      // 19: sluice.worker.v1.Secrets
+	(*Kill)(nil),         // 20: sluice.worker.v1.Kill
 }
 var file_wire_proto_depIdxs = []int32{
 	7,  // 0: sluice.worker.v1.ToServer.hello:type_name -> sluice.worker.v1.Hello
-	10, // 1: sluice.worker.v1.ToServer.beat:type_name -> sluice.worker.v1.Beat
-	11, // 2: sluice.worker.v1.ToServer.output:type_name -> sluice.worker.v1.Output
-	12, // 3: sluice.worker.v1.ToServer.gone:type_name -> sluice.worker.v1.Gone
-	13, // 4: sluice.worker.v1.ToServer.opened:type_name -> sluice.worker.v1.Opened
+	11, // 1: sluice.worker.v1.ToServer.beat:type_name -> sluice.worker.v1.Beat
+	12, // 2: sluice.worker.v1.ToServer.output:type_name -> sluice.worker.v1.Output
+	13, // 3: sluice.worker.v1.ToServer.gone:type_name -> sluice.worker.v1.Gone
+	14, // 4: sluice.worker.v1.ToServer.opened:type_name -> sluice.worker.v1.Opened
 	8,  // 5: sluice.worker.v1.Hello.held:type_name -> sluice.worker.v1.Held
-	13, // 6: sluice.worker.v1.Hello.opened:type_name -> sluice.worker.v1.Opened
-	9,  // 7: sluice.worker.v1.Beat.heads:type_name -> sluice.worker.v1.Head
-	16, // 8: sluice.worker.v1.ToWorker.lease:type_name -> sluice.worker.v1.Lease
-	17, // 9: sluice.worker.v1.ToWorker.assign:type_name -> sluice.worker.v1.Assign
-	19, // 10: sluice.worker.v1.ToWorker.kill:type_name -> sluice.worker.v1.Kill
-	15, // 11: sluice.worker.v1.ToWorker.welcome:type_name -> sluice.worker.v1.Welcome
-	18, // 12: sluice.worker.v1.ToWorker.secrets:type_name -> sluice.worker.v1.Secrets
-	9,  // 13: sluice.worker.v1.Lease.heads:type_name -> sluice.worker.v1.Head
-	1,  // 14: sluice.worker.v1.Workers.Enrol:input_type -> sluice.worker.v1.EnrolRequest
-	2,  // 15: sluice.worker.v1.Workers.Renew:input_type -> sluice.worker.v1.RenewRequest
-	6,  // 16: sluice.worker.v1.Workers.Work:input_type -> sluice.worker.v1.ToServer
-	4,  // 17: sluice.worker.v1.Workers.Blob:input_type -> sluice.worker.v1.BlobRequest
-	5,  // 18: sluice.worker.v1.Workers.Fetched:input_type -> sluice.worker.v1.Chunk
-	3,  // 19: sluice.worker.v1.Workers.Enrol:output_type -> sluice.worker.v1.Certificate
-	3,  // 20: sluice.worker.v1.Workers.Renew:output_type -> sluice.worker.v1.Certificate
-	14, // 21: sluice.worker.v1.Workers.Work:output_type -> sluice.worker.v1.ToWorker
-	5,  // 22: sluice.worker.v1.Workers.Blob:output_type -> sluice.worker.v1.Chunk
-	0,  // 23: sluice.worker.v1.Workers.Fetched:output_type -> sluice.worker.v1.Empty
-	19, // [19:24] is the sub-list for method output_type
-	14, // [14:19] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	14, // 6: sluice.worker.v1.Hello.opened:type_name -> sluice.worker.v1.Opened
+	9,  // 7: sluice.worker.v1.Hello.heads:type_name -> sluice.worker.v1.Head
+	9,  // 8: sluice.worker.v1.Heads.heads:type_name -> sluice.worker.v1.Head
+	17, // 9: sluice.worker.v1.ToWorker.lease:type_name -> sluice.worker.v1.Lease
+	18, // 10: sluice.worker.v1.ToWorker.assign:type_name -> sluice.worker.v1.Assign
+	20, // 11: sluice.worker.v1.ToWorker.kill:type_name -> sluice.worker.v1.Kill
+	16, // 12: sluice.worker.v1.ToWorker.welcome:type_name -> sluice.worker.v1.Welcome
+	19, // 13: sluice.worker.v1.ToWorker.secrets:type_name -> sluice.worker.v1.Secrets
+	10, // 14: sluice.worker.v1.ToWorker.heads:type_name -> sluice.worker.v1.Heads
+	1,  // 15: sluice.worker.v1.Workers.Enrol:input_type -> sluice.worker.v1.EnrolRequest
+	2,  // 16: sluice.worker.v1.Workers.Renew:input_type -> sluice.worker.v1.RenewRequest
+	6,  // 17: sluice.worker.v1.Workers.Work:input_type -> sluice.worker.v1.ToServer
+	4,  // 18: sluice.worker.v1.Workers.Blob:input_type -> sluice.worker.v1.BlobRequest
+	5,  // 19: sluice.worker.v1.Workers.Fetched:input_type -> sluice.worker.v1.Chunk
+	3,  // 20: sluice.worker.v1.Workers.Enrol:output_type -> sluice.worker.v1.Certificate
+	3,  // 21: sluice.worker.v1.Workers.Renew:output_type -> sluice.worker.v1.Certificate
+	15, // 22: sluice.worker.v1.Workers.Work:output_type -> sluice.worker.v1.ToWorker
+	5,  // 23: sluice.worker.v1.Workers.Blob:output_type -> sluice.worker.v1.Chunk
+	0,  // 24: sluice.worker.v1.Workers.Fetched:output_type -> sluice.worker.v1.Empty
+	20, // [20:25] is the sub-list for method output_type
+	15, // [15:20] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -1648,7 +1723,7 @@ func file_wire_proto_init() {
 		(*ToServer_Gone)(nil),
 		(*ToServer_Opened)(nil),
 	}
-	file_wire_proto_msgTypes[14].OneofWrappers = []any{
+	file_wire_proto_msgTypes[15].OneofWrappers = []any{
 		(*ToWorker_Lease)(nil),
 		(*ToWorker_Assign)(nil),
 		(*ToWorker_Drop)(nil),
@@ -1658,6 +1733,7 @@ func file_wire_proto_init() {
 		(*ToWorker_Welcome)(nil),
 		(*ToWorker_Secrets)(nil),
 		(*ToWorker_Wipe)(nil),
+		(*ToWorker_Heads)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1665,7 +1741,7 @@ func file_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
