@@ -141,6 +141,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	}
 	keep.workers = workers
 	defer workers.close()
+	sights.crew = workers
 	permit := &rights.Permit{Keeper: keeper, Log: log, Members: members(service)}
 	local.pool, local.may = workers.pool, permit.May
 	metrics, err := s.listenMetrics(ctx)

@@ -32,6 +32,7 @@ type sights struct {
 	journal  sluice.Log // whose appends are timed, and whose newest events are at hand
 	clock    sluice.Clock
 	commands bool
+	crew     *workers // set before anybody collects; nil: none
 
 	mu     sync.Mutex
 	spaces map[sluice.Namespace]*sight
@@ -48,7 +49,13 @@ func (s *Server) look(journal sluice.Log) (*sights, error) {
 	k := &sights{log: s.Log, clock: s.Clock, commands: s.TraceCommands, spaces: map[sluice.Namespace]*sight{}}
 	b := build()
 	k.metrics = prometheus.New(prometheus.Config{Version: b.Version, Revision: b.Revision, Census: k.census,
-		Waiting: func() map[string]time.Duration { return k.courier.Waiting() }})
+		Waiting: func() map[string]time.Duration { return k.courier.Waiting() },
+		Pools: func() []prometheus.Pool {
+			if k.crew == nil {
+				return nil
+			}
+			return k.crew.census()
+		}})
 	k.journal = recent.Log(k.metrics.Log(journal))
 	var err error
 	if k.courier, err = s.courier(k.journal, k.metrics.Delivery); err != nil {

@@ -20,6 +20,7 @@ import (
 
 	"sluice"
 	"sluice/api"
+	"sluice/internal/adapter/prometheus"
 	"sluice/internal/adapter/workerca"
 	"sluice/internal/adapter/workerwire"
 	"sluice/internal/core/crew"
@@ -257,6 +258,52 @@ func (w *workers) List(ctx context.Context) ([]api.Worker, error) {
 		}
 	}
 	return out, nil
+}
+
+// collectTime bounds what those who collect metrics wait for the log.
+const collectTime = 5 * time.Second
+
+// census is how it stands with all pools, for whoever collects metrics. What cannot be read is left out.
+func (w *workers) census() []prometheus.Pool {
+	ctx, cancel := context.WithTimeout(context.Background(), collectTime)
+	defer cancel()
+	list, err := w.List(ctx)
+	if err != nil {
+		w.log.Warn("the metrics of workers are left out", "why", err)
+		return nil
+	}
+	pools := map[sluice.Pool]*prometheus.Pool{}
+	of := func(name sluice.Pool) *prometheus.Pool {
+		p := pools[name]
+		if p == nil {
+			p = &prometheus.Pool{Name: name, Workers: map[string]int{}}
+			pools[name] = p
+		}
+		return p
+	}
+	now := time.Now()
+	for _, one := range list {
+		for _, name := range one.Pools {
+			p := of(name)
+			p.Workers[one.Health]++
+			if one.Health != "connected" && one.Health != "draining" {
+				continue
+			}
+			p.Limit, p.Running = p.Limit+one.Limit, p.Running+one.Running
+			if one.Heard != nil {
+				p.Silent = max(p.Silent, now.Sub(*one.Heard))
+			}
+		}
+	}
+	for name, c := range w.pool.Census() {
+		p := of(name)
+		p.Waiting, p.LeasesLost = c.Waiting, c.LeasesLost
+	}
+	out := make([]prometheus.Pool, 0, len(pools))
+	for _, p := range pools {
+		out = append(out, *p)
+	}
+	return out
 }
 
 func (w *workers) form(k crew.Known, m *crew.Member) api.Worker {

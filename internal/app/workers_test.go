@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -407,6 +408,37 @@ func TestPools(t *testing.T) {
 	s.worker("w2", "dmz")
 	s.succeeded(id, 2)
 	ranOnce(t, marks, 2)
+}
+
+// TestWorkersAreMeasured: whoever collects metrics sees who is connected, what waits for whom, and whose lease was lost.
+func TestWorkersAreMeasured(t *testing.T) {
+	metrics := freeAddress(t)
+	s := &served{t: t, data: filepath.Join(t.TempDir(), "data"), noWorker: true, workersListen: "127.0.0.1:0", lease: 3 * time.Second,
+		set: func(a *app.Server) { a.MetricsListen = metrics }}
+	s.start()
+	s.apply(localFleet + "host:\n  web2: {pool: dmz}\n")
+	says := func(lines ...string) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); ; {
+			text := call(t, "GET", "http://"+metrics+"/metrics", "")
+			if !slices.ContainsFunc(lines, func(l string) bool { return !strings.Contains(text, "\n"+l+"\n") }) {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("it never says all of %q:\n%s", lines, text)
+			}
+		}
+	}
+	s.submit("web2", "true")
+	says(`sluice_attempts_waiting{pool="dmz"} 1`)
+	w := s.worker("w1", "dmz", "default")
+	says(`sluice_attempts_waiting{pool="dmz"} 0`, `sluice_workers{health="connected",pool="dmz"} 1`, `sluice_workers{health="connected",pool="default"} 1`,
+		`sluice_workers_limit{pool="dmz"} 4`, `sluice_worker_leases_lost_total{pool="dmz"} 0`)
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	says(`sluice_workers{health="lost",pool="dmz"} 1`, `sluice_workers{health="connected",pool="dmz"} 0`, `sluice_workers_limit{pool="dmz"} 0`,
+		`sluice_worker_leases_lost_total{pool="dmz"} 1`)
 }
 
 // TestEnrolment: a token is good once, for its worker, from its server, for a while.

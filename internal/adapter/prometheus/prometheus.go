@@ -20,10 +20,13 @@ import (
 	"sluice"
 )
 
-// maxNamespaces is how many are counted apart; all further ones are Others together.
-const maxNamespaces = 100
+// maxNamespaces is how many are counted apart, and maxPools how many pools of workers; all further ones are Others together.
+const (
+	maxNamespaces = 100
+	maxPools      = 100
+)
 
-// Others stands for the namespaces beyond those that are counted apart.
+// Others stands for the namespaces and pools beyond those that are counted apart.
 const Others = "(others)"
 
 // Census is how much there is of everything in a namespace.
@@ -32,6 +35,17 @@ type Census struct {
 	Jobs      map[string]int // by state
 	Running   int            // attempts
 	Hosts     map[string]int // out of service, by why
+}
+
+// Pool is how it stands with the workers of a pool. One that is of several pools counts in each.
+type Pool struct {
+	Name       sluice.Pool
+	Workers    map[string]int // by health
+	Limit      int            // attempts that its connected workers carry out at once
+	Running    int            // attempts that they have, of whatever pool
+	Waiting    int            // attempts that wait for a worker
+	Silent     time.Duration  // since the one was heard of that is silent the longest, of those connected
+	LeasesLost uint64
 }
 
 // Metrics are all that a server counts. It is safe for concurrent use.
@@ -54,8 +68,14 @@ type Metrics struct {
 	jobs, out       *prom.Desc
 	running, oldest *prom.Desc
 
+	workers, limit, load *prom.Desc
+	waiting              *prom.Desc
+	silent, leases       *prom.Desc
+
 	mu     sync.Mutex
 	spaces map[sluice.Namespace]bool
+	named  map[sluice.Pool]bool
+	pools  func() []Pool
 	census func() []Census
 	wait   func() map[string]time.Duration
 }
@@ -66,6 +86,8 @@ type Config struct {
 	Census            func() []Census
 	// Waiting is how long the oldest undelivered event of each webhook has waited. May be nil.
 	Waiting func() map[string]time.Duration
+	// Pools are those of the workers. May be nil.
+	Pools func() []Pool
 }
 
 // Buckets, in seconds: of what takes a moment on one machine, and of what takes as long as people and hosts do.
@@ -76,7 +98,8 @@ var (
 
 // New makes metrics.
 func New(cfg Config) *Metrics {
-	m := &Metrics{registry: prom.NewRegistry(), spaces: map[sluice.Namespace]bool{}, census: cfg.Census, wait: cfg.Waiting}
+	m := &Metrics{registry: prom.NewRegistry(), spaces: map[sluice.Namespace]bool{}, named: map[sluice.Pool]bool{},
+		census: cfg.Census, wait: cfg.Waiting, pools: cfg.Pools}
 	ns := []string{"namespace"}
 	m.submitted = m.counters("sluice_jobs_submitted_total", "Jobs that were submitted.", ns...)
 	m.finished = m.counters("sluice_jobs_finished_total", "Jobs that ended, by outcome.", "namespace", "outcome")
@@ -101,6 +124,13 @@ func New(cfg Config) *Metrics {
 	m.running = prom.NewDesc("sluice_attempts_running", "Attempts that run now.", ns, nil)
 	m.out = prom.NewDesc("sluice_hosts_out", "Hosts out of service on which nothing runs: held, retired, or bad (their last outcome was).", []string{"namespace", "why"}, nil)
 	m.oldest = prom.NewDesc("sluice_webhook_waiting_seconds", "Age of the oldest event that a webhook has not taken.", []string{"webhook"}, nil)
+	pool := []string{"pool"}
+	m.workers = prom.NewDesc("sluice_workers", "Workers, by pool and health; one of several pools counts in each.", []string{"pool", "health"}, nil)
+	m.limit = prom.NewDesc("sluice_workers_limit", "Attempts that the connected workers of a pool carry out at once.", pool, nil)
+	m.load = prom.NewDesc("sluice_workers_running", "Attempts that the workers of a pool have.", pool, nil)
+	m.waiting = prom.NewDesc("sluice_attempts_waiting", "Attempts that wait for a worker of a pool.", pool, nil)
+	m.silent = prom.NewDesc("sluice_workers_silent_seconds", "Since that worker of a pool was heard of that is silent the longest, of those connected.", pool, nil)
+	m.leases = prom.NewDesc("sluice_worker_leases_lost_total", "Leases of the workers of a pool that ended because nothing was heard of them.", pool, nil)
 	build := prom.NewGaugeFunc(prom.GaugeOpts{Name: "sluice_build_info", Help: "Always 1; the labels say which program this is.",
 		ConstLabels: prom.Labels{"version": cfg.Version, "revision": cfg.Revision, "go": runtime.Version()}}, func() float64 { return 1 })
 	m.registry.MustRegister(build, m, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

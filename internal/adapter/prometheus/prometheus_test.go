@@ -86,6 +86,24 @@ func TestNamespacesAreBounded(t *testing.T) {
 	}
 }
 
+// TestPools: workers are counted by pool, and pools are bounded as well.
+func TestPools(t *testing.T) {
+	pools := []prometheus.Pool{{Name: "dmz", Workers: map[string]int{"connected": 2, "lost": 1}, Limit: 8, Running: 3, Waiting: 4,
+		Silent: 5 * time.Second, LeasesLost: 6}}
+	m := prometheus.New(prometheus.Config{Census: func() []prometheus.Census { return nil }, Pools: func() []prometheus.Pool { return pools }})
+	has(t, text(t, m), `sluice_workers{health="connected",pool="dmz"} 2`, `sluice_workers{health="lost",pool="dmz"} 1`, `sluice_workers{health="draining",pool="dmz"} 0`,
+		`sluice_workers_limit{pool="dmz"} 8`, `sluice_workers_running{pool="dmz"} 3`, `sluice_attempts_waiting{pool="dmz"} 4`,
+		`sluice_workers_silent_seconds{pool="dmz"} 5`, `sluice_worker_leases_lost_total{pool="dmz"} 6`)
+	for i := range 1000 {
+		pools = append(pools, prometheus.Pool{Name: sluice.Pool(fmt.Sprintf("p%d", i)), Limit: 1})
+	}
+	all := text(t, m)
+	has(t, all, `sluice_workers_limit{pool="(others)"} 901`)
+	if n := strings.Count(all, "\nsluice_workers_limit{"); n != 101 {
+		t.Errorf("%d series", n)
+	}
+}
+
 // TestLogIsOne: what is timed is a log like the one behind it.
 func TestLogIsOne(t *testing.T) {
 	m := prometheus.New(prometheus.Config{Census: func() []prometheus.Census { return nil }})

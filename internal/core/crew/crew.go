@@ -78,14 +78,15 @@ type State struct {
 	lease   time.Duration
 	members map[sluice.WorkerName]*Member
 	tasks   map[sluice.AttemptID]*task
-	waiting []sluice.AttemptID // in the order in which they came
-	now     time.Time          // as it was passed in last
-	held    time.Time          // until then workers of an earlier server may start what it gave them
+	waiting []sluice.AttemptID     // in the order in which they came
+	now     time.Time              // as it was passed in last
+	held    time.Time              // until then workers of an earlier server may start what it gave them
+	lost    map[sluice.Pool]uint64 // leases, since the beginning
 }
 
 // New makes a crew without workers. A worker that was not heard of for a lease is lost.
 func New(lease time.Duration) *State {
-	return &State{lease: lease, members: map[sluice.WorkerName]*Member{}, tasks: map[sluice.AttemptID]*task{}}
+	return &State{lease: lease, members: map[sluice.WorkerName]*Member{}, tasks: map[sluice.AttemptID]*task{}, lost: map[sluice.Pool]uint64{}}
 }
 
 // Embed adds the worker that cannot be lost, for all pools that are named.
@@ -244,6 +245,9 @@ func (s *State) Tick(now time.Time) []Order {
 	for _, m := range s.sorted() {
 		if !m.embedded && m.Live && now.Sub(m.Heard) >= s.lease {
 			m.Live = false
+			for _, p := range m.Pools {
+				s.lost[p]++
+			}
 			out = append(out, Order{Kind: Cut, Worker: m.Name})
 			out = append(out, s.lose(m.Name, now)...)
 		}
@@ -289,6 +293,27 @@ func (s *State) Members() []Member {
 		one := *m
 		one.held, one.Pools = nil, slices.Clone(m.Pools)
 		out = append(out, one)
+	}
+	return out
+}
+
+// Census is how it stands with a pool.
+type Census struct {
+	Waiting    int    // attempts without a worker
+	LeasesLost uint64 // of its workers, since the beginning
+}
+
+// Census tells about every pool that attempts wait for, or whose workers lost a lease.
+func (s *State) Census() map[sluice.Pool]Census {
+	out := map[sluice.Pool]Census{}
+	for p, n := range s.lost {
+		out[p] = Census{LeasesLost: n}
+	}
+	for _, a := range s.waiting {
+		p := s.tasks[a].Pool
+		c := out[p]
+		c.Waiting++
+		out[p] = c
 	}
 	return out
 }

@@ -180,6 +180,13 @@ func (p *Pool) Members() []crew.Member {
 	return p.crew.Members()
 }
 
+// Census tells about every pool that attempts wait for, or whose workers lost a lease since the start.
+func (p *Pool) Census() map[sluice.Pool]crew.Census {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.crew.Census()
+}
+
 // Drain keeps new attempts from a worker, or no more.
 func (p *Pool) Drain(name sluice.WorkerName, on bool) {
 	p.mu.Lock()
