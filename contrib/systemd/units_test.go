@@ -56,26 +56,28 @@ func analyze(t *testing.T, name, text string) {
 	}
 }
 
-// TestServerUnitIsUnderstood: the server has every flag that its unit gives it.
-func TestServerUnitIsUnderstood(t *testing.T) {
+// TestUnitsAreUnderstood: the program has every flag that its units give it, and they have it tell how it is.
+func TestUnitsAreUnderstood(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped: builds the program")
-	}
-	b, err := os.ReadFile("sluice-server.service")
-	if err != nil {
-		t.Fatal(err)
-	}
-	line := regexp.MustCompile(`(?m)^ExecStart=/usr/bin/sluice (.*) \$SLUICE_SERVER_FLAGS$`).FindStringSubmatch(string(b))
-	if line == nil || !strings.Contains(string(b), "\nType=notify\n") || !strings.Contains(string(b), "\nWatchdogSec=") {
-		t.Fatal("the unit does not start a server that tells how it is")
 	}
 	program := filepath.Join(t.TempDir(), "sluice")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../cmd/sluice").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	c := exec.CommandContext(t.Context(), program, append(strings.Fields(line[1]), "--help")...)
-	c.Env = []string{"HOME=" + t.TempDir()}
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+	for _, name := range []string{"server", "worker"} {
+		b, err := os.ReadFile("sluice-" + name + ".service")
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := regexp.MustCompile(`(?m)^ExecStart=/usr/bin/sluice (.*) \$SLUICE_[A-Z]+_FLAGS$`).FindStringSubmatch(string(b))
+		if line == nil || !strings.Contains(string(b), "\nType=notify\n") || !strings.Contains(string(b), "\nWatchdogSec=") {
+			t.Fatalf("the unit does not start a %s that tells how it is", name)
+		}
+		c := exec.CommandContext(t.Context(), program, append(strings.Fields(line[1]), "--help")...)
+		c.Env = []string{"HOME=" + t.TempDir()}
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
 	}
 }

@@ -29,6 +29,7 @@ import (
 	"sluice/internal/adapter/headsdir"
 	"sluice/internal/adapter/localexec"
 	"sluice/internal/adapter/sshexec"
+	"sluice/internal/adapter/systemd"
 	"sluice/internal/adapter/workerca"
 	"sluice/internal/adapter/workerwire"
 	"sluice/internal/front/cli"
@@ -60,8 +61,10 @@ type Worker struct {
 	// Submitters is a file of the keys of those whose secrets it takes. "": whoever comes first under a name is believed, and
 	// remembered.
 	Submitters string
-	// Ready is called when the line to the server is open for the first time. May be nil.
+	// Ready is called when the worker has its first lease from the server. It must not block. May be nil.
 	Ready func(name sluice.WorkerName, key sealed.Key)
+	// Manager is told how the worker is.
+	Manager systemd.Manager
 
 	mu   sync.Mutex
 	pair *tls.Certificate
@@ -118,30 +121,63 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	w.Log.Info("secrets for this worker are sealed to", "worker", name, "key", key.Fingerprint())
 	hands := &workerHands{w: w, outputs: outputs, blobs: &remoteBlobs{kept: kept, fetch: client.Blob}}
+	ready := make(chan struct{})
 	post, err := outpost.New(outpost.Config{Outputs: outputs, Dir: w.path("outcomes"), Limit: w.Limit, Version: Version,
 		Notice: func(text string) { w.Log.Warn(text) }, Worker: hands.forJob, Opener: opener,
 		FetchDir: w.path("fetched"), Fetched: handOver(client), Witness: witnessed{headsdir.Dir(w.path("witness")), workerca.PinOf(w.ca)},
+		Ready: func() {
+			close(ready)
+			if w.Ready != nil {
+				w.Ready(name, key)
+			}
+		},
 		Open: func(ctx context.Context, hello sluice.WorkerHello) (outpost.Line, error) {
 			line, err := client.Open(ctx, hello)
 			if err == nil {
 				w.Log.Info("connected", "server", address, "worker", name, "held", len(hello.Held))
-				if w.Ready != nil {
-					w.Ready(name, key)
-					w.Ready = nil
-				}
 			}
 			return line, err
 		}})
 	if err != nil {
 		return &sluice.Error{Code: sluice.Config, Text: "the outcomes that the worker keeps", Err: err}
 	}
-	inner, stop := context.WithCancel(ctx)
-	var renewer sync.WaitGroup
-	renewer.Go(func() { w.keepFresh(inner, client) })
+	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var beside sync.WaitGroup
+	beside.Go(func() { w.keepFresh(inner, client) })
+	beside.Go(func() { w.tellManager(inner, ctx.Done(), ready, post) })
 	err = post.Run(ctx)
 	stop()
-	renewer.Wait()
+	beside.Wait()
 	return errors.Join(err, outputs.CloseAll())
+}
+
+// tellManager tells the service manager that the worker is ready, that it lives, and that it stops. A worker whose server
+// is away is as well as one can be: nothing would come of starting it anew, and commands on its own machine would end.
+func (w *Worker) tellManager(ctx context.Context, stopping, ready <-chan struct{}, post *outpost.Outpost) {
+	tell := func(state string) {
+		if err := w.Manager.Notify(ctx, state); err != nil {
+			w.Log.Warn("the service manager cannot be told " + state + ": " + err.Error())
+		}
+	}
+	var guard sync.WaitGroup
+	defer guard.Wait()
+	guard.Go(func() {
+		w.Manager.Guard(ctx, func(context.Context) error { post.Held(); return nil }, func(err error) {
+			w.Log.Error("the service manager is not told that all is well: " + err.Error())
+		})
+	})
+	select {
+	case <-ready:
+		tell(systemd.Ready)
+	case <-stopping:
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-stopping:
+		tell(systemd.Stopping)
+	case <-ctx.Done():
+	}
 }
 
 // witnessed are the heads that the server of an authority has shown.
@@ -450,6 +486,7 @@ func (l *Local) work(ctx context.Context, o cli.WorkerOptions) error {
 		o.Token = sluice.NewSecret(bytes.TrimSpace(text))
 	}
 	w := &Worker{Data: o.Data, Server: o.Server, Token: o.Token, Limit: o.Limit, Home: l.Places.Home, Env: l.Env, Environ: l.Environ,
-		Clock: l.Clock, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), LocalTargets: o.LocalTargets, Over: l.Over, Ready: o.Ready, Submitters: o.Submitters}
+		Clock: l.Clock, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), LocalTargets: o.LocalTargets, Over: l.Over, Ready: o.Ready, Submitters: o.Submitters,
+		Manager: systemd.Find(l.Env, os.Getpid())}
 	return w.Run(ctx)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 
 	"sluice"
 	"sluice/api"
+	"sluice/internal/adapter/systemd"
 	"sluice/internal/app"
 	"sluice/internal/lab/testfleet"
 	"sluice/internal/lab/trouble"
@@ -439,6 +441,77 @@ func TestWorkersAreMeasured(t *testing.T) {
 	}
 	says(`sluice_workers{health="lost",pool="dmz"} 1`, `sluice_workers{health="connected",pool="dmz"} 0`, `sluice_workers_limit{pool="dmz"} 0`,
 		`sluice_worker_leases_lost_total{pool="dmz"} 1`)
+}
+
+// TestTheServiceManagerIsToldOfAWorker: it is ready when it may start attempts and not before, lives while its server is
+// away, and says when it stops.
+func TestTheServiceManagerIsToldOfAWorker(t *testing.T) {
+	s := newServed(t)
+	w := s.worker("w1")
+	if err := errors.Join(w.stop(), s.stop()); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("/tmp", "sd") // the names of sockets are short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	env := map[string]string{"NOTIFY_SOCKET": dir + "/s", "WATCHDOG_USEC": "30000"}
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: env["NOTIFY_SOCKET"], Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = manager.Close() })
+	hears := func() string {
+		t.Helper()
+		b := make([]byte, 100)
+		if err := manager.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		n, err := manager.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b[:n])
+	}
+	// until reads what it says while it lives, and returns the first other thing.
+	until := func() string {
+		for {
+			if got := hears(); got != "WATCHDOG=1" {
+				return got
+			}
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	p := w.program("")
+	p.Manager = systemd.Find(func(name string) string { return env[name] }, os.Getpid())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	for range 10 {
+		if got := hears(); got != "WATCHDOG=1" {
+			t.Fatalf("without a server it says %q", got)
+		}
+	}
+	s.start()
+	if got := until(); got != "READY=1" {
+		t.Errorf("with a server it says %q", got)
+	}
+	s.health("w1", "connected")
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if got := hears(); got != "WATCHDOG=1" {
+			t.Errorf("when the server is away it says %q", got)
+		}
+	}
+	stop()
+	if got := until(); got != "STOPPING=1" {
+		t.Errorf("at its end it says %q", got)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
 
 // TestEnrolment: a token is good once, for its worker, from its server, for a while.

@@ -56,6 +56,9 @@ type Config struct {
 	Fetched  func(ctx context.Context, a sluice.AttemptID, dir string) error
 	// Witness keeps where the server's log ended, as it has shown; nil: only this process remembers.
 	Witness Witness
+	// Ready is called when the first lease has come: from then on this worker carries attempts out. It must not block. May
+	// be nil.
+	Ready func()
 }
 
 // Witness keeps heads from one start to the next.
@@ -272,10 +275,7 @@ func (o *Outpost) beat(ctx context.Context, l *link, sent *beatTimes, every <-ch
 			l.line.Close()
 			return
 		}
-		o.mu.Lock()
-		held := len(o.attempts)
-		o.mu.Unlock()
-		if !l.send(sluice.ToServer{Beat: &sluice.WorkerBeat{Number: n, Held: held}}) {
+		if !l.send(sluice.ToServer{Beat: &sluice.WorkerBeat{Number: n, Held: o.Held()}}) {
 			return
 		}
 		t := time.NewTimer(pace)
@@ -313,9 +313,19 @@ func (o *Outpost) extend(l *sluice.WorkerLease, sent *beatTimes) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.lease.life == 0 && o.cfg.Ready != nil {
+		o.cfg.Ready()
+	}
 	o.lease = lease{at, l.For}
 	close(o.leased)
 	o.leased = make(chan struct{})
+}
+
+// Held is how many attempts this worker has. It takes the lock that all of it takes.
+func (o *Outpost) Held() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.attempts)
 }
 
 // mayStart waits for a lease.
