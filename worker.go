@@ -113,6 +113,7 @@ type ToWorker struct {
 	Assign    *WorkerAssign
 	Drop      AttemptID // let go of it, and start nothing; "": not set
 	Kill      *WorkerKill
+	Stop      AttemptID // its job was halted: start it no more, if it has not started; "": not set
 	Committed AttemptID // its outcome is durable; "": not set
 	Drain     *bool
 	Secrets   *WorkerSecrets

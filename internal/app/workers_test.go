@@ -31,6 +31,7 @@ type elsewhere struct {
 	s    *served
 	name sluice.WorkerName
 	data string
+	over sluice.Transport // nil: as the program does
 	stop func() error
 	ends func() error // waits until it ends by itself
 
@@ -40,7 +41,12 @@ type elsewhere struct {
 
 func (s *served) worker(name sluice.WorkerName, pools ...sluice.Pool) *elsewhere {
 	s.t.Helper()
-	w := &elsewhere{s: s, name: name, data: filepath.Join(s.t.TempDir(), string(name))}
+	return s.workerOver(nil, name, pools...)
+}
+
+func (s *served) workerOver(over sluice.Transport, name sluice.WorkerName, pools ...sluice.Pool) *elsewhere {
+	s.t.Helper()
+	w := &elsewhere{s: s, name: name, over: over, data: filepath.Join(s.t.TempDir(), string(name))}
 	i, err := s.client.InviteWorker(s.t.Context(), name, pools)
 	if err != nil {
 		s.t.Fatal(err)
@@ -54,7 +60,7 @@ func (w *elsewhere) program(token string) *app.Worker {
 		w.log = slog.NewTextHandler(w.s.t.Output(), nil)
 	}
 	return &app.Worker{Data: w.data, Server: w.s.workers, Token: sluice.NewSecret([]byte(token)), Limit: 4, Home: w.s.t.TempDir(),
-		Env: func(string) string { return "" }, Environ: []string{"PATH=" + os.Getenv("PATH")},
+		Env: func(string) string { return "" }, Environ: []string{"PATH=" + os.Getenv("PATH")}, Over: w.over,
 		Clock: func() time.Time { return app.Now().Add(w.ahead) }, Log: slog.New(w.log), LocalTargets: true}
 }
 
@@ -393,6 +399,41 @@ func TestDrainAndRemove(t *testing.T) {
 	}
 	if err := w2.program("").Run(t.Context()); sluice.CodeOf(err) != sluice.Denied {
 		t.Errorf("the removed worker comes again: %v", err)
+	}
+}
+
+// nowhere is a transport whose hosts do not answer.
+type nowhere struct{ asked chan sluice.Host }
+
+func (n nowhere) Connect(ctx context.Context, h sluice.Host, _ sluice.SSH) (sluice.Link, error) {
+	n.asked <- h
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (nowhere) Close() error { return nil }
+
+// TestAHaltReachesAWorker: what a worker was given and has not started is given back when the job is halted, and the job
+// rests; it does not wait for a host that does not answer.
+func TestAHaltReachesAWorker(t *testing.T) {
+	s := newServed(t)
+	hosts := nowhere{make(chan sluice.Host, 10)}
+	s.workerOver(hosts, "w1")
+	id := s.submit("web1", "true")
+	if h := <-hosts.asked; h != "web1" {
+		t.Errorf("it connects to %s", h)
+	}
+	if _, err := s.client.Halt(t.Context(), id, "enough"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	last, err := s.client.Follow(ctx, string(id), 0, func(sluice.Event) {}, nil)
+	if _, is := last.Body.(sluice.JobHalted); err != nil || !is {
+		t.Fatalf("it ends with %+v, error %v\n%s", last.Body, err, s.story(id))
+	}
+	if story := s.story(id); !strings.Contains(story, `"task.withdrawn"`) || strings.Contains(story, `"task.finished"`) {
+		t.Errorf("what did not start is told otherwise:\n%s", story)
 	}
 }
 

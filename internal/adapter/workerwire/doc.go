@@ -203,6 +203,8 @@ func toWorker(m sluice.ToWorker) *wirepb.ToWorker {
 		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Drop{Drop: string(m.Drop)}}
 	case m.Kill != nil:
 		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Kill{Kill: &wirepb.Kill{Attempt: string(m.Kill.Attempt), TimeLimit: m.Kill.TimeLimit}}}
+	case m.Stop != "":
+		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Stop{Stop: string(m.Stop)}}
 	case m.Committed != "":
 		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Committed{Committed: string(m.Committed)}}
 	case m.Drain != nil:
@@ -236,6 +238,8 @@ func fromServer(m *wirepb.ToWorker) (out sluice.ToWorker, err error) {
 		out.Drop = sluice.AttemptID(is.Drop)
 	case *wirepb.ToWorker_Kill:
 		out.Kill = &sluice.WorkerKill{Attempt: sluice.AttemptID(is.Kill.GetAttempt()), TimeLimit: is.Kill.GetTimeLimit()}
+	case *wirepb.ToWorker_Stop:
+		out.Stop = sluice.AttemptID(is.Stop)
 	case *wirepb.ToWorker_Committed:
 		out.Committed = sluice.AttemptID(is.Committed)
 	case *wirepb.ToWorker_Drain:

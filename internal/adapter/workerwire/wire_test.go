@@ -190,7 +190,7 @@ func TestMessages(t *testing.T) {
 		{Lease: &sluice.WorkerLease{Number: 7, For: 15 * time.Second}},
 		{Assign: &sluice.WorkerAssign{Job: &sluice.Job{ID: "0123456789ab", Namespace: "prod", Command: "x", Action: sluice.Action{Kind: sluice.RunCommand, Shell: "x"},
 			SSH: sluice.SSH{Pool: "dmz", Port: 22}}, Host: "h", Attempt: "a", Settle: true, Resumed: true, Stdout: 4, Stderr: 5}},
-		{Drop: "a"}, {Kill: &sluice.WorkerKill{Attempt: "a", TimeLimit: true}}, {Committed: "a"}, {Drain: &on}, {Wipe: "0123456789ab"},
+		{Drop: "a"}, {Kill: &sluice.WorkerKill{Attempt: "a", TimeLimit: true}}, {Stop: "a"}, {Committed: "a"}, {Drain: &on}, {Wipe: "0123456789ab"},
 		{Secrets: &sluice.WorkerSecrets{Job: whole, Sealed: []byte("opaque")}},
 		{Heads: seen},
 	} {

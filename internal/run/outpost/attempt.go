@@ -23,6 +23,7 @@ type attempt struct {
 	use  *job
 
 	kill    context.CancelCauseFunc
+	stop    context.CancelFunc
 	drop    context.CancelFunc
 	durable chan struct{} // closed when the outcome is
 	once    sync.Once
@@ -96,6 +97,15 @@ func (a *attempt) forsake(l *link) {
 	a.leave(l, errDoubtful.Error())
 }
 
+// halt keeps an attempt from starting, if it has not. That it did not start is then told as ever: where another worker may
+// have had it, the host is asked.
+func (a *attempt) halt() {
+	a.mu.Lock()
+	stop := a.stop
+	a.mu.Unlock()
+	stop()
+}
+
 // errDoubtful is why an outcome is not told.
 var errDoubtful = errors.New("it was not started here, and another worker may have started it")
 
@@ -110,7 +120,7 @@ func (o *Outpost) newAttempt(take func() (*sluice.Job, *job, error), h sluice.Ho
 		return nil, err
 	}
 	a := &attempt{o: o, id: id, job: j, host: h, use: use, durable: make(chan struct{}), sent: map[string]int64{},
-		kill: func(error) {}, drop: func() {}, record: record{Host: h, Attempt: id}}
+		kill: func(error) {}, stop: func() {}, drop: func() {}, record: record{Host: h, Attempt: id}}
 	o.attempts[id] = a
 	return a, nil
 }
@@ -119,8 +129,9 @@ func (o *Outpost) newAttempt(take func() (*sluice.Job, *job, error), h sluice.Ho
 func (o *Outpost) do(doing context.Context, a *attempt, mode work.Mode, resumed bool) {
 	ctx, drop := context.WithCancel(doing)
 	kill, end := context.WithCancelCause(context.Background())
+	stop, halt := context.WithCancel(context.Background())
 	a.mu.Lock()
-	a.running, a.kill = true, end
+	a.running, a.kill, a.stop = true, end, halt
 	a.drop = func() {
 		a.mu.Lock()
 		a.dropped = true
@@ -131,7 +142,7 @@ func (o *Outpost) do(doing context.Context, a *attempt, mode work.Mode, resumed 
 	a.mu.Lock()
 	a.proved = resumed || mode == work.Settle
 	a.mu.Unlock()
-	w := work.Assignment{Job: a.job, Host: a.host, Attempt: a.id, Mode: mode, Resumed: resumed, Kill: kill, Step: a.step, Output: a.output,
+	w := work.Assignment{Job: a.job, Host: a.host, Attempt: a.id, Mode: mode, Resumed: resumed, Kill: kill, Stop: stop, Step: a.step, Output: a.output,
 		Commit: func(ctx context.Context, r sluice.TaskFinished) error { return a.commit(ctx, record{Finished: &r}) },
 		Withdraw: func(ctx context.Context, b sluice.TaskWithdrawn) error {
 			return a.commit(ctx, record{Withdrawn: &b})
@@ -143,6 +154,7 @@ func (o *Outpost) do(doing context.Context, a *attempt, mode work.Mode, resumed 
 	o.doer.Go(func() {
 		defer drop()
 		defer end(nil)
+		defer halt()
 		err := a.use.worker.Do(ctx, w)
 		o.sweep(w.FetchDir)
 		a.landed(err, doing)

@@ -362,6 +362,10 @@ func (o *Outpost) obey(doing context.Context, l *link, m sluice.ToWorker) {
 			}
 			a.kill(reason)
 		}
+	case m.Stop != "":
+		if a := o.find(m.Stop); a != nil {
+			a.halt()
+		}
 	case m.Committed != "":
 		if a := o.find(m.Committed); a != nil {
 			o.committed(doing, a)

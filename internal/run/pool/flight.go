@@ -12,6 +12,13 @@ import (
 	"sluice/internal/run/work"
 )
 
+// What is kept at most of what a worker sends and nobody has read yet, because the disk or the log is slow. What does not
+// fit is left out: the worker has all of it, and tells it again when it is asked to.
+const (
+	maxInbox      = 1000
+	maxInboxBytes = 1 << 20
+)
+
 // message is what an attempt that is waited for has to take notice of.
 type message struct {
 	worker   sluice.WorkerName
@@ -26,15 +33,32 @@ type message struct {
 	gone     *sluice.WorkerGone
 }
 
+// size is what a worker made it, about.
+func (m *message) size() int {
+	switch {
+	case m.output != nil:
+		return len(m.output.Data)
+	case m.step != nil:
+		return len(m.step.Step)
+	case m.outcome != nil:
+		return len(m.outcome.Reason)
+	case m.withdraw != nil:
+		return len(m.withdraw.Reason)
+	}
+	return 0
+}
+
 // flight is one Do.
 type flight struct {
 	p     *Pool
 	a     work.Assignment
 	local Worker
 
-	mu    sync.Mutex
-	inbox []message
-	news  chan struct{}
+	mu     sync.Mutex
+	inbox  []message
+	bytes  int // in it
+	missed bool
+	news   chan struct{}
 
 	on     sluice.WorkerName // that has it; "": none
 	task   crew.Task         // as it was added
@@ -45,16 +69,40 @@ type flight struct {
 	passed bool     // more than one worker may have had it
 	broken []string // streams that could not be kept
 	over   bool     // the outcome is durable
+	halted bool     // the worker that has it was told to start it no more
 }
 
 func (f *flight) push(m message) {
 	f.mu.Lock()
-	f.inbox = append(f.inbox, m)
+	f.put(m)
 	f.mu.Unlock()
 	select {
 	case f.news <- struct{}{}:
 	default:
 	}
+}
+
+// put keeps a message, if there is room for it. The caller holds the lock.
+func (f *flight) put(m message) {
+	switch {
+	case m.give: // what was decided before and not done yet is not so any more
+		f.inbox = slices.DeleteFunc(f.inbox, func(old message) bool {
+			if old.give {
+				m.kept = m.kept && (old.kept || !old.resumed)
+			}
+			return old.give
+		})
+	case m.giveUp != "":
+	case m.gone != nil: // one is enough: there is nothing behind it
+		if n := len(f.inbox); n > 0 && f.inbox[n-1].gone != nil && f.inbox[n-1].worker == m.worker {
+			return
+		}
+	case f.missed || len(f.inbox) >= maxInbox || f.bytes+m.size() > maxInboxBytes:
+		f.missed = true // from here on in order, or not at all
+		return
+	}
+	f.bytes += m.size()
+	f.inbox = append(f.inbox, m)
 }
 
 // Job is the pool as the worker of one job. local carries out what the embedded worker gets; it may be nil where there
@@ -127,6 +175,7 @@ func (f *flight) do(ctx context.Context) error {
 			killed = nil
 			err = f.kill(ctx)
 		case <-look.C:
+			f.halt()
 			err = f.mayWait(ctx)
 		case <-late:
 			return nil // it is durable; the target is told later
@@ -186,6 +235,16 @@ func (f *flight) mayWait(ctx context.Context) error {
 	return errDone
 }
 
+// halt tells the worker that has an attempt whose job is halted to start it no more, if it has not.
+func (f *flight) halt() {
+	if stopped := f.stopped(); !stopped || f.halted || f.over || f.on == "" {
+		f.halted = f.halted && stopped
+		return
+	}
+	f.halted = true
+	f.tell(sluice.ToWorker{Stop: f.a.Attempt})
+}
+
 func (f *flight) stopped() bool { return f.a.Stopped != nil && f.a.Stopped() || f.p.alarmed() }
 
 // commit makes an outcome durable that no worker gave.
@@ -209,13 +268,18 @@ func (f *flight) tell(m sluice.ToWorker) {
 
 func (f *flight) read(ctx context.Context) error {
 	f.mu.Lock()
-	inbox := f.inbox
-	f.inbox = nil
+	inbox, missed := f.inbox, f.missed
+	f.inbox, f.bytes, f.missed = nil, 0, false
 	f.mu.Unlock()
 	for _, m := range inbox {
 		if err := f.take(ctx, m); err != nil {
 			return err
 		}
+	}
+	if missed && !f.over && f.on != "" {
+		// The worker tells all that the server does not have. If it has let go of the attempt meanwhile, it starts nothing.
+		f.passed = true
+		f.assign(true, true)
 	}
 	return nil
 }
@@ -277,10 +341,17 @@ func (f *flight) give(ctx context.Context, m message) error {
 	resumed := f.a.Resumed || m.resumed && !(m.kept && !f.passed)
 	f.passed = f.passed || resumed
 	settle := f.a.Mode == work.Settle || m.resumed && (f.stopped() || f.killed()) || lacks
-	f.on, f.given = m.worker, true
+	f.on, f.given, f.halted = m.worker, true, false
 	if m.worker == sluice.EmbeddedWorker {
 		return f.here(ctx, settle, resumed)
 	}
+	f.assign(settle, resumed)
+	return nil
+}
+
+// assign gives the attempt to the worker that has it, or has it told anew what the server does not have of it. A worker
+// that the crew holds to be another one by now gets nothing.
+func (f *flight) assign(settle, resumed bool) {
 	assign := &sluice.WorkerAssign{Job: f.a.Job.For(f.a.Host), Host: f.a.Host, Attempt: f.a.Attempt, Settle: settle,
 		Resumed: resumed}
 	for stream, to := range map[string]*int64{"stdout": &assign.Stdout, "stderr": &assign.Stderr} {
@@ -290,11 +361,19 @@ func (f *flight) give(ctx context.Context, m message) error {
 		}
 		*to = size
 	}
-	f.tell(sluice.ToWorker{Assign: assign})
+	f.p.mu.Lock()
+	line, has := f.p.lines[f.on], f.p.crew.Has(f.on, f.a.Attempt)
+	if has && line != nil {
+		line.send(sluice.ToWorker{Assign: assign})
+	}
+	f.p.mu.Unlock()
+	if !has {
+		return // what follows is in the inbox, or will be
+	}
+	f.halt()
 	if f.killed() {
 		f.tell(sluice.ToWorker{Kill: &sluice.WorkerKill{Attempt: f.a.Attempt, TimeLimit: f.timeLimit()}})
 	}
-	return nil
 }
 
 // here has the embedded worker carry it out.

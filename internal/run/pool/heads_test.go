@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,8 +39,13 @@ func TestHeadsAreShown(t *testing.T) {
 		const lease = 15 * time.Second
 		var asked int
 		now := []sluice.SeenHead{seen(sluice.AccessNamespace, 1), seen("prod", 5), seen("secret", 7)}
-		alarm := error(nil)
-		p := New(Config{Lease: lease, Outputs: sizes{}, Trouble: func(string) {}, Alarm: func() error { return alarm },
+		var alarm atomic.Bool
+		p := New(Config{Lease: lease, Outputs: sizes{}, Trouble: func(string) {}, Alarm: func() error {
+			if alarm.Load() {
+				return errors.New("the log went backwards")
+			}
+			return nil
+		},
 			Settled: func(context.Context, sluice.AttemptID) (bool, error) { return false, nil },
 			Heads:   func(context.Context) ([]sluice.SeenHead, error) { asked++; return now, nil }})
 		ctx, stop := context.WithCancel(t.Context())
@@ -71,7 +77,7 @@ func TestHeadsAreShown(t *testing.T) {
 		}
 		now = []sluice.SeenHead{seen(sluice.AccessNamespace, 1), seen("prod", 9), seen("secret", 8)}
 		beats(10)
-		alarm = errors.New("the log went backwards")
+		alarm.Store(true)
 		now = []sluice.SeenHead{seen("prod", 2)}
 		beats(10)
 		for _, c := range []struct {
@@ -99,12 +105,17 @@ func TestHeadsAreShown(t *testing.T) {
 // nothing, and what no worker was given ends there.
 func TestWhatAWorkerHasSeenComesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var alarm error
-		p := New(Config{Lease: 10 * time.Second, Outputs: sizes{}, Trouble: func(string) {}, Alarm: func() error { return alarm },
+		var alarm atomic.Bool
+		p := New(Config{Lease: 10 * time.Second, Outputs: sizes{}, Trouble: func(string) {}, Alarm: func() error {
+			if alarm.Load() {
+				return errors.New("the log went backwards")
+			}
+			return nil
+		},
 			Settled: func(context.Context, sluice.AttemptID) (bool, error) { return false, nil },
 			Witness: func(_ context.Context, from string, heads []sluice.SeenHead) error {
 				if from == "the worker w1" && len(heads) == 1 && heads[0] == seen("prod", 9) {
-					alarm = errors.New("the log went backwards")
+					alarm.Store(true)
 				}
 				return nil
 			}})

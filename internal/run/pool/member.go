@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"sluice"
@@ -28,6 +29,9 @@ type member struct {
 // send puts a message into the queue.
 func (m *member) send(msg sluice.ToWorker) {
 	m.mu.Lock()
+	if msg.Lease != nil { // the newest says all; a worker that does not read must not fill the memory
+		m.queue = slices.DeleteFunc(m.queue, func(old sluice.ToWorker) bool { return old.Lease != nil })
+	}
 	m.queue = append(m.queue, msg)
 	m.mu.Unlock()
 	m.signal()

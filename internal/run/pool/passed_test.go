@@ -22,7 +22,7 @@ type talk struct {
 }
 
 func newTalk(held ...sluice.WorkerHeld) *talk {
-	s := &talk{in: make(chan sluice.ToServer, 100), closed: make(chan struct{})}
+	s := &talk{in: make(chan sluice.ToServer, 10000), closed: make(chan struct{})}
 	s.in <- sluice.ToServer{Hello: &sluice.WorkerHello{Limit: 1, Held: held}}
 	return s
 }

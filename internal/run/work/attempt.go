@@ -41,6 +41,8 @@ type attempt struct {
 	sudoDone func(accepted bool) // nil: no password is held
 
 	kill    context.Context // ends when the kill is asked for
+	bar     context.Context // ends when nothing may start any more, for a kill or because the job was halted
+	halted  bool            // it was kept from starting because the job was halted
 	spoofed bool
 	atEnd   []context.CancelFunc
 	helpers sync.WaitGroup
@@ -73,6 +75,12 @@ func (w *Worker) newAttempt(a Assignment) (*attempt, error) {
 		}
 		*s.to = &stream{t: t, name: s.name, read: size, written: size, limit: limit, redactor: t.secrets.Redactor()}
 	}
+	bar, end := context.WithCancel(t.kill)
+	t.bar, t.atEnd = bar, append(t.atEnd, end)
+	if a.Stop != nil {
+		stop := context.AfterFunc(a.Stop, end)
+		t.atEnd = append(t.atEnd, func() { stop() })
+	}
 	return t, nil
 }
 
@@ -87,6 +95,15 @@ func (t *attempt) killWord() string {
 		return target.KillJob
 	}
 	return target.KillCancel
+}
+
+// barred reports whether the attempt may not start any more, and notes if that is because the job was halted.
+func (t *attempt) barred() bool {
+	if t.killWord() != "" {
+		return true
+	}
+	t.halted = t.halted || t.bar.Err() != nil
+	return t.halted
 }
 
 func (t *attempt) end() {
@@ -148,6 +165,12 @@ func (t *attempt) commit(ctx context.Context, r sluice.TaskFinished) error {
 		}
 	}
 	r.Reason = t.secrets.Text(r.Reason)
+	if t.halted && r.NotStarted && t.killWord() == "" {
+		r = sluice.TaskFinished{Host: r.Host, Attempt: r.Attempt, Outcome: sluice.Cancelled, Reason: "the job was halted before it started", NotStarted: true}
+		if t.a.Withdraw != nil {
+			return t.a.Withdraw(ctx, sluice.TaskWithdrawn{Host: r.Host, Attempt: r.Attempt, Reason: r.Reason})
+		}
+	}
 	if t.untried && r.NotStarted && r.Outcome == sluice.Failed && t.a.Withdraw != nil {
 		return t.a.Withdraw(ctx, sluice.TaskWithdrawn{Host: r.Host, Attempt: r.Attempt, Reason: r.Reason})
 	}
@@ -227,7 +250,7 @@ func (t *attempt) giveUp(p *persistence, err error) (target.Evidence, bool) {
 		var refused *refusal
 		var bad *sluice.ConnectError
 		switch {
-		case t.killWord() != "":
+		case t.barred():
 			return e, true
 		case errors.As(err, &refused):
 			e.Sight = target.SawRefusal
@@ -272,17 +295,17 @@ func transient(err error) bool {
 	return false
 }
 
-// pause waits; a kill ends the wait early, once.
+// pause waits; a kill or a halt ends the wait early, once.
 func (t *attempt) pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	killed := t.kill.Done()
+	barred := t.bar.Done()
 	if t.mayRun {
-		killed = nil // what may run is not killed by waiting less
+		barred = nil // what may run is not killed by waiting less
 	}
 	select {
 	case <-timer.C:
-	case <-killed:
+	case <-barred:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -315,21 +338,22 @@ func (t *attempt) try(ctx context.Context, p *persistence) (target.Evidence, *co
 	return e, c, link, nil
 }
 
-// mayStart waits until a start is allowed, or the attempt is to be killed.
+// mayStart waits until a start is allowed, or will never be: see barred.
 func (t *attempt) mayStart(ctx context.Context) error {
-	if t.a.MayStart == nil || t.killWord() != "" {
+	if t.a.MayStart == nil || t.barred() {
 		return nil
 	}
-	ctx, stop := t.untilKilled(ctx)
-	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(t.bar, cancel)()
 	err := t.a.MayStart(ctx)
-	if t.killWord() != "" {
+	if t.barred() {
 		return nil
 	}
 	return err
 }
 
-// untilKilled is a context for what a kill may interrupt: everything before the start. stop ends that; what was
+// untilKilled is a context for what a kill or a halt may interrupt: everything before the start. stop ends that; what was
 // opened under the context stays open.
 func (t *attempt) untilKilled(ctx context.Context) (before context.Context, stop func()) {
 	if t.mayRun {
@@ -337,6 +361,6 @@ func (t *attempt) untilKilled(ctx context.Context) (before context.Context, stop
 	}
 	before, cancel := context.WithCancel(ctx)
 	t.atEnd = append(t.atEnd, cancel)
-	watch := context.AfterFunc(t.kill, cancel)
+	watch := context.AfterFunc(t.bar, cancel)
 	return before, func() { watch() }
 }

@@ -224,9 +224,9 @@ func (f *follower) after(ctx context.Context) error {
 	return nil
 }
 
-// start says go, or no where a kill came before. What the attempt needs is sent first.
+// start says go, or no where a kill or a halt came before. What the attempt needs is sent first.
 func (f *follower) start(ctx context.Context) error {
-	if f.t.killWord() == "" {
+	if !f.t.barred() {
 		if text, err := f.t.upload(ctx, f.link); err != nil {
 			return err
 		} else if text != "" {
@@ -239,7 +239,7 @@ func (f *follower) start(ctx context.Context) error {
 		f.c.say("no\n")
 		return err
 	}
-	if f.t.killWord() != "" {
+	if f.t.barred() {
 		f.c.say("no\n")
 		f.limit.Reset(f.t.w.helloTimeout())
 		return nil

@@ -28,6 +28,7 @@ type ending struct {
 var (
 	errTimeLimit = errors.New("ended at its time limit")
 	errKilled    = errors.New("killed")
+	errHalted    = errors.New("halted before it started")
 )
 
 // doPlain runs a plain attempt, and again while the link is lost.
@@ -111,6 +112,9 @@ func (t *attempt) tryPlain(ctx context.Context, p *persistence) (ending, error) 
 	defer func() { _ = link.Close() }()
 	if err := t.mayStart(ctx); err != nil {
 		return ending{}, err
+	}
+	if t.barred() {
+		return ending{}, errHalted
 	}
 	if t.job.Action.Kind == sluice.FetchFrom {
 		return t.fetch(ctx, link)

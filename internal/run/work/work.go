@@ -70,6 +70,9 @@ type Assignment struct {
 	// Stopped reports whether nothing more may start for the job, so that an attempt that waits elsewhere does not
 	// start after a halt. Nil: never.
 	Stopped func() bool
+	// Stop ends when nothing of the job may start any more that has not: what starts afterwards is none of this attempt.
+	// What has started is not changed by it. Where it is proved that nothing started, the attempt is withdrawn. Nil: never.
+	Stop context.Context
 	// FetchDir is where a fetch job puts what it gets, below a directory named for the host.
 	FetchDir string
 }

@@ -1016,6 +1016,7 @@ type ToWorker struct {
 	//	*ToWorker_Secrets
 	//	*ToWorker_Wipe
 	//	*ToWorker_Heads
+	//	*ToWorker_Stop
 	Is            isToWorker_Is `protobuf_oneof:"is"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1148,6 +1149,15 @@ func (x *ToWorker) GetHeads() *Heads {
 	return nil
 }
 
+func (x *ToWorker) GetStop() string {
+	if x != nil {
+		if x, ok := x.Is.(*ToWorker_Stop); ok {
+			return x.Stop
+		}
+	}
+	return ""
+}
+
 type isToWorker_Is interface {
 	isToWorker_Is()
 }
@@ -1192,6 +1202,10 @@ type ToWorker_Heads struct {
 	Heads *Heads `protobuf:"bytes,10,opt,name=heads,proto3,oneof"` // ends of logs, to be kept and handed back with the next hello
 }
 
+type ToWorker_Stop struct {
+	Stop string `protobuf:"bytes,11,opt,name=stop,proto3,oneof"` // an attempt that is not to start any more; what has started goes on
+}
+
 func (*ToWorker_Lease) isToWorker_Is() {}
 
 func (*ToWorker_Assign) isToWorker_Is() {}
@@ -1211,6 +1225,8 @@ func (*ToWorker_Secrets) isToWorker_Is() {}
 func (*ToWorker_Wipe) isToWorker_Is() {}
 
 func (*ToWorker_Heads) isToWorker_Is() {}
+
+func (*ToWorker_Stop) isToWorker_Is() {}
 
 type Welcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1594,7 +1610,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05error\x12\x18\n" +
-	"\arefused\x18\x04 \x01(\bR\arefused\"\xa6\x03\n" +
+	"\arefused\x18\x04 \x01(\bR\arefused\"\xbc\x03\n" +
 	"\bToWorker\x12/\n" +
 	"\x05lease\x18\x01 \x01(\v2\x17.sluice.worker.v1.LeaseH\x00R\x05lease\x122\n" +
 	"\x06assign\x18\x02 \x01(\v2\x18.sluice.worker.v1.AssignH\x00R\x06assign\x12\x14\n" +
@@ -1606,7 +1622,8 @@ const file_wire_proto_rawDesc = "" +
 	"\asecrets\x18\b \x01(\v2\x19.sluice.worker.v1.SecretsH\x00R\asecrets\x12\x14\n" +
 	"\x04wipe\x18\t \x01(\tH\x00R\x04wipe\x12/\n" +
 	"\x05heads\x18\n" +
-	" \x01(\v2\x17.sluice.worker.v1.HeadsH\x00R\x05headsB\x04\n" +
+	" \x01(\v2\x17.sluice.worker.v1.HeadsH\x00R\x05heads\x12\x14\n" +
+	"\x04stop\x18\v \x01(\tH\x00R\x04stopB\x04\n" +
 	"\x02is\"?\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x18\n" +
@@ -1734,6 +1751,7 @@ func file_wire_proto_init() {
 		(*ToWorker_Secrets)(nil),
 		(*ToWorker_Wipe)(nil),
 		(*ToWorker_Heads)(nil),
+		(*ToWorker_Stop)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
