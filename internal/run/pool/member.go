@@ -162,6 +162,9 @@ func (p *Pool) take(m *member, msg sluice.ToServer) error {
 	}
 	switch {
 	case msg.Beat != nil:
+		// At once: nobody but this process gives its attempts away, since it holds the locks of the jobs. Where several
+		// servers share a log, a beat must be answered after a read of the log that began when it was here, and that
+		// shows that the server is still the owner.
 		m.send(sluice.ToWorker{Lease: &sluice.WorkerLease{Number: msg.Beat.Number, For: p.cfg.Lease}})
 		select {
 		case p.stale <- struct{}{}:
