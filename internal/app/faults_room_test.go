@@ -125,7 +125,7 @@ func (s *station) keptOrSaid(id sluice.JobID, hosts int) {
 	}
 }
 
-// limitMemory puts a process under a limit that is a little more than it has. It returns how often the kernel has killed for it.
+// limitMemory puts a process under a limit of 96 MiB. It returns how often the kernel has killed for it.
 func limitMemory(t *testing.T, pid int) (kills func() string) {
 	t.Helper()
 	name := fmt.Sprintf("sluice-test-%d", pid)
@@ -137,7 +137,7 @@ func limitMemory(t *testing.T, pid int) (kills func() string) {
 		t.Skipf("skipped: no control group can be made here: %v", err)
 	}
 	t.Cleanup(func() { _ = os.Remove(group) })
-	for file, text := range map[string]string{limit: fmt.Sprint(48 << 20), "cgroup.procs": fmt.Sprint(pid)} {
+	for file, text := range map[string]string{limit: fmt.Sprint(96 << 20), "cgroup.procs": fmt.Sprint(pid)} {
 		if err := os.WriteFile(filepath.Join(group, file), []byte(text), 0o600); err != nil {
 			t.Skipf("skipped: memory cannot be limited here: %v", err)
 		}
