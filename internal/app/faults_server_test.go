@@ -274,7 +274,7 @@ func huge() int {
 	if os.Getenv("SLUICE_FAULTS") == "long" {
 		return 100 << 20
 	}
-	return 8 << 20
+	return 2 << 20
 }
 
 // novelty is an event of a version that is not written yet.
