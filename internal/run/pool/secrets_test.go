@@ -300,6 +300,9 @@ func TestWithoutSecretsItOnlyAsks(t *testing.T) {
 		w1 := h.comes("w1")
 		f := &flight{p: h.p, secret: true, given: true, news: make(chan struct{}, 1),
 			a: work.Assignment{Job: h.job(), Host: "web1", Attempt: sluice.NewAttemptID("0123456789ab", 0, 1)}}
+		h.p.mu.Lock()
+		h.p.crew.Add(crew.Task{Attempt: f.a.Attempt, Job: "0123456789ab", Reconnect: time.Minute}, h.p.now()) // which gives it to w1
+		h.p.mu.Unlock()
 		if err := f.give(h.ctx, message{give: true, worker: "w1", resumed: true}); err != nil {
 			t.Fatal(err)
 		}
