@@ -26,7 +26,7 @@ type LogRepaired struct {
 	By     string `json:"by"`
 }
 
-// OutputRemoved says that what the attempts of a job printed is not kept here any more.
+// OutputRemoved says that what the attempts of a job printed and fetched is not kept here any more.
 type OutputRemoved struct {
 	Bytes  int64  `json:"bytes"`
 	Reason string `json:"reason"`

@@ -105,9 +105,12 @@ func authorities(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// fetchedDir, in the data of a server, has what its jobs fetched.
+const fetchedDir = "fetched"
+
 // fetchDir is where a job of a server puts what it fetches.
 func (s *Server) fetchDir(id sluice.JobID) string {
-	return filepath.Join(s.Data, "fetched", string(id))
+	return filepath.Join(s.Data, fetchedDir, string(id))
 }
 
 // fetched packs what a job fetched from a host, under its path there.

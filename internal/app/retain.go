@@ -3,10 +3,12 @@ package app
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"sluice"
 	"sluice/internal/adapter/dirarchive"
+	"sluice/internal/adapter/dirfetched"
 	"sluice/internal/adapter/s3archive"
 	"sluice/internal/run/control"
 	"sluice/internal/run/retain"
@@ -14,7 +16,8 @@ import (
 
 // retaining is what it takes to keep no more than the server is told to.
 func (s *Server) retaining(ctx context.Context, service *control.Service, trouble func(string)) (retain.Config, error) {
-	cfg := retain.Config{Policy: s.Keep, Log: service.Log, Outputs: service.Outputs, Clock: s.Clock, Trouble: trouble}
+	cfg := retain.Config{Policy: s.Keep, Log: service.Log, Outputs: service.Outputs, Clock: s.Clock, Trouble: trouble,
+		Fetched: dirfetched.New(filepath.Join(s.Data, fetchedDir))}
 	var printed, sent bool
 	cfg.Printed, printed = service.Outputs.(sluice.Shelf)
 	cfg.Sent, sent = service.Blobs.(sluice.Shelf)

@@ -22,7 +22,7 @@ type keepFlags struct{ jobs, output, size, archive string }
 
 func (f *keepFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.jobs, "keep-jobs", "", "keep output and scripts of a job for this `time` after its end, such as 90d (default: for ever)")
-	c.Flags().StringVar(&f.output, "keep-output", "", "keep what commands printed for this `time`, such as 30d (default: for ever)")
+	c.Flags().StringVar(&f.output, "keep-output", "", "keep what commands printed and fetched for this `time`, such as 30d (default: for ever)")
 	c.Flags().StringVar(&f.size, "keep-output-size", "", "keep at most this `size` of output, such as 20GiB (default: any)")
 	c.Flags().StringVar(&f.archive, "archive", "", "put what is not kept any more into this `place` before: a directory, or s3://BUCKET/PREFIX")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"strconv"
 
@@ -62,7 +63,12 @@ func getFetched(ctx context.Context, c caller, in *fetchedQuery) (*huma.StreamRe
 	}
 	return &huma.StreamResponse{Body: func(w huma.Context) {
 		w.SetHeader("Content-Type", "application/x-tar")
-		if err := c.api.cfg.Fetched(w.BodyWriter(), j.Spec, h); err != nil {
+		err := c.api.cfg.Fetched(w.BodyWriter(), j.Spec, h)
+		if errors.Is(err, fs.ErrNotExist) && j.Removed != nil { // nothing of it was written
+			answer(w, problemOf(control.Removed(id, *j.Removed)))
+			return
+		}
+		if err != nil {
 			c.api.cfg.Trouble(c.what + ": " + err.Error())
 			panic(http.ErrAbortHandler) // so that nobody takes a part for the whole
 		}

@@ -342,14 +342,15 @@ func (s *Service) Output(ctx context.Context, prefix string, h sluice.Host, stre
 	}
 	if j.Removed != nil {
 		if n, err := s.Outputs.Size(j.ID, t.Attempt, stream); err == nil && n == 0 {
-			return nil, nil, removed(j.ID, *j.Removed)
+			return nil, nil, Removed(j.ID, *j.Removed)
 		}
 	}
 	r, err := s.Outputs.Open(j.ID, t.Attempt, stream)
 	return r, t, err
 }
 
-func removed(id sluice.JobID, b sluice.OutputRemoved) error {
+// Removed says that what a job printed and fetched is gone, and where to.
+func Removed(id sluice.JobID, b sluice.OutputRemoved) error {
 	e := sluice.Errorf(sluice.NotFound, "the output of job %s is not kept any more: %s", id, b.Reason)
 	if b.Archive != "" {
 		return e.WithHint("it is in the server's archive, in %s", b.Archive)

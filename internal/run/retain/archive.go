@@ -8,7 +8,7 @@ import (
 	"sluice"
 )
 
-// archive puts a job's events and all that its attempts printed into a segment.
+// archive puts a job's events, and all that its attempts printed and fetched, into a segment.
 func (s *sweep) archive(ctx context.Context, id sluice.JobID, j *job) (name, digest string, err error) {
 	events, err := s.cfg.Log.ReadJob(ctx, j.ns, id)
 	if err != nil {
@@ -28,6 +28,11 @@ func (s *sweep) archive(ctx context.Context, id sluice.JobID, j *job) (name, dig
 		}
 		for _, e := range events {
 			if b, ok := e.Body.(sluice.TaskStarted); ok && !s.printed(id, b, yield) {
+				return
+			}
+		}
+		for p, err := range s.cfg.Fetched.Parts(ctx, id) {
+			if !yield(p, err) {
 				return
 			}
 		}

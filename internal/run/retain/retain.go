@@ -1,5 +1,5 @@
-// Package retain takes away what a server does not have to keep any more: what commands printed, by age and size, and what
-// jobs sent, when nothing names it any more. Before that it goes into an archive, if there is one; that it is gone is an
+// Package retain takes away what a server does not have to keep any more: what commands printed and jobs fetched, by age and
+// size, and what jobs sent, when nothing names it any more. Before that it goes into an archive, if there is one; that it is gone is an
 // event.
 //
 // The log itself is never made shorter: every record proves the ones before it. It knows ports only.
@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"regexp"
 	"slices"
 	"time"
@@ -39,6 +40,8 @@ type Config struct {
 	Outputs sluice.Outputs
 	// Printed and Sent are what is taken from: outputs by job, blobs by digest.
 	Printed, Sent sluice.Shelf
+	// Fetched is what jobs fetched, by job: it goes with what they printed.
+	Fetched Fetched
 	// Archive gets what is taken away; nil: nobody does.
 	Archive sluice.Archive
 	Clock   sluice.Clock
@@ -46,6 +49,13 @@ type Config struct {
 	Trouble func(text string)
 	// Every is how often it is looked; 0: every 6 hours.
 	Every time.Duration
+}
+
+// Fetched are files that jobs fetched.
+type Fetched interface {
+	sluice.Shelf
+	// Parts are those of a job, for an archive.
+	Parts(ctx context.Context, job sluice.JobID) iter.Seq2[sluice.Part, error]
 }
 
 const (
@@ -214,7 +224,7 @@ func (s *sweep) dropped(j *job) bool {
 
 // outputs takes output away, the oldest first.
 func (s *sweep) outputs(ctx context.Context, done *Swept) error {
-	kept, err := s.cfg.Printed.Kept(ctx)
+	kept, err := s.kept(ctx)
 	if err != nil {
 		return err
 	}
@@ -240,6 +250,32 @@ func (s *sweep) outputs(ctx context.Context, done *Swept) error {
 		done.Bytes += k.Bytes
 	}
 	return errors.Join(errs...)
+}
+
+// kept is what is kept of jobs: what they printed together with what they fetched.
+func (s *sweep) kept(ctx context.Context) (out []sluice.Kept, err error) {
+	printed, err := s.cfg.Printed.Kept(ctx)
+	if err != nil {
+		return nil, err
+	}
+	fetched, err := s.cfg.Fetched.Kept(ctx)
+	if err != nil {
+		return nil, err
+	}
+	at := map[string]int{}
+	for _, k := range slices.Concat(printed, fetched) {
+		i, known := at[k.Name]
+		if !known {
+			at[k.Name] = len(out)
+			out = append(out, k)
+			continue
+		}
+		out[i].Bytes += k.Bytes
+		if k.Changed.After(out[i].Changed) {
+			out[i].Changed = k.Changed
+		}
+	}
+	return out, nil
 }
 
 // reason says why output is not kept any more; "" where it is. Output of a job that is not in the log is nobody's to
@@ -279,7 +315,7 @@ func (s *sweep) remove(ctx context.Context, id sluice.JobID, j *job, k sluice.Ke
 	if err != nil {
 		return err
 	}
-	return s.cfg.Printed.Discard(ctx, string(id))
+	return errors.Join(s.cfg.Printed.Discard(ctx, string(id)), s.cfg.Fetched.Discard(ctx, string(id)))
 }
 
 // blobs takes away what nothing names that is kept.

@@ -19,6 +19,7 @@ import (
 	"sluice"
 	"sluice/internal/adapter/dirarchive"
 	"sluice/internal/adapter/dirblobs"
+	"sluice/internal/adapter/dirfetched"
 	"sluice/internal/adapter/diroutputs"
 	"sluice/internal/core/schedule"
 	"sluice/internal/lab/fake"
@@ -39,6 +40,7 @@ type house struct {
 	svc     *control.Service
 	outputs *diroutputs.Outputs
 	blobs   *dirblobs.Blobs
+	fetched *dirfetched.Fetched
 	dir     string
 	fleet   *sluice.Fleet
 }
@@ -53,6 +55,7 @@ func newHouse(t *testing.T) *house {
 	if h.blobs, err = dirblobs.New(filepath.Join(h.dir, "blobs"), start); err != nil {
 		t.Fatal(err)
 	}
+	h.fetched = dirfetched.New(filepath.Join(h.dir, "fetched"))
 	h.fleet = &sluice.Fleet{Namespace: "prod", Hosts: []sluice.Host{"h1", "h2"}, Source: "f", Tags: map[sluice.Tag][]sluice.Host{}}
 	h.svc = &control.Service{Log: fake.NewLog(), Drivers: fake.NewDrivers(), Outputs: h.outputs, Blobs: h.blobs, Clock: func() time.Time { return h.now }, By: "ann"}
 	return h
@@ -124,7 +127,7 @@ func (h *house) job(end sluice.Outcome, script string, bytes int, hosts ...sluic
 }
 
 func (h *house) config(p retain.Policy, a sluice.Archive) retain.Config {
-	return retain.Config{Policy: p, Log: h.svc.Log, Outputs: h.outputs, Printed: h.outputs, Sent: h.blobs, Archive: a, Clock: h.svc.Clock,
+	return retain.Config{Policy: p, Log: h.svc.Log, Outputs: h.outputs, Printed: h.outputs, Sent: h.blobs, Fetched: h.fetched, Archive: a, Clock: h.svc.Clock,
 		Trouble: func(text string) { h.t.Errorf("trouble: %s", text) }}
 }
 
@@ -215,6 +218,55 @@ func TestBySize(t *testing.T) {
 	}
 	if got := h.sweep(retain.Policy{OutputBytes: 25000}, nil); got.Outputs != 2 || h.printed(ids[0]) || h.printed(ids[1]) || !h.printed(ids[2]) || !h.printed(ids[3]) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// What a job fetched goes with what it printed, by age and by size, and into the archive before; not that of a job that is
+// needed.
+func TestFetched(t *testing.T) {
+	h := newHouse(t)
+	fetch := func(id sluice.JobID, bytes int) string {
+		host := filepath.Join(h.dir, "fetched", string(id), "h1")
+		if err := os.MkdirAll(host, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(host, "f"), []byte(strings.Repeat("f", bytes)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, dir := range []string{host, filepath.Dir(host)} {
+			if err := os.Chtimes(dir, h.now, h.now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return filepath.Join(host, "f")
+	}
+	there := func(path string) bool { _, err := os.Stat(path); return err == nil }
+	first := h.job(sluice.Succeeded, h.blob("x"), 5, "h1")
+	failed := h.job(sluice.Failed, h.blob("x"), 5, "h2")
+	a, b := fetch(first, 20000), fetch(failed, 10)
+	h.now = h.now.Add(time.Hour)
+	second := h.job(sluice.Succeeded, h.blob("x"), 1, "h1")
+	c := fetch(second, 20000)
+	place := filepath.Join(t.TempDir(), "archive")
+	archive, err := dirarchive.New(place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := h.sweep(retain.Policy{OutputBytes: 25000}, archive); got.Outputs != 1 || there(a) || h.printed(first) || !there(b) || !there(c) {
+		t.Errorf("by size: %+v, there %v %v %v", got, there(a), there(b), there(c))
+	}
+	if text := segment(t, filepath.Join(place, h.removed(first)[0].Archive))["h1/fetched/f"]; text != strings.Repeat("f", 20000) {
+		t.Errorf("%d bytes of what was fetched are archived", len(text))
+	}
+	h.now = h.now.Add(29 * day)
+	late := fetch(second, 20001) // something came later
+	h.now = h.now.Add(2 * day)
+	if got := h.sweep(retain.Policy{Output: 30 * day}, nil); got.Outputs != 0 || !there(late) {
+		t.Errorf("by age, too early: %+v", got)
+	}
+	h.now = h.now.Add(30 * day)
+	if got := h.sweep(retain.Policy{Output: 30 * day}, nil); got.Outputs != 1 || there(late) || !there(b) {
+		t.Errorf("by age: %+v", got)
 	}
 }
 
