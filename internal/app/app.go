@@ -59,6 +59,8 @@ type Local struct {
 	Clock   sluice.Clock
 	// Over reaches all hosts, in place of ssh; nil: ssh does.
 	Over sluice.Transport
+	// Machine is what this one is called to those who sit elsewhere; "" where they sit at it.
+	Machine string
 
 	pool *pool.Pool // of a server: whose workers carry jobs out; nil: this process does
 	// may says whether something of a job may still start; nil: whoever is at this machine may.
@@ -178,7 +180,7 @@ func (l *Local) driveWith(ctx context.Context, svc *control.Service, ns sluice.N
 }
 
 func (l *Local) ssh(c sluice.Credentials) (*sshexec.Transport, error) {
-	t, err := sshexec.New(sshexec.Config{Home: l.Places.Home, Env: l.Env, Credentials: c, Clock: l.Clock})
+	t, err := sshexec.New(sshexec.Config{Home: l.Places.Home, Env: l.Env, Credentials: c, Clock: l.Clock, Machine: l.Machine})
 	if err != nil {
 		return nil, &sluice.Error{Code: sluice.Config, Text: "cannot set up ssh", Err: err}
 	}

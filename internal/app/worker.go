@@ -120,7 +120,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return &sluice.Error{Code: sluice.Config, Text: "the worker's data", Err: err}
 	}
 	w.Log.Info("secrets for this worker are sealed to", "worker", name, "key", key.Fingerprint())
-	hands := &workerHands{w: w, outputs: outputs, blobs: &remoteBlobs{kept: kept, fetch: client.Blob}}
+	hands := &workerHands{w: w, name: name, outputs: outputs, blobs: &remoteBlobs{kept: kept, fetch: client.Blob}}
 	ready := make(chan struct{})
 	post, err := outpost.New(outpost.Config{Outputs: outputs, Dir: w.path("outcomes"), Limit: w.Limit, Version: Version,
 		Notice: func(text string) { w.Log.Warn(text) }, Worker: hands.forJob, Opener: opener,
@@ -399,12 +399,14 @@ func (w *Worker) renew(ctx context.Context, client *workerwire.Client) error {
 // workerHands make what carries out the attempts of a job.
 type workerHands struct {
 	w       *Worker
+	name    sluice.WorkerName
 	outputs sluice.Outputs
 	blobs   sluice.Blobs
 }
 
 func (h *workerHands) forJob(_ *sluice.Job, c sluice.Credentials) (outpost.Worker, func(), error) {
-	ssh, err := sshexec.New(sshexec.Config{Home: h.w.Home, Env: h.w.Env, Credentials: c, Clock: h.w.Clock})
+	ssh, err := sshexec.New(sshexec.Config{Home: h.w.Home, Env: h.w.Env, Credentials: c, Clock: h.w.Clock,
+		Machine: "the machine of the worker " + string(h.name)})
 	if err != nil {
 		return nil, nil, &sluice.Error{Code: sluice.Config, Text: "cannot set up ssh", Err: err}
 	}

@@ -23,6 +23,9 @@ type Config struct {
 	UserConfig, SystemConfig string
 	// KnownHosts replaces all known_hosts files, those that ssh_config names, too.
 	KnownHosts []string
+	// Machine says whose known_hosts these are, to whoever is told that a key is missing and sits elsewhere, such as "the
+	// server's machine"; "" is the one that they sit at.
+	Machine string
 	// Credentials give out passwords and passphrases; nil has none.
 	Credentials sluice.Credentials
 

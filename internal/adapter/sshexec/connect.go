@@ -36,11 +36,11 @@ var errProbed = errors.New("the host key is known now")
 func (t *Transport) connect(ctx context.Context, d *destination, p *probe) (*conn, error) {
 	known, err := t.known(d)
 	if err != nil {
-		return nil, refuseHost(d, err)
+		return nil, t.refuseHost(d, err)
 	}
 	if len(known.Entries) == 0 && p == nil {
 		// What it would show makes no difference.
-		return nil, refuseHost(d, &hostkeys.Refused{Verdict: hostkeys.Unknown, Name: known.Name})
+		return nil, t.refuseHost(d, &hostkeys.Refused{Verdict: hostkeys.Unknown, Name: known.Name})
 	}
 	var via *shared
 	if d.via != nil {
@@ -91,10 +91,14 @@ func noRoute(d *destination, format string, args ...any) error {
 	return &sluice.ConnectError{Host: d.host, Failure: sluice.NoRoute, Err: fmt.Errorf("%s: "+format, append([]any{d}, args...)...)}
 }
 
-func refuseHost(d *destination, err error) error {
+func (t *Transport) refuseHost(d *destination, err error) error {
 	var r *hostkeys.Refused
 	if errors.As(err, &r) && r.Verdict == hostkeys.Unknown {
-		err = fmt.Errorf("%w; if this is its first time, have a look at its key with: sluice host enrol %s", err, d.host)
+		where, there := "", ""
+		if t.cfg.Machine != "" {
+			where, there = " on "+t.cfg.Machine+", as the user that Sluice runs as there,", "--server local "
+		}
+		err = fmt.Errorf("%w; if this is its first time, have a look at its key%s with: sluice host enrol %s%s", err, where, there, d.host)
 	}
 	return &sluice.ConnectError{Host: d.host, Failure: sluice.HostKeyBad, Err: err}
 }
@@ -138,7 +142,7 @@ func (t *Transport) explain(ctx context.Context, d *destination, l *login, err e
 	var host *hostkeys.Refused
 	var negotiation *ssh.AlgorithmNegotiationError
 	if errors.As(err, &host) {
-		return refuseHost(d, err)
+		return t.refuseHost(d, err)
 	}
 	if failure, cause, ok := l.failure(err); ok && !(cancelled && !l.refused) {
 		return &sluice.ConnectError{Host: d.host, Failure: failure, Password: l.refused, Err: cause}

@@ -42,12 +42,12 @@ func (t *Transport) Enrol(ctx context.Context, h sluice.Host, s sluice.SSH) (key
 	}
 	known, err := t.known(d)
 	if err != nil {
-		return nil, "", refuseHost(d, err)
+		return nil, "", t.refuseHost(d, err)
 	}
 	fingerprint = ssh.FingerprintSHA256(p.key)
 	var refused *hostkeys.Refused
 	if err := known.Check(p.key, t.cfg.Clock()); errors.As(err, &refused) && refused.Verdict != hostkeys.Unknown {
-		return p.key, fingerprint, refuseHost(d, err)
+		return p.key, fingerprint, t.refuseHost(d, err)
 	}
 	return p.key, fingerprint, nil
 }

@@ -50,6 +50,18 @@ func TestHostKeys(t *testing.T) {
 	}
 }
 
+// Whoever sits elsewhere is told on which machine the key is missing, and what to type there.
+func TestWhereToEnrol(t *testing.T) {
+	h := newHome(t)
+	s := startSSHD(t, h)
+	h.write(t, ".ssh/known_hosts", "")
+	for machine, want := range map[string]string{"": "its key with: sluice host enrol web1",
+		"the server's machine": "its key on the server's machine, as the user that Sluice runs as there, with: sluice host enrol --server local web1"} {
+		tr := h.transport(t, func(c *Config) { c.Machine = machine })
+		wantFailure(t, failure(t, tr, "web1", s.ssh()), sluice.HostKeyBad, want)
+	}
+}
+
 // There is no way to turn the check off.
 func TestStrictHostKeyCheckingIsAlwaysOn(t *testing.T) {
 	h := newHome(t)

@@ -45,8 +45,8 @@ type enrolled struct {
 
 func (a *app) enrol(ctx context.Context, t targetFlags, names []string, yes bool) error {
 	if a.elsewhere() {
-		return sluice.Errorf(sluice.Usage, "the server reaches hosts by the known_hosts of its own machine, and this would change the one here").
-			WithHint("on the server's machine, as its user: sluice host enrol --server %s HOST...", localName)
+		return sluice.Errorf(sluice.Usage, "hosts are reached by the known_hosts of the machine that the server, or the worker of their pool, is on; this would change the one here").
+			WithHint("there, as the user that Sluice runs as: sluice host enrol --server %s HOST...", localName)
 	}
 	settings := func(sluice.Host) sluice.SSH { return sluice.SSH{} }
 	_, l, err := a.which(ctx, t)
