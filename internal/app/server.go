@@ -71,6 +71,8 @@ type Server struct {
 	TraceCommands bool
 	// StopDelay is how long the server says that it is not ready, and answers all the same, before it stops.
 	StopDelay time.Duration
+	// NamespaceRate is how many requests a second may be about one namespace; 0: what the API takes by itself.
+	NamespaceRate int
 	// WebhookAllow are networks and hosts inside that webhooks may reach; WebhookHTTP lets them go without TLS.
 	WebhookAllow []string
 	WebhookHTTP  bool
@@ -224,7 +226,7 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 		Certificate: o.Certificate, Key: o.Key, ClientCA: o.ClientCA, OIDC: OIDC(o.OIDC), Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
 		Environ: l.Environ, Clock: l.Clock, Over: l.Over, Log: log, FirstToken: o.Token, Started: o.Started, MetricsListen: o.MetricsListen,
 		Keep: retain.Policy{Jobs: o.Keep.Jobs, Output: o.Keep.Output, OutputBytes: o.Keep.OutputBytes}, Archive: o.Keep.Archive,
-		OTLPEndpoint: o.OTLPEndpoint, TraceCommands: o.TraceCommands, StopDelay: o.StopDelay, Submitters: o.Submitters, LocalTargets: o.LocalTargets,
+		OTLPEndpoint: o.OTLPEndpoint, TraceCommands: o.TraceCommands, StopDelay: o.StopDelay, NamespaceRate: o.NamespaceRate, Submitters: o.Submitters, LocalTargets: o.LocalTargets,
 		WebhookAllow: o.WebhookAllow, WebhookHTTP: o.WebhookHTTP, Manager: systemd.Find(l.Env, os.Getpid())}
 	return s.Run(ctx)
 }

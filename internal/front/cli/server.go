@@ -25,6 +25,7 @@ type ServeOptions struct {
 	TraceCommands               bool
 	LogFormat, LogLevel         string
 	StopDelay                   time.Duration
+	NamespaceRate               int // requests a second
 	// Keep says what is kept, Archive where the rest goes.
 	Keep KeepOptions
 	// WebhookAllow are networks and hosts inside that webhooks may reach; WebhookHTTP lets them go without TLS.
@@ -62,6 +63,9 @@ first start, and then prints the token of the first administrator, once.`,
 			if o.WorkerLimit, err = workerLimit("--worker-limit", limit); err != nil {
 				return err
 			}
+			if o.NamespaceRate < 1 {
+				return sluice.Errorf(sluice.Usage, "--namespace-rate: %d is no number of requests", o.NamespaceRate).WithHint("1 or more; 500 is what it is without the flag")
+			}
 			return a.serve(c.Context(), o)
 		},
 	}
@@ -95,6 +99,7 @@ func operateFlags(fs *pflag.FlagSet, o *ServeOptions) {
 	fs.BoolVar(&o.TraceCommands, "trace-commands", false, "put the text of commands into the traces")
 	fs.StringArrayVar(&o.WebhookAllow, "webhook-allow", nil, "`CIDR` or HOST inside that webhooks may be sent to; may be repeated")
 	fs.BoolVar(&o.WebhookHTTP, "webhook-allow-http", false, "let webhooks be sent without TLS")
+	fs.IntVar(&o.NamespaceRate, "namespace-rate", 500, "answer at most this `number` of requests a second for one namespace")
 	fs.DurationVar(&o.StopDelay, "stop-delay", 0, "`time` for which a server that is told to stop says that it is not ready, and still answers")
 }
 

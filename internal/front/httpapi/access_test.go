@@ -9,7 +9,9 @@ import (
 
 	"sluice"
 	"sluice/api"
+	"sluice/client"
 	"sluice/internal/core/access"
+	"sluice/internal/front/httpapi"
 )
 
 // TestMatrix is every route, for every role, in its own namespace, in another, in one whose name begins or ends like it,
@@ -101,6 +103,46 @@ func TestTooOften(t *testing.T) {
 	}
 	if status, _ := get(w.token("bob")); status != http.StatusOK {
 		t.Errorf("somebody else: status %d", status)
+	}
+}
+
+// TestNamespaceTooOften: those who may do something in a namespace share what it has; who may not takes nothing of it, and
+// other namespaces have their own.
+func TestNamespaceTooOften(t *testing.T) {
+	w := newWorldWith(t, func(c *httpapi.Config) { c.NamespaceRate = 2 })
+	w.still()
+	job := w.submit("web1")
+	get := func(token string) *http.Response {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.server.URL+"/api/v1/jobs/"+string(job), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := w.server.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return resp
+	}
+	stranger := w.token("eve", sluice.Grant{Role: access.Operator, Namespace: "prod2"})
+	for range 50 {
+		if s := get(stranger).StatusCode; s != http.StatusForbidden {
+			t.Fatalf("who may not: status %d", s)
+		}
+	}
+	ann, bob := w.token("ann", sluice.Grant{Role: access.Operator, Namespace: "prod"}), w.token("bob", sluice.Grant{Role: access.Operator, Namespace: "prod"})
+	n := 0
+	for ; n < 100 && get(ann).StatusCode == http.StatusOK; n++ {
+	}
+	if n != 20 {
+		t.Errorf("%d requests were answered", n)
+	}
+	if r := get(bob); r.StatusCode != http.StatusTooManyRequests || r.Header.Get("Retry-After") != "1" {
+		t.Errorf("somebody else there: status %d, again in %q", r.StatusCode, r.Header.Get("Retry-After"))
+	}
+	if _, err := w.client(stranger).Jobs(t.Context(), client.JobsQuery{Namespace: "prod2"}); err != nil {
+		t.Errorf("another namespace: %v", err)
 	}
 }
 

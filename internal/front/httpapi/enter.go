@@ -102,7 +102,14 @@ func (c caller) mayLook(ctx context.Context, ns sluice.Namespace) error {
 }
 
 func (c caller) ask(ctx context.Context, ask access.Ask) error {
-	return c.noted(ctx, ask.Namespace, c.api.cfg.Rights.Allow(ctx, c.Bearer, ask))
+	if err := c.noted(ctx, ask.Namespace, c.api.cfg.Rights.Allow(ctx, c.Bearer, ask)); err != nil || ask.Namespace == "" {
+		return err
+	}
+	// After the right: who may do nothing there takes nothing from those who may.
+	if wait := c.api.spaces.take(string(ask.Namespace), c.api.cfg.Clock()); wait > 0 {
+		return tooOften(wait, "too many requests for the namespace "+string(ask.Namespace)+", of all together")
+	}
+	return nil
 }
 
 // noted notes a refusal in the audit, and returns it.

@@ -24,7 +24,7 @@ func (a *API) dispatch(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", allow)
 		p.Code, p.Detail, p.Hint = string(sluice.Usage), "this path does not take that method", "it takes "+strings.ReplaceAll(allow, ", ", " or ")
 	}
-	writeProblem(w, &problem{p})
+	writeProblem(w, &problem{Problem: p})
 }
 
 // unsaid takes an answer that nobody sees.

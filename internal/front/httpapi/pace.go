@@ -31,6 +31,9 @@ type bucket struct {
 const (
 	principalRate, principalBurst = 100, 1000
 	failedRate, failedBurst       = 1, 60
+	// NamespaceRate is how many requests a second a namespace has, if nothing else is set; namespaceBurst how many seconds of
+	// them at once.
+	NamespaceRate, namespaceBurst = 500, 10
 )
 
 // take takes one try. wait is 0 where there was one, and else when there is one again.
@@ -74,9 +77,15 @@ func (p *pace) sweep(now time.Time) {
 
 // slow answers somebody who comes too often.
 func slow(ctx huma.Context, wait time.Duration) {
-	seconds := int(math.Ceil(wait.Seconds()))
-	ctx.SetHeader("Retry-After", strconv.Itoa(seconds))
-	p := problemOf(sluice.Errorf(sluice.Contact, "too many requests").WithHint("again in %d s", seconds))
-	p.Status, p.Title = http.StatusTooManyRequests, http.StatusText(http.StatusTooManyRequests)
+	p := tooOften(wait, "too many requests")
+	ctx.SetHeader("Retry-After", p.headers.Get("Retry-After"))
 	answer(ctx, p)
+}
+
+func tooOften(wait time.Duration, what string) *problem {
+	seconds := strconv.Itoa(int(math.Ceil(wait.Seconds())))
+	p := problemOf(sluice.Errorf(sluice.Contact, "%s", what).WithHint("again in %s s", seconds))
+	p.Status, p.Title = http.StatusTooManyRequests, http.StatusText(http.StatusTooManyRequests)
+	p.headers = http.Header{"Retry-After": {seconds}}
+	return p
 }

@@ -12,10 +12,14 @@ import (
 )
 
 // problem is an error that goes to the client by RFC 9457.
-type problem struct{ api.Problem }
+type problem struct {
+	api.Problem
+	headers http.Header
+}
 
 func (p *problem) Error() string             { return p.Detail }
 func (p *problem) GetStatus() int            { return p.Status }
+func (p *problem) GetHeaders() http.Header   { return p.headers }
 func (p *problem) ContentType(string) string { return "application/problem+json" }
 
 // MarshalJSON writes the problem itself.
@@ -38,7 +42,7 @@ func problemOf(err error) *problem {
 	}
 	var status huma.StatusError
 	if errors.As(err, &status) {
-		return &problem{api.Problem{Title: http.StatusText(status.GetStatus()), Status: status.GetStatus(), Detail: status.Error()}}
+		return &problem{Problem: api.Problem{Title: http.StatusText(status.GetStatus()), Status: status.GetStatus(), Detail: status.Error()}}
 	}
 	p := api.Problem{Status: http.StatusInternalServerError, Detail: "the server met an error that it did not expect; its log has it"}
 	var e *sluice.Error
@@ -49,7 +53,7 @@ func problemOf(err error) *problem {
 		}
 	}
 	p.Title = http.StatusText(p.Status)
-	return &problem{p}
+	return &problem{Problem: p}
 }
 
 // discreet makes a problem of what huma says is wrong with a request, without the values that it repeats: somebody may have
@@ -59,7 +63,7 @@ func discreet(_ huma.Context, _ string, v any) (any, error) {
 	if !ok {
 		return v, nil
 	}
-	p := &problem{api.Problem{Title: m.Title, Status: m.Status, Detail: m.Detail}}
+	p := &problem{Problem: api.Problem{Title: m.Title, Status: m.Status, Detail: m.Detail}}
 	for _, e := range m.Errors {
 		p.Errors = append(p.Errors, api.Wrong{Where: e.Location, Message: e.Message})
 	}

@@ -75,6 +75,8 @@ type Config struct {
 	Metrics http.Handler
 	Clock   sluice.Clock
 	Version string
+	// NamespaceRate is how many requests a second may be about one namespace, of all principals together; 0: [NamespaceRate].
+	NamespaceRate int
 }
 
 // Limits of requests.
@@ -97,6 +99,7 @@ type API struct {
 	failed    pace          // logins, by address
 	told      told          // to those who watch
 	digests   digests
+	spaces    pace // by namespace
 }
 
 // Route is one way in, and what it takes to use it.
@@ -111,11 +114,15 @@ func New(cfg Config) *API {
 	if cfg.Watch == nil {
 		cfg.Watch = nobody{}
 	}
+	if cfg.NamespaceRate == 0 {
+		cfg.NamespaceRate = NamespaceRate
+	}
 	if cfg.Submitted == nil {
 		cfg.Submitted = func() {}
 	}
 	a := &API{cfg: cfg, mux: http.NewServeMux(), exporting: make(chan struct{}, 1), callers: pace{rate: principalRate, burst: principalBurst},
-		failed: pace{rate: failedRate, burst: failedBurst}}
+		failed: pace{rate: failedRate, burst: failedBurst},
+		spaces: pace{rate: float64(cfg.NamespaceRate), burst: namespaceBurst * float64(cfg.NamespaceRate)}}
 	c := huma.DefaultConfig("Sluice", cfg.Version)
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "/api/v1/openapi", "", ""
 	c.Transformers = append(c.Transformers, discreet)
