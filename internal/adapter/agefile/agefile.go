@@ -7,6 +7,7 @@ package agefile
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -86,10 +87,8 @@ func recipient(text string) (r age.Recipient, err error) {
 		return nil, bad("a recipient of %d characters is none: it does not begin with age1", len(text))
 	}
 	if err != nil {
-		if cause := errors.Unwrap(err); cause != nil {
-			err = cause // what is around it names the recipient again
-		}
-		return nil, bad("the recipient %s is none, or mistyped: %v", text, err)
+		why := strings.TrimPrefix(err.Error(), fmt.Sprintf("malformed recipient %q: ", text)) // it is named here already
+		return nil, bad("the recipient %s is none, or mistyped: %s", text, why)
 	}
 	return r, nil
 }

@@ -29,7 +29,7 @@ func TestBadRecipients(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 			continue
 		}
-		if said := err.Error() + e.Hint; strings.Contains(said, "GEHEIM") || strings.Contains(said, "line") {
+		if said := err.Error() + e.Hint; strings.Contains(said, "GEHEIM") || strings.Contains(said, "malformed") || strings.Contains(said, "line") {
 			t.Errorf("%q: it says %s", text, said)
 		}
 	}
