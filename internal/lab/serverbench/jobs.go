@@ -22,6 +22,7 @@ type carried struct {
 	hosts, atOnce          int
 	took, alone            time.Duration
 	server, workers, lab   used
+	machine                time.Duration // processor time, whoever used it
 	serverPeak, workerPeak int
 }
 
@@ -42,13 +43,13 @@ func (c carried) cells() []string {
 // carry has a job carried out by the server.
 func (l *lab) carry(who string, hosts, atOnce int, each time.Duration) (carried, error) {
 	c := carried{who: who, hosts: hosts, atOnce: atOnce, alone: alone(hosts, atOnce, each)}
-	server, workers, lab := usedBy(l.server), usedBy(l.workers...), usedBy(l.hosts)
+	server, workers, lab, machine := usedBy(l.server), usedBy(l.workers...), usedBy(l.hosts), worked()
 	began := time.Now()
 	j, err := l.submit(hosts, atOnce, "sim "+each.String())
 	if err == nil {
 		err = l.end(j.ID)
 	}
-	c.took = time.Since(began)
+	c.took, c.machine = time.Since(began), worked()-machine
 	c.server, c.workers, c.lab = usedBy(l.server).since(server), usedBy(l.workers...).since(workers), usedBy(l.hosts).since(lab)
 	c.serverPeak = peak(l.server)
 	for _, w := range l.workers {
@@ -152,12 +153,16 @@ func (l *lab) anew(flags ...string) error {
 // limit says what keeps a job from being faster.
 func limit(c carried) string {
 	all := c.server.cpu + c.workers.cpu + c.lab.cpu
-	share := all.Seconds() / c.took.Seconds() / float64(runtime.NumCPU())
-	if share > 0.8 {
-		return fmt.Sprintf("The limit is the processors: %.0f %% of them were busy, the simulated hosts with %.0f %% of that.", 100*share, 100*c.lab.cpu.Seconds()/all.Seconds())
+	of := fmt.Sprintf("With %s, %d hosts and commands of %v, the processors were busy to %s, the simulated hosts with %.0f %% of that", c.who, c.hosts, wave,
+		busy(all, c.took), 100*c.lab.cpu.Seconds()/all.Seconds())
+	others := max(0, c.machine-all)
+	switch whole := c.took.Seconds() * float64(runtime.NumCPU()); {
+	case others.Seconds() > whole/5:
+		return of + ". Something else on the machine used " + busy(others, c.took) + " of them, so that these times say little."
+	case c.machine.Seconds() > 0.8*whole:
+		return of + ": they are the limit."
 	}
-	return fmt.Sprintf("The processors were busy to %.0f %%: the limit is the wait for the disk, %.1f KB a host of which were written.", 100*share,
-		float64(c.server.written+c.workers.written)/1024/float64(c.hosts))
+	return of + fmt.Sprintf(": the limit is the wait for the disk, which kept %.1f KB a host.", float64(c.server.written+c.workers.written)/1024/float64(c.hosts))
 }
 
 // huge is the largest job.

@@ -53,13 +53,13 @@ trust ratios and processor time more than wall time. Every event is synced befor
 | --- | --- |
 | processors | %d |
 | Go | %s |
-| load before it began | %s |
+| load before it began, at the end | %s, %s |
 | made in | %v |
 `
 
 func (p *page) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, preface, runtime.NumCPU(), runtime.Version(), p.load, time.Since(p.began).Round(time.Second))
+	fmt.Fprintf(&b, preface, runtime.NumCPU(), runtime.Version(), p.load, loadNow(), time.Since(p.began).Round(time.Second))
 	p.writeAims(&b)
 	for _, s := range p.sections {
 		fmt.Fprintf(&b, "\n## %s\n", s.title)

@@ -50,6 +50,22 @@ func usedByPID(pid int) (u used) {
 
 func (u used) since(before used) used { return used{u.cpu - before.cpu, u.written - before.written} }
 
+// worked is the processor time that was used on this machine, whoever used it.
+func worked() (cpu time.Duration) {
+	stat, _ := os.ReadFile("/proc/stat")
+	line, _, _ := strings.Cut(string(stat), "\n")
+	fields := strings.Fields(line)
+	for i, f := range fields {
+		switch i {
+		case 0, 4, 5, 9, 10: // the name, what was not used, and guests, who are in the others
+		default:
+			n, _ := strconv.Atoi(f)
+			cpu += time.Duration(n) * tick
+		}
+	}
+	return cpu
+}
+
 // peak is the most memory that a process had, in MB.
 func peak(p *exec.Cmd) int {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Process.Pid))

@@ -112,6 +112,9 @@ func (h *house) start() {
 		_ = c.Wait()
 	}(h.ended)
 	h.until("the server answers", func() bool {
+		if _, err := os.Stat(h.path("token")); err != nil { // it listens before that, and others read it
+			return false
+		}
 		n, err := net.Dial("tcp", h.address)
 		if err == nil {
 			_ = n.Close()
