@@ -122,7 +122,7 @@ func (s *Server) openWorkers(ctx context.Context, log sluice.Log, guard *lookout
 	w.pool = pool.New(pool.Config{Others: others, Outputs: service.Outputs, Clock: s.Clock, Embedded: embedded, Version: Version, Lease: s.Lease,
 		Heads: guard.Heads, Witness: guard.Witness, Alarm: guard.Alarm,
 		Trouble: func(text string) { s.Log.Warn(text) }, Custody: keep,
-		Settled: func(ctx context.Context, a sluice.AttemptID) (bool, error) { return settled(ctx, log, a) }})
+		Settled: (&settled{log: log}).is})
 	service.Unplaced = w.pool.Waits
 	if s.WorkerListen == "" {
 		return w, nil
@@ -141,35 +141,6 @@ func (w *workers) close() {
 	if w.listener != nil {
 		_ = w.listener.Close()
 	}
-}
-
-// settled reports whether nobody will ask for the outcome of an attempt any more.
-func settled(ctx context.Context, log sluice.Log, a sluice.AttemptID) (bool, error) {
-	id, _, _, ok := a.Parse()
-	if !ok {
-		return true, nil
-	}
-	ns, id, err := log.FindJob(ctx, string(id))
-	if sluice.CodeOf(err) == sluice.NotFound {
-		return false, nil // of another server, or of a log that lost its end: that is nothing to forget things for
-	}
-	if err != nil {
-		return false, err
-	}
-	events, err := log.ReadJob(ctx, ns, id)
-	for _, e := range events {
-		switch b := e.Body.(type) {
-		case sluice.TaskFinished:
-			if b.Attempt == a && b.Outcome != sluice.Unknown {
-				return true, err
-			}
-		case sluice.TaskWithdrawn:
-			if b.Attempt == a {
-				return true, err
-			}
-		}
-	}
-	return false, err
 }
 
 // serve answers workers elsewhere until ctx ends.
