@@ -61,6 +61,8 @@ type Local struct {
 	Over sluice.Transport
 	// Machine is what this one is called to those who sit elsewhere; "" where they sit at it.
 	Machine string
+	// Lease of a server; 0: 15 s.
+	Lease time.Duration
 
 	pool *pool.Pool // of a server: whose workers carry jobs out; nil: this process does
 	// may says whether something of a job may still start; nil: whoever is at this machine may.

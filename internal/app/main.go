@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/term"
 
@@ -22,10 +23,18 @@ import (
 )
 
 // Main runs the program and returns its exit status.
-func Main() int { return MainOver(nil) }
+func Main() int { return MainIn(Lab{}) }
 
-// MainOver is Main with another way to hosts than ssh, for measurements on hosts that are simulated; nil is ssh.
-func MainOver(over sluice.Transport) int {
+// Lab is what measurements and tests of whole processes change about the program.
+type Lab struct {
+	// Over is another way to hosts than ssh; nil is ssh.
+	Over sluice.Transport
+	// Lease of a server; 0: 15 s.
+	Lease time.Duration
+}
+
+// MainIn is Main in a lab.
+func MainIn(lab Lab) int {
 	env := os.Getenv
 	places, err := FindPlaces(env)
 	if err != nil {
@@ -34,7 +43,7 @@ func MainOver(over sluice.Transport) int {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	local := &Local{Places: places, Env: env, Environ: withoutToken(os.Environ()), Clock: Now, Over: over}
+	local := &Local{Places: places, Env: env, Environ: withoutToken(os.Environ()), Clock: Now, Over: lab.Over, Lease: lab.Lease}
 	signals := interrupts(ctx)
 	w := cli.World{
 		Args: os.Args[1:], Env: env, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,

@@ -224,7 +224,7 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 	}
 	s := &Server{Data: o.Data, Listen: o.Listen, WorkerListen: workerListen(o.Listen, o.WorkerListen), NoWorker: o.NoWorker, WorkerLimit: o.WorkerLimit, WorkersStarted: o.WorkersStarted,
 		Certificate: o.Certificate, Key: o.Key, ClientCA: o.ClientCA, OIDC: OIDC(o.OIDC), Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
-		Environ: l.Environ, Clock: l.Clock, Over: l.Over, Log: log, FirstToken: o.Token, Started: o.Started, MetricsListen: o.MetricsListen,
+		Environ: l.Environ, Clock: l.Clock, Over: l.Over, Lease: l.Lease, Log: log, FirstToken: o.Token, Started: o.Started, MetricsListen: o.MetricsListen,
 		Keep: retain.Policy{Jobs: o.Keep.Jobs, Output: o.Keep.Output, OutputBytes: o.Keep.OutputBytes}, Archive: o.Keep.Archive,
 		OTLPEndpoint: o.OTLPEndpoint, TraceCommands: o.TraceCommands, StopDelay: o.StopDelay, NamespaceRate: o.NamespaceRate, Submitters: o.Submitters, LocalTargets: o.LocalTargets,
 		WebhookAllow: o.WebhookAllow, WebhookHTTP: o.WebhookHTTP, Manager: systemd.Find(l.Env, os.Getpid())}

@@ -7,6 +7,7 @@ package crew
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -54,7 +55,8 @@ type task struct {
 	on    sluice.WorkerName // "": it waits
 	since time.Time         // when it began to wait
 	over  bool              // it waited for too long
-	// notBefore is when nobody who had it may start it any more: until then it is given to nobody else.
+	// notBefore is when nobody who had it may start it any more: until then it is given to nobody else, and its host must not
+	// forget it.
 	notBefore time.Time
 }
 
@@ -70,7 +72,7 @@ type Member struct {
 	Since    time.Time // when it last came
 	Heard    time.Time
 	embedded bool
-	held     map[sluice.AttemptID]bool // that nobody waits for; true: ended
+	held     map[sluice.AttemptID]bool // that nobody waits for, or another one has; true: ended
 }
 
 // State is the crew. The zero value is not ready; see [New].
@@ -78,15 +80,19 @@ type State struct {
 	lease   time.Duration
 	members map[sluice.WorkerName]*Member
 	tasks   map[sluice.AttemptID]*task
-	waiting []sluice.AttemptID     // in the order in which they came
-	now     time.Time              // as it was passed in last
-	held    time.Time              // until then workers of an earlier server may start what it gave them
-	lost    map[sluice.Pool]uint64 // leases, since the beginning
+	waiting []sluice.AttemptID // in the order in which they came
+	now     time.Time          // as it was passed in last
+	held    time.Time          // until then workers of an earlier server may start what it gave them
+	// later are attempts that nobody waits for and that somebody may start all the same, until a time: whoever holds their
+	// outcome is not told before that it is durable, since then the host forgets them.
+	later map[sluice.AttemptID]time.Time
+	lost  map[sluice.Pool]uint64 // leases, since the beginning
 }
 
 // New makes a crew without workers. A worker that was not heard of for a lease is lost.
 func New(lease time.Duration) *State {
-	return &State{lease: lease, members: map[sluice.WorkerName]*Member{}, tasks: map[sluice.AttemptID]*task{}, lost: map[sluice.Pool]uint64{}}
+	return &State{lease: lease, members: map[sluice.WorkerName]*Member{}, tasks: map[sluice.AttemptID]*task{}, lost: map[sluice.Pool]uint64{},
+		later: map[sluice.AttemptID]time.Time{}}
 }
 
 // Embed adds the worker that cannot be lost, for all pools that are named.
@@ -115,15 +121,22 @@ func (s *State) Join(m Member, held []sluice.WorkerHeld, now time.Time) []Order 
 		switch {
 		case t == nil:
 			m.held[h.Attempt] = h.Ended
-			out = append(out, Order{Kind: Ask, Attempt: h.Attempt, Worker: m.Name})
+			if now.Before(s.held) {
+				s.later[h.Attempt] = s.held
+			}
+			if !s.later[h.Attempt].After(now) {
+				out = append(out, Order{Kind: Ask, Attempt: h.Attempt, Worker: m.Name})
+			}
 		case t.on == m.Name:
 			out = append(out, Order{Kind: Give, Attempt: h.Attempt, Worker: m.Name, Resumed: true, Kept: true})
-		case t.on != "" && !h.Ended:
-			out = append(out, Order{Kind: Drop, Attempt: h.Attempt, Worker: m.Name})
-		default:
-			if t.on != "" {
-				out = append(out, Order{Kind: Drop, Attempt: h.Attempt, Worker: t.on})
+		case t.on != "":
+			// The other one may start it while it has a lease. An outcome that is here is kept: were it taken now, the host
+			// would forget the attempt, and it could run a second time.
+			m.held[h.Attempt] = h.Ended
+			if !h.Ended {
+				out = append(out, Order{Kind: Drop, Attempt: h.Attempt, Worker: m.Name})
 			}
+		default:
 			s.put(t, m.Name)
 			out = append(out, Order{Kind: Give, Attempt: h.Attempt, Worker: m.Name, Resumed: true})
 		}
@@ -185,6 +198,11 @@ func (s *State) Add(t Task, now time.Time) []Order {
 	t.Pool = t.Pool.OrDefault()
 	one := &task{Task: t, since: now}
 	s.tasks[t.Attempt] = one
+	one.notBefore = s.later[t.Attempt]
+	delete(s.later, t.Attempt)
+	if t.Resumed && now.Before(s.held) {
+		one.notBefore = s.held
+	}
 	for _, m := range s.sorted() {
 		if _, is := m.held[t.Attempt]; is && m.Live {
 			delete(m.held, t.Attempt)
@@ -192,8 +210,8 @@ func (s *State) Add(t Task, now time.Time) []Order {
 			return []Order{{Kind: Give, Attempt: t.Attempt, Worker: m.Name, Resumed: true}}
 		}
 	}
-	if t.Resumed && now.Before(s.held) {
-		one.notBefore, one.since = s.held, s.held
+	if one.notBefore.After(now) {
+		one.since = one.notBefore
 	}
 	s.waiting = append(s.waiting, t.Attempt)
 	return s.place()
@@ -213,7 +231,27 @@ func (s *State) End(a sluice.AttemptID, keeps bool) []Order {
 			m.held[a] = false
 		}
 	}
-	return s.place()
+	if t.notBefore.After(s.now) {
+		s.later[a] = t.notBefore
+		return s.place()
+	}
+	return append(s.ask(a), s.place()...)
+}
+
+// ask has those who hold an attempt told whether its outcome is durable.
+func (s *State) ask(a sluice.AttemptID) (out []Order) {
+	for _, m := range s.sorted() {
+		if _, is := m.held[a]; is && m.Live {
+			out = append(out, Order{Kind: Ask, Attempt: a, Worker: m.Name})
+		}
+	}
+	return out
+}
+
+// MayForget reports whether nobody but the worker that has it may start an attempt any more: then its host may forget it.
+func (s *State) MayForget(a sluice.AttemptID, now time.Time) bool {
+	t := s.tasks[a]
+	return t == nil || !t.notBefore.After(now)
 }
 
 // Forget says that a worker has nothing of an attempt any more.
@@ -252,6 +290,12 @@ func (s *State) Tick(now time.Time) []Order {
 			out = append(out, s.lose(m.Name, now)...)
 		}
 	}
+	for _, a := range slices.Sorted(maps.Keys(s.later)) {
+		if !s.later[a].After(now) {
+			delete(s.later, a)
+			out = append(out, s.ask(a)...)
+		}
+	}
 	out = append(out, s.place()...)
 	for _, a := range s.waiting {
 		if t := s.tasks[a]; t.Resumed && !t.over && now.Sub(t.since) >= t.Reconnect {
@@ -282,6 +326,9 @@ func (s *State) Next() (at time.Time, ok bool) {
 		if t.notBefore.After(s.now) {
 			sooner(t.notBefore)
 		}
+	}
+	for _, at := range s.later {
+		sooner(at)
 	}
 	return at, ok
 }
@@ -345,6 +392,13 @@ func (s *State) place() []Order {
 	rest := s.waiting[:0]
 	for _, a := range s.waiting {
 		t := s.tasks[a]
+		if m := s.holder(a); m != nil { // it has the outcome
+			delete(m.held, a)
+			t.on, t.Resumed = m.Name, true
+			m.Running++
+			out = append(out, Order{Kind: Give, Attempt: a, Worker: m.Name, Resumed: true})
+			continue
+		}
 		if full[t.Pool] && t.Only == "" || t.Shut || t.notBefore.After(s.now) {
 			rest = append(rest, a)
 			continue
@@ -363,6 +417,16 @@ func (s *State) place() []Order {
 	clear(s.waiting[len(rest):])
 	s.waiting = rest
 	return out
+}
+
+// holder is a worker that came with the outcome of an attempt while another one had it.
+func (s *State) holder(a sluice.AttemptID) (first *Member) {
+	for _, m := range s.members {
+		if m.held[a] && m.Live && (first == nil || m.Name < first.Name) {
+			first = m
+		}
+	}
+	return first
 }
 
 // choose finds the worker for a task: of its pool, with room, the least loaded.

@@ -348,3 +348,64 @@ func TestWhatAnEarlierServerGave(t *testing.T) {
 		t.Errorf("then: %v", got)
 	}
 }
+
+// TestWhatAnotherMayStartIsNotForgotten: a worker that comes back with an outcome, while another one may start the attempt,
+// keeps it until that one has ended or its lease is over. Then it is asked for, or told that it need not keep it.
+func TestWhatAnotherMayStartIsNotForgotten(t *testing.T) {
+	a := sluice.NewAttemptID("0123456789ab", 1, 1)
+	member := func(name sluice.WorkerName) crew.Member {
+		return crew.Member{Name: name, Pools: []sluice.Pool{sluice.DefaultPool}, Limit: 9}
+	}
+	ended := []sluice.WorkerHeld{{Attempt: a, Ended: true}}
+	says := func(what string, got []crew.Order, want ...crew.Order) {
+		t.Helper()
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s: %+v, want %+v", what, got, want)
+		}
+	}
+	now := time.Unix(100, 0)
+	// passed is a crew in which w1 was lost and w2 has what it had; then w1 comes back with the outcome.
+	passed := func(t *testing.T) *crew.State {
+		s := crew.New(lease)
+		s.Join(member("w1"), nil, now)
+		s.Add(crew.Task{Attempt: a, Reconnect: time.Hour}, now)
+		s.Join(member("w2"), nil, now.Add(lease-1))
+		says("w1 is lost", s.Tick(now.Add(lease)), crew.Order{Kind: crew.Cut, Worker: "w1"}, crew.Order{Kind: crew.Give, Attempt: a, Worker: "w2", Resumed: true})
+		says("w1 is back", s.Join(member("w1"), ended, now.Add(lease+1)))
+		return s
+	}
+	t.Run("the other one ends it", func(t *testing.T) {
+		says("w2 has ended it", passed(t).End(a, false), crew.Order{Kind: crew.Ask, Attempt: a, Worker: "w1"})
+	})
+	t.Run("the other one is lost", func(t *testing.T) {
+		s := passed(t)
+		s.Beat("w1", now.Add(2*lease-2))
+		says("w2 is lost", s.Tick(now.Add(2*lease-1)), crew.Order{Kind: crew.Cut, Worker: "w2"}, crew.Order{Kind: crew.Give, Attempt: a, Worker: "w1", Resumed: true})
+	})
+	t.Run("the other one is removed", func(t *testing.T) {
+		s := passed(t)
+		over := now.Add(2*lease - 1) // of w2
+		says("w2 is removed", s.Remove("w2", now.Add(lease+2)), crew.Order{Kind: crew.Cut, Worker: "w2"}, crew.Order{Kind: crew.Give, Attempt: a, Worker: "w1", Resumed: true})
+		if s.MayForget(a, over.Add(-1)) || !s.MayForget(a, over) {
+			t.Error("its host may forget it at another time than when the lease is over")
+		}
+		says("w1 told how it ended", s.End(a, true))
+		s.Beat("w1", over.Add(-1))
+		if at, ok := s.Next(); !ok || !at.Equal(over) {
+			t.Errorf("it is looked again at %v", at)
+		}
+		says("the lease is over", s.Tick(over), crew.Order{Kind: crew.Ask, Attempt: a, Worker: "w1"})
+	})
+	t.Run("an earlier server gave it to somebody", func(t *testing.T) {
+		s := crew.New(lease)
+		s.Hold(now.Add(lease))
+		says("w1 comes", s.Join(member("w1"), ended, now))
+		says("somebody waits", s.Add(crew.Task{Attempt: a, Resumed: true, Reconnect: time.Hour}, now), crew.Order{Kind: crew.Give, Attempt: a, Worker: "w1", Resumed: true})
+		if s.MayForget(a, now) {
+			t.Error("its host may forget it at once")
+		}
+		says("w1 told how it ended", s.End(a, true))
+		s.Beat("w1", now.Add(lease-1))
+		says("the lease is over", s.Tick(now.Add(lease)), crew.Order{Kind: crew.Ask, Attempt: a, Worker: "w1"})
+	})
+}

@@ -16,6 +16,7 @@ type Mark struct {
 	Attempt string    `json:"attempt"`
 	What    string    `json:"what"` // start or end
 	Code    int       `json:"code,omitempty"`
+	PID     int       `json:"pid,omitempty"` // where the host is real
 	Time    time.Time `json:"time"`
 }
 

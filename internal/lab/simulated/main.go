@@ -3,8 +3,9 @@
 //
 //	simulated hosts SOCKET [TRACE]     serves hosts of any name on a socket, until it is killed
 //	SIMULATED_HOSTS=SOCKET simulated COMMAND...     is sluice COMMAND...
+//	simulated COMMAND...               is sluice COMMAND..., on hosts that are real
 //
-// SIMULATED_PPROF is an address at which it can be profiled.
+// SIMULATED_PPROF is an address at which it can be profiled, SIMULATED_LEASE the lease of workers elsewhere.
 //
 // TRACE is a file that gets a line of JSON for everything that truly starts and ends on a host.
 package main
@@ -17,6 +18,7 @@ import (
 	"net/http"
 	_ "net/http/pprof"
 	"os"
+	"time"
 
 	"sluice/internal/app"
 	"sluice/internal/lab/simhosts"
@@ -33,7 +35,18 @@ func main() {
 	if address := os.Getenv("SIMULATED_PPROF"); address != "" {
 		go func() { fmt.Fprintln(os.Stderr, "simulated:", http.ListenAndServe(address, nil)) }() // ends with the program
 	}
-	os.Exit(app.MainOver(simhosts.Transport{Network: "unix", Address: os.Getenv("SIMULATED_HOSTS")}))
+	var lab app.Lab
+	if hosts := os.Getenv("SIMULATED_HOSTS"); hosts != "" {
+		lab.Over = simhosts.Transport{Network: "unix", Address: hosts}
+	}
+	if text := os.Getenv("SIMULATED_LEASE"); text != "" {
+		var err error
+		if lab.Lease, err = time.ParseDuration(text); err != nil {
+			fmt.Fprintln(os.Stderr, "simulated: SIMULATED_LEASE:", err)
+			os.Exit(2)
+		}
+	}
+	os.Exit(app.MainIn(lab))
 }
 
 func hosts(args []string) error {

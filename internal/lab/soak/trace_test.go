@@ -20,7 +20,7 @@ type rules struct {
 	first  []string // these end before any other begins
 }
 
-// readTrace reads what happened on the hosts, for the attempts of one job.
+// readTrace reads what happened on the hosts, for the attempts of one job; "" is all.
 func readTrace(file, job string) ([]simhosts.Mark, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -34,7 +34,7 @@ func readTrace(file, job string) ([]simhosts.Mark, error) {
 		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
 			return nil, fmt.Errorf("%q: %w", lines.Text(), err)
 		}
-		if strings.HasPrefix(m.Attempt, job+"-") {
+		if job == "" || strings.HasPrefix(m.Attempt, job+"-") {
 			out = append(out, m)
 		}
 	}

@@ -109,6 +109,9 @@ func (a *attempt) halt() {
 // errDoubtful is why an outcome is not told.
 var errDoubtful = errors.New("it was not started here, and another worker may have started it")
 
+// errLetGo is why an outcome is not kept.
+var errLetGo = errors.New("the worker has let go of it")
+
 func (o *Outpost) newAttempt(take func() (*sluice.Job, *job, error), h sluice.Host, id sluice.AttemptID) (*attempt, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -147,7 +150,7 @@ func (o *Outpost) do(doing context.Context, a *attempt, mode work.Mode, resumed 
 		Withdraw: func(ctx context.Context, b sluice.TaskWithdrawn) error {
 			return a.commit(ctx, record{Withdrawn: &b})
 		},
-		MayStart: o.mayStart}
+		MayStart: func(ctx context.Context) error { return o.mayStart(ctx, a) }}
 	if o.cfg.FetchDir != "" {
 		w.FetchDir = filepath.Join(o.cfg.FetchDir, string(a.id))
 	}
@@ -199,6 +202,11 @@ func (a *attempt) leave(line *link, why string) {
 
 // bind tells all that the server does not have yet, and what comes from now on.
 func (a *attempt) bind(l *link, w *sluice.WorkerAssign) {
+	defer func() {
+		a.o.mu.Lock()
+		defer a.o.mu.Unlock()
+		a.o.wake()
+	}()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.line = l
@@ -283,6 +291,10 @@ func (a *attempt) commit(ctx context.Context, r record) error {
 	if a.shared && r.doubtful() {
 		a.mu.Unlock()
 		return errDoubtful // the server has the host asked
+	}
+	if a.dropped { // another has it, and nobody would ever ask for what is kept here
+		a.mu.Unlock()
+		return errLetGo
 	}
 	if err := a.o.writeRecord(a.job, r); err != nil {
 		// It is told all the same: only this process can lose it.

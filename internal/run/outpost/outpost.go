@@ -89,7 +89,7 @@ type Outpost struct {
 	vaults   map[sluice.JobID]*vault
 	draining bool
 	lease    lease
-	leased   chan struct{} // closed and replaced when there is a new one
+	leased   chan struct{} // closed and replaced when there is a new one, or an attempt is assigned anew
 	seen     []sluice.SeenHead
 
 	kept []sluice.SeenHead // those of seen that are on the disk; of who writes them, one after the other
@@ -317,6 +317,11 @@ func (o *Outpost) extend(l *sluice.WorkerLease, sent *beatTimes) {
 		o.cfg.Ready()
 	}
 	o.lease = lease{at, l.For}
+	o.wake()
+}
+
+// wake has those look again that wait for something to start under. The caller holds the lock.
+func (o *Outpost) wake() {
 	close(o.leased)
 	o.leased = make(chan struct{})
 }
@@ -328,11 +333,20 @@ func (o *Outpost) Held() int {
 	return len(o.attempts)
 }
 
-// mayStart waits for a lease.
-func (o *Outpost) mayStart(ctx context.Context) error {
+// mayStart waits until the attempt was assigned on the line that there is, and for a lease on it. What was assigned on an
+// earlier line may be over by now, and its host may have forgotten it: the server has to say anew that it is still this
+// worker's. A lease alone does not say so, and may come before the server has found out. It is all that
+// is waited for where a is nil.
+func (o *Outpost) mayStart(ctx context.Context, a *attempt) error {
 	for {
+		var on *link
+		if a != nil {
+			a.mu.Lock()
+			on = a.line
+			a.mu.Unlock()
+		}
 		o.mu.Lock()
-		valid, leased := o.lease.valid(time.Now()), o.leased
+		valid, leased := (a == nil || on != nil && on == o.line) && o.lease.valid(time.Now()), o.leased
 		o.mu.Unlock()
 		if valid {
 			return ctx.Err()

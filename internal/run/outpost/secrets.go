@@ -96,7 +96,7 @@ func (o *Outpost) open(s *sluice.WorkerSecrets) error {
 // mayTry waits until a password may be tried that no host has accepted yet. Whoever has no lease, or is told to let go of the
 // secrets, may have a successor by now, who tries.
 func (o *Outpost) mayTry(ctx context.Context, v *vault) error {
-	if err := o.mayStart(ctx); err != nil {
+	if err := o.mayStart(ctx, nil); err != nil {
 		return err
 	}
 	o.mu.Lock()

@@ -309,7 +309,7 @@ func (f *flight) take(ctx context.Context, m message) error {
 		if err := f.a.Withdraw(ctx, w); err != nil {
 			return err
 		}
-		f.committed()
+		return f.committed()
 	case m.gone != nil:
 		if f.over {
 			return errDone
@@ -431,11 +431,19 @@ func (f *flight) outcome(ctx context.Context, r sluice.TaskFinished) error {
 	if err := f.a.Commit(ctx, r); err != nil {
 		return err
 	}
-	f.committed()
-	return nil
+	return f.committed()
 }
 
-func (f *flight) committed() {
+// committed tells the worker that the outcome is durable. Where another one may still start the attempt, its host must not
+// forget it: the worker keeps the outcome then, and is told later.
+func (f *flight) committed() error {
+	f.p.mu.Lock()
+	may := f.p.crew.MayForget(f.a.Attempt, f.p.now())
+	f.p.mu.Unlock()
+	if !may {
+		return errDone
+	}
 	f.over = true
 	f.tell(sluice.ToWorker{Committed: f.a.Attempt})
+	return nil
 }

@@ -106,7 +106,14 @@ func TestWhoHadItIsTold(t *testing.T) {
 		w2 = serve("w2", newTalk(held))
 		says("the other one again: the first may have started it", w2, true)
 		w1 = serve("w1", newTalk(held))
-		says("the first, when it comes back", w1, true)
+		says("the first, when it comes back, and the other one may still start it", w1)
+		w2.Close()
+		for range 6 {
+			time.Sleep(2 * time.Second)
+			w1.in <- sluice.ToServer{Beat: &sluice.WorkerBeat{Number: 1}}
+			synctest.Wait()
+		}
+		says("when the other one is lost", w1, true)
 		stop()
 		for _, l := range []*talk{w1, w2} {
 			l.Close()
