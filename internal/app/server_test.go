@@ -37,6 +37,7 @@ type served struct {
 	noWorker      bool
 	workersListen string
 	workers       string // where they come to
+	via           string // where they come to instead, if not ""
 	lease         time.Duration
 	fleet         *testfleet.Fleet // whose hosts workers reach
 }

@@ -58,6 +58,8 @@ type Worker struct {
 	LocalTargets bool
 	// Over reaches all hosts, in place of ssh; nil: ssh does.
 	Over sluice.Transport
+	// Look is how often it looks whether its certificate is to be renewed; 0: a minute.
+	Look time.Duration
 	// Submitters is a file of the keys of those whose secrets it takes. "": whoever comes first under a name is believed, and
 	// remembered.
 	Submitters string
@@ -342,6 +344,10 @@ func (w *Worker) certificate() (*tls.Certificate, error) {
 
 // keepFresh renews the certificate in time.
 func (w *Worker) keepFresh(ctx context.Context, client *workerwire.Client) {
+	look := w.Look
+	if look <= 0 {
+		look = renewRetry
+	}
 	for {
 		pair, _ := w.certificate()
 		wait := max(renewAt(pair.Leaf.NotBefore, pair.Leaf.NotAfter).Sub(w.Clock()), 0)
@@ -358,9 +364,9 @@ func (w *Worker) keepFresh(ctx context.Context, client *workerwire.Client) {
 			case ctx.Err() == nil:
 				w.Log.Warn("the certificate cannot be renewed", "why", err, "ends", pair.Leaf.NotAfter)
 			}
-			wait = renewRetry
+			wait = look
 		}
-		t := time.NewTimer(min(wait, renewRetry)) // the wall clock may jump
+		t := time.NewTimer(min(wait, look)) // the wall clock may jump
 		select {
 		case <-ctx.Done():
 			t.Stop()

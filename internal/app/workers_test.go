@@ -32,6 +32,7 @@ type elsewhere struct {
 	name sluice.WorkerName
 	data string
 	over sluice.Transport // nil: as the program does
+	set  func(*app.Worker) // changes how it is set up; may be nil
 	stop func() error
 	ends func() error // waits until it ends by itself
 
@@ -59,9 +60,13 @@ func (w *elsewhere) program(token string) *app.Worker {
 	if w.log == nil {
 		w.log = slog.NewTextHandler(w.s.t.Output(), nil)
 	}
-	return &app.Worker{Data: w.data, Server: w.s.workers, Token: sluice.NewSecret([]byte(token)), Limit: 4, Home: w.s.t.TempDir(),
+	p := &app.Worker{Data: w.data, Server: w.s.workers, Token: sluice.NewSecret([]byte(token)), Limit: 4, Home: w.s.t.TempDir(),
 		Env: func(string) string { return "" }, Environ: []string{"PATH=" + os.Getenv("PATH")}, Over: w.over,
 		Clock: func() time.Time { return app.Now().Add(w.ahead) }, Log: slog.New(w.log), LocalTargets: true}
+	if w.set != nil {
+		w.set(p)
+	}
+	return p
 }
 
 func (w *elsewhere) start(token string) {
@@ -213,7 +218,11 @@ func (p *process) enrol(name sluice.WorkerName) {
 	if err := os.WriteFile(token, []byte(i.Token+"\n"), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	p.start("--server", s.workers, "--enrol-file", token)
+	at := s.workers
+	if s.via != "" {
+		at = s.via
+	}
+	p.start("--server", at, "--enrol-file", token)
 	s.health(name, "connected")
 }
 

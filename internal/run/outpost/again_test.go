@@ -35,7 +35,7 @@ func TestAnotherLineIsAnotherLeave(t *testing.T) {
 				lines := []*talk{newTalk(), newTalk()}
 				opened := 0
 				o, err := New(Config{Outputs: kept{fake.NewOutputs()}, Dir: t.TempDir(), Limit: 1, Notice: func(string) {},
-					Worker: func(*sluice.Job) (Worker, func(), error) { return worker, func() {}, nil },
+					Worker: func(*sluice.Job, sluice.Credentials) (Worker, func(), error) { return worker, func() {}, nil },
 					Open: func(ctx context.Context, _ sluice.WorkerHello) (Line, error) {
 						if opened == len(lines) {
 							<-ctx.Done()
@@ -97,7 +97,7 @@ func TestWhoLetGoKeepsNothing(t *testing.T) {
 		a := sluice.NewAttemptID("0123456789ab", 0, 1)
 		line, dir := newTalk(), t.TempDir()
 		o, err := New(Config{Outputs: kept{fake.NewOutputs()}, Dir: dir, Limit: 1, Notice: func(string) {},
-			Worker: func(*sluice.Job) (Worker, func(), error) { return dawdler{}, func() {}, nil },
+			Worker: func(*sluice.Job, sluice.Credentials) (Worker, func(), error) { return dawdler{}, func() {}, nil },
 			Open:   func(context.Context, sluice.WorkerHello) (Line, error) { return line, nil }})
 		if err != nil {
 			t.Fatal(err)
