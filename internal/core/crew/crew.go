@@ -393,7 +393,6 @@ func (s *State) place() []Order {
 	for _, a := range s.waiting {
 		t := s.tasks[a]
 		if m := s.holder(a); m != nil { // it has the outcome
-			delete(m.held, a)
 			t.on, t.Resumed = m.Name, true
 			m.Running++
 			out = append(out, Order{Kind: Give, Attempt: a, Worker: m.Name, Resumed: true})

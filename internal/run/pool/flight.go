@@ -324,7 +324,10 @@ func (f *flight) take(ctx context.Context, m message) error {
 
 // give hands the attempt to a worker.
 func (f *flight) give(ctx context.Context, m message) error {
-	if f.over {
+	if f.over { // its worker came anew before it heard so, and nobody would ever ask it for what it keeps
+		if f.on == m.worker {
+			f.tell(sluice.ToWorker{Committed: f.a.Attempt})
+		}
 		return nil
 	}
 	if !f.given && !m.resumed && f.stopped() {

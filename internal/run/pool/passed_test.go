@@ -61,6 +61,47 @@ type sizes struct{ sluice.Outputs }
 
 func (sizes) Size(sluice.JobID, sluice.AttemptID, string) (int64, error) { return 0, nil }
 
+// TestWhoComesAnewIsToldThatItIsDurable: also where the line broke between the two, and somebody still waits for the host to
+// be tidied up.
+func TestWhoComesAnewIsToldThatItIsDurable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(Config{Outputs: sizes{}, Settled: func(context.Context, sluice.AttemptID) (bool, error) { return true, nil }, Trouble: func(string) {}})
+		ctx, stop := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		all.Go(func() { _ = p.Run(ctx) })
+		serve := func(l *talk) *talk {
+			all.Go(func() { _ = p.Serve(ctx, "w1", []sluice.Pool{sluice.DefaultPool}, false, l) })
+			synctest.Wait()
+			return l
+		}
+		a := sluice.NewAttemptID("0123456789ab", 1, 1)
+		first := serve(newTalk())
+		all.Go(func() {
+			_ = p.Job(nil).Do(ctx, work.Assignment{Job: &sluice.Job{ID: "0123456789ab"}, Host: "h", Attempt: a, Mode: work.Run,
+				Commit: func(context.Context, sluice.TaskFinished) error { return nil }})
+		})
+		synctest.Wait()
+		first.in <- sluice.ToServer{Outcome: &sluice.TaskFinished{Host: "h", Attempt: a, Outcome: sluice.Succeeded}}
+		synctest.Wait()
+		first.Close()
+		again := serve(newTalk(sluice.WorkerHeld{Attempt: a, Ended: true}))
+		told := 0
+		again.mu.Lock()
+		for _, m := range again.got {
+			if m.Committed == a {
+				told++
+			}
+		}
+		again.mu.Unlock()
+		if told != 1 {
+			t.Errorf("it is told %d times", told)
+		}
+		stop()
+		again.Close()
+		all.Wait()
+	})
+}
+
 // TestWhoHadItIsTold: a worker whose line was cut for a moment keeps what it has, and what it knows of it counts. Once
 // another one was given the attempt, it is told so, and must not go by what it knows itself.
 func TestWhoHadItIsTold(t *testing.T) {
