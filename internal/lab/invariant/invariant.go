@@ -63,6 +63,7 @@ type Checker struct {
 	jobs     map[sluice.JobID]*job
 	order    []*job
 	attempts map[sluice.AttemptID]*attempt
+	on       map[sluice.Host][]*attempt // the same, by host
 	hosts    map[sluice.Host]*host
 	truth    map[sluice.AttemptID][]Mark
 	runs     map[sluice.Host]sluice.AttemptID // processes of jobs that change something, now
@@ -101,7 +102,7 @@ type host struct {
 // New returns a checker that has seen nothing.
 func New() *Checker {
 	return &Checker{epochs: map[sluice.JobID]uint64{}, rules: map[string]sluice.Rules{}, jobs: map[sluice.JobID]*job{},
-		attempts: map[sluice.AttemptID]*attempt{}, hosts: map[sluice.Host]*host{}, truth: map[sluice.AttemptID][]Mark{},
+		attempts: map[sluice.AttemptID]*attempt{}, on: map[sluice.Host][]*attempt{}, hosts: map[sluice.Host]*host{}, truth: map[sluice.AttemptID][]Mark{},
 		runs: map[sluice.Host]sluice.AttemptID{}, asked: map[sluice.AttemptID]map[string]int{}}
 }
 
@@ -221,8 +222,8 @@ func (c *Checker) ofJob(j *job, e sluice.Event, at time.Duration) {
 
 // busy reports whether some attempt on the host is launched, runs, or nobody knows.
 func (c *Checker) busy(name sluice.Host) bool {
-	for _, a := range c.attempts {
-		if a.host == name && !a.job.spec.Options.ReadOnly && (a.outcome == "" || a.outcome == sluice.Unknown && !a.dropped) {
+	for _, a := range c.on[name] {
+		if !a.job.spec.Options.ReadOnly && (a.outcome == "" || a.outcome == sluice.Unknown && !a.dropped) {
 			return true
 		}
 	}

@@ -2,6 +2,7 @@ package invariant
 
 import (
 	"math/big"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +40,7 @@ func (c *Checker) launch(j *job, b sluice.TaskStarted) {
 	}
 	a := &attempt{job: j, host: b.Host, number: len(c.attempts) + 1}
 	c.attempts[b.Attempt] = a
+	c.on[a.host] = append(c.on[a.host], a)
 	if !j.spec.Options.ReadOnly {
 		h.last = a.number
 	}
@@ -61,6 +63,9 @@ func (c *Checker) limits(j *job, b sluice.TaskStarted) {
 }
 
 func (c *Checker) limit(b sluice.TaskStarted, g sluice.Group) {
+	if !slices.Contains(g.Members, b.Host) {
+		return
+	}
 	members, busy, out, in := 0, 0, 0, false
 	for _, m := range g.Members {
 		if c.host(m).retired {

@@ -1,10 +1,12 @@
 package soak
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"sluice"
 	"sluice/internal/lab/simhosts"
 )
 
@@ -32,6 +34,37 @@ func TestTheCheckerBites(t *testing.T) {
 		got := strings.Join(wrong(marks(c.trace), r), "; ")
 		if c.says == "" && got != "" || !strings.Contains(got, c.says) {
 			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// The hosts' trace and the log are held against each other.
+func TestTheLogAndTheHostsAreCompared(t *testing.T) {
+	job, host := sluice.JobID("0123456789ab"), sluice.Host("h")
+	a, at := sluice.NewAttemptID(job, 0, 1), time.Unix(100, 0)
+	events := []sluice.Event{
+		{Seq: 1, Time: at, Job: job, Body: sluice.JobSubmitted{Submitted: sluice.Job{ID: job, Targets: []sluice.Host{host}}}},
+		{Seq: 2, Time: at.Add(time.Second), Job: job, Body: sluice.TaskStarted{Host: host, Attempt: a}},
+		{Seq: 3, Time: at.Add(4 * time.Second), Job: job, Body: sluice.TaskFinished{Host: host, Attempt: a, Outcome: sluice.Succeeded}},
+	}
+	mark := func(seconds int, what string, code int) simhosts.Mark {
+		return simhosts.Mark{Host: string(host), Attempt: string(a), What: what, Code: code, Time: at.Add(time.Duration(seconds) * time.Second)}
+	}
+	for name, c := range map[string]struct {
+		trace []simhosts.Mark
+		says  string
+	}{
+		"all is well":           {[]simhosts.Mark{mark(2, "start", 0), mark(3, "end", 0)}, ""},
+		"before it may":         {[]simhosts.Mark{mark(0, "start", 0), mark(3, "end", 0)}, "I3"},
+		"a second time":         {[]simhosts.Mark{mark(2, "start", 0), mark(3, "end", 0), mark(5, "start", 0), mark(6, "end", 0)}, "I3"},
+		"an outcome is made up": {[]simhosts.Mark{mark(2, "start", 0), mark(3, "end", 7)}, "I14"},
+	} {
+		if c.trace[0].Time.Equal(at) {
+			c.trace[0].Time = at.Add(-time.Second)
+		}
+		got := fmt.Sprint(together(events, c.trace))
+		if c.says == "" && got != "[]" || !strings.Contains(got, c.says) {
+			t.Errorf("%s: %s", name, got)
 		}
 	}
 }

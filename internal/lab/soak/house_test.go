@@ -74,6 +74,7 @@ type house struct {
 	server *process
 	crew   []*process
 	sum    figures
+	broken []string // what was done, in words
 }
 
 func newHouse(t *testing.T, m mix, seed uint64) *house {
@@ -159,6 +160,9 @@ func (h *house) simulate() {
 
 // end kills what is left, and says what the processes said if something was wrong.
 func (h *house) end() {
+	if h.t.Failed() {
+		h.t.Log(strings.Join(h.broken, "\n"))
+	}
 	for _, p := range append(slices.Clone(h.crew), h.server) {
 		if p.cmd != nil {
 			_ = p.cmd.Process.Signal(syscall.SIGCONT)

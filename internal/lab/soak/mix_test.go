@@ -24,9 +24,9 @@ type mix struct {
 }
 
 var mixes = []mix{
-	{name: "the server's own worker on 200 hosts", share: 16, colos: 4, perColo: 50, percent: 10, first: 4, own: true, acts: 3},
-	{name: "three workers elsewhere on 200 hosts", share: 22, colos: 4, perColo: 50, percent: 10, first: 4, workers: 3, acts: 4},
-	{name: "three workers elsewhere on 1,000 hosts", share: 4, colos: 4, perColo: 250, percent: 10, first: 4, workers: 3, acts: 6},
+	{name: "the server's own worker on 200 hosts", share: 24, colos: 4, perColo: 50, percent: 10, first: 4, own: true, acts: 3},
+	{name: "three workers elsewhere on 200 hosts", share: 16, colos: 4, perColo: 50, percent: 10, first: 4, workers: 3, acts: 3},
+	{name: "three workers elsewhere on 1,000 hosts", share: 2, colos: 4, perColo: 250, percent: 10, first: 4, workers: 3, acts: 6},
 	{name: "the server's own worker and one elsewhere on 20 real hosts", share: 8, colos: 2, perColo: 10, percent: 20, first: 2, own: true, workers: 1, real: true, acts: 4},
 }
 

@@ -86,9 +86,8 @@ func (h *house) round(key string) {
 	}
 	for _, w := range wrong(trace, h.rules()) {
 		h.t.Errorf("job %s: %s", job, w)
-		if host, _, _ := strings.Cut(w, " "); len(h.host(0, 0)) > 0 {
-			h.story(job, host, trace)
-		}
+		host, _, _ := strings.Cut(w, " ")
+		h.story(job, host, trace)
 	}
 	h.printed(job)
 	for _, d := range deaths {
@@ -134,7 +133,7 @@ func (h *house) fault() []death {
 	well := slices.DeleteFunc(slices.Clone(h.crew), func(p *process) bool { return !p.back.IsZero() })
 	if len(well) == 0 || h.chance.IntN(2) == 0 {
 		d := death{killed: time.Now()}
-		h.t.Logf("%s: server killed", d.killed.Format(time.RFC3339Nano))
+		h.broken = append(h.broken, d.killed.Format(time.RFC3339Nano)+": the server is killed")
 		h.server.kill()
 		h.startServer()
 		d.listens = time.Now()
@@ -143,8 +142,9 @@ func (h *house) fault() []death {
 		return []death{d}
 	}
 	w := well[h.chance.IntN(len(well))]
+	begin := time.Now()
 	defer func() {
-		h.t.Logf("%s: %s is away until %s", time.Now().Format(time.RFC3339Nano), w.name, w.back.Format(time.RFC3339Nano))
+		h.broken = append(h.broken, fmt.Sprintf("%s: %s is away until %s", begin.Format(time.RFC3339Nano), w.name, w.back.Format(time.RFC3339Nano)))
 	}()
 	if h.chance.IntN(3) == 0 { // it stands still until its lease is over, or just not
 		if err := w.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
