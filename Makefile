@@ -33,7 +33,7 @@ sim: ## the simulation, for SIMTIME (5m): seed after seed, and every planted bug
 bench-server: ## a server on simulated hosts; writes docs/benchmarks-server.md
 	$(GO) run ./internal/lab/serverbench -write docs/benchmarks-server.md
 
-soak: ## a server that is killed at random, ROUNDS times (200)
+soak: ## servers, workers and command lines that are killed at random, for ROUNDS jobs (200)
 	SLUICE_SOAK_ROUNDS=$(or $(ROUNDS),200) $(GO) test ./internal/lab/soak -v -timeout 3h
 
 fuzz: ## every fuzz target for FUZZTIME each
