@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/adapter/diroutputs"
 	"sluice/internal/lab/simhosts"
 )
 
@@ -89,7 +90,7 @@ func (h *house) round(key string) {
 		host, _, _ := strings.Cut(w, " ")
 		h.story(job, host, trace)
 	}
-	h.printed(job)
+	h.printed(trace)
 	for _, d := range deaths {
 		i := slices.IndexFunc(trace, func(m simhosts.Mark) bool { return m.What == "start" && m.Time.After(d.listens) })
 		if i >= 0 {
@@ -178,18 +179,29 @@ func (h *house) mend(now time.Time) {
 	}
 }
 
-// printed sees that what every host printed was kept, all of it and once.
-func (h *house) printed(job string) {
-	for _, host := range h.rules().hosts {
-		out, err := h.client.Output(h.t.Context(), job, sluice.Host(host), "stdout", 0)
+// printed sees that what every host printed was kept, all of it and once. It reads the files: asking the server for a
+// thousand outputs takes longer than the round.
+func (h *house) printed(trace []simhosts.Mark) {
+	outputs, err := diroutputs.New(h.path("data/outputs"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer func() { _ = outputs.CloseAll() }()
+	for _, m := range trace {
+		if m.What != "end" {
+			continue
+		}
+		a := sluice.AttemptID(m.Attempt)
+		id, _, _, _ := a.Parse()
+		out, err := outputs.Open(id, a, "stdout")
 		if err != nil {
-			h.t.Errorf("what %s printed: %v", host, err)
+			h.t.Errorf("what %s printed: %v", m.Host, err)
 			continue
 		}
 		text, err := io.ReadAll(out)
 		_ = out.Close()
-		if want := "on " + host + "\n"; err != nil || string(text) != want {
-			h.t.Errorf("%s printed %q, error %v", host, text, err)
+		if want := "on " + m.Host + "\n"; err != nil || string(text) != want {
+			h.t.Errorf("%s printed %q, error %v", m.Host, text, err)
 		}
 	}
 }
