@@ -31,7 +31,7 @@ type elsewhere struct {
 	s    *served
 	name sluice.WorkerName
 	data string
-	over sluice.Transport // nil: as the program does
+	over sluice.Transport  // nil: as the program does
 	set  func(*app.Worker) // changes how it is set up; may be nil
 	stop func() error
 	ends func() error // waits until it ends by itself

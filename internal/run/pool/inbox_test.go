@@ -188,7 +188,7 @@ func TestWhatWasDecidedBeforeIsNotDone(t *testing.T) {
 		w2.Close()
 		synctest.Wait()
 		y.serve("w2", sluice.WorkerHeld{Attempt: y.attempt}) // it has had it all the while, since w1
-		for range 4 {                                             // w2 is lost, w1 has it
+		for range 4 {                                        // w2 is lost, w1 has it
 			w1.in <- sluice.ToServer{Beat: &sluice.WorkerBeat{}}
 			time.Sleep(lease / 3)
 		}
