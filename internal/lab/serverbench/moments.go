@@ -31,7 +31,13 @@ func soon(l *lab) (section, error) {
 			return s, err
 		}
 		answered = append(answered, time.Since(halt))
-		if err := l.wait(func() bool { var now job; _ = l.ask("GET", "jobs/"+j.ID, nil, &now); return now.State == "halted" }); err != nil {
+		err = l.wait(func() bool {
+			time.Sleep(50 * time.Millisecond) // nobody may ask without pause
+			var now job
+			_ = l.ask("GET", "jobs/"+j.ID, nil, &now)
+			return now.State == "halted"
+		})
+		if err != nil {
 			return s, err
 		}
 		late := time.Duration(0)
