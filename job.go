@@ -156,11 +156,13 @@ type Options struct {
 	AskSudoPassword bool `json:"ask_sudo_password,omitzero"`
 	AskPassphrase   bool `json:"ask_passphrase,omitzero"`
 	AskPrivateKey   bool `json:"ask_private_key,omitzero"`
+	// Signed says that the worker is to hold the job against what somebody sealed and signed, though it may have no secret.
+	Signed bool `json:"signed,omitzero"`
 }
 
-// NeedsSecrets reports whether the job cannot be driven without secrets.
+// NeedsSecrets reports whether the job cannot be driven without what somebody sealed for it, be it a mere signature.
 func (o *Options) NeedsSecrets() bool {
-	return o.AskPassword || o.AskSudoPassword || o.AskPassphrase || o.AskPrivateKey
+	return o.Signed || o.AskPassword || o.AskSudoPassword || o.AskPassphrase || o.AskPrivateKey
 }
 
 // Defaults of options.

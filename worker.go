@@ -128,6 +128,8 @@ type WorkerHello struct {
 	Held    []WorkerHeld
 	Opened  []WorkerOpened // secrets that it has from before
 	Heads   []SeenHead     // that the server has shown to this worker
+	// SignedOnly says that it starts nothing but attempts of jobs that were signed.
+	SignedOnly bool
 }
 
 // WorkerHeld is an attempt that a worker has.

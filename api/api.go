@@ -205,6 +205,7 @@ type Options struct {
 	AskSudoPassword bool     `json:"ask_sudo_password,omitempty" doc:"there is a password for sudo among its secrets"`
 	AskPassphrase   bool     `json:"ask_passphrase,omitempty" doc:"there is a passphrase of keys among its secrets"`
 	AskPrivateKey   bool     `json:"ask_private_key,omitempty" doc:"there is a private key to log in with among its secrets"`
+	Signed          bool     `json:"signed,omitempty" doc:"what is sealed for it is to be looked at by the worker, though there may be no secret in it"`
 	Hooks           string   `json:"hooks,omitempty" maxLength:"1000" doc:"directory on the hosts with pre.d and post.d"`
 	TTY             bool     `json:"tty,omitempty" doc:"run the command on a terminal"`
 	Prompts         []string `json:"prompts,omitempty" doc:"patterns of prompts of the command that the password answers"`

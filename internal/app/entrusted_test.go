@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -183,6 +184,43 @@ func TestElsewhereSigners(t *testing.T) {
 	o.must(err)
 	o.succeeds(id, events[len(events)-1].Seq)
 	o.ran(1)
+}
+
+// TestSignedOnly: a worker that carries out signed jobs alone takes what a person signed, from those alone that it knows,
+// and starts nothing of what the server says by itself.
+func TestSignedOnly(t *testing.T) {
+	list := filepath.Join(t.TempDir(), "submitters")
+	if err := os.WriteFile(list, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := newBranch(t, testfleet.Config{Hosts: 2})
+	o.worker("w1", "--submitters", list, "--signed-only")
+	run := []string{"run", "-t", "$web", "--concurrency", "1"}
+
+	out, errs, code := o.tells("", slices.Concat(run, []string{"--detach", "--", count})...) // not signed
+	if code != 0 {
+		t.Fatalf("status %d, %s", code, errs)
+	}
+	unsigned := strings.TrimSpace(out)
+	o.until("it says that it waits, and why", func() bool {
+		out, _, _ := o.tells("", "why", unsigned)
+		return strings.Contains(out, "carry out signed jobs alone")
+	})
+
+	_, errs, code = o.tells("", slices.Concat(run, []string{"--sign", "--", count})...) // by nobody that it knows
+	line := regexp.MustCompile(`admin [A-Za-z0-9+/]{43}=`).FindString(errs)
+	if code != 3 || !strings.Contains(errs, "does not know admin") || line == "" {
+		t.Fatalf("status %d, %s", code, errs)
+	}
+	o.ran(0, 0)
+	if _, errs, code := o.tells("", "cancel", unsigned); code != 4 {
+		t.Fatalf("status %d, %s", code, errs)
+	}
+	o.must(os.WriteFile(list, []byte(line+"\n"), 0o600)) // as the reason says
+	if out, errs, code := o.tells("", slices.Concat(run, []string{"--sign", "--", count})...); code != 0 {
+		t.Fatalf("status %d, %s%s", code, out, errs)
+	}
+	o.ran(1, 1)
 }
 
 // TestElsewhereServerRestarts: a restart of the server loses what it kept sealed. What runs goes on with the secrets that its

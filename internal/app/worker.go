@@ -63,6 +63,8 @@ type Worker struct {
 	// Submitters is a file of the keys of those whose secrets it takes. "": whoever comes first under a name is believed, and
 	// remembered.
 	Submitters string
+	// SignedOnly has it carry out only what one of the submitters has signed.
+	SignedOnly bool
 	// Ready is called when the worker has its first lease from the server. It must not block. May be nil.
 	Ready func(name sluice.WorkerName, key sealed.Key)
 	// Manager is told how the worker is.
@@ -125,7 +127,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	hands := &workerHands{w: w, name: name, outputs: outputs, blobs: &remoteBlobs{kept: kept, fetch: client.Blob}}
 	ready := make(chan struct{})
 	post, err := outpost.New(outpost.Config{Outputs: outputs, Dir: w.path("outcomes"), Limit: w.Limit, Version: Version,
-		Notice: func(text string) { w.Log.Warn(text) }, Worker: hands.forJob, Opener: opener,
+		Notice: func(text string) { w.Log.Warn(text) }, Worker: hands.forJob, Opener: opener, SignedOnly: w.SignedOnly,
 		FetchDir: w.path("fetched"), Fetched: handOver(client), Witness: witnessed{headsdir.Dir(w.path("witness")), workerca.PinOf(w.ca)},
 		Ready: func() {
 			close(ready)
@@ -495,6 +497,7 @@ func (l *Local) work(ctx context.Context, o cli.WorkerOptions) error {
 	}
 	w := &Worker{Data: o.Data, Server: o.Server, Token: o.Token, Limit: o.Limit, Home: l.Places.Home, Env: l.Env, Environ: l.Environ,
 		Clock: l.Clock, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), LocalTargets: o.LocalTargets, Over: l.Over, Ready: o.Ready, Submitters: o.Submitters,
-		Manager: systemd.Find(l.Env, os.Getpid())}
+		SignedOnly: o.SignedOnly,
+		Manager:    systemd.Find(l.Env, os.Getpid())}
 	return w.Run(ctx)
 }

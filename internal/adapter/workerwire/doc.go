@@ -125,7 +125,8 @@ func openedFrom(o *wirepb.Opened) *sluice.WorkerOpened {
 func toServer(m sluice.ToServer) *wirepb.ToServer {
 	switch {
 	case m.Hello != nil:
-		h := &wirepb.Hello{Protocol: Protocol, Version: m.Hello.Version, Limit: uint32(m.Hello.Limit), Heads: headsTo(m.Hello.Heads)}
+		h := &wirepb.Hello{Protocol: Protocol, Version: m.Hello.Version, Limit: uint32(m.Hello.Limit), Heads: headsTo(m.Hello.Heads),
+			SignedOnly: m.Hello.SignedOnly}
 		for _, a := range m.Hello.Held {
 			h.Held = append(h.Held, &wirepb.Held{Attempt: string(a.Attempt), Ended: a.Ended})
 		}
@@ -156,7 +157,8 @@ func toServer(m sluice.ToServer) *wirepb.ToServer {
 func fromWorker(m *wirepb.ToServer) (out sluice.ToServer, err error) {
 	switch is := m.GetIs().(type) {
 	case *wirepb.ToServer_Hello:
-		h := &sluice.WorkerHello{Version: is.Hello.GetVersion(), Limit: int(is.Hello.GetLimit()), Heads: headsFrom(is.Hello.GetHeads())}
+		h := &sluice.WorkerHello{Version: is.Hello.GetVersion(), Limit: int(is.Hello.GetLimit()), Heads: headsFrom(is.Hello.GetHeads()),
+			SignedOnly: is.Hello.GetSignedOnly()}
 		for _, a := range is.Hello.GetHeld() {
 			h.Held = append(h.Held, sluice.WorkerHeld{Attempt: sluice.AttemptID(a.GetAttempt()), Ended: a.GetEnded()})
 		}

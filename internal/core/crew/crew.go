@@ -23,6 +23,8 @@ type Task struct {
 	Only sluice.WorkerName
 	// Shut keeps it from all workers, until one has the secrets of the job. Whoever holds it already keeps it.
 	Shut bool
+	// Unsigned keeps it from workers that start only what was signed.
+	Unsigned bool
 	// Resumed says that it may have been given to a worker before.
 	Resumed bool
 	// Reconnect is how long one that may run waits for a worker before nobody knows how it ended.
@@ -69,10 +71,12 @@ type Member struct {
 	Live     bool // it has a lease
 	Draining bool
 	Version  string
-	Since    time.Time // when it last came
-	Heard    time.Time
-	embedded bool
-	held     map[sluice.AttemptID]bool // that nobody waits for, or another one has; true: ended
+	// SignedOnly says that it starts only what was signed.
+	SignedOnly bool
+	Since      time.Time // when it last came
+	Heard      time.Time
+	embedded   bool
+	held       map[sluice.AttemptID]bool // that nobody waits for, or another one has; true: ended
 }
 
 // State is the crew. The zero value is not ready; see [New].
@@ -377,10 +381,18 @@ func (s *State) Waits(a sluice.AttemptID) (why, until string) {
 	if t.Shut || t.Only != "" {
 		return s.waitsForSecrets(t)
 	}
+	strict := false
 	for _, m := range s.members {
 		if m.Live && slices.Contains(m.Pools, t.Pool) {
+			if t.Unsigned && m.SignedOnly {
+				strict = true
+				continue
+			}
 			return "all workers of pool " + string(t.Pool) + " are full or draining", "one has room"
 		}
+	}
+	if strict {
+		return "the workers of pool " + string(t.Pool) + " carry out signed jobs alone, and this one is not", "another one comes; sluice run --sign makes a job that is"
 	}
 	return "no worker of pool " + string(t.Pool) + " is connected", "one comes"
 }
@@ -388,7 +400,11 @@ func (s *State) Waits(a sluice.AttemptID) (why, until string) {
 // place gives waiting attempts to workers with room.
 func (s *State) place() []Order {
 	var out []Order
-	full := map[sluice.Pool]bool{}
+	type kind struct {
+		pool     sluice.Pool
+		unsigned bool
+	}
+	full := map[kind]bool{}
 	rest := s.waiting[:0]
 	for _, a := range s.waiting {
 		t := s.tasks[a]
@@ -398,13 +414,14 @@ func (s *State) place() []Order {
 			out = append(out, Order{Kind: Give, Attempt: a, Worker: m.Name, Resumed: true})
 			continue
 		}
-		if full[t.Pool] && t.Only == "" || t.Shut || t.notBefore.After(s.now) {
+		of := kind{t.Pool, t.Unsigned}
+		if full[of] && t.Only == "" || t.Shut || t.notBefore.After(s.now) {
 			rest = append(rest, a)
 			continue
 		}
 		m := s.choose(t)
 		if m == nil {
-			full[t.Pool] = full[t.Pool] || t.Only == ""
+			full[of] = full[of] || t.Only == ""
 			rest = append(rest, a)
 			continue
 		}
@@ -432,7 +449,7 @@ func (s *State) holder(a sluice.AttemptID) (first *Member) {
 func (s *State) choose(t *task) *Member {
 	var best *Member
 	for _, m := range s.members {
-		if !m.Live || m.Draining || m.Running >= m.Limit || !slices.Contains(m.Pools, t.Pool) || t.Only != "" && t.Only != m.Name {
+		if !m.Live || m.Draining || m.Running >= m.Limit || !slices.Contains(m.Pools, t.Pool) || t.Only != "" && t.Only != m.Name || t.Unsigned && m.SignedOnly {
 			continue
 		}
 		// Shares are compared as products, so that equal loads are equal.

@@ -409,3 +409,19 @@ func TestWhatAnotherMayStartIsNotForgotten(t *testing.T) {
 		says("the lease is over", s.Tick(now.Add(lease)), crew.Order{Kind: crew.Ask, Attempt: a, Worker: "w1"})
 	})
 }
+
+// TestUnsigned: a worker that starts only what was signed is not given anything else, and does not keep it from others.
+func TestUnsigned(t *testing.T) {
+	s, now := crew.New(lease), time.Unix(0, 0)
+	s.Join(crew.Member{Name: "strict", Pools: pools, Limit: 9, SignedOnly: true}, nil, now)
+	a, b := sluice.NewAttemptID("0123456789ab", 0, 1), sluice.NewAttemptID("0123456789ab", 1, 1)
+	if got := s.Add(crew.Task{Attempt: a, Job: "0123456789ab", Unsigned: true}, now); got != nil {
+		t.Errorf("given: %+v", got)
+	}
+	if got := s.Add(crew.Task{Attempt: b, Job: "0123456789ab"}, now); fmt.Sprint(got) != fmt.Sprint([]crew.Order{{Kind: crew.Give, Attempt: b, Worker: "strict"}}) {
+		t.Errorf("what may go there does not: %+v", got)
+	}
+	if got := s.Join(crew.Member{Name: "w1", Pools: pools, Limit: 1}, nil, now); fmt.Sprint(got) != fmt.Sprint([]crew.Order{{Kind: crew.Give, Attempt: a, Worker: "w1"}}) {
+		t.Errorf("another one came: %+v", got)
+	}
+}

@@ -112,7 +112,7 @@ func (a *app) drive(ctx context.Context, f *driveFlags, id, now string, change f
 		}
 		job := view.Fold(past)
 		secrets, err := a.needed(svc, job, f.secretFlags)
-		if err == nil && secrets.Any() {
+		if err == nil && (secrets.Any() || job.Spec.Options.Signed && svc.Elsewhere() && (f.sign || !hasSecrets(job))) {
 			err = a.give(ctx, svc, job, secrets)
 		}
 		if err != nil {
@@ -134,7 +134,11 @@ func (a *app) give(ctx context.Context, svc control.Desk, j *view.Job, secrets c
 	shown := *j.Spec
 	shown.ID = j.ID
 	if svc.Elsewhere() {
-		fmt.Fprintf(a.Stderr, "sluice: secrets are sealed for job %s of %s: %s\n", j.ID, clean.Line(string(shown.By)), clean.Line(shown.Command))
+		what := "secrets are sealed for"
+		if !secrets.Any() {
+			what = "signed is"
+		}
+		fmt.Fprintf(a.Stderr, "sluice: %s job %s of %s: %s\n", what, j.ID, clean.Line(string(shown.By)), clean.Line(shown.Command))
 	}
 	return svc.Give(ctx, &shown, secrets)
 }

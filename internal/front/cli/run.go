@@ -100,6 +100,7 @@ func (f *jobFlags) options() (sluice.Options, error) {
 	}
 	o.AskPassword, o.AskSudoPassword, o.AskPassphrase = f.wants()
 	o.AskPrivateKey = f.identityFile != ""
+	o.Signed = f.sign
 	return o, f.environment(&o)
 }
 
@@ -231,6 +232,9 @@ func (a *app) submitTo(ctx context.Context, svc control.Desk, f *jobFlags, r con
 	d, err := svc.Prepare(ctx, r)
 	if err != nil {
 		return err
+	}
+	if f.sign && !svc.Elsewhere() {
+		return sluice.Errorf(sluice.Usage, "--sign needs a server, whose workers look at the signature").WithHint("sluice login URL, or --server URL")
 	}
 	if len(d.Retired) > 0 {
 		fmt.Fprintf(a.Stderr, "sluice: left out, because retired: %s\n", fleet.Fold(d.Retired))

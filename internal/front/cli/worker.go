@@ -19,6 +19,8 @@ type WorkerOptions struct {
 	Limit        int
 	LocalTargets bool
 	Submitters   string
+	// SignedOnly has it carry out only what one of the submitters has signed.
+	SignedOnly bool
 	// Ready is called when the worker has come to its server, with the key that secrets for it are sealed to.
 	Ready func(sluice.WorkerName, sealed.Key)
 }
@@ -38,6 +40,9 @@ on this machine can see it as long as it runs.`,
 			if o.Limit, err = workerLimit("--limit", limit); err != nil {
 				return err
 			}
+			if o.SignedOnly && o.Submitters == "" {
+				return sluice.Errorf(sluice.Usage, "--signed-only needs --submitters FILE: else the server could make up who signs")
+			}
 			if token == "" {
 				token = a.Env("SLUICE_ENROL")
 			}
@@ -54,6 +59,7 @@ on this machine can see it as long as it runs.`,
 	fs.StringVar(&o.Data, "data", "", "`directory` of all that the worker keeps")
 	fs.StringVar(&limit, "limit", strconv.Itoa(sluice.DefaultConcurrency), "`number` of attempts at once")
 	fs.StringVar(&o.Submitters, "submitters", "", "take secrets only from those whose keys stand in this `file`, in lines of a name and a key")
+	fs.BoolVar(&o.SignedOnly, "signed-only", false, "carry out only jobs that one of --submitters has signed")
 	fs.BoolVar(&o.LocalTargets, "local-targets", false, "let fleets run commands on this machine itself (transport: local)")
 	return c
 }

@@ -65,7 +65,7 @@ func copyOf(ctx context.Context, desk control.Desk, c api.Copy) (string, sluice.
 
 func optionsOf(in api.Options) (sluice.Options, error) {
 	o := sluice.Options{Concurrency: in.Concurrency, ReadOnly: in.ReadOnly, Sudo: in.Sudo, Env: in.Env, NoHooks: in.NoHooks,
-		AskPassword: in.AskPassword, AskSudoPassword: in.AskSudoPassword, AskPassphrase: in.AskPassphrase, AskPrivateKey: in.AskPrivateKey,
+		AskPassword: in.AskPassword, AskSudoPassword: in.AskSudoPassword, AskPassphrase: in.AskPassphrase, AskPrivateKey: in.AskPrivateKey, Signed: in.Signed,
 		TTY: in.TTY, Prompts: in.Prompts, Reconnect: sluice.DefaultReconnect, OutputLimit: sluice.DefaultOutputLimit}
 	if in.OutputLimit > 0 {
 		o.OutputLimit = in.OutputLimit

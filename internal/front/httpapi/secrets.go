@@ -93,7 +93,7 @@ func (c caller) secrets(ctx context.Context, j *sluice.Job, e sealed.Envelope, h
 		return nil, errNoSecrets
 	case !j.Options.NeedsSecrets() && e != nil:
 		return nil, sluice.Errorf(sluice.Usage, "there are secrets, and job %s has no use for any", j.ID).
-			WithHint("its options ask_password, ask_sudo_password, ask_passphrase and ask_private_key say which it has")
+			WithHint("its options ask_password, ask_sudo_password, ask_passphrase, ask_private_key and signed say which it has")
 	case !j.Options.NeedsSecrets():
 		return nothing, nil
 	case e != nil && how == putFirst:

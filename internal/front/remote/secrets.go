@@ -12,7 +12,7 @@ import (
 
 // sealFor seals the secrets of a draft into what is submitted, for the job that was planned here and no other.
 func (d *Desk) sealFor(ctx context.Context, draft *control.Draft, s *api.Submit, key string) error {
-	if !draft.Secrets.Any() {
+	if !draft.Job.Options.NeedsSecrets() {
 		return nil
 	}
 	sealer, err := d.cfg.Sealer(draft.Secrets.Workers)

@@ -42,8 +42,10 @@ type Config struct {
 	// called when none of them is left.
 	Worker func(j *sluice.Job, c sluice.Credentials) (w Worker, release func(), err error)
 	// Opener opens secrets; its MayTry is set here. Nil: none are taken.
-	Opener  *envelopes.Opener
-	Outputs Outputs
+	Opener *envelopes.Opener
+	// SignedOnly has nothing start but attempts of jobs that came in an envelope that Opener opens.
+	SignedOnly bool
+	Outputs    Outputs
 	// Dir is for the records of outcomes.
 	Dir     string
 	Limit   int
@@ -230,7 +232,8 @@ func (o *Outpost) session(ctx, doing context.Context) error {
 func (o *Outpost) hello() sluice.WorkerHello {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	h := sluice.WorkerHello{Version: o.cfg.Version, Limit: o.cfg.Limit, Heads: slices.Clone(o.seen)}
+	h := sluice.WorkerHello{Version: o.cfg.Version, Limit: o.cfg.Limit, Heads: slices.Clone(o.seen),
+		SignedOnly: o.cfg.SignedOnly}
 	for id, a := range o.attempts {
 		h.Held = append(h.Held, sluice.WorkerHeld{Attempt: id, Ended: a.ended()})
 	}

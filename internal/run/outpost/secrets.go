@@ -135,12 +135,18 @@ func (o *Outpost) taken(w *sluice.WorkerAssign) (*sluice.Job, *job, error) {
 	if w.Job.Options.NeedsSecrets() && !w.Settle {
 		return nil, nil, errNotHere
 	}
+	if o.cfg.SignedOnly && !w.Settle {
+		return nil, nil, errNotSigned
+	}
 	use, err := o.use(w.Job)
 	return w.Job, use, err
 }
 
 // errNotHere is why an attempt is not carried out whose job has secrets.
 var errNotHere = errors.New("the secrets of its job are not with this worker any more")
+
+// errNotSigned is why an attempt is not carried out that the server alone wants.
+var errNotSigned = errors.New("this worker carries out signed jobs alone, and nobody has signed this one")
 
 // wipe lets go of the secrets of a job as soon as nothing of it runs here.
 func (o *Outpost) wipe(id sluice.JobID) {

@@ -53,7 +53,7 @@ type hands struct {
 
 func (h hands) Do(ctx context.Context, a work.Assignment) error {
 	got := asked{command: a.Job.Command, host: a.Host, attempt: a.Attempt}
-	if h.c != nil {
+	if h.c != nil && a.Job.Options.AskPassword {
 		s, done, err := h.c.Login(ctx, a.Host)
 		if errors.Is(err, sluice.ErrSecretRefused) {
 			return a.Withdraw(ctx, sluice.TaskWithdrawn{})
@@ -182,11 +182,16 @@ func secretJob() *sluice.Job {
 
 func (b *branch) seal(j *sluice.Job, life time.Duration) *sluice.WorkerSecrets {
 	b.t.Helper()
+	return b.sealing(j, life, sealed.Content{Password: sluice.NewSecret([]byte("sesame"))})
+}
+
+func (b *branch) sealing(j *sluice.Job, life time.Duration, c sealed.Content) *sluice.WorkerSecrets {
+	b.t.Helper()
 	bound, err := sealed.Bind(j, "ann", time.Now().Add(life))
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	e, err := sealed.Seal(bound, sealed.Content{Password: sluice.NewSecret([]byte("sesame"))}, []sealed.Key{b.key.Public()}, b.signer)
+	e, err := sealed.Seal(bound, c, []sealed.Key{b.key.Public()}, b.signer)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -445,6 +450,42 @@ func TestWhatItHasIsSaid(t *testing.T) {
 		defer b.mu.Unlock()
 		if len(b.hello.Opened) != 1 || b.hello.Opened[0].Job != secretJob().ID || b.hello.Opened[0].Error != "" {
 			t.Errorf("it says %+v", b.hello.Opened)
+		}
+	})
+}
+
+// TestSignedOnly: a worker that carries out signed jobs alone starts nothing that the server made up, or made of something
+// that was signed. How an attempt ended it may ask.
+func TestSignedOnly(t *testing.T) {
+	in(t, true, func(b *branch) {
+		b.o.cfg.SignedOnly = true
+		j := secretJob()
+		j.Options = sluice.Options{}
+		b.assign(j, "web1", 0)
+		b.say(sluice.ToWorker{Assign: &sluice.WorkerAssign{Job: j.For("web1"), Host: "web1", Attempt: sluice.NewAttemptID(j.ID, 0, 2), Resumed: true}})
+		b.does()
+		if _, gone := b.said(); gone != 2 {
+			t.Errorf("%d of 2 are refused", gone)
+		}
+		b.say(sluice.ToWorker{Assign: &sluice.WorkerAssign{Job: j.For("web1"), Host: "web1", Attempt: sluice.NewAttemptID(j.ID, 0, 1), Settle: true}})
+		b.does(asked{"good", "web1", sluice.NewAttemptID(j.ID, 0, 1), ""})
+		j.Options.Signed = true
+		b.say(sluice.ToWorker{Secrets: b.sealing(j, time.Hour, sealed.Content{})})
+		other := *j
+		other.Command, other.Action.Shell = "evil", "evil"
+		b.say(sluice.ToWorker{Secrets: &sluice.WorkerSecrets{Job: &other, Sealed: b.sealing(j, time.Hour, sealed.Content{}).Sealed}})
+		b.assign(&other, "web2", 1) // which is carried out as it was signed
+		b.does(asked{"good", "web1", sluice.NewAttemptID(j.ID, 0, 1), ""}, asked{"good", "web2", sluice.NewAttemptID(j.ID, 1, 1), ""})
+	})
+	in(t, true, func(b *branch) {
+		b.o.cfg.SignedOnly = true
+		j := secretJob()
+		j.Options = sluice.Options{Signed: true}
+		b.say(sluice.ToWorker{Secrets: b.sealing(j, time.Hour, sealed.Content{})})
+		b.assign(j, "web2", 1)
+		b.does(asked{"good", "web2", sluice.NewAttemptID(j.ID, 1, 1), ""})
+		if o, _ := b.said(); o == nil || o.Error != "" {
+			t.Errorf("it says %+v", o)
 		}
 	})
 }

@@ -135,7 +135,7 @@ func (j *Job) Do(ctx context.Context, a work.Assignment) error {
 		f.only, f.shut = p.mayHave(f)
 	}
 	f.task = crew.Task{Attempt: a.Attempt, Job: a.Job.ID, Pool: a.Job.SSHFor(a.Host).Pool, Resumed: f.given, Reconnect: reconnect,
-		Only: f.only, Shut: f.shut}
+		Only: f.only, Shut: f.shut, Unsigned: !secret && a.Mode == work.Run}
 	p.act(p.crew.Add(f.task, p.now()))
 	p.mu.Unlock()
 	err := f.do(ctx)

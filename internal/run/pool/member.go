@@ -83,7 +83,8 @@ func (p *Pool) Serve(ctx context.Context, name sluice.WorkerName, pools []sluice
 	old := p.lines[name]
 	p.lines[name] = m
 	p.greet(m, hello.Opened) // first: what it has no secrets for must not be given to it
-	p.act(p.crew.Join(crew.Member{Name: name, Pools: pools, Limit: hello.Limit, Draining: drain, Version: hello.Version}, hello.Held, p.now()))
+	p.act(p.crew.Join(crew.Member{Name: name, Pools: pools, Limit: hello.Limit, Draining: drain, Version: hello.Version,
+		SignedOnly: hello.SignedOnly}, hello.Held, p.now()))
 	p.mu.Unlock()
 	if old != nil {
 		old.line.Close() // the worker has come anew

@@ -514,6 +514,7 @@ type Hello struct {
 	Held          []*Held                `protobuf:"bytes,4,rep,name=held,proto3" json:"held,omitempty"`
 	Opened        []*Opened              `protobuf:"bytes,5,rep,name=opened,proto3" json:"opened,omitempty"`
 	Heads         []*Head                `protobuf:"bytes,6,rep,name=heads,proto3" json:"heads,omitempty"`
+	SignedOnly    bool                   `protobuf:"varint,7,opt,name=signed_only,json=signedOnly,proto3" json:"signed_only,omitempty"` // it starts nothing that nobody has signed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -588,6 +589,13 @@ func (x *Hello) GetHeads() []*Head {
 		return x.Heads
 	}
 	return nil
+}
+
+func (x *Hello) GetSignedOnly() bool {
+	if x != nil {
+		return x.SignedOnly
+	}
+	return false
 }
 
 type Held struct {
@@ -1576,14 +1584,16 @@ const file_wire_proto_rawDesc = "" +
 	"\bwithdraw\x18\x06 \x01(\fH\x00R\bwithdraw\x12,\n" +
 	"\x04gone\x18\a \x01(\v2\x16.sluice.worker.v1.GoneH\x00R\x04gone\x122\n" +
 	"\x06opened\x18\b \x01(\v2\x18.sluice.worker.v1.OpenedH\x00R\x06openedB\x04\n" +
-	"\x02is\"\xdf\x01\n" +
+	"\x02is\"\x80\x02\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\rR\x05limit\x12*\n" +
 	"\x04held\x18\x04 \x03(\v2\x16.sluice.worker.v1.HeldR\x04held\x120\n" +
 	"\x06opened\x18\x05 \x03(\v2\x18.sluice.worker.v1.OpenedR\x06opened\x12,\n" +
-	"\x05heads\x18\x06 \x03(\v2\x16.sluice.worker.v1.HeadR\x05heads\"6\n" +
+	"\x05heads\x18\x06 \x03(\v2\x16.sluice.worker.v1.HeadR\x05heads\x12\x1f\n" +
+	"\vsigned_only\x18\a \x01(\bR\n" +
+	"signedOnly\"6\n" +
 	"\x04Held\x12\x18\n" +
 	"\aattempt\x18\x01 \x01(\tR\aattempt\x12\x14\n" +
 	"\x05ended\x18\x02 \x01(\bR\x05ended\"t\n" +
