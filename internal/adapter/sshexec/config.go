@@ -26,6 +26,8 @@ type Config struct {
 	// Machine says whose known_hosts these are, to whoever is told that a key is missing and sits elsewhere, such as "the
 	// server's machine"; "" is the one that they sit at.
 	Machine string
+	// Learns says that those who sit elsewhere can have that machine learn keys.
+	Learns bool
 	// Credentials give out passwords and passphrases; nil has none.
 	Credentials sluice.Credentials
 

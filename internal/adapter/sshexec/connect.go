@@ -94,11 +94,15 @@ func noRoute(d *destination, format string, args ...any) error {
 func (t *Transport) refuseHost(d *destination, err error) error {
 	var r *hostkeys.Refused
 	if errors.As(err, &r) && r.Verdict == hostkeys.Unknown {
-		where, there := "", ""
-		if t.cfg.Machine != "" {
-			where, there = " on "+t.cfg.Machine+", as the user that Sluice runs as there,", "--server local "
+		const who = ", as the user that Sluice runs as there,"
+		where, there, or := "", "", ""
+		switch {
+		case t.cfg.Learns:
+			or = "; or on " + t.cfg.Machine + who + " with --server local"
+		case t.cfg.Machine != "":
+			where, there = " on "+t.cfg.Machine+who, "--server local "
 		}
-		err = fmt.Errorf("%w; if this is its first time, have a look at its key%s with: sluice host enrol %s%s", err, where, there, d.host)
+		err = fmt.Errorf("%w; if this is its first time, have a look at its key%s with: sluice host enrol %s%s%s", err, where, there, d.host, or)
 	}
 	return &sluice.ConnectError{Host: d.host, Failure: sluice.HostKeyBad, Err: err}
 }

@@ -1,7 +1,6 @@
 package sshexec
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,8 +51,27 @@ func (t *Transport) Enrol(ctx context.Context, h sluice.Host, s sluice.SSH) (key
 	return p.key, fingerprint, nil
 }
 
-// AppendKnownHost makes a key known for a host, in the user's first known_hosts file. A line that is there
-// already is not written again. Other writers, in other processes, too, lose nothing.
+// Key is the key of a host.
+type Key = ssh.PublicKey
+
+// Fingerprint is what people compare.
+func Fingerprint(key Key) string { return ssh.FingerprintSHA256(key) }
+
+// ParseHostKey reads the wire form of a host's key. A certificate is none: who signed it is known, not it.
+func ParseHostKey(kind string, wire []byte) (Key, error) {
+	key, err := ssh.ParsePublicKey(wire)
+	if err != nil {
+		return nil, sluice.Errorf(sluice.Usage, "that is no key of a host: %v", err)
+	}
+	if _, signed := key.(*ssh.Certificate); signed || key.Type() != kind {
+		return nil, sluice.Errorf(sluice.Usage, "that is a key of the type %s, where one of the type %s was said to be", key.Type(), kind)
+	}
+	return key, nil
+}
+
+// AppendKnownHost makes a key known for a host, in the user's first known_hosts file. A key that is known already is not
+// written again; none is written beside another one that is known, nor one that is revoked or too weak. Other writers,
+// in other processes, too, lose nothing.
 func (t *Transport) AppendKnownHost(ctx context.Context, h sluice.Host, s sluice.SSH, key ssh.PublicKey) error {
 	d, err := t.destination(h, s)
 	if err != nil {
@@ -63,33 +81,52 @@ func (t *Transport) AppendKnownHost(ctx context.Context, h sluice.Host, s sluice
 		return sluice.Errorf(sluice.Config, "there is no known_hosts file to write the key of %s to", h).
 			WithHint("UserKnownHostsFile is none in ssh_config")
 	}
-	if err := appendLine(ctx, d.userKnown[0], t.knownName(d), key, d.hashNames); err != nil {
+	// Asked under the lock: somebody else may have made another key known meanwhile.
+	lacks := func() (bool, error) {
+		known, err := t.mayKnow(d, key)
+		return !known, err
+	}
+	if err := appendLine(ctx, d.userKnown[0], hostkeys.Line(t.knownName(d), key, d.hashNames), lacks); err != nil {
 		return fmt.Errorf("the key of %s is not written: %w", h, err)
 	}
 	return nil
 }
 
 // Knows reports whether a key is known for a host, and under which name: its address, with the port where that is not
-// 22, or its alias.
+// 22, or its alias. That it cannot become known, since another one is or since it is revoked or too weak, is an error.
 func (t *Transport) Knows(h sluice.Host, s sluice.SSH, key ssh.PublicKey) (known bool, name string, err error) {
 	d, err := t.destination(h, s)
 	if err != nil {
 		return false, "", err
 	}
-	keys, err := t.known(d)
+	known, err = t.mayKnow(d, key)
+	return known, t.knownName(d), err
+}
+
+// mayKnow reports whether a key is known; an error is why it cannot become so.
+func (t *Transport) mayKnow(d *destination, key ssh.PublicKey) (bool, error) {
+	known, err := t.known(d)
 	if err != nil {
-		return false, "", err
+		return false, t.refuseHost(d, err)
 	}
-	return keys.Check(key, t.cfg.Clock()) == nil, t.knownName(d), nil
+	err = known.Check(key, t.cfg.Clock())
+	var refused *hostkeys.Refused
+	if errors.As(err, &refused) && refused.Verdict == hostkeys.Unknown {
+		return false, nil
+	}
+	if err != nil {
+		return false, t.refuseHost(d, err)
+	}
+	return true, nil
 }
 
 func (t *Transport) knownName(d *destination) string {
 	return hostkeys.Find(nil, d.address, d.port, d.alias).Name
 }
 
-// appendLine appends under a lock on the file itself, in one write: ssh, which knows no locks, appends in the
-// same way.
-func appendLine(ctx context.Context, path, name string, key ssh.PublicKey, hashed bool) (err error) {
+// appendLine appends what the file lacks, under a lock on the file itself, in one write: ssh, which knows no locks,
+// appends in the same way.
+func appendLine(ctx context.Context, path, line string, lacks func() (bool, error)) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
@@ -98,20 +135,14 @@ func appendLine(ctx context.Context, path, name string, key ssh.PublicKey, hashe
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	if lacking, err := lacks(); !lacking || err != nil {
+		return err
+	}
 	have, err := io.ReadAll(io.LimitReader(f, maxFile))
 	if err != nil {
 		return err
 	}
-	db, err := hostkeys.Parse(path, have)
-	if err != nil {
-		return err
-	}
-	for _, e := range db.Lookup(name) {
-		if !e.CA && bytes.Equal(e.Key.Marshal(), key.Marshal()) {
-			return nil
-		}
-	}
-	line := hostkeys.Line(name, key, hashed) + "\n"
+	line += "\n"
 	if len(have) > 0 && have[len(have)-1] != '\n' {
 		line = "\n" + line
 	}

@@ -60,6 +60,48 @@ func TestWhereToEnrol(t *testing.T) {
 		tr := h.transport(t, func(c *Config) { c.Machine = machine })
 		wantFailure(t, failure(t, tr, "web1", s.ssh()), sluice.HostKeyBad, want)
 	}
+	tr := h.transport(t, func(c *Config) { c.Machine, c.Learns = "the server's machine", true })
+	wantFailure(t, failure(t, tr, "web1", s.ssh()), sluice.HostKeyBad,
+		"its key with: sluice host enrol web1; or on the server's machine, as the user that Sluice runs as there, with --server local")
+}
+
+// A key is made known beside no other one, and never one that is not trusted, whoever says that it is right.
+func TestKeysThatAreNotMadeKnown(t *testing.T) {
+	h := newHome(t)
+	keygen(t, h.path("one"))
+	keygen(t, h.path("two"))
+	keygen(t, h.path("weak"), "-t", "rsa", "-b", "1024")
+	one, two := parseKey(t, h.read(t, "one.pub")), parseKey(t, h.read(t, "two.pub"))
+	for name, c := range map[string]struct {
+		known string
+		key   ssh.PublicKey
+		says  string
+	}{
+		"changed": {"web1 " + h.read(t, "one.pub"), two, "HAS CHANGED"},
+		"revoked": {"@revoked * " + h.read(t, "two.pub"), two, "revoked"},
+		"weak":    {"", parseKey(t, h.read(t, "weak.pub")), "1024 bits"},
+	} {
+		h.write(t, ".ssh/known_hosts", c.known)
+		tr := h.transport(t)
+		if _, _, err := tr.Knows("web1", sluice.SSH{}, c.key); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: looked up with %v", name, err)
+		}
+		if err := tr.AppendKnownHost(t.Context(), "web1", sluice.SSH{}, c.key); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: added with %v", name, err)
+		}
+		if is := h.read(t, ".ssh/known_hosts"); is != c.known {
+			t.Errorf("%s: known is %q", name, is)
+		}
+	}
+	if key, err := ParseHostKey(one.Type(), one.Marshal()); err != nil || ssh.FingerprintSHA256(key) != ssh.FingerprintSHA256(one) {
+		t.Errorf("%v, error %v", key, err)
+	}
+	keygen(t, h.path("ca"))
+	run(t, "ssh-keygen", "-q", "-s", h.path("ca"), "-h", "-I", "id", "-n", "web1", h.path("one.pub"))
+	signed := parseKey(t, h.read(t, "one-cert.pub"))
+	if _, err := ParseHostKey(signed.Type(), signed.Marshal()); err == nil {
+		t.Error("a certificate is a key")
+	}
 }
 
 // There is no way to turn the check off.
