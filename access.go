@@ -180,7 +180,7 @@ type TokenRevoked struct {
 }
 
 // AccessNoted is an entry of the audit for what left no event of its own: a refusal, a failed login, a read of what
-// may hold secrets.
+// may hold secrets, a host key that a server trusts from now on.
 type AccessNoted struct {
 	Principal Principal `json:"principal,omitzero"` // "": nobody who could be named
 	Token     TokenID   `json:"token,omitzero"`

@@ -23,8 +23,6 @@ var here = map[string]string{
 	"backup":  "it is about data of which no server is in the way, and locks take their time",
 	"contact": "the journal of this machine is what there is no contact to",
 	"crash":   "whoever runs a job there does not drive it",
-	"enrol":   "it is about the known_hosts of this machine",
-	"hostkey": "likewise",
 	"places":  "it is about where things are on this machine",
 	"sudo":    "its sudo is found by the PATH of the command line",
 }

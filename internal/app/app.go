@@ -61,6 +61,8 @@ type Local struct {
 	Over sluice.Transport
 	// Machine is what this one is called to those who sit elsewhere; "" where they sit at it.
 	Machine string
+	// Learns says that those can have it learn host keys.
+	Learns bool
 	// Lease of a server; 0: 15 s.
 	Lease time.Duration
 
@@ -182,7 +184,7 @@ func (l *Local) driveWith(ctx context.Context, svc *control.Service, ns sluice.N
 }
 
 func (l *Local) ssh(c sluice.Credentials) (*sshexec.Transport, error) {
-	t, err := sshexec.New(sshexec.Config{Home: l.Places.Home, Env: l.Env, Credentials: c, Clock: l.Clock, Machine: l.Machine})
+	t, err := sshexec.New(sshexec.Config{Home: l.Places.Home, Env: l.Env, Credentials: c, Clock: l.Clock, Machine: l.Machine, Learns: l.Learns})
 	if err != nil {
 		return nil, &sluice.Error{Code: sluice.Config, Text: "cannot set up ssh", Err: err}
 	}

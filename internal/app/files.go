@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"sluice"
-	"sluice/internal/front/cli"
 	"sluice/internal/run/tree"
 )
 
@@ -36,29 +34,4 @@ func (files) Pack(ctx context.Context, path string, put func(context.Context, io
 	r.CloseWithError(err) // so that packing ends, too
 	<-packed
 	return digest, size, err
-}
-
-// enrol learns the key of a host.
-func (l *Local) enrol(ctx context.Context, h sluice.Host, s sluice.SSH) (cli.HostKey, error) {
-	t, err := l.ssh(nil)
-	if err != nil {
-		return cli.HostKey{}, err
-	}
-	defer t.Close()
-	key, fingerprint, err := t.Enrol(ctx, h, s)
-	if err != nil {
-		return cli.HostKey{}, err
-	}
-	known, name, err := t.Knows(h, s, key)
-	if err != nil {
-		return cli.HostKey{}, err
-	}
-	return cli.HostKey{Fingerprint: fingerprint, Type: key.Type(), Address: name, Known: known, Keep: func() error {
-		t, err := l.ssh(nil)
-		if err != nil {
-			return err
-		}
-		defer t.Close()
-		return t.AppendKnownHost(ctx, h, s, key)
-	}}, nil
 }

@@ -28,6 +28,7 @@ type running struct {
 	guard    *lookout.Guard
 	custody  *custody
 	workers  *workers
+	hostKeys hostKeys
 	permit   *rights.Permit
 	service  *control.Service
 	keeper   *rights.Keeper
@@ -67,7 +68,7 @@ func members(service *control.Service) func(context.Context, sluice.Namespace) (
 func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 	return httpapi.New(httpapi.Config{
 		Desk:    func(p sluice.Principal) control.Desk { return r.service.As(string(p)) },
-		Members: members(r.service), Rights: r.keeper, Prove: s.prove, OpenID: r.openID, Keeping: r.keeper, Secrets: r.custody, Workers: r.workers, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets,
+		Members: members(r.service), Rights: r.keeper, Prove: s.prove, OpenID: r.openID, Keeping: r.keeper, Secrets: r.custody, Workers: r.workers, HostKeys: r.hostKeys, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets,
 		Trouble: func(text string) { s.Log.Warn(text) }, Version: Version, NamespaceRate: s.NamespaceRate, Watch: r.sights, Metrics: r.sights.metrics.Handler(),
 		Stopping: stopping, Chains: r.guard.Log(), Heads: heads{r.guard},
 		Webhooks: hooks{r.sights.courier}, Printed: func(id sluice.JobID) httpapi.Printed { return r.hub.Watch(id) }, Fetched: s.fetched,

@@ -120,7 +120,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		return err
 	}
 	log := sights.journal
-	local := &Local{Places: Places{Home: s.Home, State: s.Data}, Env: s.Env, Environ: s.Environ, Clock: s.Clock, Over: s.Over, Machine: "the server's machine"}
+	local := &Local{Places: Places{Home: s.Home, State: s.Data}, Env: s.Env, Environ: s.Environ, Clock: s.Clock, Over: s.Over, Machine: "the server's machine", Learns: true}
 	service, err := local.around(log)
 	if err != nil {
 		return contact(err)
@@ -164,7 +164,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if secure != nil {
 		listener = tls.NewListener(listener, secure)
 	}
-	return s.serve(ctx, &running{log: log, workers: workers, permit: permit, guard: guard, custody: keep, service: service, keeper: keeper, sights: sights, listener: listener, metrics: metrics, socket: socket, openID: openID,
+	return s.serve(ctx, &running{log: log, workers: workers, hostKeys: hostKeys{local, workers}, permit: permit, guard: guard, custody: keep, service: service, keeper: keeper, sights: sights, listener: listener, metrics: metrics, socket: socket, openID: openID,
 		look: make(chan struct{}, 1)})
 }
 

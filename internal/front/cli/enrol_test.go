@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/api"
 )
 
 // keys are hosts that show their keys after a while, the first ones last.
@@ -134,4 +136,62 @@ func TestEnrolCanBeInterrupted(t *testing.T) {
 			t.Errorf("what was learnt was not shown: %s", out)
 		}
 	})
+}
+
+// TestKeysAreAskedInChunks: what comes of them is in the order of the hosts, and after an error nobody else is asked.
+func TestKeysAreAskedInChunks(t *testing.T) {
+	var hosts []sluice.Host
+	for i := range 40 {
+		hosts = append(hosts, sluice.Host(fmt.Sprintf("h%02d", i)))
+	}
+	denied := sluice.Errorf(sluice.Denied, "no")
+	for _, failing := range []sluice.Host{"", "h08"} {
+		synctest.Test(t, func(t *testing.T) {
+			var mu sync.Mutex
+			asked := 0
+			ring := keyring{chunk: 4, atOnce: 2, ask: func(ctx context.Context, chunk []sluice.Host) (out []enrolled, err error) {
+				mu.Lock()
+				asked++
+				mu.Unlock()
+				wait := time.Second
+				if chunk[0] == "h00" && failing == "" {
+					wait = time.Minute
+				}
+				select {
+				case <-time.After(wait):
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+				for _, h := range chunk {
+					if h == failing {
+						return nil, denied
+					}
+					out = append(out, enrolled{host: h})
+				}
+				return out, nil
+			}}
+			var got []sluice.Host
+			err := askKeys(t.Context(), ring, hosts, func(e enrolled) error { got = append(got, e.host); return nil })
+			want, most := hosts, 10
+			if failing != "" {
+				want, most = hosts[:8], 6
+			}
+			if !slices.Equal(got, want) || asked > most || (failing != "") != errors.Is(err, denied) {
+				t.Errorf("%q fails: %v in %d chunks, error %v", failing, got, asked, err)
+			}
+		})
+	}
+}
+
+// TestWhatAServerSaysOfAKey: what is shown is the fingerprint of what would be added.
+func TestWhatAServerSaysOfAKey(t *testing.T) {
+	e := enrolledAt("web1", sluice.SSH{}, api.HostKey{Host: "web1", Type: "ssh-ed25519\x1b[2J", Key: []byte("key"), Fingerprint: "SHA256:ofAnother", State: "new"})
+	if e.err != nil || e.key.Fingerprint != "SHA256:LHDhK3oGRvkiefQnx7OOczTY5Tic/xZ6HcMOc/gmtoM" || strings.Contains(e.key.Type, "\x1b") {
+		t.Errorf("%+v", e)
+	}
+	for _, k := range []api.HostKey{{Host: "web1", Error: "no"}, {Host: "web2", Key: []byte("key")}, {Host: "web1"}} {
+		if e := enrolledAt("web1", sluice.SSH{}, k); e.err == nil {
+			t.Errorf("%+v is taken for a key", k)
+		}
+	}
 }

@@ -154,21 +154,27 @@ func (a *app) namespace(t targetFlags) sluice.Namespace {
 
 // which returns the namespace for commands on hosts, and the fleet if there is one.
 func (a *app) which(ctx context.Context, t targetFlags) (sluice.Namespace, *fleet.Loaded, error) {
+	ns, l, _, err := a.whichFleet(ctx, t)
+	return ns, l, err
+}
+
+// whichFleet is which, with what is to go to a server along with it.
+func (a *app) whichFleet(ctx context.Context, t targetFlags) (sluice.Namespace, *fleet.Loaded, control.Sent, error) {
 	if a.fleetFile(t) == "" {
 		if !a.elsewhere() {
-			return a.namespace(t), nil, nil
+			return a.namespace(t), nil, control.Sent{}, nil
 		}
-		l, _, err := a.appliedFleet(ctx, a.namespace(t))
-		return a.namespace(t), l, err
+		l, sent, err := a.appliedFleet(ctx, a.namespace(t))
+		return a.namespace(t), l, sent, err
 	}
-	l, _, err := a.loadFleet(ctx, t)
+	l, sent, err := a.loadFleet(ctx, t)
 	if err != nil {
-		return "", nil, err
+		return "", nil, sent, err
 	}
 	if t.namespace != "" {
-		return sluice.Namespace(t.namespace), l, nil
+		return sluice.Namespace(t.namespace), l, sent, nil
 	}
-	return l.Fleet().Namespace, l, nil
+	return l.Fleet().Namespace, l, sent, nil
 }
 
 // namedHosts reads host names and globs from the command line. With a fleet, unknown names are errors.

@@ -95,7 +95,7 @@ func newWorldWith(t *testing.T, set func(*httpapi.Config)) *world {
 			}
 			return running()
 		}, Trouble: func(text string) { t.Errorf("trouble: %s", text) }, Hosts: []string{"sluice.example.com"}, Ready: func(context.Context) error { return nil }, Version: "test",
-		Chains: noRecords{}, Heads: &headsOf{}, Workers: noWorkers{},
+		Chains: noRecords{}, Heads: &headsOf{}, Workers: noWorkers{}, HostKeys: &keyring{},
 		Members: func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
 			return func(tag sluice.Tag) []sluice.Host { return w.fleet.Tags[tag] }, nil
 		},
@@ -174,6 +174,8 @@ func path(route string, job sluice.JobID) string {
 
 // bodies are good requests of the routes that need more than {}.
 var bodies = map[string]string{
+	"/api/v1/hosts/keys":                         `{"hosts":["web1"]}`,
+	"/api/v1/hosts/keys/add":                     `{"keys":[{"host":"web1","type":"ssh-ed25519","key":"AAAA"}]}`,
 	"/api/v1/plan":                               `{"namespace":"prod","targets":"web1"}`,
 	"/api/v1/jobs":                               `{"namespace":"prod","targets":"web1","command":"true"}`,
 	"/api/v1/audit/repair":                       `{"reason":"r"}`,

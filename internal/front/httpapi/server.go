@@ -36,6 +36,8 @@ type Config struct {
 	Rights Rights
 	// Workers are those of the server; nil where it has none.
 	Workers Workers
+	// HostKeys are those that the server's own worker knows hosts by; nil: it has none.
+	HostKeys HostKeys
 	// Keeping changes who may do what.
 	Keeping Keeping
 	// Prove lets people in by their connection, who show no token; nil: nobody.
@@ -95,6 +97,7 @@ type API struct {
 
 	strangers strangers
 	exporting chan struct{} // holds one for each export that goes on
+	asking    chan struct{} // holds one for each host that is asked for its key
 	callers   pace          // by principal
 	failed    pace          // logins, by address
 	told      told          // to those who watch
@@ -120,7 +123,7 @@ func New(cfg Config) *API {
 	if cfg.Submitted == nil {
 		cfg.Submitted = func() {}
 	}
-	a := &API{cfg: cfg, mux: http.NewServeMux(), exporting: make(chan struct{}, 1), callers: pace{rate: principalRate, burst: principalBurst},
+	a := &API{cfg: cfg, mux: http.NewServeMux(), exporting: make(chan struct{}, 1), asking: make(chan struct{}, keysAtOnce), callers: pace{rate: principalRate, burst: principalBurst},
 		failed: pace{rate: failedRate, burst: failedBurst},
 		spaces: pace{rate: float64(cfg.NamespaceRate), burst: namespaceBurst * float64(cfg.NamespaceRate)}}
 	c := huma.DefaultConfig("Sluice", cfg.Version)
@@ -141,6 +144,7 @@ func New(cfg Config) *API {
 	a.addControls()
 	a.addFleets()
 	a.addWorkers()
+	a.addHostKeys()
 	a.addOutput()
 	a.addAccess()
 	a.addOIDC()
