@@ -49,7 +49,12 @@ func (o *office) worker(name sluice.WorkerName, flags ...string) *outside {
 	o.must(os.WriteFile(token, []byte(i.Token+"\n"), 0o600))
 	w := &outside{o: o, name: name, data: filepath.Join(o.f.Home, string(name)), flags: flags}
 	w.start("--server", workerAddress, "--enrol-file", token)
-	o.t.Cleanup(func() { w.stop(syscall.SIGTERM) })
+	o.t.Cleanup(func() {
+		if w.cmd != nil { // after a restart of the server hosts are tidied up when the old leases are over
+			o.checkHosts()
+		}
+		w.stop(syscall.SIGTERM)
+	})
 	return w
 }
 
@@ -393,6 +398,7 @@ func TestElsewhereCanaries(t *testing.T) {
 	o.must(err)
 	o.must(r.Close())
 	kept := tree(t, w.data)
+	o.checkHosts() // they are tidied up when the leases of before the restart are over
 	o.stop(syscall.SIGTERM)
 	w.stop(syscall.SIGTERM)
 	search := func(c canary) sinks {
