@@ -65,8 +65,8 @@ func workerListen(api, given string) string {
 
 // listenForWorkers listens on an address that workerListen gave. Where a port was not asked for, another server on this
 // machine is no reason not to start: the port is then any that is free, and stays the same from then on, since workers
-// come back to where they enrolled.
-func (s *Server) listenForWorkers(ctx context.Context) (net.Listener, error) {
+// come back to where they enrolled. Where there are none yet, it may change again.
+func (s *Server) listenForWorkers(ctx context.Context, none bool) (net.Listener, error) {
 	var c net.ListenConfig
 	if _, _, err := net.SplitHostPort(s.WorkerListen); err == nil {
 		return c.Listen(ctx, "tcp", s.WorkerListen)
@@ -74,7 +74,11 @@ func (s *Server) listenForWorkers(ctx context.Context) (net.Listener, error) {
 	file := filepath.Join(s.Data, "workers.port")
 	ports := []string{workerPort, "0"}
 	if text, err := os.ReadFile(file); err == nil {
-		ports = []string{strings.TrimSpace(string(text))}
+		kept := []string{strings.TrimSpace(string(text))}
+		if none {
+			kept = append(kept, ports...)
+		}
+		ports = kept
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -127,7 +131,7 @@ func (s *Server) openWorkers(ctx context.Context, log sluice.Log, guard *lookout
 	if s.WorkerListen == "" {
 		return w, nil
 	}
-	if w.listener, err = s.listenForWorkers(ctx); err != nil {
+	if w.listener, err = s.listenForWorkers(ctx, len(known) == 0); err != nil {
 		return nil, (&sluice.Error{Code: sluice.Config, Text: "the server cannot listen for workers", Err: err}).
 			WithHint("--worker-listen HOST:PORT chooses another address, or none")
 	}
