@@ -31,6 +31,15 @@ func (s *Server) retaining(ctx context.Context, service *control.Service, troubl
 	return cfg, err
 }
 
+// checkArchive says what is wrong with the name of a place, before anything is made.
+func checkArchive(where string) error {
+	if !strings.HasPrefix(where, "s3://") {
+		return nil
+	}
+	_, err := s3archive.Parse(where)
+	return err
+}
+
 // archive opens the place for what is not kept any more: a bucket, or a directory.
 func archive(ctx context.Context, where string) (sluice.Archive, error) {
 	if !strings.HasPrefix(where, "s3://") {

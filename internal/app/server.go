@@ -191,6 +191,9 @@ func (s *Server) check() (*tls.Config, error) {
 		return nil, sluice.Errorf(sluice.Usage, "without TLS the server listens on the loopback alone, not on %q", host).
 			WithHint("--tls-cert FILE --tls-key FILE, or a proxy in front of it that has them")
 	}
+	if err := checkArchive(s.Archive); err != nil {
+		return nil, err
+	}
 	if s.Certificate == "" && s.ClientCA != "" {
 		return nil, sluice.Errorf(sluice.Usage, "certificates of machines are shown by TLS alone").WithHint("--tls-cert FILE --tls-key FILE")
 	}
