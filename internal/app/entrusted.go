@@ -208,7 +208,7 @@ func (w *workers) forSecrets(ctx context.Context, j *sluice.Job) (sealed.Known, 
 		}
 	}
 	if len(all) == 0 {
-		return nil, noneForSecrets(pools, any)
+		return nil, noneForSecrets(j.Options, pools, any)
 	}
 	slices.SortFunc(all, func(a, b candidate) int {
 		switch {
@@ -222,8 +222,12 @@ func (w *workers) forSecrets(ctx context.Context, j *sluice.Job) (sealed.Known, 
 	return sealed.Known{all[0].Named}, nil
 }
 
-func noneForSecrets(pools []sluice.Pool, any bool) error {
-	const key = "or use a key that is a file of the workers: ssh: {identity: FILE}"
+// noneForSecrets says why nobody can look at what somebody would seal for a job: secrets, or a mere signature.
+func noneForSecrets(o sluice.Options, pools []sluice.Pool, any bool) error {
+	what, does, stay, or := "secrets", "open", "stay", ", or use a key that is a file of the workers: ssh: {identity: FILE}"
+	if o.Signed && !(o.AskPassword || o.AskSudoPassword || o.AskPassphrase || o.AskPrivateKey) {
+		what, does, stay, or = "a signature", "check", "stays", ", or leave out --sign"
+	}
 	names := make([]string, len(pools))
 	for i, p := range pools {
 		names[i] = string(p)
@@ -231,14 +235,14 @@ func noneForSecrets(pools []sluice.Pool, any bool) error {
 	list := strings.Join(names, " and ")
 	switch {
 	case any:
-		return sluice.Errorf(sluice.Conflict, "no worker is connected that reaches all hosts of the job (pool %s) and could open its secrets", list).
-			WithHint("sluice workers shows them; try again when one is there, %s", key)
+		return sluice.Errorf(sluice.Conflict, "no worker is connected that reaches all hosts of the job (pool %s) and could %s %s", list, does, what).
+			WithHint("sluice workers shows them; try again when one is there%s", or)
 	case len(pools) > 1:
-		return sluice.Errorf(sluice.Conflict, "secrets stay with one worker, and none is in all of the pools %s of the hosts", list).
-			WithHint("one job for each pool, %s", key)
+		return sluice.Errorf(sluice.Conflict, "%s %s with one worker, and none is in all of the pools %s of the hosts", what, stay, list).
+			WithHint("one job for each pool%s", or)
 	}
-	return sluice.Errorf(sluice.Conflict, "the pool %s has no worker that could open secrets", list).
-		WithHint("sluice workers invite NAME --pool %s, %s", list, key)
+	return sluice.Errorf(sluice.Conflict, "the pool %s has no worker that could %s %s", list, does, what).
+		WithHint("sluice workers invite NAME --pool %s%s", list, or)
 }
 
 // maxEntrusted is the number of bytes of a job that goes to a worker as a whole.

@@ -405,6 +405,10 @@ func TestSecretsNeedAWorker(t *testing.T) {
 	s.start()
 	s.apply("tag: {web: [\"web[1-4]\"]}\nhost: {web3: {pool: dmz}}\n")
 	refused(s, "web1", "the pool default has no worker")
+	_, err := s.client.Sealing(t.Context(), api.Submit{ID: "0123456789ab", Targets: "web1", Command: "true", Options: api.Options{Signed: true}}, "")
+	if err == nil || !strings.Contains(err.Error(), "could check a signature") || strings.Contains(err.Error(), "secret") {
+		t.Errorf("a job that is only signed: %v", err)
+	}
 	w1 := s.worker("w1")
 	sealedTo(s, "web1", "w1")
 	refused(s, "web3", "the pool dmz has no worker")

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"slices"
+	"strings"
 	"time"
 
 	"sluice"
@@ -159,7 +160,7 @@ func (p *Pool) forfeit(v *vault, why string, spent bool) {
 	p.wipe(v)
 	p.reserveAll(v.spec.ID)
 	if p.cfg.Custody != nil {
-		p.cfg.Custody.Lost(v.spec.ID, v.sealed, why[:min(len(why), maxSaid)], spent)
+		p.cfg.Custody.Lost(v.spec.ID, v.sealed, strings.ToValidUTF8(why[:min(len(why), maxSaid)], ""), spent)
 	}
 }
 
