@@ -14,6 +14,7 @@ import (
 	"sluice"
 	"sluice/internal/adapter/systemd"
 	"sluice/internal/front/httpapi"
+	"sluice/internal/front/webui"
 	"sluice/internal/run/control"
 	"sluice/internal/run/live"
 	"sluice/internal/run/lookout"
@@ -70,6 +71,7 @@ func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 		Desk:    func(p sluice.Principal) control.Desk { return r.service.As(string(p)) },
 		Members: members(r.service), Rights: r.keeper, Prove: s.prove, OpenID: r.openID, Keeping: r.keeper, Secrets: r.custody, Workers: r.workers, HostKeys: r.hostKeys, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets,
 		Trouble: func(text string) { s.Log.Warn(text) }, Version: Version, NamespaceRate: s.NamespaceRate, Watch: r.sights, Metrics: r.sights.metrics.Handler(),
+		UI:       webui.New(Version),
 		Stopping: stopping, Chains: r.guard.Log(), Heads: heads{r.guard},
 		Webhooks: hooks{r.sights.courier}, Printed: func(id sluice.JobID) httpapi.Printed { return r.hub.Watch(id) }, Fetched: s.fetched,
 		Submitted: func() {

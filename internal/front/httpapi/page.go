@@ -37,3 +37,15 @@ func (a *API) addPage() {
 		})
 	}
 }
+
+// addUI: the pages show nothing without a session; whoever opens the bare address of the server gets to them.
+func (a *API) addUI() {
+	if a.cfg.UI == nil {
+		return
+	}
+	a.mux.Handle("GET /ui/", a.cfg.UI)
+	a.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "ui/") // relative, so that it holds behind a prefix
+		w.WriteHeader(http.StatusFound)
+	})
+}

@@ -75,6 +75,8 @@ type Config struct {
 	Webhooks Webhooks
 	// Metrics answers /metrics; nil: there is none.
 	Metrics http.Handler
+	// UI answers for the pages, below /ui/; nil: there are none.
+	UI      http.Handler
 	Clock   sluice.Clock
 	Version string
 	// NamespaceRate is how many requests a second may be about one namespace, of all principals together; 0: [NamespaceRate].
@@ -152,6 +154,7 @@ func New(cfg Config) *API {
 	a.addWebhooks()
 	a.addHealth()
 	a.addPage()
+	a.addUI()
 	a.guard = http.NewCrossOriginProtection().Handler(a.mux)
 	return a
 }

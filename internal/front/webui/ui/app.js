@@ -1,0 +1,93 @@
+// The UI: which page an address means, and the frame around it.
+import {html, render, useState, useEffect, useRef, useErrorBoundary} from './vendor/preact.js';
+import {follow, usePlace} from './lib/router.js';
+import {href} from './lib/place.js';
+import {onSignedOut} from './lib/api.js';
+
+/**
+ * Pages by path. :name is a part, decoded; the page's module is loaded when it is first wanted.
+ * @type {[string, () => Promise<any>, string][]}
+ */
+const pages = [
+  ['', () => import('./page/overview.js'), 'Overview'],
+  ['jobs/:id', () => import('./page/job.js'), 'Job'],
+];
+
+/** What the header leads to. @type {[string, string][]} */
+const nav = [['', 'Overview']];
+
+const missing = () => import('./page/missing.js');
+
+/** @param {string} path @returns {{load: () => Promise<any>, name: string, props: Record<string, string>}} */
+function find(path) {
+  const parts = path.split('/');
+  for (const [pattern, load, name] of pages) {
+    const want = pattern.split('/');
+    if (want.length !== parts.length || !want.every((w, i) => w.startsWith(':') ? parts[i] : w === parts[i])) continue;
+    /** @type {Record<string, string>} */
+    const props = {};
+    try {
+      want.forEach((w, i) => { if (w.startsWith(':')) props[w.slice(1)] = decodeURIComponent(parts[i]); });
+    } catch { continue; }
+    return {load, name, props};
+  }
+  return {load: missing, name: 'Missing', props: {}};
+}
+
+/** @type {Map<Function, any>} */
+const loaded = new Map();
+
+/** The page of this address. @param {{place: {path: string}}} p */
+function Shown({place}) {
+  const {load, name, props} = find(place.path);
+  const [, drawn] = useState(0);
+  const [error, reset] = useErrorBoundary();
+  const main = useRef(/** @type {HTMLElement|null} */ (null));
+  const first = useRef(true);
+  useEffect(() => {
+    if (loaded.has(load)) return;
+    load().then((m) => { loaded.set(load, m[name]); drawn((n) => n + 1); },
+      () => { // most likely there is a new version, whose files are elsewhere
+        if (sessionStorage.getItem('sluice-again') !== place.path) { sessionStorage.setItem('sluice-again', place.path); location.reload(); }
+      });
+  }, [load]);
+  const There = loaded.get(load);
+  useEffect(() => {
+    if (!There) return;
+    sessionStorage.removeItem('sluice-again');
+    if (first.current) { first.current = false; return; } // a page that was just opened has the browser's own focus
+    const h = main.current?.querySelector('h1');
+    if (h instanceof HTMLElement) h.focus({preventScroll: true});
+    scrollTo(0, 0);
+    reset();
+  }, [There, place.path]);
+  return html`<main id="main" ref=${main} tabindex="-1">
+    ${error ? html`<div class="trouble" role="alert"><p><strong>This page has a fault:</strong> ${String(error.message ?? error)}</p><p><a href=${href(place.path)} onClick=${() => reset()}>Open it again</a></p></div>`
+      : There && html`<${There} key=${place.path} ...${props} />`}
+  </main>`;
+}
+
+function App() {
+  const place = usePlace();
+  const [signedOut, set] = useState(false);
+  const [SignIn, setSignIn] = useState(/** @type {any} */ (null));
+  useEffect(() => {
+    const out = () => { set(true); void import('./page/signin.js').then((m) => setSignIn(() => m.SignIn)); };
+    onSignedOut.add(out);
+    return () => { onSignedOut.delete(out); };
+  }, []);
+  return html`<div class="frame">
+    <a class="skip" href="#main">To the content</a>
+    <header class="top">
+      <a class="home" href=${href('')}>Sluice</a>
+      <nav aria-label="Main"><ul>${nav.map(([to, text]) => html`<li key=${to}><a href=${href(to)} aria-current=${place.path === to ? 'page' : null}>${text}</a></li>`)}</ul></nav>
+      <div class="end"></div>
+    </header>
+    ${signedOut && SignIn ? html`<main id="main"><${SignIn} done=${() => set(false)} /></main>` : html`<${Shown} place=${place} />`}
+  </div>`;
+}
+
+follow();
+const at = /** @type {HTMLElement} */ (document.getElementById('app'));
+at.replaceChildren();
+render(html`<${App} />`, at);
