@@ -101,6 +101,8 @@ type GatePassed struct {
 	By    string   `json:"by,omitzero"` // who approved
 	// Plan is the digest of the job that was approved.
 	Plan string `json:"plan,omitzero"`
+	// Signed is the approval as its maker signed it, for workers that believe nobody else; see package sealed.
+	Signed []byte `json:"signed,omitzero"`
 }
 
 // TaskStarted allows one attempt on a host. It is in the log before anything happens on the host.

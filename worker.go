@@ -176,6 +176,8 @@ type WorkerAssign struct {
 	Resumed bool
 	// Stdout and Stderr are how many bytes of its output the server has.
 	Stdout, Stderr int64
+	// Approvals are those of its job that were signed, for a worker that believes nobody else; see package sealed.
+	Approvals [][]byte
 }
 
 // WorkerSecrets gives a worker the sealed secrets of a job, with the whole job to hold them against.

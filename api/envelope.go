@@ -26,3 +26,18 @@ type WorkerKey struct {
 func NewWorkerKey(name string, k sealed.Key) WorkerKey {
 	return WorkerKey{Name: name, Key: k.String(), Fingerprint: k.Fingerprint()}
 }
+
+// Approving is what whoever signs an approval has to know.
+type Approving struct {
+	Job sluice.Event `json:"job" doc:"the event job.submitted of the job: what is signed is bound to it"`
+	// By is who asks, as workers are told who approves.
+	By     string `json:"by"`
+	Passes []Pass `json:"passes" doc:"the gates that wait for approval"`
+}
+
+// Pass is a gate that an approval opens.
+type Pass struct {
+	Track string `json:"track"`
+	Stage string `json:"stage"`
+	Index int    `json:"index"`
+}

@@ -150,10 +150,13 @@ func (c *Client) Skip(ctx context.Context, id sluice.JobID, hosts []sluice.Host,
 // Approve lets a job through a gate; stage says which where several wait, plan the digest of what was looked at ("" is
 // whatever the job is).
 func (c *Client) Approve(ctx context.Context, id sluice.JobID, stage, plan string) ([]sluice.Event, error) {
-	return c.change(ctx, struct {
-		Stage string `json:"stage,omitempty"`
-		Plan  string `json:"plan,omitempty"`
-	}{stage, plan}, "jobs", string(id), "approve")
+	return c.change(ctx, approveBody{Stage: stage, Plan: plan}, "jobs", string(id), "approve")
+}
+
+type approveBody struct {
+	Stage  string          `json:"stage,omitempty"`
+	Plan   string          `json:"plan,omitempty"`
+	Signed sealed.Approval `json:"signed,omitempty"`
 }
 
 // ChangeHosts holds, releases, retires or returns ("hold", "release", "retire", "return") hosts.

@@ -190,3 +190,47 @@ func (c *Client) ResumeSealed(ctx context.Context, id sluice.JobID, maxFailures 
 func (c *Client) RetrySealed(ctx context.Context, id sluice.JobID, hosts []sluice.Host, maxFailures *sluice.Amount, e sealed.Envelope) ([]sluice.Event, error) {
 	return c.change(ctx, budgetBody{budgetText(maxFailures), hosts, e}, "jobs", string(id), "retry")
 }
+
+// ApproveSigned is Approve with a signature, for workers that carry out signed jobs alone. asked looks at the job that the
+// server says: an error ends it, since who signs another job than was meant approves that one. stage is "" for all gates that
+// wait.
+func (c *Client) ApproveSigned(ctx context.Context, id sluice.JobID, stage, plan string, by *Sealer, asked func(*sluice.Job) error) ([]sluice.Event, error) {
+	to, err := ask[api.Approving](ctx, c, request{path: []string{"jobs", string(id), "approving"}})
+	if err != nil {
+		return nil, err
+	}
+	job, ok := to.Job.Body.(sluice.JobSubmitted)
+	if !ok {
+		return nil, sluice.Errorf(sluice.Contact, "the server says no job that could be approved")
+	}
+	j := job.Submitted
+	j.ID = to.Job.Job
+	if err := asked(&j); err != nil {
+		return nil, err
+	}
+	var passes []sealed.Pass
+	for _, p := range to.Passes {
+		if stage == "" || stage == p.Stage {
+			passes = append(passes, sealed.Pass{Track: p.Track, Stage: p.Stage, Index: p.Index})
+		}
+	}
+	if len(passes) == 0 {
+		return c.Approve(ctx, id, stage, plan) // which says why there is nothing to approve
+	}
+	now := time.Now()
+	if by.Clock != nil {
+		now = by.Clock()
+	}
+	b, err := sealed.Bind(&j, to.By, now.Add(approvalLife))
+	if err != nil {
+		return nil, err
+	}
+	a, err := sealed.Approve(b, passes, by.Signer)
+	if err != nil {
+		return nil, err
+	}
+	return c.change(ctx, approveBody{stage, plan, a}, "jobs", string(id), "approve")
+}
+
+// approvalLife is how long a signed approval counts: the most that there is, less an hour for clocks that differ.
+const approvalLife = sealed.MaxLife - time.Hour

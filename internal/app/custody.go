@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,10 +9,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"sluice"
+	"sluice/internal/core/crew"
 	"sluice/internal/run/control"
 	"sluice/internal/run/envelopes"
 	"sluice/sealed"
@@ -29,6 +32,7 @@ type custody struct {
 
 	mu        sync.Mutex
 	entrusted map[sluice.JobID]*entrusted // jobs that are being carried out
+	approvals map[sluice.JobID][][]byte   // of jobs that are being carried out, as they were signed
 }
 
 // newCustody finds the key of the server's own worker, or makes it. From here on the memory of this process is closed.
@@ -36,7 +40,7 @@ func (s *Server) newCustody(service *control.Service) (*custody, error) {
 	if err := closeMemory(); err != nil {
 		return nil, err
 	}
-	c := &custody{service: service, clock: s.Clock, log: s.Log, entrusted: map[sluice.JobID]*entrusted{}}
+	c := &custody{service: service, clock: s.Clock, log: s.Log, entrusted: map[sluice.JobID]*entrusted{}, approvals: map[sluice.JobID][][]byte{}}
 	if s.NoWorker {
 		return c, nil // and no key: there is nothing here that could open anything
 	}
@@ -168,6 +172,10 @@ func (c *custody) carry(ctx context.Context, id sluice.JobID, o control.DriveOpt
 		look()
 	}
 	defer secrets.Close()
+	if err := c.recall(ctx, j.Spec); err != nil {
+		return err
+	}
+	defer c.forget(id)
 	halted, err := c.halt(ctx, id, secrets)
 	if err != nil || halted {
 		return err
@@ -182,6 +190,58 @@ func (c *custody) carry(ctx context.Context, id sluice.JobID, o control.DriveOpt
 		c.store.Drop(id, secrets.Opened())
 	}
 	return err
+}
+
+// recall takes up the approvals of a job that were signed before it was carried out here.
+func (c *custody) recall(ctx context.Context, j *sluice.Job) error {
+	if !slices.ContainsFunc(j.Targets, func(h sluice.Host) bool { return len(sealed.Before(j, h)) > 0 }) {
+		return nil
+	}
+	events, err := c.service.Events(ctx, j.ID)
+	if err != nil {
+		return err
+	}
+	for _, e := range events {
+		if g, is := e.Body.(sluice.GatePassed); is && len(g.Signed) > 0 {
+			c.Approved(j.ID, g.Signed)
+		}
+	}
+	return nil
+}
+
+// Approved has an approval go to workers with the attempts of a job from now on. undo takes it back.
+func (c *custody) Approved(id sluice.JobID, a sealed.Approval) (undo func()) {
+	same := func(other []byte) bool { return bytes.Equal(a, other) }
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if slices.ContainsFunc(c.approvals[id], same) {
+		return func() {}
+	}
+	c.approvals[id] = append(slices.Clip(c.approvals[id]), a)
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.approvals[id] = slices.DeleteFunc(slices.Clone(c.approvals[id]), same)
+	}
+}
+
+// WantsSigned reports whether the worker that has a job carries out signed jobs alone.
+func (c *custody) WantsSigned(id sluice.JobID) bool {
+	has, _ := c.workers.pool.Holder(id)
+	return has != "" && slices.ContainsFunc(c.workers.pool.Members(), func(m crew.Member) bool { return m.Name == has && m.SignedOnly })
+}
+
+// Approvals implements [pool.Custody].
+func (c *custody) Approvals(id sluice.JobID) [][]byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.approvals[id]
+}
+
+func (c *custody) forget(id sluice.JobID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.approvals, id)
 }
 
 // halt halts a job whose secrets do not open. It reports whether the job is halted by that: nothing of it runs.

@@ -16,6 +16,8 @@ import (
 
 	"sluice"
 	"sluice/api"
+	"sluice/internal/adapter/fleetfiles"
+	"sluice/internal/core/fleet"
 	"sluice/internal/lab/testfleet"
 	"sluice/sealed"
 )
@@ -226,6 +228,61 @@ func TestSignedOnly(t *testing.T) {
 		t.Fatalf("status %d, %s%s", code, out, errs)
 	}
 	o.ran(1, 1)
+}
+
+// TestSignedApproval: where another one has to approve, a worker that carries out signed jobs alone starts nothing that nobody
+// but its submitter has signed, whatever the server says; an approval that was not signed is refused before the gate is open.
+func TestSignedApproval(t *testing.T) {
+	list := filepath.Join(t.TempDir(), "submitters")
+	if err := os.WriteFile(list, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := newBranch(t, testfleet.Config{Hosts: 1})
+	o.worker("w1", "--submitters", list, "--signed-only")
+	b, err := fleet.Record(fleetfiles.New(o.ctx)).Bundle(o.fleet("tag: {web: [" + o.host(1).Name + "]}\napproval: {by: another, start: true}\n"))
+	o.must(err)
+	_, err = o.client.ApplyFleet(o.ctx, "default", b, "", -1)
+	o.must(err)
+	o.must(o.client.AddPrincipal(o.ctx, "bob", false))
+	o.must(o.client.Grant(o.ctx, sluice.Grant{Principal: "bob", Role: "operator"}))
+	o.must(o.client.Grant(o.ctx, sluice.Grant{Principal: "bob", Role: "approver"}))
+	token, err := o.client.MakeToken(o.ctx, api.TokenWish{Principal: "bob"})
+	o.must(err)
+	o.must(os.WriteFile(filepath.Join(o.f.Home, "bob.token"), []byte(token.Secret), 0o600))
+	bob := func(args ...string) (string, string, int) {
+		return o.tells("", append([]string{"--token-file", filepath.Join(o.f.Home, "bob.token")}, args...)...)
+	}
+	o.must(os.WriteFile(list, fmt.Appendf(nil, "admin %s\n", o.sealer.Signer.Public()), 0o600))
+	j, err := o.client.SubmitSealed(o.ctx, api.Submit{ID: "0123456789ab", Targets: "$web", Command: count, Options: api.Options{Signed: true}}, sealed.Content{}, o.sealer)
+	o.must(err)
+	o.until("it waits", func() bool {
+		j, err := o.client.Job(o.ctx, string(j.ID))
+		return err == nil && len(j.Gates) == 1
+	})
+	if _, errs, code := bob("approve", string(j.ID)); code == 0 || !strings.Contains(errs, "--sign") {
+		t.Errorf("not signed: status %d, %s", code, errs)
+	}
+	if out, errs, code := bob("approve", string(j.ID), "--sign"); code != 0 { // with a key that the worker does not know
+		t.Fatalf("status %d, %s%s", code, out, errs)
+	}
+	var line string
+	_, err = o.client.Follow(o.ctx, string(j.ID), 0, func(e sluice.Event) {
+		if f, is := e.Body.(sluice.TaskFinished); is {
+			line = regexp.MustCompile(`bob [A-Za-z0-9+/]{43}=`).FindString(f.Reason)
+		}
+	}, nil)
+	o.must(err)
+	if line == "" {
+		t.Error("it is not said which key the worker does not know")
+	}
+	o.ran(0)
+	o.must(os.WriteFile(list, fmt.Appendf(nil, "admin %s\n%s\n", o.sealer.Signer.Public(), line), 0o600))
+	e, err := o.client.SealFor(o.ctx, j.ID, sealed.Content{}, o.sealer, func(*sluice.Job) error { return nil })
+	o.must(err)
+	events, err := o.client.RetrySealed(o.ctx, j.ID, nil, nil, e)
+	o.must(err)
+	o.succeeds(j.ID, events[len(events)-1].Seq)
+	o.ran(1)
 }
 
 // TestElsewhereServerRestarts: a restart of the server loses what it kept sealed. What runs goes on with the secrets that its

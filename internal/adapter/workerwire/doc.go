@@ -200,7 +200,8 @@ func toWorker(m sluice.ToWorker) *wirepb.ToWorker {
 	case m.Assign != nil:
 		a := m.Assign
 		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Assign{Assign: &wirepb.Assign{Job: encoded(sluice.JobSubmitted{Submitted: *a.Job}), JobId: string(a.Job.ID),
-			Host: string(a.Host), Attempt: string(a.Attempt), Settle: a.Settle, Resumed: a.Resumed, Stdout: a.Stdout, Stderr: a.Stderr}}}
+			Host: string(a.Host), Attempt: string(a.Attempt), Settle: a.Settle, Resumed: a.Resumed, Stdout: a.Stdout, Stderr: a.Stderr,
+			Approvals: a.Approvals}}}
 	case m.Drop != "":
 		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Drop{Drop: string(m.Drop)}}
 	case m.Kill != nil:
@@ -235,7 +236,8 @@ func fromServer(m *wirepb.ToWorker) (out sluice.ToWorker, err error) {
 		}
 		b.Submitted.ID = sluice.JobID(a.GetJobId())
 		out.Assign = &sluice.WorkerAssign{Job: &b.Submitted, Host: sluice.Host(a.GetHost()), Attempt: sluice.AttemptID(a.GetAttempt()),
-			Settle: a.GetSettle(), Resumed: a.GetResumed(), Stdout: a.GetStdout(), Stderr: a.GetStderr()}
+			Settle: a.GetSettle(), Resumed: a.GetResumed(), Stdout: a.GetStdout(), Stderr: a.GetStderr(),
+			Approvals: a.GetApprovals()}
 	case *wirepb.ToWorker_Drop:
 		out.Drop = sluice.AttemptID(is.Drop)
 	case *wirepb.ToWorker_Kill:

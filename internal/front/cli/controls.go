@@ -56,13 +56,19 @@ func needReason(c *cobra.Command, to *string) {
 
 func (a *app) approveCommand() *cobra.Command {
 	var stage, plan string
+	var sign bool
 	return a.record("approve JOB", "Let a job pass the gates that wait for approval",
-		"Let a job pass the gates that wait for approval: all of them, or that behind\none stage. With --plan it is refused if the job is not what\n\"sluice status\" showed.",
+		"Let a job pass the gates that wait for approval: all of them, or that behind\none stage. With --plan it is refused if the job is not what\n\"sluice status\" showed.\n\nWorkers of a server that carry out signed jobs alone want the approval signed,\ntoo, by somebody else than who signed the job: --sign.",
 		args(1, 1, "a job"), func(c *cobra.Command) {
 			c.Flags().StringVar(&stage, "stage", "", "only the gate behind this `stage`")
 			c.Flags().StringVar(&plan, "plan", "", "only if the job's plan has this `digest`, as sluice status shows it")
+			c.Flags().BoolVar(&sign, "sign", false, "sign the approval, for workers that carry out signed jobs alone")
 		},
 		func(ctx context.Context, svc control.Desk, args []string) ([]sluice.Event, string, error) {
+			if sign {
+				events, err := svc.ApproveSigned(ctx, sluice.JobID(args[0]), stage, plan, nil)
+				return events, "Approved, and signed.", err
+			}
 			events, err := svc.Approve(ctx, sluice.JobID(args[0]), stage, plan)
 			return events, "Approved.", err
 		})

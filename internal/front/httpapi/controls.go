@@ -55,10 +55,13 @@ type toSkip struct {
 type toApprove struct {
 	ByID
 	Body struct {
-		Stage string `json:"stage,omitempty" maxLength:"1000" doc:"whose gate; needed where several wait"`
-		Plan  string `json:"plan,omitempty" maxLength:"80" doc:"digest of what was looked at, as plan_digest of the job says it: if the job is another one, that is a conflict"`
+		Stage  string          `json:"stage,omitempty" maxLength:"1000" doc:"whose gate; needed where several wait"`
+		Plan   string          `json:"plan,omitempty" maxLength:"80" doc:"digest of what was looked at, as plan_digest of the job says it: if the job is another one, that is a conflict"`
+		Signed sealed.Approval `json:"signed,omitempty" maxLength:"90000" doc:"the approval, signed by who gives it, for workers that carry out signed jobs alone; see the route approving"`
 	}
 }
+
+type approving struct{ Body api.Approving }
 
 func (a *API) addControls() {
 	post := func(id, verb, summary string) huma.Operation {
@@ -98,8 +101,48 @@ func (a *API) addControls() {
 			if err != nil {
 				return nil, err
 			}
-			made, err := desk.Approve(ctx, id, in.Body.Stage, in.Body.Plan)
+			b := in.Body
+			if len(b.Signed) == 0 {
+				if s := c.api.cfg.Secrets; s != nil && s.WantsSigned(id) {
+					return nil, sluice.Errorf(sluice.Conflict, "the worker of job %s carries out signed jobs alone, and takes no approval that is not signed", id).
+						WithHint("sluice approve %s --sign", id)
+				}
+				made, err := desk.Approve(ctx, id, b.Stage, b.Plan)
+				return changed(made, c.noted(ctx, "", err))
+			}
+			undo := func() {}
+			if s := c.api.cfg.Secrets; s != nil { // first: when the gate is open, workers must be able to see why
+				undo = s.Approved(id, b.Signed)
+			}
+			made, err := desk.ApproveSigned(ctx, id, b.Stage, b.Plan, b.Signed)
+			if err != nil {
+				undo()
+			}
 			return changed(made, c.noted(ctx, "", err))
+		})
+	route(a, sluice.ApproveJob, huma.Operation{OperationID: "get-approving", Method: http.MethodGet, Path: "/api/v1/jobs/{id}/approving", Tags: []string{jobTag},
+		Summary: "What whoever signs an approval of a job signs", Errors: []int{http.StatusNotFound}},
+		func(ctx context.Context, c caller, in *ByID) (*approving, error) {
+			desk, id, err := c.job(ctx, in.ID)
+			if err != nil {
+				return nil, err
+			}
+			j, _, err := desk.Job(ctx, string(id))
+			if err != nil {
+				return nil, err
+			}
+			i, _, err := desk.Info(ctx, string(id))
+			if err != nil {
+				return nil, err
+			}
+			out := &approving{api.Approving{Job: sluice.Event{Time: c.api.cfg.Clock(), Job: id, Body: sluice.JobSubmitted{Submitted: *j.Spec}},
+				By: string(c.Principal), Passes: []api.Pass{}}}
+			for _, g := range i.Gates {
+				if g.Kind == sluice.GateApproval {
+					out.Body.Passes = append(out.Body.Passes, api.Pass{Track: g.Track, Stage: g.Stage, Index: g.Index})
+				}
+			}
+			return out, nil
 		})
 	a.addHosts()
 }

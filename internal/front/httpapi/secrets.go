@@ -20,6 +20,10 @@ type Secrets interface {
 	PutFirst(ctx context.Context, j *sluice.Job, by string, e sealed.Envelope) (undo func(), err error)
 	// Has reports whether there are any for a job.
 	Has(id sluice.JobID) bool
+	// WantsSigned reports whether the worker of a job carries out signed jobs alone, and so takes no approval that is not.
+	WantsSigned(id sluice.JobID) bool
+	// Approved keeps a signed approval of a job for its workers. undo takes it back.
+	Approved(id sluice.JobID, a sealed.Approval) (undo func())
 }
 
 type sealing struct{ Body api.Sealing }

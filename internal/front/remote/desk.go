@@ -331,6 +331,25 @@ func (d *Desk) Approve(ctx context.Context, id sluice.JobID, stage, plan string)
 	return d.cfg.Client.Approve(ctx, id, stage, plan)
 }
 
+// ApproveSigned signs that the gates of a job may pass, with the key of who is acting. It signs what the history of the job
+// says that was submitted, and with a digest nothing else than what has that: who approves has looked at it.
+func (d *Desk) ApproveSigned(ctx context.Context, id sluice.JobID, stage, plan string, _ sealed.Approval) ([]sluice.Event, error) {
+	shown, _, err := d.Job(ctx, string(id))
+	if err != nil {
+		return nil, err
+	}
+	sealer, err := d.cfg.Sealer(nil)
+	if err != nil {
+		return nil, err
+	}
+	return d.cfg.Client.ApproveSigned(ctx, shown.Spec.ID, stage, plan, sealer, func(j *sluice.Job) error {
+		if digest, err := sealed.PlanDigest(j); err != nil || plan != "" && plan != digest {
+			return sluice.Errorf(sluice.Conflict, "job %s is %s, and not the %s that was looked at", j.ID, digest, plan).WithHint("sluice status %s", j.ID)
+		}
+		return client.Exactly(shown.Spec)(j)
+	})
+}
+
 // ChangeHosts holds, releases, retires or returns hosts of a namespace.
 func (d *Desk) ChangeHosts(ctx context.Context, ns sluice.Namespace, act control.HostAct, hosts []sluice.Host, reason string) ([]sluice.Event, error) {
 	return d.cfg.Client.ChangeHosts(ctx, ns, string(act), slices.Clone(hosts), reason)

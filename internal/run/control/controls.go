@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -184,29 +185,61 @@ func (s *Service) Skip(ctx context.Context, id sluice.JobID, hosts []sluice.Host
 // looked at; "" is whatever the job is.
 func (s *Service) Approve(ctx context.Context, id sluice.JobID, stage, plan string) ([]sluice.Event, error) {
 	return s.changeJob(ctx, id, func(_ *schedule.State, i schedule.Info) ([]sluice.Event, error) {
-		digest, err := s.approvable(i, plan)
-		if err != nil {
-			return nil, err
-		}
-		var out []sluice.Event
-		var waiting []string
-		for _, g := range i.Gates {
-			if g.Kind != sluice.GateApproval {
-				continue
-			}
-			waiting = append(waiting, g.Stage)
-			if stage == "" || stage == g.Stage {
-				out = append(out, s.event(i.Spec.ID, sluice.GatePassed{Track: g.Track, Stage: g.Stage, Index: g.Index, Kind: g.Kind, By: s.By, Plan: digest}))
-			}
-		}
-		switch {
-		case len(out) > 0:
-			return out, nil
-		case len(waiting) > 0:
-			return nil, sluice.Errorf(sluice.NotFound, "no stage %q waits for approval; %s does", stage, strings.Join(waiting, ", "))
-		}
-		return nil, sluice.Errorf(sluice.Conflict, "nothing in job %s waits for approval", i.Spec.ID).WithHint("sluice why %s", i.Spec.ID)
+		return s.approve(i, stage, plan, func(sluice.GatePassed) ([]byte, bool) { return nil, true })
 	})
+}
+
+// ApproveSigned lets those gates pass that somebody has signed, if it is they who come with it, and for this job. Whether the
+// key is theirs is for the worker to say.
+func (s *Service) ApproveSigned(ctx context.Context, id sluice.JobID, stage, plan string, a sealed.Approval) ([]sluice.Event, error) {
+	if a == nil {
+		return nil, sluice.Errorf(sluice.Usage, "only for a server are approvals signed").WithHint("sluice approve %s", id)
+	}
+	said, err := a.Read()
+	if err != nil {
+		return nil, err
+	}
+	if said.By != s.By {
+		return nil, sluice.Errorf(sluice.Denied, "the approval is of %q, and you are %q", said.By, s.By)
+	}
+	return s.changeJob(ctx, id, func(_ *schedule.State, i schedule.Info) ([]sluice.Event, error) {
+		if err := said.Fits(i.Spec, s.Clock()); err != nil {
+			return nil, &sluice.Error{Code: sluice.Conflict, Text: "the approval does not fit", Err: err, Hint: "look at the job, and approve it again"}
+		}
+		return s.approve(i, stage, plan, func(g sluice.GatePassed) ([]byte, bool) {
+			return a, slices.Contains(said.Passes, sealed.Pass{Track: g.Track, Stage: g.Stage, Index: g.Index})
+		})
+	})
+}
+
+// approve makes what lets gates pass, of those that wait and are meant, and how each is signed.
+func (s *Service) approve(i schedule.Info, stage, plan string, meant func(sluice.GatePassed) (signed []byte, is bool)) ([]sluice.Event, error) {
+	digest, err := s.approvable(i, plan)
+	if err != nil {
+		return nil, err
+	}
+	var out []sluice.Event
+	var waiting []string
+	for _, g := range i.Gates {
+		if g.Kind != sluice.GateApproval {
+			continue
+		}
+		waiting = append(waiting, g.Stage)
+		if stage == "" || stage == g.Stage {
+			pass := sluice.GatePassed{Track: g.Track, Stage: g.Stage, Index: g.Index, Kind: g.Kind, By: s.By, Plan: digest}
+			var is bool
+			if pass.Signed, is = meant(pass); is {
+				out = append(out, s.event(i.Spec.ID, pass))
+			}
+		}
+	}
+	switch {
+	case len(out) > 0:
+		return out, nil
+	case len(waiting) > 0:
+		return nil, sluice.Errorf(sluice.NotFound, "no stage %q waits for approval; %s does", stage, strings.Join(waiting, ", "))
+	}
+	return nil, sluice.Errorf(sluice.Conflict, "nothing in job %s waits for approval", i.Spec.ID).WithHint("sluice why %s", i.Spec.ID)
 }
 
 // approvable says why somebody cannot approve a job, or the digest of what they would.

@@ -10,6 +10,7 @@ import (
 	"sluice/internal/core/fleet"
 	"sluice/internal/core/schedule"
 	"sluice/internal/core/view"
+	"sluice/sealed"
 )
 
 // Desk is where people and programs come with what they want: this journal, by a [Service], or a server elsewhere. What
@@ -59,6 +60,9 @@ type Desk interface {
 	Retry(ctx context.Context, id sluice.JobID, hosts []sluice.Host, maxFailures *sluice.Amount) ([]sluice.Event, error)
 	Skip(ctx context.Context, id sluice.JobID, hosts []sluice.Host, reason string) ([]sluice.Event, error)
 	Approve(ctx context.Context, id sluice.JobID, stage, plan string) ([]sluice.Event, error)
+	// ApproveSigned is Approve with a signature, for workers that believe nobody else. What is elsewhere is signed with the
+	// key of who is acting, where a is nil.
+	ApproveSigned(ctx context.Context, id sluice.JobID, stage, plan string, a sealed.Approval) ([]sluice.Event, error)
 	ChangeHosts(ctx context.Context, ns sluice.Namespace, act HostAct, hosts []sluice.Host, reason string) ([]sluice.Event, error)
 	Out(ctx context.Context, ns sluice.Namespace) ([]schedule.HostInfo, error)
 }

@@ -74,7 +74,12 @@ func (o *Outpost) assign(doing context.Context, l *link, w *sluice.WorkerAssign)
 		id, _, _, _ := w.Attempt.Parse()
 		l.send(sluice.ToServer{Opened: &sluice.WorkerOpened{Job: id, Error: err.Error()}})
 	}
-	if err != nil {
+	var no *notApproved
+	switch {
+	case errors.As(err, &no): // nobody else may start it either, and what was started elsewhere is told to whoever asks the host
+		l.send(sluice.ToServer{Outcome: &sluice.TaskFinished{Host: w.Host, Attempt: w.Attempt, Outcome: sluice.Failed, NotStarted: true, Reason: reason(err)}})
+		return
+	case err != nil:
 		l.send(sluice.ToServer{Gone: &sluice.WorkerGone{Attempt: w.Attempt, Error: err.Error()}})
 		return
 	}

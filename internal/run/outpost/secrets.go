@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -28,8 +29,10 @@ type vault struct {
 	spec    *sluice.Job
 	secrets *envelopes.Job
 	sealed  atomic.Pointer[sealed.Envelope]
-	refused bool
-	closing bool // nothing begins with them any more; they go with the last attempt
+	// approved are approvals that were looked at and count, by their digest.
+	approved map[[sha256.Size]byte]sealed.Approved
+	refused  bool
+	closing  bool // nothing begins with them any more; they go with the last attempt
 }
 
 func (v *vault) envelope() sealed.Envelope {
@@ -58,7 +61,7 @@ func (o *Outpost) entrust(l *link, s *sluice.WorkerSecrets) {
 func reason(err error) string {
 	var e *sluice.Error
 	if errors.As(err, &e) && e.Hint != "" {
-		return e.Error() + "; " + e.Hint
+		return err.Error() + "; " + e.Hint
 	}
 	return err.Error()
 }
@@ -129,6 +132,11 @@ func (o *Outpost) taken(w *sluice.WorkerAssign) (*sluice.Job, *job, error) {
 		if index >= len(v.spec.Targets) || v.spec.Targets[index] != w.Host {
 			return nil, nil, sluice.Errorf(sluice.Denied, "%s is no attempt on %s: the job that its secrets were given for says otherwise", w.Attempt, w.Host)
 		}
+		if o.cfg.SignedOnly && !w.Settle {
+			if err := o.mayGo(v, w.Host, w.Approvals); err != nil {
+				return nil, nil, &notApproved{err}
+			}
+		}
 		v.uses++
 		return v.spec.For(w.Host), &v.job, nil
 	}
@@ -141,6 +149,51 @@ func (o *Outpost) taken(w *sluice.WorkerAssign) (*sluice.Job, *job, error) {
 	use, err := o.use(w.Job)
 	return w.Job, use, err
 }
+
+// mayGo says why a host of a signed job must not be started yet: a gate before it needs an approval that somebody else has
+// signed, whatever the server says. The caller holds the lock.
+func (o *Outpost) mayGo(v *vault, h sluice.Host, approvals [][]byte) error {
+	gates := sealed.Before(v.spec, h)
+	if len(gates) == 0 {
+		return nil
+	}
+	header, err := v.envelope().Header()
+	if err != nil {
+		return err
+	}
+	now := o.cfg.Opener.Clock()
+	var why error
+	for _, a := range approvals {
+		sum := sha256.Sum256(a)
+		said, is := v.approved[sum]
+		if !is {
+			if said, err = sealed.Approval(a).Counts(v.spec, header.By, header.Signer, now, o.cfg.Opener.Trust); err != nil {
+				why = err // it may count later: a line may be added to the keys that the worker knows
+				continue
+			}
+			if v.approved == nil {
+				v.approved = map[[sha256.Size]byte]sealed.Approved{}
+			}
+			v.approved[sum] = said
+		}
+		if now.Before(said.Expires) {
+			gates = slices.DeleteFunc(gates, func(p sealed.Pass) bool { return slices.Contains(said.Passes, p) })
+		}
+	}
+	switch {
+	case len(gates) == 0:
+		return nil
+	case why != nil:
+		return fmt.Errorf("no approval counts for the gate behind %s: %w", gates[0].Stage, why)
+	}
+	return sluice.Errorf(sluice.Denied, "this worker carries out signed jobs alone, and nobody has signed an approval for the gate behind %s", gates[0].Stage).
+		WithHint("sluice approve %s --sign", v.spec.ID)
+}
+
+// notApproved is why an attempt behind a gate is not started.
+type notApproved struct{ error }
+
+func (e *notApproved) Unwrap() error { return e.error }
 
 // errNotHere is why an attempt is not carried out whose job has secrets.
 var errNotHere = errors.New("the secrets of its job are not with this worker any more")

@@ -489,3 +489,48 @@ func TestSignedOnly(t *testing.T) {
 		}
 	})
 }
+
+// TestSignedOnlyGates: a worker that carries out signed jobs alone starts nothing behind a gate on the word of the server: it
+// wants an approval signed by another than who signed the job. Behind no gate it needs none.
+func TestSignedOnlyGates(t *testing.T) {
+	in(t, true, func(b *branch) {
+		b.o.cfg.SignedOnly = true
+		j := secretJob()
+		j.Options = sluice.Options{Signed: true}
+		j.Approval.By = sluice.AnotherApproves
+		j.Tracks = []sluice.Track{{Name: "all", Stages: []sluice.Stage{{Name: "first", Hosts: []sluice.Host{"web1"}, Gate: sluice.Gate{Approve: true}},
+			{Name: "rest", Hosts: []sluice.Host{"web2"}}}}}
+		b.say(sluice.ToWorker{Secrets: b.sealing(j, time.Hour, sealed.Content{})})
+		bob, err := sealed.NewSigner()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sign := func(j *sluice.Job, by string, s *sealed.Signer) []byte {
+			bound, err := sealed.Bind(j, by, time.Now().Add(time.Hour))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := sealed.Approve(bound, []sealed.Pass{{Track: "all", Stage: "first"}}, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}
+		n := 0
+		assign := func(approvals ...[]byte) {
+			n++
+			b.say(sluice.ToWorker{Assign: &sluice.WorkerAssign{Job: j.For("web2"), Host: "web2", Attempt: sluice.NewAttemptID(j.ID, 1, n), Approvals: approvals}})
+		}
+		other := *j
+		other.Action.Shell = "evil"
+		assign()                         // the server says that the gate is open
+		assign([]byte("approved"))       // it has made something up
+		assign(sign(j, "ann", b.signer)) // it has only who signed the job
+		assign(sign(j, "bob", b.signer)) // under another name
+		assign(sign(&other, "bob", bob)) // it has an approval of another job
+		b.assign(j, "web1", 0)           // which is before the gate
+		b.does(asked{"good", "web1", sluice.NewAttemptID(j.ID, 0, 1), ""})
+		assign(sign(j, "bob", b.signer), sign(j, "bob", bob))
+		b.does(asked{"good", "web1", sluice.NewAttemptID(j.ID, 0, 1), ""}, asked{"good", "web2", sluice.NewAttemptID(j.ID, 1, 6), ""})
+	})
+}

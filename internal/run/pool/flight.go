@@ -357,6 +357,9 @@ func (f *flight) give(ctx context.Context, m message) error {
 func (f *flight) assign(settle, resumed bool) {
 	assign := &sluice.WorkerAssign{Job: f.a.Job.For(f.a.Host), Host: f.a.Host, Attempt: f.a.Attempt, Settle: settle,
 		Resumed: resumed}
+	if f.secret && f.p.cfg.Custody != nil {
+		assign.Approvals = f.p.cfg.Custody.Approvals(f.a.Job.ID)
+	}
 	for stream, to := range map[string]*int64{"stdout": &assign.Stdout, "stderr": &assign.Stderr} {
 		size, err := f.p.cfg.Outputs.Size(f.a.Job.ID, f.a.Attempt, stream)
 		if err != nil {

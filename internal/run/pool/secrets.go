@@ -20,6 +20,8 @@ type Custody interface {
 	Lost(id sluice.JobID, e sealed.Envelope, why string, spent bool)
 	// Refused says that hosts have refused them so often that they are not tried any more.
 	Refused(id sluice.JobID, e sealed.Envelope)
+	// Approvals are those of a job that were signed. They must not be changed.
+	Approvals(id sluice.JobID) [][]byte
 }
 
 // vault is the sealed secrets of one job, which one worker elsewhere has or is about to get. No other gets them: how often

@@ -1350,6 +1350,7 @@ type Assign struct {
 	Resumed       bool                   `protobuf:"varint,6,opt,name=resumed,proto3" json:"resumed,omitempty"`
 	Stdout        int64                  `protobuf:"varint,7,opt,name=stdout,proto3" json:"stdout,omitempty"`
 	Stderr        int64                  `protobuf:"varint,8,opt,name=stderr,proto3" json:"stderr,omitempty"`
+	Approvals     [][]byte               `protobuf:"bytes,10,rep,name=approvals,proto3" json:"approvals,omitempty"` // of its job, as people signed them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1438,6 +1439,13 @@ func (x *Assign) GetStderr() int64 {
 		return x.Stderr
 	}
 	return 0
+}
+
+func (x *Assign) GetApprovals() [][]byte {
+	if x != nil {
+		return x.Approvals
+	}
+	return nil
 }
 
 type Secrets struct {
@@ -1640,7 +1648,7 @@ const file_wire_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\"I\n" +
 	"\x05Lease\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\"\n" +
-	"\fmilliseconds\x18\x02 \x01(\x03R\fmillisecondsJ\x04\b\x03\x10\x04\"\xc7\x01\n" +
+	"\fmilliseconds\x18\x02 \x01(\x03R\fmillisecondsJ\x04\b\x03\x10\x04\"\xe5\x01\n" +
 	"\x06Assign\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\fR\x03job\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x12\n" +
@@ -1649,7 +1657,9 @@ const file_wire_proto_rawDesc = "" +
 	"\x06settle\x18\x05 \x01(\bR\x06settle\x12\x18\n" +
 	"\aresumed\x18\x06 \x01(\bR\aresumed\x12\x16\n" +
 	"\x06stdout\x18\a \x01(\x03R\x06stdout\x12\x16\n" +
-	"\x06stderr\x18\b \x01(\x03R\x06stderrJ\x04\b\t\x10\n" +
+	"\x06stderr\x18\b \x01(\x03R\x06stderr\x12\x1c\n" +
+	"\tapprovals\x18\n" +
+	" \x03(\fR\tapprovalsJ\x04\b\t\x10\n" +
 	"\"J\n" +
 	"\aSecrets\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x10\n" +
