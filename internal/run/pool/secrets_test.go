@@ -32,7 +32,7 @@ func (c *told) say(text string) {
 func (c *told) Lost(_ sluice.JobID, e sealed.Envelope, why string, spent bool) {
 	c.say(fmt.Sprintf("%s lost, spent %v: %s", []byte(e), spent, why))
 }
-func (c *told) Approvals(sluice.JobID) [][]byte { return [][]byte{[]byte("signed")} }
+func (c *told) Approvals(sluice.JobID) [][]byte           { return [][]byte{[]byte("signed")} }
 func (c *told) Refused(_ sluice.JobID, e sealed.Envelope) { c.say(string(e) + " refused") }
 
 // hall is a pool with workers elsewhere, whose lines are held by the test.
