@@ -110,6 +110,12 @@ func (g Grant) String() string {
 // TokenID names a token. It is no secret.
 type TokenID string
 
+// TokenKind says what shows a token.
+type TokenKind string
+
+// BySession is the kind of token that a browser holds, in a cookie, while somebody is signed in. It opens nothing anywhere else.
+const BySession TokenKind = "session"
+
 // Token lets a program act for a principal. The log has only a digest of what the program must show.
 type Token struct {
 	ID        TokenID   `json:"token"`
@@ -129,6 +135,8 @@ type Token struct {
 	// Lasting says that it lives on when its parent is revoked: that takes the right to give access. Tokens for somebody
 	// else are always so.
 	Lasting bool `json:"lasting,omitzero"`
+	// Kind is what shows it; "" stands for a program.
+	Kind TokenKind `json:"kind,omitzero"`
 }
 
 // PrincipalAdded makes somebody known, without any right.
@@ -175,8 +183,11 @@ type TokenMade struct {
 type TokenRevoked struct {
 	ID TokenID `json:"token"`
 	// Made ends the lasting ones, too: the token was in the wrong hands.
-	Made bool      `json:"made,omitzero"`
-	By   Principal `json:"by"`
+	Made bool `json:"made,omitzero"`
+	// Ended says why it was put away by whoever rightly had it, such as "signed out". It opens nothing any more, as if it had
+	// expired: what was submitted with it goes on. "" is for one that was taken back.
+	Ended string    `json:"ended,omitzero"`
+	By    Principal `json:"by"`
 }
 
 // AccessNoted is an entry of the audit for what left no event of its own: a refusal, a failed login, a read of what

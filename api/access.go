@@ -12,6 +12,7 @@ type Person struct {
 	Removed   bool             `json:"removed,omitempty"`
 	Grants    []sluice.Grant   `json:"grants"`
 	Tokens    []Token          `json:"tokens"`
+	Rights    []Hold           `json:"rights,omitempty" doc:"what the grants come to, where one person is asked for"`
 }
 
 // Token is what is known of a token; its secret is not.
@@ -25,6 +26,8 @@ type Token struct {
 	Namespace sluice.Namespace `json:"namespace,omitempty" doc:"the only one that it is for"`
 	Parent    sluice.TokenID   `json:"parent,omitempty" doc:"the token with which it was made"`
 	Lasting   bool             `json:"lasting,omitempty" doc:"it does not end with its parent"`
+	Kind      sluice.TokenKind `json:"kind,omitempty" doc:"session: a browser holds it, and it opens nothing but there; a program's if it is not there"`
+	Ended     bool             `json:"ended,omitempty" doc:"it was put away, such as by signing out: it opens nothing any more, and what was submitted with it goes on"`
 }
 
 // Me is who somebody is to a server.
@@ -32,6 +35,44 @@ type Me struct {
 	Principal sluice.Principal `json:"principal"`
 	Token     *Token           `json:"token,omitempty" doc:"the one in use"`
 	Grants    []sluice.Grant   `json:"grants"`
+	Rights    []Hold           `json:"rights" doc:"what one may do, with the token in use, and where"`
+}
+
+// Hold says where somebody has a right.
+type Hold struct {
+	Right      sluice.Right `json:"right"`
+	Everywhere bool         `json:"everywhere,omitempty" doc:"in all namespaces, and for the server itself"`
+	Places     []Place      `json:"places,omitempty" doc:"where else"`
+}
+
+// Place is a namespace, or some hosts of it.
+type Place struct {
+	Namespace sluice.Namespace `json:"namespace,omitempty" doc:"each one, if it is not there"`
+	Tags      []sluice.Tag     `json:"tags,omitempty" doc:"only hosts that carry one of them"`
+}
+
+// Session is who is signed in.
+type Session struct {
+	Me
+	Browser bool       `json:"browser,omitempty" doc:"it is the session of a browser, held by its cookie"`
+	Until   *time.Time `json:"until,omitempty" doc:"when it ends, whatever one does"`
+	Idle    string     `json:"idle,omitempty" doc:"how long nobody may use it without being signed out, such as 1h0m0s"`
+}
+
+// Ways are how one can sign in with a browser.
+type Ways struct {
+	Token  bool   `json:"token"`
+	OpenID bool   `json:"openid"`
+	Lacks  string `json:"lacks,omitempty" doc:"why OpenID is for the command line alone, where that is so"`
+}
+
+// May says whether somebody may do something, and if not, why.
+type May struct {
+	Do    string        `json:"do" doc:"the control of a job, such as halt; or the right, where it was asked for rights"`
+	Right sluice.Right  `json:"right" doc:"what it takes"`
+	May   bool          `json:"may"`
+	Why   string        `json:"why,omitempty" doc:"why not, in a sentence"`
+	Roles []sluice.Role `json:"roles,omitempty" doc:"the roles that have the right, where it is the right that is missing"`
 }
 
 // Role is a named set of rights.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"sluice"
@@ -54,6 +55,19 @@ func (o OIDC) provider(clock sluice.Clock) (httpapi.OpenID, error) {
 		cfg.Secret = sluice.NewSecret(bytes.TrimSpace(text))
 	}
 	return oidc.New(cfg), nil
+}
+
+// publicURL is the address by which browsers reach the server, without a slash at its end; nil where it is not known.
+func publicURL(text string) (*url.URL, error) {
+	if text == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !httpapi.IsLoopback(u.Host)) || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, sluice.Errorf(sluice.Usage, "--public-url: %q is no https address of a server", text).WithHint("such as https://sluice.example.com, with the path under which a proxy has it, if it has one")
+	}
+	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
+	return u, nil
 }
 
 // logIn logs a person in to a server with OpenID.

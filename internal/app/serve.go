@@ -8,6 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,6 +43,15 @@ type running struct {
 	metrics  net.Listener // nil: none
 	socket   net.Listener // for the local administrator; nil: none
 	openID   httpapi.OpenID
+	public   *url.URL // nil: not known
+}
+
+// hosts are all names under which the server is reached.
+func (s *Server) hosts(public *url.URL) []string {
+	if public == nil {
+		return s.Hosts
+	}
+	return append(slices.Clone(s.Hosts), strings.ToLower(public.Hostname()))
 }
 
 // well says why the server takes no jobs.
@@ -69,9 +81,10 @@ func members(service *control.Service) func(context.Context, sluice.Namespace) (
 func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 	return httpapi.New(httpapi.Config{
 		Desk:    func(p sluice.Principal) control.Desk { return r.service.As(string(p)) },
-		Members: members(r.service), Rights: r.keeper, Prove: s.prove, OpenID: r.openID, Keeping: r.keeper, Secrets: r.custody, Workers: r.workers, HostKeys: r.hostKeys, Clock: s.Clock, Hosts: s.Hosts, Local: s.LocalTargets,
+		Members: members(r.service), Rights: r.keeper, Prove: s.prove, OpenID: r.openID, Keeping: r.keeper, Secrets: r.custody, Workers: r.workers, HostKeys: r.hostKeys, Clock: s.Clock, Hosts: s.hosts(r.public), Local: s.LocalTargets,
 		Trouble: func(text string) { s.Log.Warn(text) }, Version: Version, NamespaceRate: s.NamespaceRate, Watch: r.sights, Metrics: r.sights.metrics.Handler(),
-		UI:       webui.New(Version),
+		UI:     webui.New(Version),
+		Public: r.public, Trail: r.log,
 		Stopping: stopping, Chains: r.guard.Log(), Heads: heads{r.guard},
 		Webhooks: hooks{r.sights.courier}, Printed: func(id sluice.JobID) httpapi.Printed { return r.hub.Watch(id) }, Fetched: s.fetched,
 		Submitted: func() {

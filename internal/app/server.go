@@ -32,6 +32,8 @@ type Server struct {
 	OIDC OIDC
 	// Hosts are the names under which it is reached.
 	Hosts []string
+	// PublicURL is the address by which browsers reach it, such as https://sluice.example.com/fleet; "" is not known.
+	PublicURL string
 	// Home is where the worker's ssh settings and keys are; Env and Environ are its environment.
 	Home    string
 	Env     func(string) string
@@ -103,6 +105,10 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	public, err := publicURL(s.PublicURL)
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(s.Data, 0o700); err != nil {
 		return &sluice.Error{Code: sluice.Config, Text: "the server's data", Err: err}
 	}
@@ -164,7 +170,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if secure != nil {
 		listener = tls.NewListener(listener, secure)
 	}
-	return s.serve(ctx, &running{log: log, workers: workers, hostKeys: hostKeys{local, workers}, permit: permit, guard: guard, custody: keep, service: service, keeper: keeper, sights: sights, listener: listener, metrics: metrics, socket: socket, openID: openID,
+	return s.serve(ctx, &running{log: log, workers: workers, hostKeys: hostKeys{local, workers}, permit: permit, guard: guard, custody: keep, service: service, keeper: keeper, sights: sights, listener: listener, metrics: metrics, socket: socket, openID: openID, public: public,
 		look: make(chan struct{}, 1)})
 }
 
@@ -226,7 +232,7 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 		return err
 	}
 	s := &Server{Data: o.Data, Listen: o.Listen, WorkerListen: workerListen(o.Listen, o.WorkerListen), NoWorker: o.NoWorker, WorkerLimit: o.WorkerLimit, WorkersStarted: o.WorkersStarted,
-		Certificate: o.Certificate, Key: o.Key, ClientCA: o.ClientCA, OIDC: OIDC(o.OIDC), Hosts: o.Hosts, Home: l.Places.Home, Env: l.Env,
+		Certificate: o.Certificate, Key: o.Key, ClientCA: o.ClientCA, OIDC: OIDC(o.OIDC), Hosts: o.Hosts, PublicURL: o.PublicURL, Home: l.Places.Home, Env: l.Env,
 		Environ: l.Environ, Clock: l.Clock, Over: l.Over, Lease: l.Lease, Log: log, FirstToken: o.Token, Started: o.Started, MetricsListen: o.MetricsListen,
 		Keep: retain.Policy{Jobs: o.Keep.Jobs, Output: o.Keep.Output, OutputBytes: o.Keep.OutputBytes}, Archive: o.Keep.Archive,
 		OTLPEndpoint: o.OTLPEndpoint, TraceCommands: o.TraceCommands, StopDelay: o.StopDelay, NamespaceRate: o.NamespaceRate, Submitters: o.Submitters, LocalTargets: o.LocalTargets,

@@ -96,10 +96,28 @@ func (s *State) Apply(e sluice.Event) error {
 		s.tokens[b.ID] = b.Token
 		s.digests[b.Digest] = b.ID
 	case sluice.TokenRevoked:
-		s.revoke(b.ID, b.Made)
+		if b.Ended != "" {
+			s.end(b.ID)
+		} else {
+			s.revoke(b.ID, b.Made)
+		}
 	}
 	return nil
 }
+
+// end lets nobody in by a token any more, nor by those that were made with it. They stay known, as those that expired do:
+// what was submitted with them was submitted by right, and they can still be revoked.
+func (s *State) end(id sluice.TokenID) {
+	delete(s.digests, s.tokens[id].Digest)
+	for child, t := range s.tokens {
+		if t.Parent == id && !t.Lasting {
+			s.end(child)
+		}
+	}
+}
+
+// ended reports whether a token was put away.
+func (s *State) ended(t sluice.Token) bool { return s.digests[t.Digest] != t.ID }
 
 // revoke ends a token and those that were made with it, and with those: whoever stole one gained no other. Lasting ones
 // end only where all are meant.
@@ -168,7 +186,7 @@ func (s *State) fits(b sluice.Body) error {
 			return sluice.Errorf(sluice.Conflict, "the token %s has the same secret", other)
 		}
 	case sluice.TokenRevoked:
-		if _, is := s.tokens[b.ID]; !is {
+		if t, is := s.tokens[b.ID]; !is || b.Ended != "" && s.ended(t) {
 			return sluice.Errorf(sluice.NotFound, "there is no token %q", b.ID).WithHint("sluice access tokens")
 		}
 	}
@@ -218,20 +236,31 @@ type Bearer struct {
 // As is a bearer who was authenticated otherwise than by a token.
 func As(p sluice.Principal) Bearer { return Bearer{Principal: p} }
 
-// Login finds whose secret it is. It does not say what was wrong with one that is refused.
-func (s *State) Login(secret []byte, now time.Time) (Bearer, bool) {
+// Login finds whose secret it is. It does not say what was wrong with one that is refused. kind is what it is shown by: the
+// secret of a session opens nothing but by the cookie of a browser, and a cookie holds no other.
+func (s *State) Login(secret []byte, kind sluice.TokenKind, now time.Time) (Bearer, bool) {
 	// Looked up by digest: what a timing could tell about digests helps nobody to find a secret.
 	id, is := s.digests[Digest(secret)]
-	if !is {
+	if !is || s.tokens[id].Kind != kind {
 		return Bearer{}, false
 	}
 	b := Bearer{s.tokens[id].Principal, id}
 	return b, s.Live(b, now) == nil
 }
 
+// Token is what is known of a token, without its digest; ok is false where there is none.
+func (s *State) Token(id sluice.TokenID) (t sluice.Token, ok bool) {
+	t, ok = s.tokens[id]
+	t.Digest = ""
+	return t, ok
+}
+
 // Live says why somebody who was let in is not any more: removed since then, or the token is revoked or has expired.
 func (s *State) Live(b Bearer, now time.Time) error {
 	t, err := s.bounds(b)
+	if err == nil && b.Token != "" && s.ended(t) {
+		err = sluice.Errorf(sluice.Denied, "the token %s was put away", b.Token).WithHint("sluice login")
+	}
 	if err == nil && !t.Expires.IsZero() && !now.Before(t.Expires) {
 		err = sluice.Errorf(sluice.Denied, "the token %s has expired", b.Token).WithHint("sluice login")
 	}

@@ -198,7 +198,7 @@ func TestLogin(t *testing.T) {
 		{"anything", now, access.Bearer{}},
 		{digest("plain"), now, access.Bearer{}},
 	} {
-		b, ok := s.Login([]byte(c.secret), c.at)
+		b, ok := s.Login([]byte(c.secret), "", c.at)
 		if ok != (c.want.Token != "") || ok && b != c.want {
 			t.Errorf("%q lets %+v in: %v", c.secret, b, ok)
 		}
@@ -282,7 +282,7 @@ func TestNothingComesBack(t *testing.T) {
 	if s.Allow(access.As("ann"), see) == nil {
 		t.Error("with the name the grants came back")
 	}
-	if _, ok := s.Login([]byte("hers"), now); ok {
+	if _, ok := s.Login([]byte("hers"), "", now); ok {
 		t.Error("with the name the tokens came back")
 	}
 	s = after(t, added("ann"), role("looker", sluice.SeeJobs), given("ann", "looker", ""), role("looker"), role("looker", sluice.SeeJobs))

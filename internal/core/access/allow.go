@@ -109,7 +109,8 @@ type Person struct {
 	Principal sluice.Principal
 	Removed   bool
 	Grants    []sluice.Grant
-	Tokens    []sluice.Token // by id, without their digests
+	Tokens    []sluice.Token   // by id, without their digests
+	Ended     []sluice.TokenID // of those, the ones that were put away
 }
 
 // People lists who is known, by name.
@@ -119,6 +120,9 @@ func (s *State) People() []Person {
 		one := Person{Principal: p, Removed: !s.people[p], Grants: slices.Clone(s.grants[p])}
 		for _, id := range slices.Sorted(maps.Keys(s.tokens)) {
 			if t := s.tokens[id]; t.Principal == p {
+				if s.ended(t) {
+					one.Ended = append(one.Ended, id)
+				}
 				t.Digest = ""
 				one.Tokens = append(one.Tokens, t)
 			}

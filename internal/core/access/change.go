@@ -103,10 +103,19 @@ func form(change sluice.Body) error {
 		if c.ID == "" {
 			err = sluice.Errorf(sluice.Usage, "a token has no id")
 		}
+		if c.Kind != "" && c.Kind != sluice.BySession {
+			err = sluice.Errorf(sluice.Usage, "%q is no kind of a token", c.Kind)
+		}
+		if c.Kind == sluice.BySession && (c.Lasting || c.Expires.IsZero()) {
+			err = sluice.Errorf(sluice.Usage, "a session ends with the token that it was opened with, and has an end of its own")
+		}
 		// Small digits only: it is found by comparing texts.
 		if d, bad := hex.DecodeString(c.Digest); bad != nil || len(d) != sha256.Size || hex.EncodeToString(d) != c.Digest {
 			err = sluice.Errorf(sluice.Usage, "a token's digest has 64 small hexadecimal digits")
 		}
+	}
+	if c, is := change.(sluice.TokenRevoked); is && c.Made && c.Ended != "" {
+		err = sluice.Errorf(sluice.Usage, "a token that was in the wrong hands is revoked, and not put away")
 	}
 	return err
 }

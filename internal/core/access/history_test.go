@@ -259,7 +259,7 @@ func TestAllowIsWhatTheWordsSay(t *testing.T) {
 		}
 		for _, id := range ids {
 			made, ok := tokenIn(history, id)
-			if b, in := s.Login([]byte(id), time.Time{}); in != ok || ok && b != (access.Bearer{Principal: made.Principal, Token: id}) {
+			if b, in := s.Login([]byte(id), "", time.Time{}); in != ok || ok && b != (access.Bearer{Principal: made.Principal, Token: id}) {
 				t.Fatalf("the token %s lets %+v in: %v, want %v", id, b, in, ok)
 			}
 		}

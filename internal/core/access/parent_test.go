@@ -28,7 +28,7 @@ func TestStolenTokens(t *testing.T) {
 		s := after(t, append(append([]sluice.Body{}, events...), c.revoke)...)
 		left := ""
 		for _, n := range []string{"1", "2", "3", "4", "5"} {
-			if _, ok := s.Login([]byte("t"+n), now); ok {
+			if _, ok := s.Login([]byte("t"+n), "", now); ok {
 				left += n
 			}
 		}

@@ -119,8 +119,14 @@ func ofAccess(body sluice.Body) (who, what string) {
 	case sluice.GrantTaken:
 		return string(b.By), fmt.Sprintf("took the role %s from %s", b.Grant, b.Principal)
 	case sluice.TokenMade:
+		if b.Kind == sluice.BySession {
+			return string(b.By), "signed in, by the session " + string(b.ID)
+		}
 		return string(b.By), fmt.Sprintf("made the token %s for %s", b.ID, b.Principal)
 	case sluice.TokenRevoked:
+		if b.Ended != "" {
+			return string(b.By), because("put the token "+string(b.ID)+" away", b.Ended)
+		}
 		return string(b.By), "revoked the token " + string(b.ID)
 	case sluice.ServerRestored:
 		return b.By, fmt.Sprintf("restored the server from the backup of %s; epoch %d", b.Backup.UTC().Format(time.RFC3339), b.Epoch)

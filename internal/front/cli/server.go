@@ -19,6 +19,7 @@ type ServeOptions struct {
 	ClientCA         string
 	OIDC             OIDCOptions
 	Hosts            []string
+	PublicURL        string // by which browsers reach the server
 	TokenFile        string
 	// MetricsListen is an address for metrics without a token; OTLPEndpoint where traces go.
 	MetricsListen, OTLPEndpoint string
@@ -77,6 +78,7 @@ first start, and then prints the token of the first administrator, once.`,
 	fs.StringVar(&o.ClientCA, "client-ca", "", "`file` of authorities whose certificates let machines in without a token, as whom they name")
 	oidcFlags(fs, &o.OIDC)
 	fs.StringArrayVar(&o.Hosts, "host", nil, "`name` under which the server is reached; may be repeated")
+	fs.StringVar(&o.PublicURL, "public-url", "", "`URL` by which browsers reach the server, with the path that a proxy put before it; to sign in with OpenID there")
 	fs.StringVar(&o.TokenFile, "admin-token-file", "", "write the first administrator's token to this `file` instead of printing it")
 	fs.BoolVar(&o.LocalTargets, "local-targets", false, "let fleets name this machine itself: whoever may apply one then runs commands as the server")
 	_ = fs.MarkHidden("local-targets")

@@ -52,6 +52,8 @@ type ByPrincipal struct {
 	Principal string `path:"principal" maxLength:"64"`
 }
 
+type onePerson struct{ Body api.Person }
+
 type toAdd struct {
 	Body struct {
 		Principal string `json:"principal" minLength:"1" maxLength:"64"`
@@ -105,6 +107,7 @@ func (a *API) addAccess() {
 	const wrong, none = http.StatusConflict, http.StatusNotFound
 	route(a, "", op("whoami", http.MethodGet, "whoami", "Who one is here, and what one may do"), whoami)
 	route(a, sluice.SeeAccess, op("list-people", http.MethodGet, "access/people", "Who is known, with grants and tokens"), listPeople)
+	route(a, sluice.SeeAccess, op("get-person", http.MethodGet, "access/people/{principal}", "One who is known, with grants, tokens and rights", none), getPerson)
 	route(a, sluice.GiveAccess, op("add-principal", http.MethodPost, "access/people", "Make somebody known, without any right", none, wrong),
 		func(ctx context.Context, c caller, in *toAdd) (*done, error) {
 			return c.change(ctx, "", sluice.PrincipalAdded{Principal: sluice.Principal(in.Body.Principal), Again: in.Body.Again})
@@ -167,7 +170,7 @@ func (c caller) refused(ctx context.Context, ns sluice.Namespace, err error) err
 }
 
 func (c caller) tokenOf(t sluice.Token) api.Token {
-	out := api.Token{ID: t.ID, Principal: t.Principal, Label: t.Label, Only: t.Only, Namespace: t.Namespace, Parent: t.Parent, Lasting: t.Lasting}
+	out := api.Token{ID: t.ID, Principal: t.Principal, Label: t.Label, Only: t.Only, Namespace: t.Namespace, Parent: t.Parent, Lasting: t.Lasting, Kind: t.Kind}
 	if !t.Expires.IsZero() {
 		out.Expires, out.Expired = &t.Expires, !c.api.cfg.Clock().Before(t.Expires)
 	}
@@ -180,7 +183,20 @@ func (c caller) personOf(p access.Person) api.Person {
 		out.Grants = []sluice.Grant{}
 	}
 	for _, t := range p.Tokens {
-		out.Tokens = append(out.Tokens, c.tokenOf(t))
+		one := c.tokenOf(t)
+		one.Ended = slices.Contains(p.Ended, t.ID)
+		out.Tokens = append(out.Tokens, one)
+	}
+	return out
+}
+
+func holdsOf(list []access.Hold) []api.Hold {
+	out := make([]api.Hold, len(list))
+	for i, h := range list {
+		out[i] = api.Hold{Right: h.Right, Everywhere: h.Everywhere}
+		for _, p := range h.Places {
+			out[i].Places = append(out[i].Places, api.Place{Namespace: p.Namespace, Tags: p.Tags})
+		}
 	}
 	return out
 }
@@ -204,13 +220,35 @@ func whoami(ctx context.Context, c caller, _ *struct{}) (*me, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &me{api.Me{Principal: c.Principal, Grants: p.Grants}}
+	holds, err := c.api.cfg.Rights.Holds(ctx, c.Bearer)
+	if err != nil {
+		return nil, err
+	}
+	out := &me{api.Me{Principal: c.Principal, Grants: p.Grants, Rights: holdsOf(holds)}}
 	for _, t := range p.Tokens {
 		if t.ID == c.Token {
 			out.Body.Token = &t
 		}
 	}
 	return out, nil
+}
+
+func getPerson(ctx context.Context, c caller, in *ByPrincipal) (*onePerson, error) {
+	if err := c.may(ctx, "", nil); err != nil {
+		return nil, err
+	}
+	p, err := c.person(ctx, sluice.Principal(in.Principal))
+	if err != nil {
+		return nil, err
+	}
+	if !p.Removed {
+		holds, err := c.api.cfg.Rights.Holds(ctx, access.As(p.Principal))
+		if err != nil {
+			return nil, err
+		}
+		p.Rights = holdsOf(holds)
+	}
+	return &onePerson{p}, nil
 }
 
 func listPeople(ctx context.Context, c caller, _ *struct{}) (*people, error) {

@@ -53,6 +53,8 @@ func (a *API) addAudit() {
 		Summary:     "All records of the log, with their hashes",
 		Description: "Whoever reads them can prove the chain: see Record.Sum in the program's source. One export goes on at a time.",
 		Responses:   map[string]*huma.Response{"200": {Description: "The records", Content: content}}}, a.exportAudit)
+	route(a, sluice.SeeAudit, huma.Operation{OperationID: "list-audit", Method: http.MethodGet, Path: "/api/v1/audit/entries", Tags: []string{auditTag},
+		Summary: "Who did what, newest first", Description: "Nothing of it is proved: for that there are the records. A look is noted once in ten minutes, and not each of its pages."}, a.listAudit)
 	route(a, sluice.SeeAudit, huma.Operation{OperationID: "get-audit-standing", Method: http.MethodGet, Path: "/api/v1/audit/standing", Tags: []string{auditTag},
 		Summary: "What others remember of the log that it does not have"},
 		func(ctx context.Context, c caller, _ *struct{}) (*standingBody, error) {

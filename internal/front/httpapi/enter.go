@@ -20,6 +20,9 @@ type caller struct {
 	right sluice.Right
 	what  string
 	from  string
+	asked *asked
+	// session says that a browser came with its cookie.
+	session bool
 }
 
 type callerKey struct{}
@@ -27,44 +30,66 @@ type callerKey struct{}
 // enter finds out who sends a request before anything of it is read.
 func (a *API) enter(op huma.Operation, right sluice.Right) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
-		what := op.Method + " " + ctx.URL().Path
-		secret, ok := strings.CutPrefix(ctx.Header("Authorization"), "Bearer ")
-		if !ok || secret == "" {
-			if b, from, ok := a.proved(ctx, right, what); ok {
-				noteSeen(ctx.Context(), func(s *seen) { s.principal = b.Principal })
-				if wait := a.callers.take(string(b.Principal), a.cfg.Clock()); wait > 0 {
-					slow(ctx, wait)
-					return
-				}
-				next(huma.WithValue(ctx, callerKey{}, caller{b, a, right, what, from}))
-			}
+		c := caller{api: a, right: right, what: op.Method + " " + ctx.URL().Path, from: ctx.RemoteAddr(), asked: &asked{}}
+		if !c.comes(ctx) {
 			return
 		}
-		b, err := a.cfg.Rights.Login(ctx.Context(), secret)
-		if sluice.CodeOf(err) == sluice.Denied {
-			if n := a.strangers.came(ctx.RemoteAddr(), a.cfg.Clock()); n > 0 {
-				// What cannot be noted is refused all the same.
-				_ = a.cfg.Rights.Note(ctx.Context(), sluice.AccessNoted{Right: right, What: what, Refused: "the token is not valid",
-					From: ctx.RemoteAddr(), Times: n})
-			}
-			// After the look: whoever has a good token and the same address, such as that of a proxy, is let in.
-			if wait := a.failed.take(hostOf(ctx.RemoteAddr()), a.cfg.Clock()); wait > 0 {
-				slow(ctx, wait)
-				return
-			}
-			refuse(ctx, "the token is not valid, or not any more", "sluice login")
-			return
+		if c.session {
+			defer func() { a.inUse.left(c.Token, a.cfg.Clock()) }()
 		}
-		if err != nil {
-			answer(ctx, problemOf(err))
-			return
-		}
-		noteSeen(ctx.Context(), func(s *seen) { s.principal = b.Principal })
-		if wait := a.callers.take(string(b.Principal), a.cfg.Clock()); wait > 0 {
+		noteSeen(ctx.Context(), func(s *seen) { s.principal = c.Principal })
+		if wait := a.callers.take(string(c.Principal), a.cfg.Clock()); wait > 0 {
 			slow(ctx, wait)
 			return
 		}
-		next(huma.WithValue(ctx, callerKey{}, caller{b, a, right, what, ctx.RemoteAddr()}))
+		a.attended(ctx, c, next)
+	}
+}
+
+// comes finds out who it is: as the token says that is shown, or else the session of a browser, or else the connection. If it
+// returns false, it has answered.
+func (c *caller) comes(ctx huma.Context) (ok bool) {
+	secret, shown := strings.CutPrefix(ctx.Header("Authorization"), "Bearer ")
+	cookie := c.api.cookies(ctx).session
+	var refused *problem
+	switch {
+	case shown && secret != "":
+		c.Bearer, refused = c.known(ctx.Context(), secret, c.api.cfg.Rights.Login)
+	case cookie != "":
+		c.session = true
+		refused = c.bySession(ctx, cookie)
+	default:
+		c.Bearer, c.from, ok = c.api.proved(ctx, c.right, c.what)
+		return ok
+	}
+	if refused != nil {
+		answer(ctx, refused)
+	}
+	return refused == nil
+}
+
+// known is whose secret it is. Tries with bad ones are noted, and bounded.
+func (c *caller) known(ctx context.Context, secret string, login func(context.Context, string) (access.Bearer, error)) (access.Bearer, *problem) {
+	b, err := login(ctx, secret)
+	switch {
+	case sluice.CodeOf(err) == sluice.Denied:
+		c.stranger(ctx, "the token is not valid")
+		// After the look: whoever has a good token and the same address, such as that of a proxy, is let in.
+		if wait := c.api.failed.take(hostOf(c.from), c.api.cfg.Clock()); wait > 0 {
+			return b, tooOften(wait, "too many requests")
+		}
+		return b, unauthorized(err)
+	case err != nil:
+		return b, problemOf(err)
+	}
+	return b, nil
+}
+
+// stranger notes that somebody was refused of whom nothing is proved, not too often.
+func (c *caller) stranger(ctx context.Context, why string) {
+	if n := c.api.strangers.came(c.from, c.api.cfg.Clock()); n > 0 {
+		// What cannot be noted is refused all the same.
+		_ = c.api.cfg.Rights.Note(ctx, sluice.AccessNoted{Right: c.right, What: c.what, Refused: why, From: c.from, Times: n})
 	}
 }
 
@@ -77,10 +102,15 @@ func hostOf(address string) string {
 }
 
 func refuse(ctx huma.Context, detail, hint string) {
-	ctx.SetHeader("WWW-Authenticate", "Bearer")
-	p := problemOf(sluice.Errorf(sluice.Denied, "%s", detail).WithHint("%s", hint))
+	answer(ctx, unauthorized(sluice.Errorf(sluice.Denied, "%s", detail).WithHint("%s", hint)))
+}
+
+// unauthorized says that nobody is let in: who asks has to show something else.
+func unauthorized(err error) *problem {
+	p := problemOf(err)
 	p.Status, p.Title = http.StatusUnauthorized, http.StatusText(http.StatusUnauthorized)
-	answer(ctx, p)
+	p.headers = http.Header{"Www-Authenticate": {"Bearer"}}
+	return p
 }
 
 // may asks for the route's right, in a namespace and for hosts. Refusals go to the audit.
@@ -102,6 +132,7 @@ func (c caller) mayLook(ctx context.Context, ns sluice.Namespace) error {
 }
 
 func (c caller) ask(ctx context.Context, ask access.Ask) error {
+	c.asked.add(ask)
 	if err := c.noted(ctx, ask.Namespace, c.api.cfg.Rights.Allow(ctx, c.Bearer, ask)); err != nil || ask.Namespace == "" {
 		return err
 	}

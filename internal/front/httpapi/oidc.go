@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -19,9 +18,6 @@ type OpenID interface {
 	Start(ctx context.Context) (authorize, clientID, scope string, err error)
 	Redeem(ctx context.Context, code, verifier, redirect, nonce string) (name string, err error)
 }
-
-// sessionLife is how long a token lives that somebody got by logging in.
-const sessionLife = 12 * time.Hour
 
 type loginStart struct{ Body api.OIDCStart }
 

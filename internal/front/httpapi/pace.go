@@ -77,9 +77,7 @@ func (p *pace) sweep(now time.Time) {
 
 // slow answers somebody who comes too often.
 func slow(ctx huma.Context, wait time.Duration) {
-	p := tooOften(wait, "too many requests")
-	ctx.SetHeader("Retry-After", p.headers.Get("Retry-After"))
-	answer(ctx, p)
+	answer(ctx, tooOften(wait, "too many requests"))
 }
 
 func tooOften(wait time.Duration, what string) *problem {

@@ -73,6 +73,9 @@ func discreet(_ huma.Context, _ string, v any) (any, error) {
 // answer writes a problem where no handler does.
 func answer(ctx huma.Context, p *problem) {
 	ctx.SetHeader("Content-Type", "application/problem+json")
+	for name := range p.headers {
+		ctx.SetHeader(name, p.headers.Get(name))
+	}
 	ctx.SetStatus(p.Status)
 	_ = json.NewEncoder(ctx.BodyWriter()).Encode(p) // who is gone does not want to know
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,9 @@ import (
 // Rights answers who somebody is and what they may do.
 type Rights interface {
 	Login(ctx context.Context, secret string) (access.Bearer, error)
+	Session(ctx context.Context, secret string) (access.Bearer, error)
+	Token(ctx context.Context, b access.Bearer) (sluice.Token, error)
+	Holds(ctx context.Context, b access.Bearer) ([]access.Hold, error)
 	Allow(ctx context.Context, b access.Bearer, a access.Ask) error
 	Namespaces(ctx context.Context, b access.Bearer, r sluice.Right) (all bool, some []sluice.Namespace, err error)
 	Note(ctx context.Context, n sluice.AccessNoted) error
@@ -46,6 +50,13 @@ type Config struct {
 	OpenID OpenID
 	// Members are the hosts of a tag in a namespace, as its fleet says now.
 	Members func(ctx context.Context, ns sluice.Namespace) (func(sluice.Tag) []sluice.Host, error)
+	// Public is the address by which browsers reach the server, without a slash at its end; nil: it is not known, and nobody signs
+	// in to a browser with OpenID.
+	Public *url.URL
+	// LookAgain is how often those who watch are asked anew whether they may; 0: every 15 seconds.
+	LookAgain time.Duration
+	// Trail is the log, to look for who did what.
+	Trail Trail
 	// Ready says why the server takes no jobs; nil is ready.
 	Ready func(ctx context.Context) error
 	// Chains are the records of the log, and Heads what others remember of it.
@@ -97,7 +108,10 @@ type API struct {
 	guard  http.Handler // in front of mux
 	routes []Route
 
+	open []Route
+
 	strangers strangers
+	inUse     inUse
 	exporting chan struct{} // holds one for each export that goes on
 	asking    chan struct{} // holds one for each host that is asked for its key
 	callers   pace          // by principal
@@ -105,6 +119,7 @@ type API struct {
 	told      told          // to those who watch
 	digests   digests
 	spaces    pace // by namespace
+	looked    pace // into the audit, by principal: each look is noted, and not each of its pages
 }
 
 // Route is one way in, and what it takes to use it.
@@ -122,12 +137,15 @@ func New(cfg Config) *API {
 	if cfg.NamespaceRate == 0 {
 		cfg.NamespaceRate = NamespaceRate
 	}
+	if cfg.LookAgain == 0 {
+		cfg.LookAgain = pulse
+	}
 	if cfg.Submitted == nil {
 		cfg.Submitted = func() {}
 	}
 	a := &API{cfg: cfg, mux: http.NewServeMux(), exporting: make(chan struct{}, 1), asking: make(chan struct{}, keysAtOnce), callers: pace{rate: principalRate, burst: principalBurst},
 		failed: pace{rate: failedRate, burst: failedBurst},
-		spaces: pace{rate: float64(cfg.NamespaceRate), burst: namespaceBurst * float64(cfg.NamespaceRate)}}
+		looked: pace{rate: 1 / lookNoted.Seconds(), burst: 1}, spaces: pace{rate: float64(cfg.NamespaceRate), burst: namespaceBurst * float64(cfg.NamespaceRate)}}
 	c := huma.DefaultConfig("Sluice", cfg.Version)
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "/api/v1/openapi", "", ""
 	c.Transformers = append(c.Transformers, discreet)
@@ -149,6 +167,8 @@ func New(cfg Config) *API {
 	a.addHostKeys()
 	a.addOutput()
 	a.addAccess()
+	a.addSession()
+	a.addMay()
 	a.addOIDC()
 	a.addAudit()
 	a.addWebhooks()
@@ -159,8 +179,9 @@ func New(cfg Config) *API {
 	return a
 }
 
-// Routes lists all routes of the API that have been registered.
+// Routes lists all routes of the API that have been registered, and Open those that are for people who are nobody yet.
 func (a *API) Routes() []Route { return a.routes }
+func (a *API) Open() []Route   { return a.open }
 
 // ServeHTTP answers a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {

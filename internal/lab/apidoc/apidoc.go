@@ -225,6 +225,9 @@ func (d document) curl(op operation) string {
 	if op.method != "get" {
 		fmt.Fprintf(&b, "-X %s ", strings.ToUpper(op.method))
 	}
+	if op.OperationID == "open-session" { // what a browser says of itself
+		b.WriteString("-H 'Sec-Fetch-Site: same-origin' ")
+	}
 	if op.RequestBody != nil {
 		fmt.Fprintf(&b, "-H 'Content-Type: application/json' \\\n  -d '%s' ", d.sample(op))
 	}

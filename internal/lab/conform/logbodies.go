@@ -55,6 +55,8 @@ func bodies(t *testing.T) []sluice.Event {
 		ofNamespace(sluice.GrantTaken{Grant: sluice.Grant{Principal: "bob", Role: "night"}, By: "ann"}),
 		ofNamespace(sluice.TokenMade{Token: sluice.Token{ID: "t1", Principal: "bob", Digest: "00ff", Label: "<ci>", Expires: when,
 			Only: []sluice.Right{sluice.SeeJobs}, Namespace: prod}, By: "ann"}),
+		ofNamespace(sluice.TokenMade{Token: sluice.Token{ID: "t2", Principal: "bob", Digest: "00fe", Expires: when, Parent: "t1", Kind: sluice.BySession}, By: "bob"}),
+		ofNamespace(sluice.TokenRevoked{ID: "t2", Ended: "signed out", By: "bob"}),
 		ofNamespace(sluice.TokenRevoked{ID: "t1", By: "ann"}),
 		ofNamespace(sluice.AccessNoted{Principal: "bob", Token: "t1", Right: sluice.SeeOutput, Namespace: prod, What: "GET /", Refused: "no", From: "::1", Times: 2}),
 	}

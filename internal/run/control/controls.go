@@ -244,9 +244,8 @@ func (s *Service) approve(i schedule.Info, stage, plan string, meant func(sluice
 
 // approvable says why somebody cannot approve a job, or the digest of what they would.
 func (s *Service) approvable(i schedule.Info, plan string) (string, error) {
-	if i.Spec.Approval.By == sluice.AnotherApproves && s.By == i.Spec.By {
-		return "", sluice.Errorf(sluice.Denied, "%s submitted job %s, and here another one approves", s.By, i.Spec.ID).
-			WithHint("somebody else: sluice approve %s", i.Spec.ID)
+	if err := Approves(s.By, i.Spec); err != nil {
+		return "", err
 	}
 	digest, err := sealed.PlanDigest(i.Spec)
 	switch {
@@ -259,6 +258,15 @@ func (s *Service) approvable(i schedule.Info, plan string) (string, error) {
 			WithHint("sluice status %s", i.Spec.ID)
 	}
 	return digest, nil
+}
+
+// Approves says why somebody cannot approve a job, whatever their rights are: it is theirs, and another one has to.
+func Approves(who string, j *sluice.Job) error {
+	if j.Approval.By == sluice.AnotherApproves && who == j.By {
+		return sluice.Errorf(sluice.Denied, "%s submitted job %s, and here another one approves", who, j.ID).
+			WithHint("somebody else: sluice approve %s", j.ID)
+	}
+	return nil
 }
 
 // HostAct is one change of a host by an operator.

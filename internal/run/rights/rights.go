@@ -79,14 +79,41 @@ func (k *Keeper) ask(ctx context.Context, b access.Bearer, f func(*access.State)
 
 // Login finds whose secret it is. An error with the code Denied does not say what is wrong with it.
 func (k *Keeper) Login(ctx context.Context, secret string) (b access.Bearer, err error) {
+	return k.login(ctx, secret, "", sluice.Errorf(sluice.Denied, "the token is not valid, or not any more").WithHint("sluice login"))
+}
+
+// Session is Login for the secret that a browser's cookie holds.
+func (k *Keeper) Session(ctx context.Context, secret string) (b access.Bearer, err error) {
+	return k.login(ctx, secret, sluice.BySession, sluice.Errorf(sluice.Denied, "you are not signed in any more").WithHint("sign in again"))
+}
+
+func (k *Keeper) login(ctx context.Context, secret string, kind sluice.TokenKind, refusal error) (b access.Bearer, err error) {
 	err = k.look(ctx, func(s *access.State) error {
 		var ok bool
-		if b, ok = s.Login([]byte(secret), k.clock()); !ok {
-			return sluice.Errorf(sluice.Denied, "the token is not valid, or not any more").WithHint("sluice login")
+		if b, ok = s.Login([]byte(secret), kind, k.clock()); !ok {
+			return refusal
 		}
 		return nil
 	})
 	return b, err
+}
+
+// Token is what is known of the token that somebody shows; the zero token where they show none.
+func (k *Keeper) Token(ctx context.Context, b access.Bearer) (t sluice.Token, err error) {
+	err = k.ask(ctx, b, func(s *access.State) error {
+		t, _ = s.Token(b.Token)
+		return nil
+	})
+	return t, err
+}
+
+// Holds says where b may do what.
+func (k *Keeper) Holds(ctx context.Context, b access.Bearer) (out []access.Hold, err error) {
+	err = k.ask(ctx, b, func(s *access.State) error {
+		out = s.Holds(b)
+		return nil
+	})
+	return out, err
 }
 
 // Allow returns nil where b may do what is asked, and else an error with the code Denied that says why not.
