@@ -158,7 +158,7 @@ func TestOpenIDLeadsNowhereElse(t *testing.T) {
 	for back, want := range map[string]string{
 		"jobs/1?a=b&c=d": "jobs/1?a=b&c=d", "": "", "hosts/web1#log": "hosts/web1#log",
 		"https://evil.example.com/": "", "//evil.example.com/": "", "/\\evil.example.com": "", "\\\\evil.example.com": "", "/api/v1/jobs": "",
-		"javascript:alert(1)": "", "../../evil": "", "x/../../../evil": "", "%2e%2e/%2e%2e/evil": "", "jobs/%5cevil": "", "//user@evil.example.com": "",
+		"javascript:alert(1)": "", "javascript:": "", "//evil.example.com": "", "../../evil": "", "x/../../../evil": "", "%2e%2e/%2e%2e/evil": "", "jobs/%5cevil": "", "//user@evil.example.com": "",
 		strings.Repeat("x", 2001): "", "jobs/\r\nSet-Cookie: a=b": "", "\tjavascript:alert(1)": "",
 	} {
 		q, c := w.begin(back)

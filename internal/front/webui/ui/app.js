@@ -2,7 +2,11 @@
 import {html, render, useState, useEffect, useRef, useErrorBoundary} from './vendor/preact.js';
 import {follow, usePlace} from './lib/router.js';
 import {href} from './lib/place.js';
-import {onSignedOut} from './lib/api.js';
+import {begin, useSession} from './lib/session.js';
+import {Who} from './part/who.js';
+import {Lapsed} from './part/lapsed.js';
+
+const signIn = () => import('./page/signin.js');
 
 /**
  * Pages by path. :name is a part, decoded; the page's module is loaded when it is first wanted.
@@ -11,15 +15,20 @@ import {onSignedOut} from './lib/api.js';
 const pages = [
   ['', () => import('./page/overview.js'), 'Overview'],
   ['jobs/:id', () => import('./page/job.js'), 'Job'],
+  ['users', () => import('./page/users.js'), 'Users'],
+  ['users/:name', () => import('./page/user.js'), 'User'],
+  ['audit', () => import('./page/audit.js'), 'Audit'],
+  ['signin', signIn, 'SignIn'],
 ];
 
 /** What the header leads to. @type {[string, string][]} */
-const nav = [['', 'Overview']];
+const nav = [['', 'Overview'], ['users', 'Users'], ['audit', 'Audit']];
 
 const missing = () => import('./page/missing.js');
 
 /** @param {string} path @returns {{load: () => Promise<any>, name: string, props: Record<string, string>}} */
-function find(path) {
+function find(path, out = false) {
+  if (out) return {load: signIn, name: 'SignIn', props: {}};
   const parts = path.split('/');
   for (const [pattern, load, name] of pages) {
     const want = pattern.split('/');
@@ -37,9 +46,9 @@ function find(path) {
 /** @type {Map<Function, any>} */
 const loaded = new Map();
 
-/** The page of this address. @param {{place: {path: string}}} p */
-function Shown({place}) {
-  const {load, name, props} = find(place.path);
+/** The page of this address; to sign in, where nobody is. @param {{place: {path: string}, out: boolean}} p */
+function Shown({place, out}) {
+  const {load, name, props} = find(place.path, out);
   const [, drawn] = useState(0);
   const [error, reset] = useErrorBoundary();
   const main = useRef(/** @type {HTMLElement|null} */ (null));
@@ -69,24 +78,23 @@ function Shown({place}) {
 
 function App() {
   const place = usePlace();
-  const [signedOut, set] = useState(false);
-  const [SignIn, setSignIn] = useState(/** @type {any} */ (null));
-  useEffect(() => {
-    const out = () => { set(true); void import('./page/signin.js').then((m) => setSignIn(() => m.SignIn)); };
-    onSignedOut.add(out);
-    return () => { onSignedOut.delete(out); };
-  }, []);
+  const session = useSession();
+  const out = session.at === 'out';
   return html`<div class="frame">
     <a class="skip" href="#main">To the content</a>
     <header class="top">
       <a class="home" href=${href('')}>Sluice</a>
-      <nav aria-label="Main"><ul>${nav.map(([to, text]) => html`<li key=${to}><a href=${href(to)} aria-current=${place.path === to ? 'page' : null}>${text}</a></li>`)}</ul></nav>
-      <div class="end"></div>
+      ${!out && html`<nav aria-label="Main"><ul>${nav.map(([to, text]) => html`<li key=${to}><a href=${href(to)} aria-current=${place.path === to ? 'page' : null}>${text}</a></li>`)}</ul></nav>`}
+      <div class="end">${session.me && !out && html`<${Who} me=${session.me} />`}</div>
     </header>
-    ${signedOut && SignIn ? html`<main id="main"><${SignIn} done=${() => set(false)} /></main>` : html`<${Shown} place=${place} />`}
+    <div class="content">
+      ${session.at === 'lapsed' && html`<${Lapsed} />`}
+      <${Shown} place=${place} out=${out} />
+    </div>
   </div>`;
 }
 
+void begin();
 follow();
 const at = /** @type {HTMLElement} */ (document.getElementById('app'));
 at.replaceChildren();

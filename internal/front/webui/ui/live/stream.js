@@ -1,6 +1,7 @@
 // A stream of server-sent events that mends itself: after a cut it goes on from the last event that came, without a gap
 // and without one twice.
 import {apiRoot} from '../lib/place.js';
+import {onSignedIn} from '../lib/signed.js';
 
 /**
  * @typedef {object} Wants
@@ -16,7 +17,7 @@ import {apiRoot} from '../lib/place.js';
 /** Follows a stream until it is closed. @param {Wants} w */
 export function stream(w) {
   const stop = new AbortController();
-  let tries = 0, lostSince = 0;
+  let tries = 0, lostSince = 0, out = false;
   const lost = (/** @type {string} */ why) => {
     lostSince ||= Date.now();
     w.connection({connection: 'lost', since: lostSince, why});
@@ -26,7 +27,8 @@ export function stream(w) {
     const from = w.last?.();
     if (from) headers.set('Last-Event-ID', from);
     const answer = await fetch(new URL(w.path(), apiRoot), {headers, signal: stop.signal, credentials: 'same-origin', cache: 'no-store', redirect: 'error'});
-    if (answer.status === 401) { w.signedOut(); throw new Error('signed out'); }
+    out = answer.status === 401;
+    if (out) { w.signedOut(); throw new Error('you are not signed in any more'); }
     if (!answer.ok || !answer.body) {
       if (w.refused?.(answer.status)) return true;
       throw new Error(answer.status === 503 ? 'the server takes no requests now' : `the server answered ${answer.status}`);
@@ -52,8 +54,14 @@ export function stream(w) {
         if (stop.signal.aborted) return;
         lost(e instanceof TypeError ? 'the server cannot be reached' : String(/** @type {Error} */ (e).message));
       }
-      const wait = Math.min(10000, 250 * 2 ** Math.min(tries++, 6)) * (0.5 + Math.random());
-      await new Promise((r) => { const t = setTimeout(r, wait); stop.signal.addEventListener('abort', () => { clearTimeout(t); r(undefined); }, {once: true}); });
+      // Who is signed out comes again at once when somebody signs in, and else seldom: the server counts bad sign-ins.
+      const wait = (out ? 60000 : Math.min(10000, 250 * 2 ** Math.min(tries++, 6))) * (0.5 + Math.random());
+      await new Promise((/** @type {(v?: any) => void} */ r) => {
+        const wake = () => { clearTimeout(t); onSignedIn.delete(wake); r(); };
+        const t = setTimeout(wake, wait);
+        if (out) onSignedIn.add(wake);
+        stop.signal.addEventListener('abort', wake, {once: true});
+      });
     }
   };
   void run();
