@@ -3,7 +3,7 @@ import {html, useState} from '../vendor/preact.js';
 import {href, part} from '../lib/place.js';
 import {del} from '../lib/api.js';
 import {useLoad} from '../lib/load.js';
-import {useSession} from '../lib/session.js';
+import {holds, useSession} from '../lib/session.js';
 import {clean} from '../lib/clean.js';
 import {moment} from '../lib/words.js';
 import {Page} from '../part/page.js';
@@ -41,7 +41,7 @@ export function User({name}) {
           <${Rights} holds=${person.rights} /></section>`}
       </div>
       <div class="stack user-side">
-        <${Jobs} name=${name} />
+        <${Jobs} name=${name} sees=${holds(me, 'job.see')} />
         <${Did} name=${name} may=${may['audit.see']} />
       </div>
     </div>
@@ -82,11 +82,12 @@ function Revoke({token, name, give, here, done, close}) {
   </${Dialog}>`;
 }
 
-/** @param {{name: string}} p */
-function Jobs({name}) {
-  const {data, error} = useLoad('jobs', {by: name, limit: 10});
+/** @param {{name: string, sees: boolean}} p */
+function Jobs({name, sees}) {
+  const {data, error} = useLoad(sees ? 'jobs' : null, {by: name, limit: 10});
   return html`<section class="card" aria-labelledby="jobs"><div class="row"><h2 id="jobs">Jobs</h2>${data?.next && html`<a class="small" href=${href('', {by: name})}>All of them</a>`}</div>
     <${Trouble} error=${error} what="Jobs are not shown" />
+    ${!sees && html`<p class="quiet">You may see jobs nowhere.</p>`}
     ${data && (data.jobs.length ? html`<ul class="user-list">${data.jobs.map((/** @type {any} */ j) => html`<li key=${j.id} class="user-job"><${Mark} state=${j.state} />
       <a class="mono cut" href=${href(`jobs/${part(j.id)}`)}>${clean(j.command)}</a><span class="small quiet"><${When} at=${j.submitted} /></span></li>`)}</ul>` : html`<p class="quiet">None.</p>`)}
   </section>`;
