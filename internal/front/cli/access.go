@@ -232,6 +232,9 @@ func rightsText(rights []sluice.Right) string {
 
 func tokenText(t api.Token) string {
 	s := "token " + string(t.ID)
+	if t.Kind == sluice.BySession {
+		s = "session " + string(t.ID)
+	}
 	if t.Label != "" {
 		s += " (" + clean.Text(t.Label) + ")"
 	}
@@ -242,6 +245,8 @@ func tokenText(t api.Token) string {
 		s += ", in " + string(t.Namespace)
 	}
 	switch {
+	case t.Ended:
+		s += ", put away"
 	case t.Expired:
 		s += ", expired"
 	case t.Expires != nil:

@@ -73,7 +73,11 @@ func (c *caller) known(ctx context.Context, secret string, login func(context.Co
 	b, err := login(ctx, secret)
 	switch {
 	case sluice.CodeOf(err) == sluice.Denied:
-		c.stranger(ctx, "the token is not valid")
+		what := "the token is not valid"
+		if c.session {
+			what = "the session is not valid, or not any more"
+		}
+		c.stranger(ctx, what)
 		// After the look: whoever has a good token and the same address, such as that of a proxy, is let in.
 		if wait := c.api.failed.take(hostOf(c.from), c.api.cfg.Clock()); wait > 0 {
 			return b, tooOften(wait, "too many requests")

@@ -55,6 +55,10 @@ func (a *API) startOIDC(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, problemOf(sluice.Errorf(sluice.NotFound, "nobody signs in to a browser with OpenID here: %s", detail).WithHint("sign in with a token")))
 		return
 	}
+	if a.ownPage(humago.NewContext(&huma.Operation{}, r, w)) != nil {
+		a.notIn(w, "", back, "") // a page of somebody else begins no sign-in: the person is asked
+		return
+	}
 	v := a.visitOf(w, r)
 	authorize, client, scope, err := a.cfg.OpenID.Start(r.Context())
 	if err != nil {
@@ -159,7 +163,10 @@ func (a *API) visitOf(w http.ResponseWriter, r *http.Request) (v visit) {
 
 // notIn leads to the page to sign in, which says in words what a word says here.
 func (a *API) notIn(w http.ResponseWriter, why, back, name string) {
-	q := url.Values{"wrong": {why}}
+	q := url.Values{}
+	if why != "" {
+		q.Set("wrong", why)
+	}
 	if back != "" {
 		q.Set("back", a.place(back))
 	}

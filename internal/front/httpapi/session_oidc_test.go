@@ -176,6 +176,17 @@ func TestOpenIDLeadsNowhereElse(t *testing.T) {
 	}
 }
 
+// TestOpenIDBegunElsewhere: a page of somebody else leads to our page to sign in, and begins nothing.
+func TestOpenIDBegunElsewhere(t *testing.T) {
+	w, _ := withProvider(t)
+	for _, site := range []string{"cross-site", "same-site"} {
+		resp := w.browser(http.MethodGet, "/api/v1/session/oidc?back=jobs", "", "", "Host", "sluice.example.com", "Sec-Fetch-Site", site)
+		if got := resp.Header.Get("Location"); got != behind+"/ui/signin?back=jobs" || len(resp.Cookies()) != 0 {
+			t.Errorf("%s: to %q with %v", site, got, resp.Cookies())
+		}
+	}
+}
+
 // TestWaysIn: the page to sign in is told what there is, and why not the rest.
 func TestWaysIn(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -298,7 +298,9 @@ func TestSignInTooOften(t *testing.T) {
 	w, _ := atRest(t)
 	name, _, _ := strings.Cut(w.signIn(w.token("ann")), "=")
 	try := []func() *http.Response{
-		func() *http.Response { return w.browser(http.MethodPost, "/api/v1/session", `{"token":"sluice_x"}`, "") },
+		func() *http.Response {
+			return w.browser(http.MethodPost, "/api/v1/session", `{"token":"sluice_x"}`, "")
+		},
 		func() *http.Response { return w.browser(http.MethodGet, "/api/v1/whoami", "", name+"=x") },
 	}
 	n, status := 0, 0

@@ -2,9 +2,13 @@ package webui_test
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/chromedp/cdproto/network"
 
 	"sluice"
 	"sluice/api"
@@ -38,6 +42,22 @@ func signIn(b *browser.Tab, token string) {
 	b.Keys("Enter")
 }
 
+// everywhere looks for what shuts somebody out on a wide screen and on a phone, light and dark.
+func everywhere(b *browser.Tab, name string) {
+	for _, wide := range []bool{false, true} {
+		if wide {
+			b.Size(1280, 900, false)
+		} else {
+			b.Size(390, 844, true)
+		}
+		for _, scheme := range []string{"dark", "light"} {
+			b.Scheme(scheme)
+			b.Accessible()
+		}
+	}
+	b.Keep(name)
+}
+
 // TestSignIn: a link leads through the sign-in to where it leads, behind a prefix too; a wrong token is said to be wrong; who
 // signs out is out, in every tab; and no script can read the secret.
 func TestSignIn(t *testing.T) {
@@ -49,12 +69,10 @@ func TestSignIn(t *testing.T) {
 		d := s.door(prefix, "")
 		b.Open(d.URL + "jobs/" + id + "?host=web1")
 		b.Has("heading", "Sign in")
-		b.Accessible()
-		b.Keep("signin")
+		everywhere(b, "signin")
 		signIn(b, "sluice_wrong")
 		b.Sees("This token is not valid, or not any more.")
-		b.Accessible()
-		b.Keep("signin-wrong")
+		everywhere(b, "signin-wrong")
 		signIn(b, ann)
 		b.Has("heading", "sim 10ms 0")
 		b.Until(`location.pathname + location.search === "` + prefix + `/ui/jobs/` + id + `?host=web1"`)
@@ -62,10 +80,17 @@ func TestSignIn(t *testing.T) {
 		if js := browser.Eval[string](b, `document.cookie + JSON.stringify({...localStorage}) + JSON.stringify({...sessionStorage})`); strings.Contains(js, "sluice_") {
 			t.Errorf("a script can read %s", js)
 		}
+		api := strings.TrimSuffix(d.URL, "ui/") + "api/v1/jobs"
+		got := browser.Call(b, network.GetCookies, network.GetCookiesParams{URLs: []string{api}}).Cookies
+		if len(got) != 1 || !got[0].HTTPOnly || got[0].SameSite != network.CookieSameSiteStrict || got[0].Path != prefix+"/api/v1" {
+			t.Errorf("the browser keeps %+v", got)
+		}
+		if got := browser.Call(b, network.GetCookies, network.GetCookiesParams{URLs: []string{d.URL, strings.Replace(api, "/v1/", "/v2/", 1)}}).Cookies; len(got) != 0 {
+			t.Errorf("the browser sends it along elsewhere: %+v", got)
+		}
 		b.Click("button", "You are ann")
 		b.Sees("Signed in in this browser until")
-		b.Accessible()
-		b.Keep("who")
+		everywhere(b, "who")
 		other := b.Another()
 		other.Open(d.URL)
 		other.Sees("sim 10ms 0")
@@ -78,6 +103,61 @@ func TestSignIn(t *testing.T) {
 		if other.Until("!document.querySelector('dialog')"); d.count("DELETE "+prefix+"/api/v1/session") != 1 {
 			t.Error("nobody signed out at the server")
 		}
+	}
+}
+
+// TestNeighbours: pages of others, on another site and on another port of the same name, where the browser sends the cookie along,
+// do nothing with it: they change nothing, read nothing, and sign nobody in.
+func TestNeighbours(t *testing.T) {
+	s := newStage(t, "tag:\n  web: [web1, web2]\n")
+	id := string(s.run("all", "sim 10m 0"))
+	b := browser.New(t)
+	b.Expected = []string{"CORS", "Cross-Origin", "Failed to fetch"}
+	d := s.door("", "")
+	b.Open(d.URL)
+	signIn(b, s.token)
+	b.Sees("sim 10m 0")
+	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = w.Write([]byte("<title>evil</title>"))
+	}))
+	t.Cleanup(evil.Close)
+	api := strings.TrimSuffix(d.URL, "ui/") + "api/v1/"
+	for _, from := range []string{evil.URL, strings.Replace(evil.URL, "127.0.0.1", "localhost", 1)} {
+		before := d.count("")
+		b.Open(from)
+		got := browser.Eval[string](b, `(async () => {
+			const said = [];
+			for (const [method, path, body, kind, mode] of [['POST', 'jobs/`+id+`/halt', '{}', 'text/plain', 'no-cors'], ['POST', 'jobs/`+id+`/cancel', '{}', 'application/json', 'cors'],
+				['POST', 'session', '{"token":"`+s.token+`"}', 'text/plain', 'no-cors'], ['DELETE', 'session', undefined, '', 'cors'], ['GET', 'jobs', undefined, '', 'cors'], ['GET', 'jobs', undefined, '', 'no-cors']]) {
+				const headers = kind ? {'Content-Type': kind} : {};
+				await fetch('`+api+`' + path, {method, body, mode, headers, credentials: 'include'}).then(async (a) => said.push(a.status + (await a.text())), () => {});
+			}
+			const form = document.createElement('form');
+			form.method = 'post'; form.enctype = 'text/plain'; form.action = '`+api+`jobs/`+id+`/halt'; form.target = 'there';
+			const there = document.createElement('iframe');
+			there.name = 'there';
+			document.body.append(there, form);
+			const loaded = new Promise((r) => { there.onload = r; });
+			form.submit();
+			await loaded;
+			return said.join();
+		})()`)
+		if strings.Trim(got, "0,") != "" {
+			t.Errorf("%s reads %s", from, got)
+		}
+		if d.count("") <= before {
+			t.Errorf("%s: nothing came to the server", from)
+		}
+	}
+	j, err := s.client.Job(t.Context(), id)
+	if err != nil || j.State != "running" && j.State != "waiting" {
+		t.Errorf("somebody else's page did something: %+v %v", j, err)
+	}
+	b.Open(d.URL)
+	b.Has("button", "You are admin")
+	if _, err := s.client.Cancel(t.Context(), sluice.JobID(id), ""); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -110,8 +190,7 @@ func TestLapsed(t *testing.T) {
 	end()
 	b.Has("dialog", "Sign in again")
 	b.Sees("sim 10ms 0") // behind it
-	b.Accessible()
-	b.Keep("lapsed")
+	everywhere(b, "lapsed")
 	s.run("all", "sim 11ms 0")
 	b.Type("textbox", "Token", ann)
 	b.Keys("Enter")
@@ -148,8 +227,7 @@ func TestUserPage(t *testing.T) {
 	}
 	b, _ := s.visit("users")
 	b.Sees("approver in prod on $web")
-	b.Accessible()
-	b.Keep("users")
+	everywhere(b, "users")
 	b.Click("link", "ann")
 	b.Has("heading", "ann")
 	b.Sees("in prod on $web")
@@ -157,8 +235,7 @@ func TestUserPage(t *testing.T) {
 	b.Sees("made the token " + string(made.ID))
 	b.Sees(`gpj.exe\e[31mWWW`)
 	b.Sees(`\u{202e}`)
-	b.Accessible()
-	b.Keep("user")
+	everywhere(b, "user")
 	if n := browser.Eval[int](b, `document.querySelectorAll('img').length`); n != 0 {
 		t.Error("a label became markup")
 	}
@@ -180,8 +257,7 @@ func TestUserPage(t *testing.T) {
 	b.Click("link", "Your rights")
 	b.Sees("in use here")
 	b.Sees("operator in default")
-	b.Accessible()
-	b.Keep("user-self")
+	everywhere(b, "user-self")
 	page, err := s.client.Audit(t.Context(), url.Values{"refused": {"true"}})
 	if err != nil || len(page.Entries) != 0 {
 		t.Errorf("a look at a page is noted as a refusal: %+v %v", page.Entries, err)
@@ -230,8 +306,7 @@ func TestAuditPage(t *testing.T) {
 	b.Sees("submitted \"echo '<script>alert(1)</script>")
 	b.Sees("The log has all that others have seen of it")
 	b.Sees("100 entries, looked back")
-	b.Accessible()
-	b.Keep("audit")
+	everywhere(b, "audit")
 	b.SeesNot("made eve known")
 	b.Click("button", "Further back")
 	b.Sees("made eve known")
@@ -246,8 +321,7 @@ func TestAuditPage(t *testing.T) {
 	b.Sees("100 entries")
 	b.Open(strings.TrimSuffix(browser.Eval[string](b, `location.href`), "audit") + "audit?refused=true&text=ACCESS.SEE")
 	b.Sees("1 entry: these are all")
-	b.Accessible()
-	b.Keep("audit-refused")
+	everywhere(b, "audit-refused")
 }
 
 // TestForbidden: a control that one may not use is there, takes the focus, says why, and does nothing.
@@ -274,8 +348,7 @@ func TestForbidden(t *testing.T) {
 	}
 	b.Sees(why)
 	b.Keys("Enter")
-	b.Accessible()
-	b.Keep("forbidden")
+	everywhere(b, "forbidden")
 	if browser.Eval[bool](b, `!!document.querySelector('dialog')`) || d.count("DELETE") != 0 {
 		t.Error("it did something")
 	}
