@@ -108,8 +108,9 @@ func TestMaySaysWhy(t *testing.T) {
 // left out.
 func TestAuditPages(t *testing.T) {
 	w, _ := onDisk(t)
+	var job sluice.JobID
 	for range 5 {
-		w.submit("web1", "web2")
+		job = w.submit("web1", "web2")
 	}
 	root := w.client(w.token("eve", sluice.Grant{Role: access.Admin}))
 	if _, err := root.HaltAll(t.Context(), "", "the <b>house</b> burns"); err != nil {
@@ -117,6 +118,9 @@ func TestAuditPages(t *testing.T) {
 	}
 	poor := w.client(w.token("bob"))
 	if _, err := poor.Audit(t.Context(), nil); sluice.CodeOf(err) != sluice.Denied {
+		t.Errorf("without the right: %v", err)
+	}
+	if _, err := poor.Halt(t.Context(), job, ""); sluice.CodeOf(err) != sluice.Denied {
 		t.Errorf("without the right: %v", err)
 	}
 	all := func(q url.Values) (lines []string) {
@@ -138,7 +142,7 @@ func TestAuditPages(t *testing.T) {
 		}
 	}
 	whole := all(url.Values{})
-	if len(whole) != 20 || whole[0] != "eve halted it: the <b>house</b> burns prod 15" || whole[19] != "root made root known .access 1" {
+	if len(whole) != 21 || whole[0] != "eve halted it: the <b>house</b> burns prod 15" || whole[20] != "root made root known .access 1" {
 		t.Errorf("%d: %s", len(whole), strings.Join(whole, "\n"))
 	}
 	if small := all(url.Values{"limit": {"2"}}); strings.Join(small, "\n") != strings.Join(whole, "\n") {
@@ -149,9 +153,10 @@ func TestAuditPages(t *testing.T) {
 		want int
 		all  string // in each
 	}{
-		"one person":      {url.Values{"who": {"bob"}}, 1, "bob GET"},
+		"one person":      {url.Values{"who": {"bob"}}, 2, "bob "},
+		"refused there":   {url.Values{"namespace": {"prod"}, "refused": {"true"}}, 1, "bob POST /api/v1/jobs/" + string(job) + "/halt prod"},
 		"a namespace":     {url.Values{"namespace": {"prod"}, "text": {"HOUSE"}}, 5, "burns prod"},
-		"refused":         {url.Values{"refused": {"true"}}, 1, "bob GET"},
+		"refused":         {url.Values{"refused": {"true"}}, 2, "bob "},
 		"nothing so late": {url.Values{"since": {"2026-02-01T00:00:00Z"}}, 0, ""},
 		"nothing so soon": {url.Values{"until": {"2026-01-01T00:00:00Z"}}, 0, ""},
 		"no such text":    {url.Values{"text": {"zebra"}}, 0, ""},
