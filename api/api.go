@@ -33,6 +33,10 @@ type Job struct {
 	Driven     bool                   `json:"driven" doc:"a live process carries it out"`
 	Halted     *Halted                `json:"halted,omitempty"`
 	Gates      []Gate                 `json:"gates,omitempty" doc:"gates that wait"`
+	Started    *time.Time             `json:"started,omitempty" doc:"when it was taken up or resumed last"`
+	Ended      *time.Time             `json:"ended,omitempty" doc:"when it was finished or halted; not while it goes on"`
+	Why        string                 `json:"why,omitempty" doc:"in lists: in one line, why it does not go on"`
+	Needs      string                 `json:"needs,omitempty" enum:"decision,approval,worker" doc:"in lists: what a person has to do so that it goes on; decision: it is halted"`
 	PlanDigest string                 `json:"plan_digest,omitempty" doc:"digest of what it does, for whoever approves it; not in lists"`
 	Approval   string                 `json:"approval,omitempty" enum:"another" doc:"another: whoever submitted it cannot approve it"`
 }
@@ -75,6 +79,7 @@ type Holder struct {
 
 // HostOut is a host that is out of service or retired.
 type HostOut struct {
+	Namespace sluice.Namespace `json:"namespace,omitempty" doc:"where lists are of several"`
 	Holder
 	Held    bool   `json:"held,omitempty"`
 	Retired bool   `json:"retired,omitempty"`

@@ -35,14 +35,32 @@ func (s *State) Allow(b Bearer, a Ask) error {
 	if token.Namespace != "" && token.Namespace != a.Namespace {
 		return refuse(b, a, "the token %s is for the namespace %s", b.Token, token.Namespace)
 	}
-	var open map[sluice.Host]bool // hosts that a bound grant opens
-	bound := false
+	all, open, bound := s.opened(b, a)
+	switch {
+	case all:
+		return nil
+	case !bound:
+		return refuse(b, a, "no grant allows it")
+	case len(a.Hosts) == 0:
+		return refuse(b, a, "the grants are for some hosts only, and this concerns all")
+	}
+	for _, h := range a.Hosts {
+		if !open[h] {
+			return refuse(b, a, "no grant opens the host %s", h)
+		}
+	}
+	return nil
+}
+
+// opened are the hosts that grants open, those that are bound to tags; all is set where there is one that is not, or that need
+// not be. bound says that there are bound ones.
+func (s *State) opened(b Bearer, a Ask) (all bool, open map[sluice.Host]bool, bound bool) {
 	for _, g := range s.grants[b.Principal] {
 		if !slices.Contains(s.may(g.Role), a.Right) || g.Namespace != "" && g.Namespace != a.Namespace {
 			continue
 		}
 		if len(g.Tags) == 0 || a.Anywhere && len(a.Hosts) == 0 {
-			return nil
+			return true, nil, bound
 		}
 		bound = true
 		if a.Members == nil {
@@ -57,18 +75,19 @@ func (s *State) Allow(b Bearer, a Ask) error {
 			}
 		}
 	}
-	if !bound {
-		return refuse(b, a, "no grant allows it")
+	return false, open, bound
+}
+
+// Hosts says for which hosts of a namespace something may be done: for all, or for some. It is for lists: what one asks for
+// by name, [State.Allow] answers.
+func (s *State) Hosts(b Bearer, a Ask) (all bool, some map[sluice.Host]bool) {
+	token, err := s.bounds(b)
+	if err != nil || len(token.Only) > 0 && !slices.Contains(token.Only, a.Right) || token.Namespace != "" && token.Namespace != a.Namespace {
+		return false, nil
 	}
-	if len(a.Hosts) == 0 {
-		return refuse(b, a, "the grants are for some hosts only, and this concerns all")
-	}
-	for _, h := range a.Hosts {
-		if !open[h] {
-			return refuse(b, a, "no grant opens the host %s", h)
-		}
-	}
-	return nil
+	a.Hosts, a.Anywhere = nil, false
+	all, some, _ = s.opened(b, a)
+	return all, some
 }
 
 // Namespaces says where somebody may do something at all: all is set for a right everywhere, and some are the namespaces

@@ -7,6 +7,9 @@ import (
 	"sluice"
 )
 
+// Nobody begins the reason of attempts that wait until somebody starts a worker.
+const Nobody = "no worker of pool "
+
 // Waits says why an attempt has no worker, and until when; "" where it has one.
 func (s *State) Waits(a sluice.AttemptID) (why, until string) {
 	t := s.tasks[a]
@@ -32,7 +35,7 @@ func (s *State) Waits(a sluice.AttemptID) (why, until string) {
 	if strict {
 		return "the workers of pool " + string(t.Pool) + " carry out signed jobs alone, and this one is not", "another one comes; sluice run --sign makes a job that is"
 	}
-	return "no worker of pool " + string(t.Pool) + " is connected", "one comes"
+	return Nobody + string(t.Pool) + " is connected", "one comes"
 }
 
 // place gives waiting attempts to workers with room.

@@ -25,7 +25,11 @@ const (
 type Info struct {
 	Spec       *sluice.Job
 	State      JobState
+	Number     int // order of submission in the namespace
+	Targets    int // number of its hosts
 	Submitted  time.Time
+	TakenUp    time.Time // last time that it was taken up or resumed; zero before
+	Ended      time.Time // when it was finished or halted; zero while it goes on
 	Generation int
 	Started    bool // somebody took it up
 	Running    int
@@ -37,6 +41,8 @@ type Info struct {
 	Cancelling bool
 	Kill       bool // running attempts are to be ended
 	Gates      []Gate
+	Why        string // in lists: in one line, why it does not go on
+	Stranded   bool   // in lists: all that runs as far as the log goes has no worker, and gets none before somebody starts one
 }
 
 // Gate is a gate that waits.
@@ -77,12 +83,12 @@ func (s *State) Jobs() []Info {
 }
 
 func (j *job) info() Info {
-	counts := j.counts(false)
+	counts, targets := j.counts(false), len(j.byTarget)
 	if j.packed != nil {
-		counts = j.packed.tally.counts()
+		counts, targets = j.packed.tally.counts(), j.packed.targets
 	}
 	gates := j.gates()
-	return Info{Spec: j.spec, Submitted: j.submitted, Generation: j.generation, Started: j.everUp, Running: j.running,
+	return Info{Spec: j.spec, Number: j.number, Targets: targets, Submitted: j.submitted, TakenUp: j.started, Ended: j.ended, Generation: j.generation, Started: j.everUp, Running: j.running,
 		Unsettled: j.unsettled, Failures: j.failures, Budget: j.budget, Counts: counts, Halted: j.halted, Cancelling: j.cancelling != nil,
 		Kill: j.cancelling != nil || j.halting != nil && j.halting.Kill, Gates: gates, State: j.state(len(gates) > 0)}
 }

@@ -237,7 +237,7 @@ func (s *State) readJob(r *reader, j *job) {
 	flags := r.byte()
 	p.shell, j.everUp = flags&1 != 0, flags&2 != 0
 	p.command, p.expression = r.text(), r.text()
-	j.submitted, j.started = r.time(), r.time()
+	j.submitted, j.started, j.ended = r.time(), r.time(), r.time()
 	j.budget, j.generation = int(r.int()), int(r.int())
 	j.refused = r.uint(1 << 31)
 	j.finished = r.outcome()

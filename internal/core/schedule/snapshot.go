@@ -18,7 +18,7 @@ import (
 
 // Form is the version of snapshots. It is raised with every change of what is written here, and of what the fold makes
 // of events: a snapshot of another form is of no use.
-const Form = 1
+const Form = 2
 
 const magic = "sluice state\n"
 
@@ -141,6 +141,7 @@ func (s *State) writeJob(w *writer, j *job) error {
 	w.text(p.expression)
 	w.time(j.submitted)
 	w.time(j.started)
+	w.time(j.ended)
 	w.int(int64(j.budget))
 	w.int(int64(j.generation))
 	w.uint(j.refused)

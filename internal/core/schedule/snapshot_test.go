@@ -300,7 +300,7 @@ func TestFormOfSnapshots(t *testing.T) {
 // TestSnapshotKnowsEveryField: whoever adds a field to what a snapshot is made of has to think of it there.
 func TestSnapshotKnowsEveryField(t *testing.T) {
 	known := map[string]string{
-		"State":   "seq hosts index rules used force retired jobs open byID tables",
+		"State":   "seq hosts index rules used force retired jobs open byID tables newest",
 		"host":    "name attempt last unknown since bad held retired tasks waiting",
 		"mark":    "job why by since reason",
 		"task":    "job order host target try phase stopped outcome givenUp places before closed queue pos onHost",
@@ -308,7 +308,7 @@ func TestSnapshotKnowsEveryField(t *testing.T) {
 		"track":   "name stages reach",
 		"ruleset": "digest packed groups of users",
 		"group":   "constraint name limit hosts members busy live out waits",
-		"job": "number name spec packed frozen limit tracks tasks byTarget byHost submitted started everUp budget generation " +
+		"job": "number name spec packed frozen limit tracks tasks byTarget byHost submitted started ended everUp budget generation " +
 			"halting halted cancelling finished running unsettled failures refused dirty queues",
 		"Track": "Name Stages",
 		"Stage": "Name Entry Hosts MaxFailures Gate",

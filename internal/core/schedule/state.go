@@ -20,7 +20,8 @@ type State struct {
 	jobs    []*job              // in order of submission
 	open    []*job              // those that are not finished, in order of submission
 	byID    map[sluice.JobID]*job
-	tables  tables // what the snapshots name by number
+	tables  tables      // what the snapshots name by number
+	newest  []time.Time // of each job and those before it, when the newest was submitted; as far as lists asked
 }
 
 // host is what is known of one host. The flags are what constraints count.
@@ -134,6 +135,7 @@ type job struct {
 	byHost     map[int32]*task
 	submitted  time.Time
 	started    time.Time // last time it was taken up or resumed
+	ended      time.Time // when it was finished or halted; zero while it goes on
 	everUp     bool
 	budget     int // -1: none
 	generation int
@@ -271,13 +273,13 @@ func (s *State) applyToJob(j *job, e sluice.Event) error {
 	case sluice.JobHalting:
 		j.halting = &b
 	case sluice.JobHalted:
-		j.halted, j.halting, j.generation = &b, nil, b.Generation
+		j.halted, j.halting, j.generation, j.ended = &b, nil, b.Generation, e.Time
 	case sluice.JobResumed:
 		s.resume(j, b, e.Time)
 	case sluice.JobCancelling:
 		j.cancelling = &b
 	case sluice.JobFinished:
-		s.finish(j, b)
+		s.finish(j, b, e.Time)
 	}
 	return nil
 }
@@ -289,15 +291,16 @@ func (s *State) resume(j *job, b sluice.JobResumed, at time.Time) {
 		s.open = slices.Insert(s.open, at, j)
 	}
 	j.halted, j.halting, j.cancelling, j.finished = nil, nil, nil, ""
-	j.generation, j.refused, j.started, j.dirty = b.Generation, 0, at, true
+	j.generation, j.refused, j.started, j.ended, j.dirty = b.Generation, 0, at, time.Time{}, true
 	if b.MaxFailures != nil {
 		j.budget = b.MaxFailures.Floor(len(j.tasks))
 	}
 }
 
 // finish closes a job. What never started is cancelled.
-func (s *State) finish(j *job, b sluice.JobFinished) {
+func (s *State) finish(j *job, b sluice.JobFinished, at time.Time) {
 	over := j.finished != ""
+	j.ended = at
 	j.finished, j.halted, j.halting, j.cancelling = b.Outcome, nil, nil, nil
 	for _, t := range j.tasks {
 		if t.phase == pending {

@@ -82,7 +82,8 @@ func newWorldWith(t *testing.T, set func(*httpapi.Config)) *world {
 	}
 	running := hours()
 	config := httpapi.Config{
-		Desk:      func(p sluice.Principal) control.Desk { return w.service.As(string(p)) },
+		Desk:  func(p sluice.Principal) control.Desk { return w.service.As(string(p)) },
+		Lists: w.service, Since: clock(),
 		Submitted: func() {},
 		Printed:   func(job sluice.JobID) httpapi.Printed { return w.hub.Watch(job) },
 		Fetched: func(w io.Writer, job *sluice.Job, h sluice.Host) error {
@@ -199,7 +200,7 @@ func forServer(r httpapi.Route) bool {
 
 // forAnybody reports whether a right anywhere opens a route: what it gives is bounded by itself, or is for no namespace yet.
 func forAnybody(r httpapi.Route) bool {
-	return r.Path == "/api/v1/heads" || r.Path == "/api/v1/blobs" || r.Path == "/api/v1/jobs" && r.Method == http.MethodGet
+	return r.Path == "/api/v1/heads" || r.Path == "/api/v1/blobs" || r.Path == "/api/v1/feed" || r.Path == "/api/v1/search" || r.Path == "/api/v1/hosts/out" || r.Path == "/api/v1/jobs" && r.Method == http.MethodGet
 }
 
 // where a right must be given for a route of the job's namespace: everywhere, for what concerns the server.

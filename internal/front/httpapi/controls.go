@@ -8,6 +8,7 @@ import (
 
 	"sluice"
 	"sluice/api"
+	"sluice/internal/core/schedule"
 	"sluice/internal/run/control"
 	"sluice/sealed"
 )
@@ -269,8 +270,11 @@ func listOut(ctx context.Context, c caller, in *InNamespace) (*hostsOut, error) 
 	out := &hostsOut{}
 	out.Body.Hosts = make([]api.HostOut, len(list))
 	for i, h := range list {
-		out.Body.Hosts[i] = api.HostOut{Holder: holderOf(h.Holder), Held: h.Held, Retired: h.Retired, By: h.By, Reason: h.Reason,
-			Unknown: h.Unknown, Running: h.Running}
+		out.Body.Hosts[i] = outOf(h)
 	}
 	return out, nil
+}
+
+func outOf(h schedule.HostInfo) api.HostOut {
+	return api.HostOut{Holder: holderOf(h.Holder), Held: h.Held, Retired: h.Retired, By: h.By, Reason: h.Reason, Unknown: h.Unknown, Running: h.Running}
 }

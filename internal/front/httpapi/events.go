@@ -65,7 +65,7 @@ func getEvents(ctx context.Context, c caller, in *eventsQuery) (*huma.StreamResp
 			noteSeen(ctx, func(s *seen) { s.stream = true })
 			c.api.cfg.Watch.Streaming(1)
 			defer c.api.cfg.Watch.Streaming(-1)
-			out := newStream(w.Context(), w.BodyWriter(), &c.api.told, c.api.cfg.Stopping)
+			out := newStream(w.Context(), w.BodyWriter(), &c.api.told, c.api.cfg.Stopping, `the events of a job, then "event: end"`)
 			defer out.close()
 			send := out.send
 			if in.Output {

@@ -4,14 +4,13 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strconv"
 	"sync"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"sluice"
 	"sluice/api"
-	"sluice/internal/core/access"
 	"sluice/internal/core/schedule"
 	"sluice/internal/run/control"
 	"sluice/sealed"
@@ -24,81 +23,14 @@ type ByID struct {
 	ID string `path:"id" maxLength:"64" doc:"id of a job, or its beginning if no other begins so"`
 }
 
-type jobList struct {
-	Namespace string `query:"namespace" maxLength:"64"`
-	State     string `query:"state" enum:"waiting,running,paused,halted,succeeded,failed,cancelled"`
-	Limit     int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
-	Cursor    string `query:"cursor" maxLength:"64" doc:"what the last page gave as next"`
-}
-
-type jobPage struct {
-	Body struct {
-		Jobs []api.Job `json:"jobs" doc:"newest first"`
-		Next string    `json:"next,omitempty" doc:"the cursor of the next page; there is none after the last"`
-	}
-}
-
 type oneJob struct{ Body api.Job }
 
 func (a *API) addJobs() {
-	route(a, sluice.SeeJobs, huma.Operation{OperationID: "list-jobs", Method: http.MethodGet, Path: "/api/v1/jobs", Tags: []string{jobTag},
-		Summary: "List jobs, newest first"}, listJobs)
 	route(a, sluice.SeeJobs, huma.Operation{OperationID: "get-job", Method: http.MethodGet, Path: "/api/v1/jobs/{id}", Tags: []string{jobTag},
 		Summary: "What is known of a job", Errors: []int{http.StatusNotFound}}, getJob)
 	route(a, sluice.SeeJobs, huma.Operation{OperationID: "get-job-reasons", Method: http.MethodGet, Path: "/api/v1/jobs/{id}/why", Tags: []string{jobTag},
 		Summary: "Why hosts of a job wait", Errors: []int{http.StatusNotFound}}, getWhy)
 	a.addEvents()
-}
-
-func listJobs(ctx context.Context, c caller, in *jobList) (*jobPage, error) {
-	all, some, err := c.api.cfg.Rights.Namespaces(ctx, c.Bearer, c.right)
-	if err != nil {
-		return nil, err
-	}
-	if in.Namespace != "" {
-		if err := c.mayLook(ctx, sluice.Namespace(in.Namespace)); err != nil {
-			return nil, err
-		}
-	} else if !all && len(some) == 0 {
-		return nil, c.mayLook(ctx, "")
-	}
-	desk := c.desk()
-	jobs, err := desk.Jobs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := &jobPage{}
-	out.Body.Jobs = []api.Job{}
-	begun := in.Cursor == ""
-	for _, i := range jobs {
-		j := jobOf(i, desk.Driven(i.Spec.ID))
-		switch {
-		case !begun:
-			begun = string(j.ID) == in.Cursor
-			continue
-		case in.Namespace != "" && in.Namespace != string(j.Namespace), in.State != "" && in.State != j.State,
-			!all && !slices.Contains(some, j.Namespace):
-			continue
-		case !all && !c.sees(ctx, i):
-			continue
-		case len(out.Body.Jobs) == in.Limit:
-			out.Body.Next = string(out.Body.Jobs[in.Limit-1].ID)
-			return out, nil
-		}
-		out.Body.Jobs = append(out.Body.Jobs, j)
-	}
-	if !begun {
-		return nil, sluice.Errorf(sluice.Usage, "there is no page that begins at %s", strconv.Quote(in.Cursor))
-	}
-	return out, nil
-}
-
-// sees reports whether the caller may look at a job of a list. What one may not see is no attempt to see it: that is not
-// noted.
-func (c caller) sees(ctx context.Context, i schedule.Info) bool {
-	members, err := c.api.cfg.Members(ctx, i.Spec.Namespace)
-	return err == nil && c.api.cfg.Rights.Allow(ctx, c.Bearer, access.Ask{Right: c.right, Namespace: i.Spec.Namespace,
-		Hosts: i.Spec.Targets, Members: members}) == nil
 }
 
 func getJob(ctx context.Context, c caller, in *ByID) (*oneJob, error) {
@@ -149,8 +81,9 @@ func (d *digests) of(j *sluice.Job) string {
 // jobOf is what goes out of what is known of a job. Between the wish to halt and the halt a job still runs.
 func jobOf(i schedule.Info, driven bool) api.Job {
 	j := api.Job{ID: i.Spec.ID, Namespace: i.Spec.Namespace, State: string(i.State), Command: i.Spec.Command, By: i.Spec.By,
-		Submitted: i.Submitted, Targets: len(i.Spec.Targets), Running: i.Running, Unsettled: i.Unsettled, Failures: i.Failures,
-		Budget: i.Budget, Counts: i.Counts, Generation: i.Generation, Cancelling: i.Cancelling, Driven: driven, Approval: i.Spec.Approval.By}
+		Submitted: i.Submitted, Targets: i.Targets, Running: i.Running, Unsettled: i.Unsettled, Failures: i.Failures,
+		Budget: i.Budget, Counts: i.Counts, Generation: i.Generation, Cancelling: i.Cancelling, Driven: driven, Approval: i.Spec.Approval.By, Why: i.Why,
+		Needs: needsOf(i), Started: timeOf(i.TakenUp), Ended: timeOf(i.Ended)}
 	if i.State == schedule.Halting {
 		j.State, j.Halting = string(schedule.Running), true
 	}
@@ -168,6 +101,28 @@ func jobOf(i schedule.Info, driven bool) api.Job {
 		j.Gates = append(j.Gates, out)
 	}
 	return j
+}
+
+// needsOf is what a person has to do so that a job goes on.
+func needsOf(i schedule.Info) string {
+	approval := func(g schedule.Gate) bool { return g.Kind == sluice.GateApproval }
+	switch {
+	case i.State == schedule.Halted:
+		return "decision"
+	case i.State == schedule.Paused && slices.ContainsFunc(i.Gates, approval):
+		return "approval"
+	case i.Stranded:
+		return "worker"
+	}
+	return ""
+}
+
+func timeOf(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
 }
 
 type whyQuery struct {

@@ -30,13 +30,16 @@ type Rights interface {
 	Holds(ctx context.Context, b access.Bearer) ([]access.Hold, error)
 	Allow(ctx context.Context, b access.Bearer, a access.Ask) error
 	Namespaces(ctx context.Context, b access.Bearer, r sluice.Right) (all bool, some []sluice.Namespace, err error)
+	Hosts(ctx context.Context, b access.Bearer, a access.Ask) (all bool, some map[sluice.Host]bool, err error)
 	Note(ctx context.Context, n sluice.AccessNoted) error
 }
 
 // Config is what the API needs.
 type Config struct {
 	// Desk is where a principal comes with what it wants.
-	Desk   func(sluice.Principal) control.Desk
+	Desk func(sluice.Principal) control.Desk
+	// Lists are those of all namespaces, for whoever sees to it that nobody is shown more than they may see.
+	Lists  *control.Service
 	Rights Rights
 	// Workers are those of the server; nil where it has none.
 	Workers Workers
@@ -90,6 +93,8 @@ type Config struct {
 	UI      http.Handler
 	Clock   sluice.Clock
 	Version string
+	// Since is when the server was started.
+	Since time.Time
 	// NamespaceRate is how many requests a second may be about one namespace, of all principals together; 0: [NamespaceRate].
 	NamespaceRate int
 }
@@ -157,6 +162,7 @@ func New(cfg Config) *API {
 	}
 	a.huma = humago.New(a.mux, c)
 	a.addJobs()
+	a.addLists()
 	a.addSubmit()
 	a.addSecrets()
 	a.addPlan()
@@ -172,6 +178,7 @@ func New(cfg Config) *API {
 	a.addOIDC()
 	a.addAudit()
 	a.addWebhooks()
+	a.addAbout()
 	a.addHealth()
 	a.addPage()
 	a.addUI()

@@ -42,15 +42,15 @@ type stream struct {
 	flush func() error
 }
 
-// newStream begins a stream; close ends it, and so does stopping.
-func newStream(ctx context.Context, w io.Writer, t *told, stopping <-chan struct{}) *stream {
+// newStream begins a stream, with a line for people; close ends it, and so does stopping.
+func newStream(ctx context.Context, w io.Writer, t *told, stopping <-chan struct{}, greeting string) *stream {
 	ctx, stop := context.WithCancel(ctx)
 	s := &stream{ctx: ctx, stop: stop, done: make(chan struct{}), told: t, there: make(chan struct{}, 1), much: make(chan struct{}, 1),
 		room: make(chan struct{}, 1), w: w, flush: func() error { return nil }}
 	if rw, ok := w.(http.ResponseWriter); ok {
 		s.flush = http.NewResponseController(rw).Flush
 	}
-	s.add([]byte(": the events of a job, then \"event: end\"\n\n"))
+	s.add([]byte(": " + greeting + "\n\n"))
 	go func() {
 		defer close(s.done)
 		defer stop()

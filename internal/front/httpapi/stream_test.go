@@ -40,7 +40,7 @@ func TestStreamGathers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &reader{}
 		var told told
-		s := newStream(t.Context(), r, &told, nil)
+		s := newStream(t.Context(), r, &told, nil, "events")
 		synctest.Wait()
 		began, first := time.Now(), r.text.Len()
 		if r.writes != 1 || first == 0 {
@@ -74,7 +74,7 @@ func TestASlowOneIsWaitedFor(t *testing.T) {
 		r := &reader{slow: make(chan struct{})}
 		var told told
 		ctx, leave := context.WithCancel(t.Context())
-		s := newStream(ctx, r, &told, nil)
+		s := newStream(ctx, r, &told, nil, "events")
 		sent, over := 0, make(chan struct{})
 		go func() {
 			defer close(over)
@@ -106,7 +106,7 @@ func TestASlowOneIsWaitedFor(t *testing.T) {
 func TestPulse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, stopping := &reader{}, make(chan struct{})
-		s := newStream(t.Context(), r, &told{}, stopping)
+		s := newStream(t.Context(), r, &told{}, stopping, "events")
 		time.Sleep(2*pulse + time.Second)
 		synctest.Wait()
 		if r.writes != 3 {

@@ -137,6 +137,16 @@ func (k *Keeper) Namespaces(ctx context.Context, b access.Bearer, r sluice.Right
 	return all, some, err
 }
 
+// Hosts says for which hosts of a namespace b may do something: for all, or for some. An error with the code Denied says that
+// b is not let in any more.
+func (k *Keeper) Hosts(ctx context.Context, b access.Bearer, a access.Ask) (all bool, some map[sluice.Host]bool, err error) {
+	err = k.ask(ctx, b, func(s *access.State) error {
+		all, some = s.Hosts(b, a)
+		return nil
+	})
+	return all, some, err
+}
+
 // People lists who is known.
 func (k *Keeper) People(ctx context.Context) (out []access.Person, err error) {
 	err = k.look(ctx, func(s *access.State) error {
