@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"sluice"
 	"sluice/api"
@@ -14,7 +15,12 @@ import (
 // JobsQuery says which jobs.
 type JobsQuery struct {
 	Namespace sluice.Namespace // "": all that one may see
-	State     string           // "": all
+	State     string           // "": all; several with commas between them
+	By        string           // who submitted it; "": anybody
+	Tag       string           // of one of its targets; "": any
+	Text      string           // in its command, its id, or in why it is halted; "": any
+	Since     time.Time        // submitted then or later; zero: any time
+	Until     time.Time        // submitted before; zero: any time
 	Most      int              // 0: all
 }
 
@@ -28,8 +34,15 @@ func (c *Client) Jobs(ctx context.Context, q JobsQuery) ([]api.Job, error) {
 	if q.Namespace != "" {
 		v.Set("namespace", string(q.Namespace))
 	}
-	if q.State != "" {
-		v.Set("state", q.State)
+	for name, value := range map[string]string{"state": q.State, "by": q.By, "tag": q.Tag, "text": q.Text} {
+		if value != "" {
+			v.Set(name, value)
+		}
+	}
+	for name, at := range map[string]time.Time{"since": q.Since, "until": q.Until} {
+		if !at.IsZero() {
+			v.Set(name, at.UTC().Format(time.RFC3339))
+		}
 	}
 	var out []api.Job
 	for {
@@ -46,6 +59,16 @@ func (c *Client) Jobs(ctx context.Context, q JobsQuery) ([]api.Job, error) {
 		}
 		v.Set("cursor", got.Next)
 	}
+}
+
+// Search finds jobs, hosts and people by a piece of their names, at most so many of each.
+func (c *Client) Search(ctx context.Context, text string, most int) (api.Found, error) {
+	return ask[api.Found](ctx, c, request{path: []string{"search"}, query: url.Values{"text": {text}, "limit": {strconv.Itoa(most)}}})
+}
+
+// About says how the server is.
+func (c *Client) About(ctx context.Context) (api.Server, error) {
+	return ask[api.Server](ctx, c, request{path: []string{"server"}})
 }
 
 // Job is what is known of a job. id may be the beginning of its id.

@@ -220,6 +220,9 @@ const named = 3
 
 // firstWait says why the first task of a job waits that could start if it had room; if there is none, the first of all.
 func (s *State) firstWait(j *job) string {
+	if !j.everUp {
+		return "nobody has taken it up yet"
+	}
 	s.build(j)
 	for i := range j.tracks {
 		j.advance(s, j.tracks[i].name)
@@ -235,9 +238,6 @@ func (s *State) firstWait(j *job) string {
 	}
 	w := asker{State: s, holders: map[*group][]Holder{}}
 	r := w.why(first)
-	if r.Rule == sluice.RuleOrder && !j.everUp {
-		return "nothing has been started yet"
-	}
 	holders := make([]string, 0, named+1)
 	for k, h := range r.Holders {
 		if k == named {

@@ -123,7 +123,7 @@ func (a *app) serve(ctx context.Context, o ServeOptions) error {
 		if o.Certificate != "" {
 			scheme = "https"
 		}
-		fmt.Fprintf(a.Stderr, "sluice: takes jobs on %s://%s after %v\n        sluice login %[1]s://%[2]s\n", scheme, address,
+		fmt.Fprintf(a.Stderr, "sluice: takes jobs on %s://%s after %v\n        sluice login %[1]s://%[2]s\n        in a browser: %[1]s://%[2]s/ui/\n", scheme, address,
 			a.Clock().Sub(began).Round(time.Millisecond))
 	}
 	o.WorkersStarted = func(address string) { fmt.Fprintf(a.Stderr, "sluice: workers come to %s\n", address) }
