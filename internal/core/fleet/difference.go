@@ -51,6 +51,14 @@ type Change struct {
 	Now   string     `json:"now,omitzero"` // limit or gate, where it is another or all is new
 	Was   string     `json:"was,omitzero"`
 	Hosts HostChange `json:"hosts,omitzero"`
+	// Capacity is that of a group, where it is another: a share of more hosts is more, though the limit reads as before.
+	Capacity *Capacity `json:"capacity,omitempty"`
+}
+
+// Capacity is what a group allows now, and allowed before; nil is for a group that is not there.
+type Capacity struct {
+	Now *int `json:"now,omitempty"`
+	Was *int `json:"was,omitempty"`
 }
 
 // ListChange is what became of a constraint or a sequence.
@@ -75,14 +83,15 @@ func Diff(a, b *sluice.Fleet) Difference {
 	d.Constraints = lists(a.Constraints, b.Constraints, false, func(c sluice.Constraint) (string, []piece) {
 		var out []piece
 		for _, g := range c.Groups {
-			out = append(out, piece{g.Name, g.Limit.String(), g.Members})
+			capacity := g.Limit.Capacity(len(g.Members))
+			out = append(out, piece{g.Name, g.Limit.String(), g.Members, &capacity})
 		}
 		return c.Name, out
 	})
 	d.Sequences = lists(a.Sequences, b.Sequences, true, func(s sluice.Sequence) (string, []piece) {
 		var out []piece
 		for _, e := range s.Entries {
-			out = append(out, piece{e.Name, gateWords(e.Gate), e.Hosts})
+			out = append(out, piece{e.Name, gateWords(e.Gate), e.Hosts, nil})
 		}
 		return s.Name, numbered(out)
 	})
@@ -210,12 +219,13 @@ type piece struct {
 	name  string
 	words string // its limit or gate
 	hosts []sluice.Host
+	room  *int // capacity, of a group
 }
 
 func tagParts(f *sluice.Fleet) []piece {
 	out := make([]piece, len(f.TagOrder))
 	for i, t := range f.TagOrder {
-		out[i] = piece{"$" + string(t), "", f.Tags[t]}
+		out[i] = piece{"$" + string(t), "", f.Tags[t], nil}
 	}
 	return out
 }
@@ -279,7 +289,7 @@ func parts(a, b []piece) (out []Change) {
 	for _, p := range b {
 		has[p.name] = true
 		was, before := had[p.name]
-		c := Change{Name: p.name, Kind: Changed, Hosts: hostsChanged(was.hosts, p.hosts)}
+		c := Change{Name: p.name, Kind: Changed, Hosts: hostsChanged(was.hosts, p.hosts), Capacity: capacityChanged(was.room, p.room)}
 		switch {
 		case !before:
 			c.Kind, c.Now = Added, p.words
@@ -292,10 +302,17 @@ func parts(a, b []piece) (out []Change) {
 	}
 	for _, p := range a {
 		if !has[p.name] {
-			out = append(out, Change{Name: p.name, Kind: Removed, Was: p.words, Hosts: HostChange{Removed: p.hosts}})
+			out = append(out, Change{Name: p.name, Kind: Removed, Was: p.words, Hosts: HostChange{Removed: p.hosts}, Capacity: capacityChanged(p.room, nil)})
 		}
 	}
 	return out
+}
+
+func capacityChanged(was, now *int) *Capacity {
+	if was == nil && now == nil || was != nil && now != nil && *was == *now {
+		return nil
+	}
+	return &Capacity{Now: now, Was: was}
 }
 
 // String tells the difference to people, a line for each thing that is new (+), gone (-) or changed (~); "" is none.
@@ -348,6 +365,9 @@ func (c Change) write(b *strings.Builder, indent, what string) {
 		say("%s, was %s", c.Now, c.Was)
 	case cmp.Or(c.Now, c.Was) != "":
 		say("%s", cmp.Or(c.Now, c.Was))
+	}
+	if c.Kind == Changed && c.Capacity != nil {
+		say("capacity %d, was %d", *c.Capacity.Now, *c.Capacity.Was)
 	}
 	sign := func(s string) string {
 		if c.Kind == Changed {

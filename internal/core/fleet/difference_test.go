@@ -35,6 +35,7 @@ func TestDiff(t *testing.T) {
 		{"another order", strings.Replace(before, "[db1, db2]", "[db2, db1]", 1)},
 		{"a tag more", strings.Replace(before, "  canary:", "  spare: [db2]\n  empty: []\n  canary:", 1)},
 		{"a limit", strings.Replace(before, "$app: 1", "$app: 30%", 1)},
+		{"a share, and then of more hosts", strings.NewReplacer("$app: 1", "$app: 50%", "web[01-04]", "web[01-06]").Replace(before)},
 		{"other constraints", strings.Replace(before, "  $old: 1", "  $canary: 0\n  $app.web: {$canary: 1}", 1)},
 		{"a gate", strings.Replace(before, "pause: 10m, max_failures: 1", "approve: true, ramp: [1, 50%, 100%]", 1)},
 		{"a gate gone", strings.Replace(before, "{target: $app.db, pause: 10m, max_failures: 1}", "$app.db", 1)},

@@ -45,6 +45,18 @@ func Fold(hosts []sluice.Host) string {
 	return b.String()
 }
 
+// FoldSome is Fold within so many bytes: where they do not hold all hosts, more says how many are left out.
+func FoldSome(hosts []sluice.Host, within int) (text string, more int) {
+	hosts = unique(append([]sluice.Host(nil), hosts...))
+	n := len(hosts)
+	for {
+		if text = Fold(hosts[:n]); len(text) <= within || n == 1 {
+			return text, len(hosts) - n
+		}
+		n = (n + 1) / 2
+	}
+}
+
 // frame is a host name without one of its numbers.
 type frame struct {
 	before, after string
