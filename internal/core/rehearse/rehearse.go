@@ -6,6 +6,7 @@ package rehearse
 
 import (
 	"container/heap"
+	"errors"
 	"hash/fnv"
 	"math/rand/v2"
 	"time"
@@ -33,7 +34,15 @@ type Options struct {
 	CrashAt, CrashFor time.Duration
 	// PatienceFor is how long hosts that hang without a time limit are waited for before the job is cancelled.
 	PatienceFor time.Duration
+	// Out are hosts whose last outcome was bad when the job is submitted, Held those that an operator holds: they take up
+	// capacity from the beginning.
+	Out, Held []sluice.Host
+	// Stop is asked now and then; once it says so, the rehearsal ends with [ErrStopped]. nil: it never does.
+	Stop func() bool
 }
+
+// ErrStopped is a rehearsal's end before its time.
+var ErrStopped = errors.New("the rehearsal was stopped")
 
 // Defaults of a rehearsal.
 const (
@@ -49,6 +58,27 @@ type Result struct {
 	Peaks  []Peak        // in the order of the fleet's tags
 	Counts map[sluice.Outcome]int
 	Last   sluice.Event // job.finished or job.halted
+	// Most is the largest number of hosts of the fleet that were out of service at once.
+	Most int
+	// Points are how it went, in order; there are at most [MaxPoints].
+	Points []Point
+}
+
+// End says in words how it ended.
+func (r Result) End() string {
+	switch b := r.Last.Body.(type) {
+	case sluice.JobFinished:
+		switch b.Outcome {
+		case sluice.Succeeded:
+			return "succeeds"
+		case sluice.Cancelled:
+			return "has to be cancelled"
+		}
+		return "finishes with failures"
+	case sluice.JobHalted:
+		return "halts"
+	}
+	return "does not end"
 }
 
 // StageResult is the timeline of a stage.
@@ -74,6 +104,9 @@ func Run(f *sluice.Fleet, rules sluice.Rules, job sluice.Job, o Options, emit fu
 	if err := s.append(sluice.RulesApplied{Rules: rules, By: job.By}, ""); err != nil {
 		return Result{}, err
 	}
+	if err := s.before(rules); err != nil {
+		return Result{}, err
+	}
 	for _, b := range []sluice.Body{sluice.JobSubmitted{Submitted: job}, sluice.JobStarted{Driver: "rehearsal"}} {
 		if err := s.append(b, job.ID); err != nil {
 			return Result{}, err
@@ -86,6 +119,47 @@ func Run(f *sluice.Fleet, rules sluice.Rules, job sluice.Job, o Options, emit fu
 		return Result{}, err
 	}
 	return s.watch.result(s.now.Sub(o.Start)), nil
+}
+
+// earlier is the job that left hosts out of service before the one that is rehearsed.
+func (s *simulation) earlier() sluice.JobID {
+	if id := sluice.JobID("zzzzzzzzzzzz"); id != s.job.ID {
+		return id
+	}
+	return "yyyyyyyyyyyy"
+}
+
+// before makes what the log has of hosts that are out already. It is no part of what is shown.
+func (s *simulation) before(rules sluice.Rules) error {
+	var bodies []sluice.Event
+	earlier := s.earlier()
+	say := func(job sluice.JobID, b sluice.Body) {
+		bodies = append(bodies, sluice.Event{Time: s.now, Job: job, Body: b})
+	}
+	for _, h := range s.o.Held {
+		say("", sluice.HostHeld{Host: h, By: s.job.By})
+	}
+	if len(s.o.Out) > 0 {
+		say(earlier, sluice.JobSubmitted{Submitted: sluice.Job{ID: earlier, Namespace: s.job.Namespace, Targets: s.o.Out, Rules: rules.Digest,
+			Tracks: []sluice.Track{{Name: sluice.Unconstrained, Stages: []sluice.Stage{{Name: sluice.Unconstrained, Hosts: s.o.Out}}}}}})
+		say(earlier, sluice.JobStarted{Driver: s.job.By})
+		for i, h := range s.o.Out {
+			a := sluice.NewAttemptID(earlier, i, 1)
+			say(earlier, sluice.TaskStarted{Host: h, Attempt: a, Track: sluice.Unconstrained, Stage: sluice.Unconstrained})
+			say(earlier, sluice.TaskFinished{Host: h, Attempt: a, Outcome: sluice.Failed})
+		}
+		say(earlier, sluice.JobFinished{Outcome: sluice.Failed, Counts: map[sluice.Outcome]int{sluice.Failed: len(s.o.Out)}})
+	}
+	for _, e := range bodies {
+		if err := s.state.Apply(e); err != nil {
+			return err
+		}
+		if s.o.CrashAt > 0 {
+			s.log = append(s.log, e)
+		}
+	}
+	s.watch.outBefore(s.o.Out, s.o.Held)
+	return nil
 }
 
 type kind int
@@ -205,6 +279,9 @@ func (c Chance) hits(h sluice.Host, rnd *rand.Rand) bool {
 func (s *simulation) run() error {
 	s.decide()
 	for !s.over && len(s.steps) > 0 {
+		if s.o.Stop != nil && s.o.Stop() {
+			return ErrStopped
+		}
 		at := s.steps[0].after
 		s.now = s.o.Start.Add(at)
 		for len(s.steps) > 0 && s.steps[0].after == at {

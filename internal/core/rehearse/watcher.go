@@ -21,6 +21,67 @@ type watcher struct {
 	running []int // by stage
 	counts  map[sluice.Outcome]int
 	last    sluice.Event
+	now     Point
+	points  []Point
+	most    int
+}
+
+// MaxPoints bounds the points of a rehearsal.
+const MaxPoints = 200
+
+// Point is how a rehearsal stands at a time. Of several that fall together the largest Running and Out are kept, so that
+// no peak is lost, and the latest of the rest.
+type Point struct {
+	At      time.Duration
+	Running int // attempts
+	Out     int // hosts of the fleet that are out of service
+	Ended   int // hosts of the job with an outcome
+	Failed  int // those of them that did not succeed
+}
+
+// outBefore takes note of hosts that are out from the beginning.
+func (w *watcher) outBefore(hosts ...[]sluice.Host) {
+	for _, list := range hosts {
+		for _, h := range list {
+			w.setOut(h, true)
+		}
+	}
+	w.note(0)
+}
+
+// note keeps how it stands now.
+func (w *watcher) note(at time.Duration) {
+	w.now.At = at
+	if n := len(w.points); n > 0 && w.points[n-1].At == at {
+		before := w.points[n-1]
+		w.points[n-1] = merge(before, w.now)
+		return
+	}
+	w.points = append(w.points, w.now)
+}
+
+func merge(a, b Point) Point {
+	b.At, b.Running, b.Out = a.At, max(a.Running, b.Running), max(a.Out, b.Out)
+	return b
+}
+
+// bounded is the points in as many equal spans of time as are kept.
+func bounded(points []Point, total time.Duration) (out []Point) {
+	if len(points) <= MaxPoints {
+		return points
+	}
+	spans := time.Duration(MaxPoints - 1)
+	last := time.Duration(-1)
+	for _, p := range points {
+		span := p.At * spans / max(total, 1)
+		if n := len(out); n > 0 && span == last {
+			out[n-1] = merge(out[n-1], p)
+			continue
+		}
+		last = span
+		out = append(out, p)
+	}
+	return out
 }
 
 func (w *watcher) start(f *sluice.Fleet, at time.Time) {
@@ -53,8 +114,15 @@ func (w *watcher) see(e sluice.Event) {
 		w.running[i]++
 		w.stages[i].Peak = max(w.stages[i].Peak, w.running[i])
 		w.setOut(b.Host, true)
+		w.now.Running++
+		w.note(after)
 	case sluice.TaskFinished:
+		w.now.Ended++
+		if b.Outcome.Bad() {
+			w.now.Failed++
+		}
 		if b.Attempt == "" {
+			w.note(after)
 			return
 		}
 		i := w.stageOf[b.Host]
@@ -62,6 +130,8 @@ func (w *watcher) see(e sluice.Event) {
 		w.stages[i].Outcomes[b.Outcome]++
 		w.running[i]--
 		w.setOut(b.Host, b.Outcome.Bad())
+		w.now.Running--
+		w.note(after)
 	case sluice.JobFinished:
 		w.counts, w.last = b.Counts, e
 	case sluice.JobHalted:
@@ -74,6 +144,12 @@ func (w *watcher) setOut(h sluice.Host, out bool) {
 		return
 	}
 	w.out[h] = out
+	if out {
+		w.now.Out++
+		w.most = max(w.most, w.now.Out)
+	} else {
+		w.now.Out--
+	}
 	for _, i := range w.tagsOf[h] {
 		if out {
 			w.outNow[i]++
@@ -85,7 +161,7 @@ func (w *watcher) setOut(h sluice.Host, out bool) {
 }
 
 func (w *watcher) result(total time.Duration) Result {
-	r := Result{Total: total, Stages: w.stages, Counts: w.counts, Last: w.last}
+	r := Result{Total: total, Stages: w.stages, Counts: w.counts, Last: w.last, Most: w.most, Points: bounded(w.points, total)}
 	if len(w.counts) == 0 {
 		for _, st := range w.stages {
 			for o, n := range st.Outcomes {

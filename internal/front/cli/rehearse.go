@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,57 +55,19 @@ func (f *rehearseFlags) simulation(resolve func(string) ([]sluice.Host, error)) 
 	if f.duration <= 0 || f.crash < 0 || f.crashFor <= 0 {
 		return o, sluice.Errorf(sluice.Usage, "times of a rehearsal must be positive")
 	}
-	jitter, err := sluice.ParseAmount(f.jitter)
-	if err != nil || !jitter.IsPercent() {
-		return o, sluice.Errorf(sluice.Usage, "--jitter: %q is no share, such as 20%%", f.jitter)
+	var err error
+	if o.Jitter, err = rehearse.ParseShare(f.jitter); err != nil {
+		return o, fmt.Errorf("--jitter: %w", err)
 	}
-	o.Jitter = share(jitter)
 	for _, c := range []struct {
 		flag, text string
 		to         *rehearse.Chance
 	}{{"--fail", f.fail, &o.Fail}, {"--hang", f.hang, &o.Hang}, {"--lose", f.lose, &o.Lose}} {
-		if err := chance(c.text, resolve, c.to); err != nil {
+		if *c.to, err = rehearse.ParseChance(c.text, resolve); err != nil {
 			return o, fmt.Errorf("%s: %w", c.flag, err)
 		}
 	}
 	return o, nil
-}
-
-// share is the amount as a number from 0 to 1.
-func share(a sluice.Amount) float64 { return float64(a.Floor(10000)) / 10000 }
-
-// chance reads a share, or an expression of hosts.
-func chance(text string, resolve func(string) ([]sluice.Host, error), to *rehearse.Chance) error {
-	if text == "" {
-		return nil
-	}
-	if strings.HasSuffix(text, "%") {
-		a, err := sluice.ParseAmount(text)
-		if err != nil {
-			return sluice.Errorf(sluice.Usage, "%v", err)
-		}
-		to.Share = share(a)
-		return nil
-	}
-	hosts, err := resolve(text)
-	if err != nil {
-		return err
-	}
-	to.Hosts = map[sluice.Host]bool{}
-	for _, h := range hosts {
-		to.Hosts[h] = true
-	}
-	return nil
-}
-
-// rehearsalID is the id of a rehearsed job, made of the seed.
-func rehearsalID(seed uint64) sluice.JobID {
-	b := []byte(strings.Repeat("0", sluice.JobIDLength))
-	for i := len(b) - 1; i >= 0; i-- {
-		b[i] = sluice.JobIDAlphabet[seed%uint64(len(sluice.JobIDAlphabet))]
-		seed /= uint64(len(sluice.JobIDAlphabet))
-	}
-	return sluice.JobID(b)
 }
 
 func (a *app) rehearse(c *cobra.Command, f *rehearseFlags) error {
@@ -126,10 +87,8 @@ func (a *app) rehearse(c *cobra.Command, f *rehearseFlags) error {
 	if err != nil {
 		return err
 	}
-	job.ID, job.By, job.Rules, job.Command = rehearsalID(f.seed), "rehearsal", rules.Digest, "rehearsal"
-	job.Action = sluice.Action{Kind: sluice.RunCommand, Shell: "true"}
 	show := &jsonDisplay{a: a}
-	r, err := rehearse.Run(fl, rules, job, o, func(e sluice.Event) {
+	r, err := rehearse.Run(fl, rules, rehearse.Pretend(job, rules, f.seed), o, func(e sluice.Event) {
 		if a.json() && e.Job != "" {
 			show.Event(e)
 		}

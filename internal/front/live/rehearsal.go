@@ -14,8 +14,7 @@ import (
 // it ended. s.Height does not matter.
 func Rehearsal(w io.Writer, r rehearse.Result, s Screen) error {
 	d := &document{Screen: s}
-	look, verb := rehearsed(r.Last)
-	title := styled(bold, "Rehearsal: ").add(look, verb).add(plain, " after "+elapsed(r.Total))
+	title := styled(bold, "Rehearsal: ").add(endLook(r.Last), r.End()).add(plain, " after "+elapsed(r.Total))
 	if counts := tallyText(r.Counts); counts != "" {
 		title = title.add(plain, ", "+counts)
 	}
@@ -43,20 +42,14 @@ func Rehearsal(w io.Writer, r rehearse.Result, s Screen) error {
 	return err
 }
 
-func rehearsed(last sluice.Event) (style, string) {
-	switch b := last.Body.(type) {
-	case sluice.JobFinished:
-		switch b.Outcome {
-		case sluice.Succeeded:
-			return good, "succeeds"
-		case sluice.Cancelled:
-			return warn, "has to be cancelled"
-		}
-		return bad, "finishes with failures"
-	case sluice.JobHalted:
-		return warn, "halts"
+// endLook is how the end of a rehearsal looks.
+func endLook(last sluice.Event) style {
+	if b, is := last.Body.(sluice.JobFinished); is && b.Outcome == sluice.Succeeded {
+		return good
+	} else if is && b.Outcome != sluice.Cancelled {
+		return bad
 	}
-	return warn, "does not end"
+	return warn
 }
 
 // timeline draws when each stage ran, wave by wave.
