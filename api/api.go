@@ -106,6 +106,9 @@ type Problem struct {
 type Wrong struct {
 	Where   string `json:"location,omitempty"`
 	Message string `json:"message"`
+	// Line and Column are the place in an expression or a file.
+	Line   int `json:"line,omitempty" doc:"in an expression or a file, from 1"`
+	Column int `json:"column,omitempty" doc:"in characters, from 1"`
 }
 
 // Submit asks for a job.
@@ -161,6 +164,26 @@ type Plan struct {
 	// Gone are all retired hosts of the namespace: they are members of nothing.
 	Gone   []sluice.Host `json:"gone,omitempty" doc:"all retired hosts of the namespace, which are members of nothing"`
 	Clears []Holder      `json:"clears,omitempty" doc:"hosts out of service that a success would put back"`
+	// Count and the like are whole, where names are left out.
+	Count           int         `json:"count" doc:"number of targets"`
+	RetiredCount    int         `json:"retired_count,omitempty"`
+	ClearsCount     int         `json:"clears_count,omitempty"`
+	MoreConstraints int         `json:"more_constraints,omitempty" doc:"how many are left out: those that hold the job back least"`
+	Worst           []WorstCase `json:"worst,omitempty" doc:"the most hosts of each tag that can be out at once, if nothing is out when it starts"`
+	MoreWorst       int         `json:"more_worst,omitempty" doc:"how many tags are left out"`
+	Asks            []string    `json:"asks,omitempty" doc:"why people are asked before it starts; without any, they are not"`
+	FleetVersion    int         `json:"fleet_version,omitempty" doc:"the version of the applied fleet that it was planned on"`
+	FleetDigest     string      `json:"fleet_digest,omitempty" doc:"to be sent along with the job, so that nothing happens if the fleet has changed by then"`
+	CommandLine     string      `json:"command_line,omitempty" doc:"the command that does the same"`
+	Curl            string      `json:"curl,omitempty" doc:"the call by curl that does the same"`
+}
+
+// WorstCase bounds how many hosts of a tag a job can have out of service at once.
+type WorstCase struct {
+	Tag     sluice.Tag `json:"tag"`
+	Members int        `json:"members"`
+	Targets int        `json:"targets" doc:"those of them that the job changes"`
+	Out     int        `json:"out"`
 }
 
 // Track is one of the ways that hosts of a plan go, independent of the others.
@@ -173,6 +196,8 @@ type Track struct {
 type Stage struct {
 	Name        string        `json:"name"`
 	Hosts       []sluice.Host `json:"hosts"`
+	Count       int           `json:"count" doc:"number of its hosts, where names are left out, too"`
+	Entry       int           `json:"entry" doc:"number of the entry of the sequence that it is of, from 0"`
 	MaxFailures int           `json:"max_failures,omitempty"`
 	Pause       string        `json:"pause,omitempty"`
 	Approve     bool          `json:"approve,omitempty"`
@@ -185,6 +210,8 @@ type Constraint struct {
 	Limit    string `json:"limit"`
 	Capacity int    `json:"capacity"`
 	Members  int    `json:"members"`
+	Targets  int    `json:"targets" doc:"members that the job changes"`
+	Out      int    `json:"out,omitempty" doc:"members that are out of service now"`
 }
 
 // Wait is a reason that several hosts share.

@@ -57,3 +57,41 @@ func (c *Client) Hosts(ctx context.Context, ns sluice.Namespace, targets string)
 	}](ctx, c, request{path: []string{"namespaces", string(ns), "hosts"}, query: url.Values{"targets": {targets}}})
 	return got.Hosts, err
 }
+
+// Means is what the rules of a version of a fleet work out to; version 0 is the current one.
+func (c *Client) Means(ctx context.Context, ns sluice.Namespace, version int) (api.Meaning, error) {
+	v := url.Values{}
+	if version > 0 {
+		v.Set("version", strconv.Itoa(version))
+	}
+	return ask[api.Meaning](ctx, c, request{path: []string{"namespaces", string(ns), "fleet", "meaning"}, query: v})
+}
+
+// FleetDiff is what is different between two versions of a fleet. For from 0 it is the one before to, and for to 0 the
+// current one.
+func (c *Client) FleetDiff(ctx context.Context, ns sluice.Namespace, from, to int) (api.FleetDiff, error) {
+	v := url.Values{}
+	for name, n := range map[string]int{"from": from, "to": to} {
+		if n > 0 {
+			v.Set(name, strconv.Itoa(n))
+		}
+	}
+	return ask[api.FleetDiff](ctx, c, request{path: []string{"namespaces", string(ns), "fleet", "diff"}, query: v})
+}
+
+// HostStandings says where the hosts that an expression means stand in the fleet, at most so many.
+func (c *Client) HostStandings(ctx context.Context, ns sluice.Namespace, targets string, limit int) ([]api.HostStanding, error) {
+	got, err := ask[struct {
+		Details []api.HostStanding `json:"details"`
+	}](ctx, c, request{path: []string{"namespaces", string(ns), "hosts"},
+		query: url.Values{"targets": {targets}, "limit": {strconv.Itoa(limit)}, "details": {"true"}}})
+	return got.Details, err
+}
+
+// Complete is what an expression could go on with.
+func (c *Client) Complete(ctx context.Context, ns sluice.Namespace, text string) ([]api.Word, error) {
+	got, err := ask[struct {
+		Words []api.Word `json:"words"`
+	}](ctx, c, request{path: []string{"namespaces", string(ns), "hosts", "complete"}, query: url.Values{"text": {text}}})
+	return got.Words, err
+}

@@ -224,3 +224,26 @@ func (c *Client) Plan(ctx context.Context, s api.Submit) (p api.Plan, err error)
 	})
 	return p, err
 }
+
+// PlanNames is Plan with at most so many names in each list: the numbers are whole.
+func (c *Client) PlanNames(ctx context.Context, s api.Submit, names int) (p api.Plan, err error) {
+	err = c.again(ctx, func() error {
+		p, err = once[api.Plan](ctx, c, request{method: http.MethodPost, path: []string{"plan"}, query: url.Values{"names": {strconv.Itoa(names)}}, body: s})
+		return err
+	})
+	return p, err
+}
+
+// Rehearse says how a job would go on simulated hosts.
+func (c *Client) Rehearse(ctx context.Context, r api.Rehearse) (out api.Rehearsal, err error) {
+	err = c.again(ctx, func() error {
+		out, err = once[api.Rehearsal](ctx, c, request{method: http.MethodPost, path: []string{"rehearse"}, body: r})
+		return err
+	})
+	return out, err
+}
+
+// Asked is what was asked for when a job was submitted, to ask for it again.
+func (c *Client) Asked(ctx context.Context, job string) (api.Asked, error) {
+	return ask[api.Asked](ctx, c, request{path: []string{"jobs", job, "request"}})
+}

@@ -150,7 +150,7 @@ func settingsChanged(a, b *sluice.Fleet) (out []string) {
 	say("target dir", a.Target.Dir, b.Target.Dir)
 	say("target pre_hooks", a.Target.PreHooks, b.Target.PreHooks)
 	say("target post_hooks", a.Target.PostHooks, b.Target.PostHooks)
-	say("ssh", sshWords(a.SSH), sshWords(b.SSH))
+	say("ssh", SSHWords(a.SSH), SSHWords(b.SSH))
 	return out
 }
 
@@ -162,7 +162,7 @@ func sshChanged(a, b *sluice.Fleet) (out []SSHChange) {
 		if !had[h] || sameSSH(was, now) {
 			continue
 		}
-		key := [2]string{sshWords(was), sshWords(now)}
+		key := [2]string{SSHWords(was), SSHWords(now)}
 		i, ok := index[key]
 		if !ok {
 			i = len(out)
@@ -174,7 +174,8 @@ func sshChanged(a, b *sluice.Fleet) (out []SSHChange) {
 	return out
 }
 
-func sshWords(s sluice.SSH) string {
+// SSHWords tells of settings in words; "" where there are none.
+func SSHWords(s sluice.SSH) string {
 	var words []string
 	say := func(name, value string) {
 		if value != "" {
@@ -331,7 +332,7 @@ func (d Difference) String() string {
 		b.WriteString("~ the order of the hosts\n")
 	}
 	for _, s := range d.SSH {
-		fmt.Fprintf(&b, "~ ssh of %s: %s, was %s\n", Fold(s.Hosts), cmp.Or(sshWords(s.Now), "not set"), cmp.Or(sshWords(s.Was), "not set"))
+		fmt.Fprintf(&b, "~ ssh of %s: %s, was %s\n", Fold(s.Hosts), cmp.Or(SSHWords(s.Now), "not set"), cmp.Or(SSHWords(s.Was), "not set"))
 	}
 	for _, t := range d.Tags {
 		t.write(&b, "", "tag ")

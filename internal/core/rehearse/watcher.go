@@ -52,9 +52,8 @@ func (w *watcher) outBefore(hosts ...[]sluice.Host) {
 // note keeps how it stands now.
 func (w *watcher) note(at time.Duration) {
 	w.now.At = at
-	if n := len(w.points); n > 0 && w.points[n-1].At == at {
-		before := w.points[n-1]
-		w.points[n-1] = merge(before, w.now)
+	if n := len(w.points); n > 0 && w.points[n-1].At == at { // what ends at a time ends before what starts then
+		w.points[n-1] = w.now
 		return
 	}
 	w.points = append(w.points, w.now)

@@ -239,7 +239,7 @@ func (a *app) submitTo(ctx context.Context, svc control.Desk, f *jobFlags, r con
 	if len(d.Retired) > 0 {
 		fmt.Fprintf(a.Stderr, "sluice: left out, because retired: %s\n", fleet.Fold(d.Retired))
 	}
-	if err := a.confirm(f, r, d); err != nil {
+	if err := a.confirm(f, d); err != nil {
 		return err
 	}
 	secrets, err := a.secrets(f.secretFlags)
@@ -290,25 +290,10 @@ func (a *app) printID(id sluice.JobID) error {
 }
 
 // confirm asks before a job on many hosts, or one whose success would clear holders.
-func (a *app) confirm(f *jobFlags, r control.Request, d *control.Draft) error {
-	many := r.Fleet.ConfirmAbove > 0 && len(d.Job.Targets) > r.Fleet.ConfirmAbove
-	if f.yes || !many && len(d.Clears) == 0 {
+func (a *app) confirm(f *jobFlags, d *control.Draft) error {
+	why := d.Asks()
+	if f.yes || len(why) == 0 {
 		return nil
-	}
-	var why []string
-	if many {
-		why = append(why, fmt.Sprintf("%d hosts are more than %d, above which this fleet asks", len(d.Job.Targets), r.Fleet.ConfirmAbove))
-	}
-	if len(d.Clears) > 0 {
-		var names []string
-		for i, h := range d.Clears {
-			if i == 10 {
-				names = append(names, fmt.Sprintf("and %d more", len(d.Clears)-i))
-				break
-			}
-			names = append(names, fmt.Sprintf("%s (%s in job %s)", h.Host, h.Why, h.Job))
-		}
-		why = append(why, "a success would put hosts back into service that are out: "+strings.Join(names, ", "))
 	}
 	if a.Confirm == nil {
 		return sluice.Errorf(sluice.Usage, "%s", strings.Join(why, "; ")).WithHint("--yes does it without being asked")

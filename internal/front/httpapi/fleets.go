@@ -40,17 +40,6 @@ type fleetQuery struct {
 	At      time.Time `query:"at" doc:"the version that was current then"`
 }
 
-type hostsQuery struct {
-	InNamespace
-	Targets string `query:"targets" minLength:"1" maxLength:"100000" default:"all" doc:"an expression"`
-}
-
-type hostList struct {
-	Body struct {
-		Hosts []sluice.Host `json:"hosts"`
-	}
-}
-
 func (a *API) addFleets() {
 	op := func(id, method, path, summary string, errors ...int) huma.Operation {
 		return huma.Operation{OperationID: id, Method: method, Path: "/api/v1/namespaces/{namespace}" + path, Tags: []string{fleetTag},
@@ -61,7 +50,6 @@ func (a *API) addFleets() {
 	route(a, sluice.ApplyFleet, apply, applyFleet)
 	route(a, sluice.SeeFleet, op("get-fleet", http.MethodGet, "/fleet", "A version of the fleet of a namespace", http.StatusNotFound), getFleet)
 	route(a, sluice.SeeFleet, op("list-fleets", http.MethodGet, "/fleet/versions", "All versions of the fleet of a namespace"), listFleets)
-	route(a, sluice.SeeFleet, op("list-hosts", http.MethodGet, "/hosts", "The hosts that an expression means", http.StatusNotFound), listHosts)
 }
 
 func fleetOf(v control.Applied) api.Fleet {
@@ -129,23 +117,5 @@ func listFleets(ctx context.Context, c caller, in *InNamespace) (*fleetList, err
 	for i, v := range list {
 		out.Body.Fleets[i] = fleetOf(v)
 	}
-	return out, nil
-}
-
-func listHosts(ctx context.Context, c caller, in *hostsQuery) (*hostList, error) {
-	ns := sluice.Namespace(in.Namespace)
-	if err := c.mayLook(ctx, ns); err != nil {
-		return nil, err
-	}
-	loaded, _, err := c.desk().Fleet(ctx, ns)
-	if err != nil {
-		return nil, err
-	}
-	hosts, err := loaded.Resolve(in.Targets)
-	if err != nil {
-		return nil, err
-	}
-	out := &hostList{}
-	out.Body.Hosts = hosts
 	return out, nil
 }

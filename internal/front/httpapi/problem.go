@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -48,6 +49,10 @@ func problemOf(err error) *problem {
 	var e *sluice.Error
 	if errors.As(err, &e) {
 		p.Code, p.Hint, p.Detail = string(e.Code), e.Hint, err.Error()
+		if e.At.Line > 0 {
+			said, _, _ := strings.Cut(e.Text, "\n") // what follows shows the place
+			p.Errors = []api.Wrong{{Where: e.At.File, Message: said, Line: e.At.Line, Column: e.At.Column}}
+		}
 		if s, ok := statuses[e.Code]; ok {
 			p.Status = s
 		}

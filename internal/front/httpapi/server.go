@@ -125,6 +125,9 @@ type API struct {
 	digests   digests
 	spaces    pace // by namespace
 	looked    pace // into the audit, by principal: each look is noted, and not each of its pages
+
+	rehearsals pace          // by principal
+	rehearsing chan struct{} // holds one for each that goes on
 }
 
 // Route is one way in, and what it takes to use it.
@@ -149,8 +152,10 @@ func New(cfg Config) *API {
 		cfg.Submitted = func() {}
 	}
 	a := &API{cfg: cfg, mux: http.NewServeMux(), exporting: make(chan struct{}, 1), asking: make(chan struct{}, keysAtOnce), callers: pace{rate: principalRate, burst: principalBurst},
-		failed: pace{rate: failedRate, burst: failedBurst},
-		looked: pace{rate: 1 / lookNoted.Seconds(), burst: 1}, spaces: pace{rate: float64(cfg.NamespaceRate), burst: namespaceBurst * float64(cfg.NamespaceRate)}}
+		failed:     pace{rate: failedRate, burst: failedBurst},
+		looked:     pace{rate: 1 / lookNoted.Seconds(), burst: 1},
+		rehearsals: pace{rate: rehearsalRate, burst: rehearsalBurst}, rehearsing: make(chan struct{}, rehearsalsAtOnce),
+		spaces: pace{rate: float64(cfg.NamespaceRate), burst: namespaceBurst * float64(cfg.NamespaceRate)}}
 	c := huma.DefaultConfig("Sluice", cfg.Version)
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "/api/v1/openapi", "", ""
 	c.Transformers = append(c.Transformers, discreet)
@@ -166,9 +171,12 @@ func New(cfg Config) *API {
 	a.addSubmit()
 	a.addSecrets()
 	a.addPlan()
+	a.addRehearse()
+	a.addRequest()
 	a.addBlobs()
 	a.addControls()
 	a.addFleets()
+	a.addFleetViews()
 	a.addWorkers()
 	a.addHostKeys()
 	a.addOutput()

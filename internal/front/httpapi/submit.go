@@ -188,32 +188,38 @@ func (c caller) request(ctx context.Context, desk control.Desk, s api.Submit) (r
 	if err != nil {
 		return r, given, err
 	}
+	r, err = requestIn(loaded, version, given, s)
+	return r, given, err
+}
+
+// requestIn makes of what was sent what control takes, in the fleet that it goes by.
+func requestIn(loaded *fleet.Loaded, version control.Applied, given *fleet.Bundle, s api.Submit) (r control.Request, err error) {
 	if r.Targets, err = loaded.Resolve(s.Targets); err != nil {
-		return r, given, err
+		return r, err
 	}
 	f := *loaded.Fleet()
 	if s.Namespace != "" && given != nil && f.Namespace != s.Namespace {
-		return r, given, sluice.Errorf(sluice.Usage, "namespace: the fleet is for %s, not for %s", f.Namespace, s.Namespace)
+		return r, sluice.Errorf(sluice.Usage, "namespace: the fleet is for %s, not for %s", f.Namespace, s.Namespace)
 	}
 	if s.Namespace != "" {
 		f.Namespace = s.Namespace
 	}
 	if s.User != "" {
 		if !target.ValidUser(s.User) {
-			return r, given, sluice.Errorf(sluice.Usage, "user: %q is no name of a user", s.User)
+			return r, sluice.Errorf(sluice.Usage, "user: %q is no name of a user", s.User)
 		}
 		f = control.LoginAs(f, s.User)
 	}
 	if dir := s.Options.Hooks; dir != "" {
 		if !path.IsAbs(dir) || !target.Sendable(dir) {
-			return r, given, sluice.Errorf(sluice.Usage, "options.hooks: %q is no absolute path", dir)
+			return r, sluice.Errorf(sluice.Usage, "options.hooks: %q is no absolute path", dir)
 		}
 		f = control.WithHooks(f, dir)
 	}
 	r.Fleet, r.Expression, r.Sent.Digest = &f, s.Targets, version.Bundle
 	r.Options, err = optionsOf(s.Options)
 	r.Options.ReadOnly = r.Options.ReadOnly || s.Fetch != ""
-	return r, given, err
+	return r, err
 }
 
 // loaded is the fleet that a job goes by: the one that was sent along, the one that was applied, or else just the names.

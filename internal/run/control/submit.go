@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -121,6 +122,27 @@ func Draw(r Request, by string, retired []sluice.Host, clears func([]sluice.Host
 		d.Clears = clears(ordered)
 	}
 	return d, nil
+}
+
+// Asks says why people are asked before the job starts: it has more hosts than the fleet lets go without a question, or its
+// success would put hosts back into service that are out. Nothing is asked where it says nothing.
+func (d *Draft) Asks() (why []string) {
+	if above := d.Fleet.ConfirmAbove; above > 0 && len(d.Job.Targets) > above {
+		why = append(why, fmt.Sprintf("%d hosts are more than %d, above which this fleet asks", len(d.Job.Targets), above))
+	}
+	if len(d.Clears) == 0 {
+		return why
+	}
+	const few = 10
+	var names []string
+	for i, h := range d.Clears {
+		if i == few {
+			names = append(names, fmt.Sprintf("and %d more", len(d.Clears)-i))
+			break
+		}
+		names = append(names, fmt.Sprintf("%s (%s in job %s)", h.Host, h.Why, h.Job))
+	}
+	return append(why, "a success would put hosts back into service that are out: "+strings.Join(names, ", "))
 }
 
 // WithHooks is the fleet with another directory of hooks on the targets.
