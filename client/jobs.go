@@ -247,3 +247,23 @@ func (c *Client) Rehearse(ctx context.Context, r api.Rehearse) (out api.Rehearsa
 func (c *Client) Asked(ctx context.Context, job string) (api.Asked, error) {
 	return ask[api.Asked](ctx, c, request{path: []string{"jobs", job, "request"}})
 }
+
+// Board is a job as a page shows it, at one number of the log.
+func (c *Client) Board(ctx context.Context, id string) (api.Board, error) {
+	return ask[api.Board](ctx, c, request{path: []string{"jobs", id, "board"}})
+}
+
+// JobStanding is where a job stands, with the room that it has.
+func (c *Client) JobStanding(ctx context.Context, id string) (api.JobStanding, error) {
+	return ask[api.JobStanding](ctx, c, request{path: []string{"jobs", id, "standing"}})
+}
+
+// Timeline is how many hosts of a job were in flight, out of service and done: of a group of constraints or of a tag, or of
+// all for "".
+func (c *Client) Timeline(ctx context.Context, id, group string) (api.Timeline, error) {
+	v := url.Values{}
+	if group != "" {
+		v.Set("group", group)
+	}
+	return ask[api.Timeline](ctx, c, request{path: []string{"jobs", id, "timeline"}, query: v})
+}

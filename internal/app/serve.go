@@ -84,6 +84,7 @@ func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 		Lists: r.service, Since: s.Clock(),
 		Members: members(r.service), Rights: r.keeper, Prove: s.prove, OpenID: r.openID, Keeping: r.keeper, Secrets: r.custody,
 		Workers: r.workers, HostKeys: r.hostKeys, Clock: s.Clock, Hosts: s.hosts(r.public), Local: s.LocalTargets,
+		Boards:  r.service,
 		Trouble: func(text string) { s.Log.Warn(text) }, Version: Version, NamespaceRate: s.NamespaceRate, Watch: r.sights, Metrics: r.sights.metrics.Handler(),
 		UI:     webui.New(Version),
 		Public: r.public, Trail: r.log,

@@ -84,6 +84,7 @@ func newWorldWith(t *testing.T, set func(*httpapi.Config)) *world {
 	config := httpapi.Config{
 		Desk:  func(p sluice.Principal) control.Desk { return w.service.As(string(p)) },
 		Lists: w.service, Since: clock(),
+		Boards:    w.service,
 		Submitted: func() {},
 		Printed:   func(job sluice.JobID) httpapi.Printed { return w.hub.Watch(job) },
 		Fetched: func(w io.Writer, job *sluice.Job, h sluice.Host) error {

@@ -22,6 +22,7 @@ type eventsQuery struct {
 	After  uint64 `query:"after" doc:"only events with a greater number"`
 	Last   string `header:"Last-Event-ID" doc:"the same, as browsers send it when they connect again"`
 	Output bool   `query:"output" doc:"with what the hosts print, as events of the type task.output. Needs the right job.output, too; goes with text/event-stream"`
+	Short  bool   `query:"short" doc:"what most events say, in an array: [\"task.started\",HOST,TRY,AT], [\"task.step\",HOST,TRY,AT,STEP,EXIT] and, of a success, [\"task.finished\",HOST,TRY,AT,MILLISECONDS]. HOST is the number of the target, AT a time in milliseconds. All others come whole. Goes with text/event-stream"`
 	Accept string `header:"Accept" doc:"text/event-stream goes on until the job is finished or halted; anything else gets what there is, one object a line"`
 }
 
@@ -68,8 +69,11 @@ func getEvents(ctx context.Context, c caller, in *eventsQuery) (*huma.StreamResp
 			out := newStream(w.Context(), w.BodyWriter(), &c.api.told, c.api.cfg.Stopping, `the events of a job, then "event: end"`)
 			defer out.close()
 			send := out.send
+			if in.Short {
+				send = out.sendShort
+			}
 			if in.Output {
-				printed, err := c.api.print(w.Context(), desk, id, after, out.send, out.lacks)
+				printed, err := c.api.print(w.Context(), desk, id, after, send, out.lacks)
 				if err != nil {
 					return
 				}

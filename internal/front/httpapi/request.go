@@ -33,7 +33,7 @@ func getRequest(ctx context.Context, c caller, in *ByID) (*oneRequest, error) {
 		return nil, err
 	}
 	out := &oneRequest{}
-	out.Body.Submit = asked(i.Spec)
+	out.Body.Submit = wantOf(i.Spec)
 	loaded, _, err := desk.Fleet(ctx, i.Spec.Namespace)
 	switch {
 	case err == nil: // what the fleet says itself was not asked for
@@ -45,8 +45,8 @@ func getRequest(ctx context.Context, c caller, in *ByID) (*oneRequest, error) {
 	return out, nil
 }
 
-// asked is what makes a job like another.
-func asked(j *sluice.Job) api.Submit {
+// wantOf is what makes a job like another.
+func wantOf(j *sluice.Job) api.Submit {
 	o := j.Options
 	s := api.Submit{Namespace: j.Namespace, Targets: j.Expression, User: j.SSH.User, Options: api.Options{
 		MaxFailures: amountOf(o.MaxFailures), MaxParallel: amountOf(o.MaxParallel), ReadOnly: o.ReadOnly, Timeout: spanOf(o.Timeout),

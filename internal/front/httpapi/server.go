@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -75,6 +76,8 @@ type Config struct {
 	Secrets Secrets
 	// Submitted is told that there is a new job. It must not block. Nil: nobody is told.
 	Submitted func()
+	// Boards are jobs as pages show them.
+	Boards Boards
 	// Printed begins to look at what the hosts of a job print.
 	Printed func(job sluice.JobID) Printed
 	// Fetched writes what a job fetched from a host, as a tar stream.
@@ -128,6 +131,7 @@ type API struct {
 
 	rehearsals pace          // by principal
 	rehearsing chan struct{} // holds one for each that goes on
+	gzips      sync.Pool
 }
 
 // Route is one way in, and what it takes to use it.
@@ -168,6 +172,7 @@ func New(cfg Config) *API {
 	a.huma = humago.New(a.mux, c)
 	a.addJobs()
 	a.addLists()
+	a.addBoards()
 	a.addSubmit()
 	a.addSecrets()
 	a.addPlan()

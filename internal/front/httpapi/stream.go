@@ -72,6 +72,15 @@ func (s *stream) send(e sluice.Event) {
 	}
 }
 
+// sendShort is send, for those who want what most events say in short.
+func (s *stream) sendShort(e sluice.Event) {
+	if text := shortly(e); text != nil {
+		s.add(text)
+		return
+	}
+	s.send(e)
+}
+
 // lacks says that what an attempt printed was not sent to its end, and must be asked for. It is a comment: whoever does not
 // know it passes over it.
 func (s *stream) lacks(a sluice.AttemptID, stream string) {
@@ -209,6 +218,48 @@ func (t *told) text(e sluice.Event) []byte {
 		large.Store(one)
 	}
 	return one.text
+}
+
+// shortly is what an event of a task says in an array; nil: it is not one of those that are nearly all. The name of an attempt
+// has the number of its host, so that nobody has to look it up. It costs less than to look for one that was kept.
+func shortly(e sluice.Event) []byte {
+	var id sluice.AttemptID
+	switch b := e.Body.(type) {
+	case sluice.TaskStarted:
+		id = b.Attempt
+	case sluice.TaskStep:
+		id = b.Attempt
+	case sluice.TaskFinished:
+		if b.Outcome != sluice.Succeeded || b.Reason != "" || len(b.Truncated)+len(b.Leftovers) > 0 {
+			return nil
+		}
+		id = b.Attempt
+	default:
+		return nil
+	}
+	_, host, try, ok := id.Parse()
+	if !ok {
+		return nil
+	}
+	text := make([]byte, 0, 96)
+	text = strconv.AppendUint(append(text, "id: "...), e.Seq, 10)
+	text = append(append(append(text, "\ndata: [\""...), e.Body.Type()...), "\","...)
+	for _, n := range []int64{int64(host), int64(try)} {
+		text = append(strconv.AppendInt(text, n, 10), ',')
+	}
+	text = strconv.AppendInt(text, e.Time.UnixMilli(), 10)
+	switch b := e.Body.(type) {
+	case sluice.TaskStep:
+		step, err := json.Marshal(b.Step) // a hook's name may be anything
+		if err != nil {
+			return nil
+		}
+		text = append(append(append(text, ','), step...), ',')
+		text = strconv.AppendInt(text, int64(b.ExitCode), 10)
+	case sluice.TaskFinished:
+		text = strconv.AppendInt(append(text, ','), b.DurationMS, 10)
+	}
+	return append(text, "]\n\n"...)
 }
 
 func written(head string, e sluice.Event) []byte {

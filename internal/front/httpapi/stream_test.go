@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,5 +139,45 @@ func TestToldOnce(t *testing.T) {
 	piece := sluice.Event{Seq: 11, Job: aJob, Body: sluice.NewTaskOutput("web1", sluice.NewAttemptID(aJob, 0, 1), "stdout", 0, []byte("hello"))}
 	if got := all.text(piece); bytes.HasPrefix(got, []byte("id:")) || !bytes.Contains(got, []byte("hello")) {
 		t.Errorf("output is written as %q", got)
+	}
+}
+
+// TestShortly: what most events say is a tenth of what they are, and nothing is left out of those that say more.
+func TestShortly(t *testing.T) {
+	a := sluice.NewAttemptID(aJob, 7, 2)
+	for want, b := range map[string]sluice.Body{
+		`["task.started",7,2,5]`:                  sluice.TaskStarted{Host: "web1", Attempt: a, Track: "t", Stage: "s"},
+		`["task.step",7,2,5,"pre/\u003ca\n\"",1]`: sluice.TaskStep{Host: "web1", Attempt: a, Step: "pre/<a\n\"", ExitCode: 1},
+		`["task.finished",7,2,5,9]`:               sluice.TaskFinished{Host: "web1", Attempt: a, Outcome: sluice.Succeeded, DurationMS: 9},
+	} {
+		if got := string(shortly(sluice.Event{Seq: 3, Time: time.UnixMilli(5), Job: aJob, Body: b})); got != "id: 3\ndata: "+want+"\n\n" {
+			t.Errorf("%q, want %s", got, want)
+		}
+	}
+	for _, b := range []sluice.Body{
+		sluice.TaskFinished{Attempt: a, Outcome: sluice.Failed}, sluice.TaskFinished{Outcome: sluice.Skipped},
+		sluice.TaskFinished{Attempt: a, Outcome: sluice.Succeeded, Leftovers: []int{1}}, sluice.TaskFinished{Attempt: a, Outcome: sluice.Succeeded, Reason: "r"},
+		sluice.TaskFinished{Attempt: a, Outcome: sluice.Succeeded, Truncated: []string{"stdout"}}, sluice.TaskStarted{Attempt: "odd"}, sluice.JobStarted{},
+	} {
+		if got := shortly(sluice.Event{Seq: 3, Job: aJob, Body: b}); got != nil {
+			t.Errorf("%#v is cut to %s", b, got)
+		}
+	}
+}
+
+// TestWishesAreNotCompressed: a new token is in the answer to a wish.
+func TestWishesAreNotCompressed(t *testing.T) {
+	for method, is := range map[string]bool{"GET": true, "HEAD": false, "POST": false, "PUT": false, "DELETE": false} {
+		r := httptest.NewRequestWithContext(t.Context(), method, "/", nil)
+		r.Header.Set("Accept-Encoding", "gzip")
+		w := httptest.NewRecorder()
+		out, end := (&API{}).compresses(w, r)
+		out.Header().Set("Content-Type", "application/json")
+		out.WriteHeader(200)
+		_, _ = out.Write(make([]byte, 10000))
+		end()
+		if got := w.Header().Get("Content-Encoding") == "gzip"; got != is {
+			t.Errorf("%s: %v", method, got)
+		}
 	}
 }

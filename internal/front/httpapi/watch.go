@@ -64,7 +64,9 @@ func (a *API) watched(w http.ResponseWriter, r *http.Request) {
 		a.cfg.Watch.Answered(Request{Method: knownMethod(r.Method), Route: routeOf(r.Pattern), Status: counted.status,
 			Duration: time.Since(began), Principal: s.principal, Stream: s.stream})
 	}()
-	a.dispatch(counted, r)
+	out, end := a.compresses(counted, r)
+	a.dispatch(out, r)
+	end() // not after a panic: what is cut off shall not look whole
 }
 
 func knownMethod(m string) string {

@@ -41,7 +41,8 @@ type Service struct {
 	begin  sync.Once
 	states *fold.Live // what was read of the jobs of namespaces
 	news   *fold.Tail // what is read for those who follow them
-	of     *Service   // whose these are, where they are another's
+	boards *fold.Boards
+	of     *Service // whose these are, where they are another's
 }
 
 // As is the same service for somebody else.
@@ -63,7 +64,10 @@ func (s *Service) read() *applied { return &s.first().fleets }
 // begun is the first service, with what it keeps of the log.
 func (s *Service) begun() *Service {
 	s = s.first()
-	s.begin.Do(func() { s.states, s.news = fold.NewLive(s.Log), fold.NewTail(s.Log) })
+	s.begin.Do(func() {
+		s.states, s.news = fold.NewLive(s.Log), fold.NewTail(s.Log)
+		s.boards = fold.NewBoards(s.Log, s.states)
+	})
 	return s
 }
 
@@ -286,7 +290,7 @@ func (s *Service) Follow(ctx context.Context, prefix string, seen uint64, observ
 	if err != nil {
 		return sluice.Event{}, err
 	}
-	past, err := s.tail().Past(ctx, ns, id)
+	past, head, err := s.past(ctx, ns, id, seen)
 	if err != nil {
 		return sluice.Event{}, err
 	}
@@ -302,7 +306,10 @@ func (s *Service) Follow(ctx context.Context, prefix string, seen uint64, observ
 			last = sluice.Event{}
 		}
 	}
-	var seq uint64
+	seq := seen
+	if head == 0 {
+		seq = 0
+	}
 	for _, e := range past {
 		see(e)
 		seq = e.Seq
@@ -316,7 +323,8 @@ func (s *Service) Follow(ctx context.Context, prefix string, seen uint64, observ
 				see(e)
 			}
 		}
-		if last.Body != nil { // all that came with it was seen
+		// All that came with it was seen; where less was read than there was, it may go on since.
+		if last.Body != nil && events[len(events)-1].Seq >= head {
 			return errOver
 		}
 		return nil
@@ -325,6 +333,29 @@ func (s *Service) Follow(ctx context.Context, prefix string, seen uint64, observ
 		return sluice.Event{}, err
 	}
 	return last, nil
+}
+
+// few is how many events of a namespace are sooner read on than all those of a job.
+const few = 5000
+
+// past is what somebody who follows a job has to be told before what comes: its events, from the first on. Whoever has seen
+// nearly all of them, as those have who come with a board or whose connection was lost, needs none while the job goes on:
+// they read on from what they have seen. head is then the number up to which it is known that the job goes on, and else 0.
+func (s *Service) past(ctx context.Context, ns sluice.Namespace, id sluice.JobID, seen uint64) (past []sluice.Event, head uint64, err error) {
+	if seen > 0 {
+		err := s.look(ctx, ns, func(state *schedule.State) error {
+			info, ok := state.Job(id)
+			if ok && !over(info) && info.Halted == nil && seen <= state.Seq() && state.Seq()-seen < few {
+				head = state.Seq()
+			}
+			return nil
+		})
+		if err != nil || head > 0 {
+			return nil, head, err
+		}
+	}
+	past, err = s.tail().Past(ctx, ns, id)
+	return past, 0, err
 }
 
 // Output opens what the last attempt of a job on a host printed to a stream.
