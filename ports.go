@@ -63,7 +63,8 @@ type Outputs interface {
 	Sync(job JobID) error
 	// Size returns how many bytes of a stream are kept.
 	Size(job JobID, a AttemptID, stream string) (int64, error)
-	// Open reads a stream from its beginning, as far as it is kept.
+	// Open reads a stream from its beginning, as far as it is kept. The reader is an [io.Seeker], too: from a place in the
+	// middle it reads nothing of what is before.
 	Open(job JobID, a AttemptID, stream string) (io.ReadCloser, error)
 	// Close forgets what is held open for a job.
 	Close(job JobID) error

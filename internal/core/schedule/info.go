@@ -188,6 +188,7 @@ type Task struct {
 	Running bool
 	Pending bool // has no outcome, or is to be tried again
 	Try     int
+	Target  int // index of the host in the job's targets
 	// Retriable says that another try may better the outcome.
 	Retriable bool
 }
@@ -220,7 +221,7 @@ func (s *State) Tasks(id sluice.JobID) []Task {
 
 func (t *task) info(s *State) Task {
 	return Task{Host: s.hosts[t.host].name, Outcome: t.outcome, Running: t.phase == running, Pending: t.phase == pending,
-		Try: int(t.try), Retriable: t.retriable()}
+		Try: int(t.try), Target: int(t.target), Retriable: t.retriable()}
 }
 
 // HostInfo is a host that is out of service, and why.

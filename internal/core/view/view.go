@@ -70,6 +70,13 @@ type Task struct {
 	Reason   string
 	At       time.Time // of the outcome
 	Steps    []sluice.TaskStep
+	// NotStarted, Truncated and Leftovers are what the outcome says beside.
+	NotStarted bool
+	Truncated  []string
+	Leftovers  []int
+	// Earlier are the attempts before the last one, oldest first; see [Task.Attempts].
+	Earlier []Attempt
+	over    bool // the last attempt is among the earlier ones: the task waits again, or was skipped
 }
 
 // New returns the view of a job of which nothing is known yet.
@@ -118,7 +125,7 @@ func (j *Job) Apply(e sluice.Event) {
 	case sluice.TaskFinished:
 		j.finished(b, e.Time)
 	case sluice.TaskWithdrawn:
-		j.withdrawn(b)
+		j.withdrawn(b, e.Time)
 	case sluice.TaskRetried:
 		j.retried(b)
 	case sluice.JobHalting:
@@ -171,7 +178,9 @@ func (j *Job) started(b sluice.TaskStarted, at time.Time) {
 		return
 	}
 	t := &j.Tasks[i]
-	t.Attempt, t.Since, t.Steps = b.Attempt, at, nil
+	t.pass()
+	t.Attempt, t.Since, t.Steps, t.over = b.Attempt, at, nil, false
+	t.NotStarted, t.Truncated, t.Leftovers = false, nil, nil
 	if !t.Running {
 		t.Running = true
 		j.Running++
@@ -180,9 +189,10 @@ func (j *Job) started(b sluice.TaskStarted, at time.Time) {
 }
 
 // withdrawn takes back a start after which nothing ran.
-func (j *Job) withdrawn(b sluice.TaskWithdrawn) {
+func (j *Job) withdrawn(b sluice.TaskWithdrawn, at time.Time) {
 	if i, ok := j.byHost[b.Host]; ok && j.Tasks[i].Running {
-		j.Tasks[i].Running = false
+		j.Tasks[i].Running, j.Tasks[i].NotStarted = false, true
+		j.Tasks[i].withdrew(b.Reason, at)
 		j.Running--
 		j.Stages[j.Tasks[i].Stage].Running--
 	}
@@ -204,7 +214,9 @@ func (j *Job) finished(b sluice.TaskFinished, at time.Time) {
 		j.Counts[t.Outcome]--
 		stage.Counts[t.Outcome]--
 	}
+	t.concludes(b)
 	t.Outcome, t.ExitCode, t.Reason, t.At = b.Outcome, b.ExitCode, b.Reason, at
+	t.NotStarted, t.Truncated, t.Leftovers = b.NotStarted, b.Truncated, b.Leftovers
 	t.Took = time.Duration(b.DurationMS) * time.Millisecond
 	j.Counts[b.Outcome]++
 	stage.Counts[b.Outcome]++
@@ -218,6 +230,7 @@ func (j *Job) retried(b sluice.TaskRetried) {
 			continue
 		}
 		t := &j.Tasks[i]
+		t.pass()
 		j.Counts[t.Outcome]--
 		j.Stages[t.Stage].Counts[t.Outcome]--
 		t.Outcome, t.ExitCode, t.Reason, t.Took, t.At = "", nil, "", 0, time.Time{}

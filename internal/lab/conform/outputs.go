@@ -25,6 +25,7 @@ func Outputs(t *testing.T, open func(t *testing.T) sluice.Outputs) {
 		{"BadNames", outputsBadNames},
 		{"CloseAndGoOn", outputsCloseAndGoOn},
 		{"ReaderAtItsPlace", outputsReaderAtItsPlace},
+		{"FromAnyPlace", outputsFromAnyPlace},
 		{"LargePiece", outputsLargePiece},
 		{"AnyBytes", outputsAnyBytes},
 		{"NoSharedMemory", outputsNoSharedMemory},
@@ -154,6 +155,37 @@ func outputsReaderAtItsPlace(t *testing.T, o sluice.Outputs) {
 	rest, err := io.ReadAll(r)
 	if err != nil || !bytes.HasPrefix(rest, []byte("ore")) || !bytes.HasPrefix([]byte("oreafter"), rest) {
 		t.Errorf("an open reader goes on with %q, %v", rest, err)
+	}
+}
+
+func outputsFromAnyPlace(t *testing.T, o sluice.Outputs) {
+	const text = "01234567890123456789"
+	for at := 0; at < len(text); at += 3 { // pieces of three, with those of another stream between
+		write(t, o, jobA, try1, "stdout", int64(at), text[at:min(at+3, len(text))])
+		write(t, o, jobA, try1, "stderr", int64(at), text[at:min(at+3, len(text))])
+	}
+	r, err := o.Open(jobA, try1, "stdout")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	from, ok := r.(io.Seeker)
+	if !ok {
+		t.Fatal("it reads from the beginning alone")
+	}
+	for _, at := range []int64{7, 0, 20, 3, 19, 1, 12} {
+		if n, err := from.Seek(at, io.SeekStart); n != at || err != nil {
+			t.Errorf("to %d: at %d, error %v", at, n, err)
+		}
+		if b, err := io.ReadAll(r); string(b) != text[at:] || err != nil {
+			t.Errorf("from %d: %q, error %v", at, b, err)
+		}
+	}
+	if n, err := from.Seek(-2, io.SeekEnd); n != 18 || err != nil {
+		t.Errorf("at %d, error %v", n, err)
+	}
+	if _, err := from.Seek(-1, io.SeekStart); err == nil {
+		t.Error("there is no place before the beginning")
 	}
 }
 

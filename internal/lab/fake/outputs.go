@@ -65,7 +65,7 @@ func (o *Outputs) Open(job sluice.JobID, a sluice.AttemptID, name string) (io.Re
 	if err != nil {
 		return nil, err
 	}
-	return io.NopCloser(bytes.NewReader(b)), nil
+	return reader{bytes.NewReader(b)}, nil
 }
 
 func (o *Outputs) bytes(job sluice.JobID, a sluice.AttemptID, name string) ([]byte, error) {
@@ -90,3 +90,8 @@ func checkStream(job sluice.JobID, a sluice.AttemptID, name string) error {
 	}
 	return nil
 }
+
+// reader reads a stream from any place.
+type reader struct{ *bytes.Reader }
+
+func (reader) Close() error { return nil }

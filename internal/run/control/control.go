@@ -211,11 +211,39 @@ func (s *Service) Job(ctx context.Context, prefix string) (*view.Job, bool, erro
 	if err != nil {
 		return nil, false, err
 	}
-	events, err := s.Log.ReadJob(ctx, ns, id)
+	var j *view.Job
+	err = s.live().Job(ctx, ns, id, func(now *view.Job) error {
+		if now == nil {
+			return noJob(prefix)
+		}
+		j = now.Clone()
+		return nil
+	})
+	return j, s.Drivers.Driven(id), err
+}
+
+// Task returns how a job gets on on one host: a copy of what is known of it.
+func (s *Service) Task(ctx context.Context, prefix string, h sluice.Host) (t view.Task, removed *sluice.OutputRemoved, err error) {
+	ns, id, err := s.Find(ctx, prefix)
 	if err != nil {
-		return nil, false, err
+		return t, nil, err
 	}
-	return view.Fold(events), s.Drivers.Driven(id), nil
+	err = s.live().Job(ctx, ns, id, func(now *view.Job) error {
+		if now == nil {
+			return noJob(prefix)
+		}
+		is := now.Task(h)
+		if is == nil {
+			return noTarget(h, id)
+		}
+		t, removed = *is, now.Removed
+		return nil
+	})
+	return t, removed, err
+}
+
+func noTarget(h sluice.Host, id sluice.JobID) error {
+	return sluice.Errorf(sluice.NotFound, "host %q is no target of job %s", h, id)
 }
 
 // Info returns what is known of a job in short, and whether a live process drives it.
@@ -360,23 +388,39 @@ func (s *Service) past(ctx context.Context, ns sluice.Namespace, id sluice.JobID
 
 // Output opens what the last attempt of a job on a host printed to a stream.
 func (s *Service) Output(ctx context.Context, prefix string, h sluice.Host, stream string) (io.ReadCloser, *view.Task, error) {
-	j, _, err := s.Job(ctx, prefix)
+	ns, id, err := s.Find(ctx, prefix)
 	if err != nil {
 		return nil, nil, err
 	}
-	t := j.Task(h)
-	switch {
-	case t == nil:
-		return nil, nil, sluice.Errorf(sluice.NotFound, "host %q is no target of job %s", h, j.ID)
-	case t.Attempt == "":
-		return nil, nil, sluice.Errorf(sluice.NotFound, "nothing has run on %s yet", h).WithHint("sluice why %s %s", j.ID, h)
+	// Of the state, not of all that the job's events say: many may ask for the output of many.
+	var a sluice.AttemptID
+	t := &view.Task{Host: h}
+	err = s.look(ctx, ns, func(state *schedule.State) error {
+		now, ok := state.Task(id, h)
+		switch {
+		case !ok:
+			return noTarget(h, id)
+		case now.Try == 0:
+			return sluice.Errorf(sluice.NotFound, "nothing has run on %s yet", h).WithHint("sluice why %s %s", id, h)
+		}
+		a = sluice.NewAttemptID(id, now.Target, now.Try)
+		t.Attempt, t.Running = a, now.Running
+		if !now.Pending && !now.Running {
+			t.Outcome = now.Outcome
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
 	}
-	if j.Removed != nil {
-		if n, err := s.Outputs.Size(j.ID, t.Attempt, stream); err == nil && n == 0 {
-			return nil, nil, Removed(j.ID, *j.Removed)
+	if n, err := s.Outputs.Size(id, a, stream); err == nil && n == 0 { // where there is something, it was not removed
+		if _, removed, err := s.Task(ctx, string(id), h); err != nil {
+			return nil, nil, err
+		} else if removed != nil {
+			return nil, nil, Removed(id, *removed)
 		}
 	}
-	r, err := s.Outputs.Open(j.ID, t.Attempt, stream)
+	r, err := s.Outputs.Open(id, a, stream)
 	return r, t, err
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"sluice"
 	"sluice/internal/core/schedule"
+	"sluice/internal/core/view"
 )
 
 // repack is how many events are applied to a state before jobs that are over are packed again: until then each of their
@@ -27,6 +28,7 @@ type space struct {
 	turn  chan struct{}
 	state *schedule.State // nil before the first use, and after an error
 	since int             // events that were applied since jobs were packed
+	views []*view.Job     // at the state's event; asked for last first
 }
 
 // NewLive makes a Live for a log.
@@ -111,9 +113,10 @@ func (sp *space) follow(after uint64, tail []sluice.Event) error {
 			continue
 		}
 		if err := sp.state.Apply(e); err != nil {
-			sp.state = nil // it may be half changed
+			sp.state, sp.views = nil, nil // it may be half changed
 			return unreadable(err)
 		}
+		sp.show(e)
 		sp.since++
 	}
 	return nil
