@@ -97,7 +97,13 @@ func (d *Desk) Jobs(ctx context.Context) ([]schedule.Info, error) {
 func infoOf(j api.Job) schedule.Info {
 	i := schedule.Info{Spec: &sluice.Job{ID: j.ID, Namespace: j.Namespace, By: j.By, Command: j.Command, Targets: make([]sluice.Host, j.Targets)},
 		State: schedule.JobState(j.State), Submitted: j.Submitted, Generation: j.Generation, Running: j.Running, Unsettled: j.Unsettled,
-		Failures: j.Failures, Budget: j.Budget, Counts: j.Counts, Cancelling: j.Cancelling}
+		Failures: j.Failures, Budget: j.Budget, Counts: j.Counts, Cancelling: j.Cancelling, Targets: j.Targets}
+	if j.Started != nil {
+		i.TakenUp = *j.Started
+	}
+	if j.Ended != nil {
+		i.Ended = *j.Ended
+	}
 	if j.Halting || j.Cancelling && i.State == schedule.Running {
 		i.State = schedule.Halting
 	}
