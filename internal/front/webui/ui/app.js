@@ -5,6 +5,7 @@ import {href} from './lib/place.js';
 import {begin, useSession} from './lib/session.js';
 import {Who} from './part/who.js';
 import {Lapsed} from './part/lapsed.js';
+import {Search} from './part/search.js';
 
 const signIn = () => import('./page/signin.js');
 
@@ -14,7 +15,10 @@ const signIn = () => import('./page/signin.js');
  */
 const pages = [
   ['', () => import('./page/overview.js'), 'Overview'],
+  ['jobs', () => import('./page/jobs.js'), 'Jobs'],
   ['jobs/:id', () => import('./page/job.js'), 'Job'],
+  ['out', () => import('./page/out.js'), 'Out'],
+  ['workers', () => import('./page/workers.js'), 'WorkersPage'],
   ['users', () => import('./page/users.js'), 'Users'],
   ['users/:name', () => import('./page/user.js'), 'User'],
   ['audit', () => import('./page/audit.js'), 'Audit'],
@@ -85,7 +89,7 @@ function App() {
     <header class="top">
       <a class="home" href=${href('')}>Sluice</a>
       ${!out && html`<nav aria-label="Main"><ul>${nav.map(([to, text]) => html`<li key=${to}><a href=${href(to)} aria-current=${place.path === to ? 'page' : null}>${text}</a></li>`)}</ul></nav>`}
-      <div class="end">${session.me && !out && html`<${Who} me=${session.me} />`}</div>
+      <div class="end">${!out && html`<${Search} />`}${session.me && !out && html`<${Who} me=${session.me} />`}</div>
     </header>
     <div class="content">
       ${session.at === 'lapsed' && html`<${Lapsed} />`}

@@ -23,3 +23,15 @@ export function useLoad(path, query) {
   }, [key]);
   return {data: got.data, error: got.error, loading: path !== null && got.key !== key, again};
 }
+
+const lookEvery = 5000; // ms
+
+/** The same, asked again and again while somebody looks: for what has no stream. @param {string|null} path @param {Record<string, any>} [query] */
+export function useLook(path, query) {
+  const got = useLoad(path, query);
+  useEffect(() => {
+    const t = setInterval(() => { if (!document.hidden) got.again(); }, lookEvery);
+    return () => clearInterval(t);
+  }, [got.again]);
+  return got;
+}

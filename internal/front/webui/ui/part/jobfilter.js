@@ -1,0 +1,52 @@
+// Which jobs: what is said stands in the address, so that it can be sent to somebody.
+import {html, useState, useEffect, useRef} from '../vendor/preact.js';
+import {useQuery} from '../lib/router.js';
+import {word} from '../lib/words.js';
+
+const names = /** @type {const} */ (['text', 'state', 'by', 'namespace', 'tag']);
+const states = ['waiting', 'running', 'paused', 'halted', 'succeeded', 'failed', 'cancelled'];
+
+/** What the address says, as the API takes it. @param {URLSearchParams} query @returns {Record<string, string>} */
+export function filterOf(query) {
+  /** @type {Record<string, string>} */
+  const out = {};
+  for (const n of names) {
+    const v = query.get(n);
+    if (v) out[n] = v;
+  }
+  return out;
+}
+
+/** @param {{seen: import('../lib/jobs.js').Job[]}} p seen: whose names are offered */
+export function JobFilter({seen}) {
+  const [query, change] = useQuery();
+  const address = names.map((n) => query.get(n) ?? '').join('\n');
+  const [typed, type] = useState(/** @type {Record<string, string>} */ ({}));
+  const later = useRef(0);
+  useEffect(() => { type({}); }, [address]); // back and links count, not what is half typed
+  useEffect(() => () => clearTimeout(later.current), []);
+  const set = (/** @type {string} */ name, /** @type {string} */ value, now = false) => {
+    type((was) => ({...was, [name]: value}));
+    clearTimeout(later.current);
+    const go = () => change({[name]: value.trim(), cursor: null});
+    if (now) go();
+    else later.current = setTimeout(go, 300);
+  };
+  const field = (/** @type {string} */ name, /** @type {string} */ label, /** @type {string[]} */ offers) => html`<label class="jobfilter-field">${label}
+    <input type=${name === 'text' ? 'search' : 'text'} autocomplete="off" spellcheck="false" list=${offers.length ? `jobfilter-${name}` : null} value=${typed[name] ?? query.get(name) ?? ''}
+      onInput=${(/** @type {any} */ e) => set(name, e.currentTarget.value)} onChange=${(/** @type {any} */ e) => set(name, e.currentTarget.value, true)} />
+    ${offers.length > 0 && html`<datalist id=${`jobfilter-${name}`}>${offers.map((o) => html`<option key=${o} value=${o} />`)}</datalist>`}</label>`;
+  const all = (/** @type {'by'|'namespace'} */ name) => [...new Set(seen.map((j) => j[name]))].sort().slice(0, 50);
+  const any = names.some((n) => query.get(n));
+  return html`<form class="jobfilter" role="search" aria-label="Which jobs" onSubmit=${(/** @type {Event} */ e) => e.preventDefault()}>
+    ${field('text', 'Text', [])}
+    <label class="jobfilter-field">State <select value=${query.get('state') ?? ''} onChange=${(/** @type {any} */ e) => set('state', e.currentTarget.value, true)}>
+      <option value="">any</option>
+      <option value="waiting,running,paused,halted">not over</option>
+      ${states.map((s) => html`<option key=${s} value=${s}>${word[/** @type {keyof typeof word} */ (s)]}</option>`)}</select></label>
+    ${field('by', 'User', all('by'))}
+    ${field('namespace', 'Namespace', all('namespace'))}
+    ${field('tag', 'Tag', [])}
+    ${any && html`<button type="button" onClick=${() => { type({}); change({text: null, state: null, by: null, namespace: null, tag: null, cursor: null}, {push: true}); }}>All jobs</button>`}
+  </form>`;
+}
