@@ -338,6 +338,14 @@ func TestPeople(t *testing.T) {
 	if len(people) != 2 || people[0].Principal != "ann" || !people[0].Removed || people[1].Removed || len(people[1].Tokens) != 2 || people[1].Tokens[0].ID != "b1" {
 		t.Fatalf("%+v", people)
 	}
+	for _, p := range people {
+		if one, ok := s.Person(p.Principal); !ok || !reflect.DeepEqual(one, p) {
+			t.Errorf("%s alone is %+v, and among all %+v", p.Principal, one, p)
+		}
+	}
+	if _, ok := s.Person("zoe"); ok {
+		t.Error("somebody who was never known is")
+	}
 	if text := fmt.Sprintf("%+v", people) + fmt.Sprintf("%#v", people); strings.Contains(text, digest("b1")) {
 		t.Error("a list shows digests")
 	}

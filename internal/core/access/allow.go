@@ -134,21 +134,43 @@ type Person struct {
 
 // People lists who is known, by name.
 func (s *State) People() []Person {
+	tokens := map[sluice.Principal][]sluice.TokenID{}
+	for _, id := range slices.Sorted(maps.Keys(s.tokens)) {
+		tokens[s.tokens[id].Principal] = append(tokens[s.tokens[id].Principal], id)
+	}
 	var out []Person
 	for _, p := range slices.Sorted(maps.Keys(s.people)) {
-		one := Person{Principal: p, Removed: !s.people[p], Grants: slices.Clone(s.grants[p])}
-		for _, id := range slices.Sorted(maps.Keys(s.tokens)) {
-			if t := s.tokens[id]; t.Principal == p {
-				if s.ended(t) {
-					one.Ended = append(one.Ended, id)
-				}
-				t.Digest = ""
-				one.Tokens = append(one.Tokens, t)
-			}
-		}
-		out = append(out, one)
+		out = append(out, s.person(p, tokens[p]))
 	}
 	return out
+}
+
+// Person is one who is known; ok is false for anybody else.
+func (s *State) Person(p sluice.Principal) (one Person, ok bool) {
+	if _, is := s.people[p]; !is {
+		return Person{}, false
+	}
+	var tokens []sluice.TokenID
+	for id, t := range s.tokens {
+		if t.Principal == p {
+			tokens = append(tokens, id)
+		}
+	}
+	slices.Sort(tokens)
+	return s.person(p, tokens), true
+}
+
+func (s *State) person(p sluice.Principal, tokens []sluice.TokenID) Person {
+	one := Person{Principal: p, Removed: !s.people[p], Grants: slices.Clone(s.grants[p])}
+	for _, id := range tokens {
+		t := s.tokens[id]
+		if s.ended(t) {
+			one.Ended = append(one.Ended, id)
+		}
+		t.Digest = ""
+		one.Tokens = append(one.Tokens, t)
+	}
+	return one
 }
 
 // Roles lists all roles and what they may do.

@@ -19,6 +19,7 @@ const accessTag = "access"
 // Keeping is what the routes of who may do what need beside [Rights].
 type Keeping interface {
 	People(ctx context.Context) ([]access.Person, error)
+	Person(ctx context.Context, p sluice.Principal) (access.Person, error)
 	Roles(ctx context.Context) (map[sluice.Role][]sluice.Right, error)
 	Change(ctx context.Context, b access.Bearer, changes ...sluice.Body) error
 	MakeToken(ctx context.Context, b access.Bearer, t sluice.Token) (secret string, made sluice.Token, err error)
@@ -182,7 +183,11 @@ func (c caller) personOf(p access.Person) api.Person {
 	if out.Grants == nil {
 		out.Grants = []sluice.Grant{}
 	}
+	now := c.api.cfg.Clock()
 	for _, t := range p.Tokens {
+		if t.Kind == sluice.BySession && now.Sub(t.Expires) > sessionListed {
+			continue
+		}
 		one := c.tokenOf(t)
 		one.Ended = slices.Contains(p.Ended, t.ID)
 		out.Tokens = append(out.Tokens, one)
@@ -203,16 +208,11 @@ func holdsOf(list []access.Hold) []api.Hold {
 
 // person is one of those who are known.
 func (c caller) person(ctx context.Context, name sluice.Principal) (api.Person, error) {
-	list, err := c.api.cfg.Keeping.People(ctx)
+	p, err := c.api.cfg.Keeping.Person(ctx, name)
 	if err != nil {
 		return api.Person{}, err
 	}
-	for _, p := range list {
-		if p.Principal == name {
-			return c.personOf(p), nil
-		}
-	}
-	return api.Person{}, sluice.Errorf(sluice.NotFound, "nobody is known as %q", name).WithHint("sluice access list")
+	return c.personOf(p), nil
 }
 
 func whoami(ctx context.Context, c caller, _ *struct{}) (*me, error) {

@@ -13,7 +13,10 @@ import (
 	"sluice/internal/core/access"
 )
 
-// asked are the questions that were answered with yes before a stream began.
+// mostAsked is more than any route asks before its stream begins; one that goes on asking must not be remembered for ever.
+const mostAsked = 16
+
+// asked are the first questions that a request asked.
 type asked struct {
 	mu   sync.Mutex
 	list []access.Ask
@@ -25,7 +28,9 @@ func (l *asked) add(a access.Ask) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.list = append(l.list, a)
+	if len(l.list) < mostAsked {
+		l.list = append(l.list, a)
+	}
 }
 
 func (l *asked) all() []access.Ask {

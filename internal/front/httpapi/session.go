@@ -19,6 +19,8 @@ import (
 const (
 	sessionLife = 12 * time.Hour
 	sessionIdle = time.Hour
+	// sessionListed is how long after its end a session is still in lists: there is one for each sign-in, for ever.
+	sessionListed = 7 * 24 * time.Hour
 )
 
 // A browser holds its session in a cookie that no script can read, and that goes along with no request of another site. It

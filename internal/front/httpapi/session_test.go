@@ -268,6 +268,15 @@ func TestSessionEnds(t *testing.T) {
 		}
 	}
 
+	if list, err := w.client(token).Tokens(t.Context(), ""); err != nil || len(list) < 4 || !list[0].Ended && !list[1].Ended {
+		t.Errorf("%+v %v", list, err)
+	}
+	hand.on(8 * 24 * time.Hour)
+	if list, err := w.client(token).Tokens(t.Context(), ""); err != nil || len(list) != 1 || list[0].Kind != "" {
+		t.Errorf("long after: %+v %v", list, err)
+	}
+	hand.on(-8 * 24 * time.Hour)
+
 	stays := w.signIn(token)
 	again := httpapi.New(httpapi.Config{Rights: w.keeper, Keeping: w.keeper, Clock: hand.now, Version: "test"})
 	w.server.Config.Handler = again

@@ -233,6 +233,8 @@ func TestUserPage(t *testing.T) {
 	b.Sees("in prod on $web")
 	b.Sees("her laptop")
 	b.Sees("made the token " + string(made.ID))
+	b.Has("link", "sim 10ms 0") // her job
+	b.SeesNot("not shown")
 	b.Sees(`gpj.exe\e[31mWWW`)
 	b.Sees(`\u{202e}`)
 	everywhere(b, "user")

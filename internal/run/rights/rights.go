@@ -156,6 +156,18 @@ func (k *Keeper) People(ctx context.Context) (out []access.Person, err error) {
 	return out, err
 }
 
+// Person is one who is known.
+func (k *Keeper) Person(ctx context.Context, p sluice.Principal) (one access.Person, err error) {
+	err = k.look(ctx, func(s *access.State) error {
+		var ok bool
+		if one, ok = s.Person(p); !ok {
+			return sluice.Errorf(sluice.NotFound, "nobody is known as %q", p).WithHint("sluice access list")
+		}
+		return nil
+	})
+	return one, err
+}
+
 // Roles lists all roles and what they may do.
 func (k *Keeper) Roles(ctx context.Context) (out map[sluice.Role][]sluice.Right, err error) {
 	err = k.look(ctx, func(s *access.State) error {
@@ -165,9 +177,16 @@ func (k *Keeper) Roles(ctx context.Context) (out map[sluice.Role][]sluice.Right,
 	return out, err
 }
 
-// Note appends to the audit what leaves no event of its own.
+// Note appends to the audit what leaves no event of its own. It depends on nothing, so nothing is made ready for it.
 func (k *Keeper) Note(ctx context.Context, n sluice.AccessNoted) error {
-	return k.append(ctx, func(*access.State) ([]sluice.Body, error) { return []sluice.Body{n}, nil })
+	var seq uint64
+	if err := k.look(ctx, func(s *access.State) error { seq = s.Seq(); return nil }); err != nil {
+		return err
+	}
+	_, err := k.log.Update(ctx, sluice.AccessNamespace, seq, func([]sluice.Event) ([]sluice.Event, error) {
+		return []sluice.Event{{Time: k.clock(), Body: n}}, nil
+	})
+	return err
 }
 
 // append appends what decide makes of the state at the head of the log, as one step. The state is decide's own: what it
