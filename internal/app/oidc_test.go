@@ -127,3 +127,19 @@ func TestOIDCFlags(t *testing.T) {
 		t.Errorf("%v %v", p, err)
 	}
 }
+
+func TestPublicURL(t *testing.T) {
+	for text, want := range map[string]string{"": "", "https://sluice.example.com": "https://sluice.example.com", "https://sluice.example.com/": "https://sluice.example.com",
+		"https://sluice.example.com:8443/fleet/": "https://sluice.example.com:8443/fleet", "http://localhost:7657": "http://localhost:7657", "http://127.0.0.1/x": "http://127.0.0.1/x"} {
+		u, err := publicURL(text)
+		if err != nil || (u == nil) != (want == "") || u != nil && u.String() != want {
+			t.Errorf("%q: %v %v", text, u, err)
+		}
+	}
+	for _, bad := range []string{"sluice.example.com", "http://sluice.example.com", "ftp://localhost", "https://", "https://ann@sluice.example.com", "https://sluice.example.com/?x=1",
+		"https://sluice.example.com/#x", "/fleet", "https://sluice.example.com:port"} {
+		if u, err := publicURL(bad); sluice.CodeOf(err) != sluice.Usage || !strings.Contains(err.Error(), "--public-url") {
+			t.Errorf("%q: %v %v", bad, u, err)
+		}
+	}
+}

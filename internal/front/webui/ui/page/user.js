@@ -28,10 +28,10 @@ export function User({name}) {
   const again = () => { other.again(); mine.again(); };
   return html`<${Page} title=${name} up=${{href: href('users'), text: 'Users'}} head=${html`<span class="quiet">${own ? 'you' : person?.removed ? 'removed' : ''}</span>`}>
     <${Trouble} error=${other.error ?? self.error} what="Rights and tokens are not shown" />
-    ${me && !own && may['access.see'] && !may['access.see'].may && html`<section class="card" aria-labelledby="unseen"><h2 id="unseen">Roles, rights and tokens</h2><${WhyNot} of=${[may['access.see']]} /></section>`}
     ${person?.removed && html`<p class="note">${name} was removed: there is no grant and no token any more.</p>`}
     <div class="user">
       <div class="stack user-side">
+        ${me && !own && may['access.see'] && !may['access.see'].may && html`<section class="card" aria-labelledby="unseen"><h2 id="unseen">Roles, rights and tokens</h2><${WhyNot} of=${[may['access.see']]} /></section>`}
         ${person && !person.removed && html`<section class="card" aria-labelledby="roles"><h2 id="roles">Roles</h2>
           ${person.grants.length ? html`<ul class="user-list">${person.grants.map((/** @type {any} */ g) => html`<li key=${grant(g)}>${grant(g)}</li>`)}</ul>` : html`<p class="quiet">None: ${own ? 'you' : name} may do nothing but ask who ${own ? 'you are' : 'that is'}.</p>`}
         </section>`}
