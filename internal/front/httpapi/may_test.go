@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice"
 	"sluice/api"
@@ -174,6 +175,32 @@ func TestAuditPages(t *testing.T) {
 	for _, bad := range []string{"x", "!!", "eyJ4Ijo"} {
 		if _, err := root.Audit(t.Context(), url.Values{"cursor": {bad}}); sluice.CodeOf(err) != sluice.Usage {
 			t.Errorf("the cursor %q: %v", bad, err)
+		}
+	}
+}
+
+// TestLooksAreNoted: that somebody looks into the audit is noted, and not each of the pages that they see.
+func TestLooksAreNoted(t *testing.T) {
+	w, hand := atRest(t)
+	root := w.client(w.token("eve", sluice.Grant{Role: access.Admin}))
+	looks := func() (n int) {
+		events, err := w.log.Read(t.Context(), sluice.AccessNamespace, 0, 1000)
+		must(t, err)
+		for _, e := range events {
+			if b, is := e.Body.(sluice.AccessNoted); is && b.What == "GET /api/v1/audit/entries" && b.Principal == "eve" {
+				n++
+			}
+		}
+		return n
+	}
+	for i, want := range []int{1, 1, 1, 2, 2} {
+		if i == 3 {
+			hand.on(11 * time.Minute)
+		}
+		_, err := root.Audit(t.Context(), nil)
+		must(t, err)
+		if got := looks(); got != want {
+			t.Errorf("look %d: %d notes, want %d", i, got, want)
 		}
 	}
 }

@@ -302,6 +302,43 @@ func TestSessionEnds(t *testing.T) {
 	}
 }
 
+// TestWatchingIsUse: a page that shows live news is used, however long nobody touches it.
+func TestWatchingIsUse(t *testing.T) {
+	w, hand := atRest(t)
+	cookie := w.signIn(w.token("ann", sluice.Grant{Role: access.Viewer, Namespace: "prod"}))
+	resp := w.browser(http.MethodGet, "/api/v1/jobs/"+string(w.submit("web1"))+"/events", "", cookie, "Accept", "text/event-stream")
+	if _, err := io.ReadFull(resp.Body, make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	hand.on(3 * time.Hour)
+	if got := w.status(cookie); got != http.StatusOK {
+		t.Errorf("while a stream is open: %d", got)
+	}
+}
+
+// TestJobsOutliveASession: what was submitted in a browser goes on when its owner signs out, and not when the token is taken back
+// with which they signed in.
+func TestJobsOutliveASession(t *testing.T) {
+	w, _ := atRest(t)
+	token := w.token("ann", sluice.Grant{Role: access.Operator, Namespace: "prod"}, sluice.Grant{Role: access.Admin})
+	_, err := w.client(token).ApplyFleet(t.Context(), "prod", bundle(t, "namespace: prod\ntag:\n  web: [web1, web2]\n"), "", -1)
+	must(t, err)
+	cookie := w.signIn(token)
+	job := told[api.Job](t, w.browser(http.MethodPost, "/api/v1/jobs", `{"namespace":"prod","targets":"web1","command":"true"}`, cookie))
+	i, _, err := w.service.Info(t.Context(), string(job.ID))
+	must(t, err)
+	own, err := w.client(token).Me(t.Context())
+	must(t, err)
+	if i.Spec.Token == "" || i.Spec.Token == own.Token.ID || i.Spec.By != "ann" {
+		t.Fatalf("submitted by %s with %q", i.Spec.By, i.Spec.Token)
+	}
+	by := access.Bearer{Principal: "ann", Token: i.Spec.Token}
+	w.browser(http.MethodDelete, "/api/v1/session", "", cookie)
+	must(t, w.keeper.MaySubmit(t.Context(), by, "prod", i.Spec.Targets, nil))
+	must(t, w.keeper.Change(t.Context(), w.admin, sluice.TokenRevoked{ID: own.Token.ID}))
+	wantCode(t, "after the token was revoked", w.keeper.MaySubmit(t.Context(), by, "prod", i.Spec.Targets, nil), sluice.Denied)
+}
+
 // TestSignInTooOften: bad tokens are tried as seldom here as anywhere, and noted; so are bad cookies.
 func TestSignInTooOften(t *testing.T) {
 	w, _ := atRest(t)
