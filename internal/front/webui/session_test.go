@@ -213,6 +213,28 @@ func TestLapsed(t *testing.T) {
 	b.SeesNot("sim 1")
 }
 
+// TestStreamWaits: a stream that is refused for want of a session asks again when somebody signs in, and not all the while: the
+// server counts sign-ins that fail, and the audit has them.
+func TestStreamWaits(t *testing.T) {
+	s := newStage(t, "tag:\n  web: [web1, web2]\n")
+	id := string(s.run("all", "sim 10ms 0"))
+	b := browser.New(t)
+	d := s.door("", "")
+	b.Open(d.URL)
+	b.Has("heading", "Sign in")
+	browser.Eval[bool](b, `import(document.querySelector('script[src]').src.replace('app.js', 'live/stream.js')).then((m) => {
+		window.said = [];
+		m.stream({path: () => 'jobs/`+id+`/events', hear: () => {}, connection: (c) => said.push(c.connection), signedOut: () => said.push('out'), over: () => true});
+		return true;
+	})`)
+	b.Until(`said.join() === 'out,lost'`)
+	signIn(b, s.token)
+	b.Until(`said.join() === 'out,lost,live'`)
+	if n := d.count("GET /api/v1/jobs/" + id + "/events"); n != 2 {
+		t.Errorf("it asked %d times", n)
+	}
+}
+
 // TestUserPage: who somebody is, what they may do where, what they have; a token is revoked there, and who may not is told why.
 func TestUserPage(t *testing.T) {
 	s := newStage(t, "tag:\n  web: [web1, web2]\n")
