@@ -29,10 +29,10 @@ func withProvider(t *testing.T) (*stage, *door, *mockoidc.MockOIDC) {
 	// Another name than the provider's address: another site, to a browser.
 	d.URL = strings.Replace(d.URL, "127.0.0.1", "localhost", 1)
 	s.stop()
-	s.set = func(server *app.Server) {
+	s.set = append(s.set, func(server *app.Server) {
 		server.OIDC = app.OIDC{Issuer: m.Issuer(), ClientID: m.ClientID, SecretFile: secret}
 		server.PublicURL = strings.TrimSuffix(d.URL, "/ui/")
-	}
+	})
 	s.start(s.address)
 	return s, d, m
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"sluice"
+	"sluice/internal/app"
 	"sluice/internal/lab/browser"
 )
 
@@ -16,7 +17,7 @@ const shop = `tag:
     south: ["web[07-12]"]
   canary: [web01]
 sequence:
-  - {$canary: {approve: true}}
+  - {target: $canary, approve: true}
   - $colo
 constraint:
   $colo: 50%
@@ -38,6 +39,8 @@ func TestOverviewIsLive(t *testing.T) {
 	b.Until(`document.querySelector('[aria-label="Jobs that are over"]')?.innerText.includes("succeeded")`)
 	s.run("web02", "reboot # sim 10ms 3")
 	b.Until(`document.querySelector('section[aria-label="Out of service"]').innerText.includes("web02")`)
+	s.run("web04, web05", "smartctl -t short # sim 10ms 0")
+	s.run("all", "restart shop # sim 1s 2")
 	slow := s.run("web03", "fsck # sim 60s 0")
 	b.Sees("1 running")
 	everywhere(b, "overview")
@@ -79,7 +82,7 @@ func TestFiltersAreInTheAddress(t *testing.T) {
 	b.Open(d.URL + "?state=halted,waiting")
 	b.Sees("No such job goes on")
 	b.Open(d.URL + "jobs?tag=nosuch")
-	b.Sees("not shown")
+	b.Sees("There is no such job")
 }
 
 // TestPagesOfJobs: a long list is read a page at a time.
@@ -157,7 +160,7 @@ func TestSearch(t *testing.T) {
 
 // TestWorkersPage: workers are invited and removed with the effect said before.
 func TestWorkersPage(t *testing.T) {
-	s := newStage(t, "tag: {web: [web1]}\n")
+	s := newStage(t, "tag: {web: [web1]}\n", func(s *app.Server) { s.WorkerListen = "127.0.0.1:0" })
 	b, _ := s.visit("workers")
 	b.Sees("embedded")
 	b.Click("button", "Invite a worker")

@@ -38,13 +38,13 @@ type stage struct {
 	token   string // of the first administrator
 	client  *client.Client
 	stop    func()
-	set     func(*app.Server) // changes how the server is set up; may be nil
+	set     []func(*app.Server) // change how the server is set up
 }
 
 // newStage starts a server with a fleet, as its file says.
-func newStage(t testing.TB, fleetText string) *stage {
+func newStage(t testing.TB, fleetText string, set ...func(*app.Server)) *stage {
 	t.Helper()
-	s := &stage{t: t, data: filepath.Join(t.TempDir(), "data")}
+	s := &stage{t: t, data: filepath.Join(t.TempDir(), "data"), set: set}
 	socket := filepath.Join(t.TempDir(), "hosts")
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", socket)
 	if err != nil {
@@ -72,8 +72,8 @@ func (s *stage) start(listen string) {
 		Over:       s.over,
 		FirstToken: func(secret string) error { s.token = secret; return nil },
 		Started:    func(address string) { ready <- address }}
-	if s.set != nil {
-		s.set(server)
+	for _, set := range s.set {
+		set(server)
 	}
 	go func() { ended <- server.Run(ctx) }()
 	select {

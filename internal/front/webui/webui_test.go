@@ -76,7 +76,7 @@ func TestOverview(t *testing.T) {
 		b.Sees("succeeded")
 		b.Accessible()
 		b.Keep("overview")
-		b.Click("link", string(id))
+		b.Click("link", "sim 10ms 0")
 		b.Until(`location.pathname === "` + prefix + `/ui/jobs/` + string(id) + `"`)
 		b.Has("heading", "sim 10ms 0")
 		n := d.count("GET " + prefix + "/ui/a/")

@@ -38,7 +38,8 @@ export function JobFilter({seen}) {
     ${offers.length > 0 && html`<datalist id=${`jobfilter-${name}`}>${offers.map((o) => html`<option key=${o} value=${o} />`)}</datalist>`}</label>`;
   const all = (/** @type {'by'|'namespace'} */ name) => [...new Set(seen.map((j) => j[name]))].sort().slice(0, 50);
   const any = names.some((n) => query.get(n));
-  return html`<form class="jobfilter" role="search" aria-label="Which jobs" onSubmit=${(/** @type {Event} */ e) => e.preventDefault()}>
+  const [wide] = useState(() => matchMedia('(min-width: 40rem)').matches);
+  return html`<details class="jobfilter" open=${any || wide}><summary>Filter</summary><form class="jobfilter-fields" role="search" aria-label="Which jobs" onSubmit=${(/** @type {Event} */ e) => e.preventDefault()}>
     ${field('text', 'Text', [])}
     <label class="jobfilter-field">State <select value=${query.get('state') ?? ''} onChange=${(/** @type {any} */ e) => set('state', e.currentTarget.value, true)}>
       <option value="">any</option>
@@ -48,5 +49,5 @@ export function JobFilter({seen}) {
     ${field('namespace', 'Namespace', all('namespace'))}
     ${field('tag', 'Tag', [])}
     ${any && html`<button type="button" onClick=${() => { type({}); change({text: null, state: null, by: null, namespace: null, tag: null, cursor: null}, {push: true}); }}>All jobs</button>`}
-  </form>`;
+  </form></details>`;
 }
