@@ -21,6 +21,8 @@ type Boards interface {
 	Standing(ctx context.Context, id sluice.JobID) (control.Standing, error)
 	// Board calls f with both at the same number of the log. f must not keep or change the board.
 	Board(ctx context.Context, id sluice.JobID, f func(control.Standing, *view.Board) error) error
+	// Past is Board without tasks and what they wait for.
+	Past(ctx context.Context, id sluice.JobID, f func(control.Standing, *view.Board) error) error
 }
 
 const (
@@ -212,7 +214,7 @@ func getTimeline(ctx context.Context, c caller, in *timelineQuery) (*oneTimeline
 		return nil, err
 	}
 	out := &oneTimeline{}
-	err = c.api.cfg.Boards.Board(ctx, id, func(st control.Standing, b *view.Board) error {
+	err = c.api.cfg.Boards.Past(ctx, id, func(st control.Standing, b *view.Board) error {
 		of, err := c.group(ctx, desk, st, in.Group)
 		if err == nil {
 			out.Body = timelineOf(b, of, c.api.cfg.Clock())
@@ -227,7 +229,7 @@ func (c caller) group(ctx context.Context, desk control.Desk, st control.Standin
 	if name == "" {
 		return nil, nil
 	}
-	in := make([]bool, len(st.Tasks))
+	in := make([]bool, len(st.Info.Spec.Targets))
 	is := func(i int) bool { return in[i] }
 	for _, g := range st.Groups {
 		if g.Name == name {
