@@ -21,6 +21,9 @@ const (
 	Cancelled JobState = "cancelled"
 )
 
+// Over reports whether a job has its result.
+func (s JobState) Over() bool { return s == Succeeded || s == Failed || s == Cancelled }
+
 // Info is what is known of a job.
 type Info struct {
 	Spec       *sluice.Job

@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"sluice"
+	"sluice/internal/core/act"
 	"sluice/internal/core/schedule"
 	"sluice/internal/core/view"
 	"sluice/internal/run/fold"
@@ -145,6 +146,14 @@ func (s *Service) event(job sluice.JobID, b sluice.Body) sluice.Event {
 	return sluice.Event{Time: s.Clock(), Job: job, Body: b}
 }
 
+// events are events of now, about a job.
+func (s *Service) events(job sluice.JobID, bodies []sluice.Body) (out []sluice.Event) {
+	for _, b := range bodies {
+		out = append(out, s.event(job, b))
+	}
+	return out
+}
+
 // changeJob is change for a job that must exist.
 func (s *Service) changeJob(ctx context.Context, id sluice.JobID, decide func(*schedule.State, schedule.Info) ([]sluice.Event, error)) ([]sluice.Event, error) {
 	ns, id, err := s.Find(ctx, string(id))
@@ -154,14 +163,10 @@ func (s *Service) changeJob(ctx context.Context, id sluice.JobID, decide func(*s
 	return s.change(ctx, ns, func(state *schedule.State) ([]sluice.Event, error) {
 		info, ok := state.Job(id)
 		if !ok {
-			return nil, noJob(string(id))
+			return nil, act.NoJob(string(id))
 		}
 		return decide(state, info)
 	})
-}
-
-func noJob(id string) error {
-	return sluice.Errorf(sluice.NotFound, "there is no job %q", id).WithHint("sluice jobs")
 }
 
 // Find returns the job whose id begins with prefix; "" is the newest job of all.
@@ -260,7 +265,7 @@ func (s *Service) info(ctx context.Context, ns sluice.Namespace, id sluice.JobID
 	err = s.look(ctx, ns, func(state *schedule.State) error {
 		var ok bool
 		if info, ok = state.Job(id); !ok {
-			return noJob(string(id))
+			return act.NoJob(string(id))
 		}
 		return nil
 	})
@@ -443,7 +448,7 @@ func (s *Service) Refresh(ctx context.Context, id sluice.JobID, o DriveOptions) 
 	if err != nil {
 		return err
 	}
-	if over(info) {
+	if info.State.Over() {
 		if _, err := s.Resume(ctx, id, nil); sluice.CodeOf(err) == sluice.Conflict {
 			return nil // all outcomes are known
 		} else if err != nil {

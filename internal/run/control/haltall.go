@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"sluice"
+	"sluice/internal/core/act"
 	"sluice/internal/core/schedule"
 )
 
@@ -33,7 +34,7 @@ func (s *Service) HaltAll(ctx context.Context, ns sluice.Namespace, reason strin
 		events, err := s.change(ctx, ns, func(state *schedule.State) ([]sluice.Event, error) {
 			var out []sluice.Event
 			for _, i := range state.Jobs() {
-				if !over(i) && i.State != schedule.Halted {
+				if !i.State.Over() && i.State != schedule.Halted {
 					out = append(out, s.halt(i, reason)...)
 				}
 			}
@@ -54,11 +55,7 @@ func (s *Service) HaltAll(ctx context.Context, ns sluice.Namespace, reason strin
 
 // halt are the events that halt a job: at once, if nothing of it runs.
 func (s *Service) halt(i schedule.Info, reason string) []sluice.Event {
-	out := []sluice.Event{s.event(i.Spec.ID, sluice.JobHalting{Rule: sluice.RuleOperator, Reason: reason, By: s.By})}
-	if i.Running == 0 {
-		out = append(out, s.event(i.Spec.ID, sluice.JobHalted{Rule: sluice.RuleOperator, Reason: reason, Generation: i.Generation + 1}))
-	}
-	return out
+	return s.events(i.Spec.ID, act.Halting(i, sluice.RuleOperator, reason, s.By))
 }
 
 // HaltRestored halts every job that is not over after a restore. Attempts of which the log says that they run may have
@@ -76,7 +73,7 @@ func (s *Service) HaltRestored(ctx context.Context, reason string) ([]sluice.Job
 		_, err := s.change(ctx, ns, func(state *schedule.State) ([]sluice.Event, error) {
 			var out []sluice.Event
 			for _, i := range state.Jobs() {
-				if over(i) || i.State == schedule.Halted {
+				if i.State.Over() || i.State == schedule.Halted {
 					continue
 				}
 				halted = append(halted, i.Spec.ID)
