@@ -267,3 +267,34 @@ func (c *Client) Timeline(ctx context.Context, id, group string) (api.Timeline, 
 	}
 	return ask[api.Timeline](ctx, c, request{path: []string{"jobs", id, "timeline"}, query: v})
 }
+
+// EffectQuery says which act an effect is asked of.
+type EffectQuery struct {
+	Act         string
+	Hosts       []sluice.Host
+	Stage, Plan string         // of an approval
+	MaxFailures *sluice.Amount // of a resume or retry
+}
+
+func (q EffectQuery) values() url.Values {
+	v := url.Values{"act": {q.Act}}
+	for _, h := range q.Hosts {
+		v.Add("host", string(h))
+	}
+	for name, text := range map[string]string{"stage": q.Stage, "plan": q.Plan, "max_failures": budgetText(q.MaxFailures)} {
+		if text != "" {
+			v.Set(name, text)
+		}
+	}
+	return v
+}
+
+// Effect says what an act would do to a job, and does nothing.
+func (c *Client) Effect(ctx context.Context, id sluice.JobID, q EffectQuery) (api.Effect, error) {
+	return ask[api.Effect](ctx, c, request{path: []string{"jobs", string(id), "effect"}, query: q.values()})
+}
+
+// HostsEffect says what an act on hosts would do, and does nothing.
+func (c *Client) HostsEffect(ctx context.Context, ns sluice.Namespace, q EffectQuery) (api.Effect, error) {
+	return ask[api.Effect](ctx, c, request{path: []string{"namespaces", string(ns), "hosts", "effect"}, query: q.values()})
+}

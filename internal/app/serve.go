@@ -80,7 +80,7 @@ func members(service *control.Service) func(context.Context, sluice.Namespace) (
 // api answers requests. stopping is closed when the server is about to stop.
 func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 	return httpapi.New(httpapi.Config{
-		Desk:  func(p sluice.Principal) control.Desk { return r.service.As(string(p)) },
+		Desk:  func(p sluice.Principal) *control.Service { return r.service.As(string(p)) },
 		Lists: r.service, Since: s.Clock(),
 		Members: members(r.service), Rights: r.keeper, Prove: s.prove, OpenID: r.openID, Keeping: r.keeper, Secrets: r.custody,
 		Workers: r.workers, HostKeys: r.hostKeys, Clock: s.Clock, Hosts: s.hosts(r.public), Local: s.LocalTargets,

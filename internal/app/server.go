@@ -151,7 +151,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	defer workers.close()
 	sights.crew = workers
 	permit := &rights.Permit{Keeper: keeper, Log: log, Members: members(service)}
-	local.pool, local.may = workers.pool, permit.May
+	local.pool, local.may, service.May = workers.pool, permit.May, permit.MayBy
 	metrics, err := s.listenMetrics(ctx)
 	if err != nil {
 		return err

@@ -214,7 +214,13 @@ func (w *world) end(from map[sluice.AttemptID]sluice.Host) {
 	}
 	id := rapid.SampledFrom(ids).Draw(w.t, "attempt")
 	host := from[id]
-	job, _, _, _ := id.Parse()
+	job, _, try, _ := id.Parse()
+	if _, runs := w.running[id]; !runs { // its host was released and it was tried again: whoever drives the job does not write that any more
+		if t, _ := w.fold().Task(job, host); t.Try != try {
+			delete(from, id)
+			return
+		}
+	}
 	outcomes := []sluice.Outcome{sluice.Succeeded, sluice.Succeeded, sluice.Succeeded, sluice.Failed, sluice.Unreachable,
 		sluice.TimedOut, sluice.Cancelled}
 	if _, runs := w.running[id]; runs {

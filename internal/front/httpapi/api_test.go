@@ -82,7 +82,7 @@ func newWorldWith(t *testing.T, set func(*httpapi.Config)) *world {
 	}
 	running := hours()
 	config := httpapi.Config{
-		Desk:  func(p sluice.Principal) control.Desk { return w.service.As(string(p)) },
+		Desk:  func(p sluice.Principal) *control.Service { return w.service.As(string(p)) },
 		Lists: w.service, Since: clock(),
 		Boards:    w.service,
 		Submitted: func() {},
@@ -194,6 +194,12 @@ var bodies = map[string]string{
 	"/api/v1/access/roles/{role}":                `{"may":["access.give"]}`,
 }
 
+// queries are what routes cannot do without.
+var queries = map[string]string{
+	"/api/v1/jobs/{id}/effect":                    "?act=halt",
+	"/api/v1/namespaces/{namespace}/hosts/effect": "?act=hold&host=web1",
+}
+
 // forServer reports whether a route concerns the server as a whole: only a right that is given everywhere opens it.
 func forServer(r httpapi.Route) bool {
 	return strings.HasPrefix(r.Path, "/api/v1/audit/") || strings.HasPrefix(r.Path, "/api/v1/access/") || r.Path == "/api/v1/halt" ||
@@ -292,7 +298,7 @@ func (w *world) send(r httpapi.Route, job sluice.JobID, token string) int {
 		}
 		body = strings.NewReader(text)
 	}
-	req, err := http.NewRequestWithContext(w.t.Context(), r.Method, w.server.URL+path(r.Path, job), body)
+	req, err := http.NewRequestWithContext(w.t.Context(), r.Method, w.server.URL+path(r.Path, job)+queries[r.Path], body)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -69,7 +69,7 @@ func onDisk(t *testing.T) (w *world, heads *headsOf) {
 	}
 	heads = &headsOf{show: []sluice.SeenHead{{Head: sluice.Head{Namespace: "lab", Seq: 1}}, {Head: sluice.Head{Namespace: "prod", Seq: 2}, Epoch: 1, Sign: "ab"},
 		{Head: sluice.Head{Namespace: sluice.AccessNamespace, Seq: 3}}}}
-	w.api = httpapi.New(httpapi.Config{Desk: func(p sluice.Principal) control.Desk { return w.service.As(string(p)) }, Rights: w.keeper, Clock: hours(),
+	w.api = httpapi.New(httpapi.Config{Desk: func(p sluice.Principal) *control.Service { return w.service.As(string(p)) }, Rights: w.keeper, Clock: hours(),
 		Trouble: func(text string) { t.Errorf("trouble: %s", text) }, Chains: journal, Trail: journal, Keeping: w.keeper, Heads: heads, Version: "test",
 		Members: func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
 			return func(tag sluice.Tag) []sluice.Host { return w.fleet.Tags[tag] }, nil

@@ -8,6 +8,7 @@ import (
 
 	"sluice"
 	"sluice/api"
+	"sluice/internal/core/act"
 	"sluice/internal/core/schedule"
 	"sluice/internal/run/control"
 	"sluice/sealed"
@@ -35,6 +36,14 @@ type withReason struct {
 	}
 }
 
+type toCancel struct {
+	ByID
+	Body struct {
+		Reason string `json:"reason,omitempty" maxLength:"1000"`
+		Seen   string `json:"seen,omitempty" maxLength:"200" doc:"what the effect of this act said as seen: if that is not so any more, it is a conflict, and nothing is done"`
+	}
+}
+
 type withBudget struct {
 	ByID
 	Body struct {
@@ -42,6 +51,7 @@ type withBudget struct {
 		Hosts       []sluice.Host `json:"hosts,omitempty" doc:"those to retry; none: all that failed"`
 		// Secrets take the place of those that there are.
 		Secrets sealed.Envelope `json:"secrets,omitempty" doc:"the job's secrets, sealed to its workers; see the route sealing"`
+		Seen    string          `json:"seen,omitempty" maxLength:"200" doc:"what the effect of this act said as seen: if that is not so any more, it is a conflict, and nothing is done"`
 	}
 }
 
@@ -50,6 +60,7 @@ type toSkip struct {
 	Body struct {
 		Hosts  []sluice.Host `json:"hosts" minItems:"1"`
 		Reason string        `json:"reason" minLength:"1" maxLength:"1000"`
+		Seen   string        `json:"seen,omitempty" maxLength:"200" doc:"what the effect of this act said as seen: if that is not so any more, it is a conflict, and nothing is done"`
 	}
 }
 
@@ -59,6 +70,7 @@ type toApprove struct {
 		Stage  string          `json:"stage,omitempty" maxLength:"1000" doc:"whose gate; needed where several wait"`
 		Plan   string          `json:"plan,omitempty" maxLength:"80" doc:"digest of what was looked at, as plan_digest of the job says it: if the job is another one, that is a conflict"`
 		Signed sealed.Approval `json:"signed,omitempty" maxLength:"90000" doc:"the approval, signed by who gives it, for workers that carry out signed jobs alone; see the route approving"`
+		Seen   string          `json:"seen,omitempty" maxLength:"200" doc:"what the effect of this act said as seen: if that is not so any more, it is a conflict, and nothing is done"`
 	}
 }
 
@@ -71,30 +83,18 @@ func (a *API) addControls() {
 	}
 	route(a, sluice.HaltJob, post("halt-job", "halt", "Start nothing more of a job; what runs ends by itself"),
 		func(ctx context.Context, c caller, in *withReason) (*events, error) {
-			desk, id, err := c.job(ctx, in.ID)
-			if err != nil {
-				return nil, err
-			}
-			return changed(desk.Halt(ctx, id, in.Body.Reason))
+			return c.do(ctx, in.ID, act.Act{Kind: act.Halt, Reason: in.Body.Reason})
 		})
 	route(a, sluice.ControlJob, post("cancel-job", "cancel", "Start nothing more of a job, and kill what runs"),
-		func(ctx context.Context, c caller, in *withReason) (*events, error) {
-			desk, id, err := c.job(ctx, in.ID)
-			if err != nil {
-				return nil, err
-			}
-			return changed(desk.Cancel(ctx, id, in.Body.Reason))
+		func(ctx context.Context, c caller, in *toCancel) (*events, error) {
+			return c.do(ctx, in.ID, act.Act{Kind: act.Cancel, Reason: in.Body.Reason, Seen: in.Body.Seen})
 		})
 	route(a, sluice.ControlJob, post("resume-job", "resume", "Let a halted job go on"), resume)
 	route(a, sluice.ControlJob, post("retry-job", "retry", "Try hosts of a job again"), retry)
 	route(a, sluice.ControlJob, post("settle-job", "settle", "Ask the hosts of a job for outcomes that are not known; it starts nothing, and answers when they have"), settle)
 	route(a, sluice.ControlJob, post("skip-hosts", "skip", "Leave hosts of a job out"),
 		func(ctx context.Context, c caller, in *toSkip) (*events, error) {
-			desk, id, err := c.job(ctx, in.ID)
-			if err != nil {
-				return nil, err
-			}
-			return changed(desk.Skip(ctx, id, in.Body.Hosts, in.Body.Reason))
+			return c.do(ctx, in.ID, act.Act{Kind: act.Skip, Hosts: in.Body.Hosts, Reason: in.Body.Reason, Seen: in.Body.Seen})
 		})
 	route(a, sluice.ApproveJob, post("approve-job", "approve", "Let a job through a gate that waits for approval"),
 		func(ctx context.Context, c caller, in *toApprove) (*events, error) {
@@ -103,19 +103,23 @@ func (a *API) addControls() {
 				return nil, err
 			}
 			b := in.Body
+			what := act.Act{Kind: act.Approve, Job: id, Stage: b.Stage, Plan: b.Plan, Seen: b.Seen}
 			if len(b.Signed) == 0 {
-				if s := c.api.cfg.Secrets; s != nil && s.WantsSigned(id) {
-					return nil, sluice.Errorf(sluice.Conflict, "the worker of job %s carries out signed jobs alone, and takes no approval that is not signed", id).
-						WithHint("sluice approve %s --sign", id)
+				if err := c.wantsSigned(id); err != nil {
+					return nil, err
 				}
-				made, err := desk.Approve(ctx, id, b.Stage, b.Plan)
+				made, err := desk.DoTo(ctx, what)
 				return changed(made, c.noted(ctx, "", err))
+			}
+			what, err = desk.Signed(what, b.Signed)
+			if err != nil {
+				return changed(nil, c.noted(ctx, "", err))
 			}
 			undo := func() {}
 			if s := c.api.cfg.Secrets; s != nil { // first: when the gate is open, workers must be able to see why
 				undo = s.Approved(id, b.Signed)
 			}
-			made, err := desk.ApproveSigned(ctx, id, b.Stage, b.Plan, b.Signed)
+			made, err := desk.DoTo(ctx, what)
 			if err != nil {
 				undo()
 			}
@@ -145,7 +149,27 @@ func (a *API) addControls() {
 			}
 			return out, nil
 		})
+	a.addEffects()
 	a.addHosts()
+}
+
+// wantsSigned says that a job takes no approval that is not signed.
+func (c caller) wantsSigned(id sluice.JobID) error {
+	if s := c.api.cfg.Secrets; s != nil && s.WantsSigned(id) {
+		return sluice.Errorf(sluice.Conflict, "the worker of job %s carries out signed jobs alone, and takes no approval that is not signed", id).
+			WithHint("sluice approve %s --sign", id)
+	}
+	return nil
+}
+
+// do does something to a job.
+func (c caller) do(ctx context.Context, id string, a act.Act) (*events, error) {
+	desk, job, err := c.job(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	a.Job = job
+	return changed(desk.DoTo(ctx, a))
 }
 
 func budget(text string) (*sluice.Amount, error) {
@@ -167,11 +191,11 @@ func resume(ctx context.Context, c caller, in *withBudget) (*events, error) {
 	if len(in.Body.Hosts) > 0 {
 		return nil, sluice.Errorf(sluice.Usage, "hosts: a job is resumed as a whole").WithHint("retry takes hosts")
 	}
-	return c.goOn(ctx, in, func(desk control.Desk, id sluice.JobID) ([]sluice.Event, error) { return desk.Resume(ctx, id, most) })
+	return c.goOn(ctx, in, act.Act{Kind: act.Resume, MaxFailures: most})
 }
 
 // goOn lets a job go on, with its secrets where it has some.
-func (c caller) goOn(ctx context.Context, in *withBudget, do func(control.Desk, sluice.JobID) ([]sluice.Event, error)) (*events, error) {
+func (c caller) goOn(ctx context.Context, in *withBudget, a act.Act) (*events, error) {
 	desk, id, err := c.job(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -188,7 +212,8 @@ func (c caller) goOn(ctx context.Context, in *withBudget, do func(control.Desk, 
 	if err != nil {
 		return nil, err
 	}
-	list, err := do(desk, id)
+	a.Job, a.Seen = id, in.Body.Seen
+	list, err := desk.DoTo(ctx, a)
 	if err != nil {
 		undo()
 	}
@@ -219,9 +244,7 @@ func retry(ctx context.Context, c caller, in *withBudget) (*events, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.goOn(ctx, in, func(desk control.Desk, id sluice.JobID) ([]sluice.Event, error) {
-		return desk.Retry(ctx, id, in.Body.Hosts, most)
-	})
+	return c.goOn(ctx, in, act.Act{Kind: act.Retry, Hosts: in.Body.Hosts, MaxFailures: most})
 }
 
 // InNamespace is the path of one namespace.
@@ -241,6 +264,7 @@ type toChange struct {
 	Body struct {
 		Hosts  []sluice.Host `json:"hosts" minItems:"1"`
 		Reason string        `json:"reason" minLength:"1" maxLength:"1000"`
+		Seen   string        `json:"seen,omitempty" maxLength:"200" doc:"what the effect of this act said as seen: if that is not so any more, it is a conflict, and nothing is done"`
 	}
 }
 
@@ -254,7 +278,7 @@ func (a *API) addHosts() {
 			if err := c.may(ctx, ns, in.Body.Hosts); err != nil {
 				return nil, err
 			}
-			return changed(c.desk().ChangeHosts(ctx, ns, control.HostAct(in.Act), in.Body.Hosts, in.Body.Reason))
+			return changed(c.desk().Do(ctx, ns, act.Act{Kind: act.Kind(in.Act), Hosts: in.Body.Hosts, Reason: in.Body.Reason, Seen: in.Body.Seen}))
 		})
 }
 

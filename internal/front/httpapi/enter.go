@@ -166,10 +166,10 @@ func (c caller) note(ns sluice.Namespace) sluice.AccessNoted {
 }
 
 // desk is where the caller is served.
-func (c caller) desk() control.Desk { return c.api.cfg.Desk(c.Principal) }
+func (c caller) desk() *control.Service { return c.api.cfg.Desk(c.Principal) }
 
 // job finds a job that the caller may do the route's thing to.
-func (c caller) job(ctx context.Context, prefix string) (control.Desk, sluice.JobID, error) {
+func (c caller) job(ctx context.Context, prefix string) (*control.Service, sluice.JobID, error) {
 	if prefix == "" { // which stands for the newest job elsewhere
 		return nil, "", sluice.Errorf(sluice.Usage, "no job is named")
 	}

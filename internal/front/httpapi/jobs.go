@@ -91,7 +91,7 @@ func jobOf(i schedule.Info, driven bool) api.Job {
 		j.Counts = map[sluice.Outcome]int{}
 	}
 	if h := i.Halted; h != nil {
-		j.Halted = &api.Halted{Rule: h.Rule, Reason: h.Reason, Constraint: h.Constraint, Group: h.Group, Holders: h.Holders}
+		j.Halted = haltedOf(h)
 	}
 	for _, g := range i.Gates {
 		out := api.Gate{Track: g.Track, Stage: g.Stage, Index: g.Index, Kind: g.Kind}
@@ -123,6 +123,10 @@ func timeOf(t time.Time) *time.Time {
 	}
 	t = t.UTC()
 	return &t
+}
+
+func haltedOf(h *sluice.JobHalted) *api.Halted {
+	return &api.Halted{Rule: h.Rule, Reason: h.Reason, Constraint: h.Constraint, Group: h.Group, Holders: h.Holders}
 }
 
 type whyQuery struct {

@@ -41,7 +41,7 @@ func BenchmarkOutput(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			api := httpapi.New(httpapi.Config{Desk: func(p sluice.Principal) control.Desk { return service.As(string(p)) }, Rights: keeper, Keeping: keeper, Clock: hours(),
+			api := httpapi.New(httpapi.Config{Desk: func(p sluice.Principal) *control.Service { return service.As(string(p)) }, Rights: keeper, Keeping: keeper, Clock: hours(),
 				Trouble: func(text string) { b.Error(text) }, NamespaceRate: 1e9, Version: "test", Webhooks: nil,
 				Members: func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
 					return func(sluice.Tag) []sluice.Host { return nil }, nil

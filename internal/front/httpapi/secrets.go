@@ -107,8 +107,18 @@ func (c caller) secrets(ctx context.Context, j *sluice.Job, e sealed.Envelope, h
 	case how == putAgain && s.Has(j.ID):
 		return nothing, nil
 	case how != putFirst:
-		return nil, sluice.Errorf(sluice.Conflict, "job %s needs its secrets again: they are kept in memory only", j.ID).
-			WithHint("sluice resume %s, with --ask-password, --ask-sudo-password, --ask-passphrase or --identity-file", j.ID)
+		return nil, errLacks(j.ID)
 	}
 	return nil, sluice.Errorf(sluice.Usage, "the job is to have secrets, and none came with it")
+}
+
+// lacks reports whether a job cannot go on without being given its secrets again.
+func (c caller) lacks(j *sluice.Job, over bool) bool {
+	s := c.api.cfg.Secrets
+	return j.Options.NeedsSecrets() && (over || s == nil || !s.Has(j.ID))
+}
+
+func errLacks(id sluice.JobID) error {
+	return sluice.Errorf(sluice.Conflict, "job %s needs its secrets again: they are kept in memory only", id).
+		WithHint("sluice resume %s, with --ask-password, --ask-sudo-password, --ask-passphrase or --identity-file", id)
 }

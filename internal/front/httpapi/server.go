@@ -38,7 +38,7 @@ type Rights interface {
 // Config is what the API needs.
 type Config struct {
 	// Desk is where a principal comes with what it wants.
-	Desk func(sluice.Principal) control.Desk
+	Desk func(sluice.Principal) *control.Service
 	// Lists are those of all namespaces, for whoever sees to it that nobody is shown more than they may see.
 	Lists  *control.Service
 	Rights Rights

@@ -112,6 +112,9 @@ func (d document) section(b *strings.Builder, op operation) {
 			if text == "" {
 				text = p.Schema.Description
 			}
+			if p.Required && p.In == "query" {
+				text = strings.TrimSuffix("required; "+text, "; ")
+			}
 			if p.Schema.Default != nil {
 				text = strings.TrimPrefix(fmt.Sprintf("%s; default `%v`", text, p.Schema.Default), "; ")
 			}
@@ -215,10 +218,17 @@ var also = map[string][]string{"submit-job": {"namespace", "command"}}
 
 func (d document) curl(op operation) string {
 	path := op.path
+	var query []string
 	for _, p := range op.Parameters {
-		if p.In == "path" {
+		switch {
+		case p.In == "path":
 			path = strings.ReplaceAll(path, "{"+p.Name+"}", fmt.Sprint(example(p.Name, p.Schema)))
+		case p.In == "query" && p.Required:
+			query = append(query, p.Name+"="+fmt.Sprint(example(p.Name, p.Schema)))
 		}
+	}
+	if len(query) > 0 {
+		path += "?" + strings.Join(query, "&")
 	}
 	var b strings.Builder
 	b.WriteString("curl -sS -H \"Authorization: Bearer $SLUICE_TOKEN\" ")
@@ -255,7 +265,7 @@ func (d document) sample(op operation) string {
 }
 
 func example(name string, s schema) any {
-	if v, ok := examples[name]; ok {
+	if v, ok := examples[name]; ok && (len(s.Enum) == 0 || slices.Contains(s.Enum, v)) {
 		return v
 	}
 	if len(s.Enum) > 0 {

@@ -89,7 +89,7 @@ func serve(t *testing.T, worker dispatch.Worker) (one, two *client.Client, _ slu
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(httpapi.New(httpapi.Config{Desk: func(p sluice.Principal) control.Desk { return desk.As(string(p)) }, Lists: desk, Boards: desk,
+	server := httptest.NewServer(httpapi.New(httpapi.Config{Desk: func(p sluice.Principal) *control.Service { return desk.As(string(p)) }, Lists: desk, Boards: desk,
 		Rights: keeper, Clock: time.Now, Trouble: func(text string) { t.Log(text) }, Hosts: []string{"127.0.0.1"},
 		Ready: func(context.Context) error { return nil }, Version: "test",
 		Members: func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"sluice"
+	"sluice/internal/core/act"
 	"sluice/internal/core/schedule"
 	"sluice/internal/core/view"
 )
@@ -44,7 +45,7 @@ func (s *Service) standing(state *schedule.State, id sluice.JobID) (Standing, er
 func (s *Service) room(state *schedule.State, id sluice.JobID) (Standing, error) {
 	info, ok := state.Job(id)
 	if !ok {
-		return Standing{}, noJob(string(id))
+		return Standing{}, act.NoJob(string(id))
 	}
 	return Standing{Seq: state.Seq(), Info: info, Driven: s.Drivers.Driven(id), Groups: state.Groups(id)}, nil
 }

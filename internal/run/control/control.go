@@ -38,12 +38,18 @@ type Service struct {
 	// Unplaced says why an attempt that was started has no worker yet; "" where it has one. Nil: all have.
 	Unplaced func(sluice.AttemptID) string
 
+	// May says whether somebody may have a job go on, or, for "", whether whoever it is carried out for may. An error with the
+	// code Denied says that they may not. Only what is foreseen asks it. Nil: all may.
+	May func(ctx context.Context, j *sluice.Job, by string) error
+
 	fleets applied // what was read of the fleets of namespaces
 	begin  sync.Once
 	states *fold.Live // what was read of the jobs of namespaces
 	news   *fold.Tail // what is read for those who follow them
 	boards *fold.Boards
 	of     *Service // whose these are, where they are another's
+
+	foresees chan struct{} // holds one for each effect that is being worked out
 }
 
 // As is the same service for somebody else.
@@ -68,6 +74,7 @@ func (s *Service) begun() *Service {
 	s.begin.Do(func() {
 		s.states, s.news = fold.NewLive(s.Log), fold.NewTail(s.Log)
 		s.boards = fold.NewBoards(s.Log, s.states)
+		s.foresees = make(chan struct{}, foreseenAtOnce)
 	})
 	return s
 }
@@ -219,7 +226,7 @@ func (s *Service) Job(ctx context.Context, prefix string) (*view.Job, bool, erro
 	var j *view.Job
 	err = s.live().Job(ctx, ns, id, func(now *view.Job) error {
 		if now == nil {
-			return noJob(prefix)
+			return act.NoJob(prefix)
 		}
 		j = now.Clone()
 		return nil
@@ -235,7 +242,7 @@ func (s *Service) Task(ctx context.Context, prefix string, h sluice.Host) (t vie
 	}
 	err = s.live().Job(ctx, ns, id, func(now *view.Job) error {
 		if now == nil {
-			return noJob(prefix)
+			return act.NoJob(prefix)
 		}
 		is := now.Task(h)
 		if is == nil {
@@ -378,7 +385,7 @@ func (s *Service) past(ctx context.Context, ns sluice.Namespace, id sluice.JobID
 	if seen > 0 {
 		err := s.look(ctx, ns, func(state *schedule.State) error {
 			info, ok := state.Job(id)
-			if ok && !over(info) && info.Halted == nil && seen <= state.Seq() && state.Seq()-seen < few {
+			if ok && !info.State.Over() && info.Halted == nil && seen <= state.Seq() && state.Seq()-seen < few {
 				head = state.Seq()
 			}
 			return nil

@@ -37,6 +37,18 @@ func (p *Permit) May(ctx context.Context, j *sluice.Job) error {
 	if err != nil {
 		return err
 	}
+	return p.may(ctx, j, by)
+}
+
+// MayBy is May for somebody who would take the job over, by resuming it; "" is for whoever it is carried out for.
+func (p *Permit) MayBy(ctx context.Context, j *sluice.Job, by string) error {
+	if by == "" {
+		return p.May(ctx, j)
+	}
+	return p.may(ctx, j, access.As(sluice.Principal(by)))
+}
+
+func (p *Permit) may(ctx context.Context, j *sluice.Job, by access.Bearer) error {
 	members, err := p.Members(ctx, j.Namespace)
 	if err != nil {
 		return err
