@@ -428,8 +428,10 @@ func (s *State) unpack(j *job) {
 		track := sluice.Track{Name: t.name, Stages: make([]sluice.Stage, t.stages)}
 		for k := range track.Stages {
 			st := &stages[k]
-			track.Stages[k] = sluice.Stage{Name: st.name, Entry: st.entry, MaxFailures: st.limit, Gate: st.gate,
-				Hosts: make([]sluice.Host, st.targets)}
+			track.Stages[k] = sluice.Stage{Name: st.name, Entry: st.entry, MaxFailures: st.limit, Gate: st.gate}
+			if st.targets > 0 { // one without hosts is digested as such, by whoever approves it
+				track.Stages[k].Hosts = make([]sluice.Host, st.targets)
+			}
 			for i, target := range placed[:st.targets] {
 				track.Stages[k].Hosts[i] = spec.Targets[target]
 			}

@@ -116,6 +116,9 @@ func TestSnapshotIsTheFold(t *testing.T) {
 		if got, want := listed(s), listed(want); got != want {
 			t.Fatalf("the lists of jobs differ\n%s\n%s", got, want)
 		}
+		if got, want := specs(t, restore(t, save(t, w.fold()))), specs(t, w.fold()); got != want {
+			t.Fatalf("what people approve is written otherwise:\n%s\nand was\n%s", got, want)
+		}
 		d := rapid.SampledFrom(w.drivers).Draw(t, "who decides")
 		in := schedule.Input{Now: w.now.Add(time.Minute), Owns: func(id sluice.JobID) bool { return d.owns[id] }, Driven: w.driven}
 		if got, want := s.Decide(in), want.Decide(in); !reflect.DeepEqual(got, want) {
@@ -125,6 +128,25 @@ func TestSnapshotIsTheFold(t *testing.T) {
 			t.Fatalf("with the snapshot\n%s\nwithout\n%s", got, want)
 		}
 	})
+}
+
+// specs is what the digests of jobs are made of, to the byte.
+func specs(t rapid.TB, s *schedule.State) string {
+	t.Helper()
+	var b strings.Builder
+	for _, i := range s.Jobs() {
+		whole, _ := s.Job(i.Spec.ID)
+		text, err := json.Marshal(struct {
+			Job    *sluice.Job
+			Tracks []sluice.Track
+		}{whole.Spec, whole.Spec.Tracks})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Write(text)
+		b.WriteByte('\n')
+	}
+	return b.String()
 }
 
 // listed is what a list of jobs shows.
