@@ -12,6 +12,7 @@ import {Mark} from '../part/mark.js';
 import {When, Lasting} from '../part/when.js';
 import {Trouble} from '../part/trouble.js';
 import {Copy} from '../part/copy.js';
+import {Controls} from '../part/controls.js';
 import {Waits} from '../part/waits.js';
 import {Lanes} from '../part/lanes.js';
 import {Gauges} from '../part/gauges.js';
@@ -57,6 +58,12 @@ function State({model}) {
   return html`<${Mark} state=${standing(model.board.job)} />`;
 }
 
+/** @param {{model: import('../lib/job.js').Model}} p */
+function Acts({model}) {
+  useModel(model, 'standing', 'board');
+  return html`<${Controls} job=${model.board.job} page />`;
+}
+
 /** @param {{id: string}} p */
 export function Job({id}) {
   const {model, connection} = useJob(id);
@@ -66,6 +73,7 @@ export function Job({id}) {
   return html`<${Page} title=${b ? clean(b.job.command) : id} up=${{href: href(''), text: 'Overview'}} connection=${connection} head=${b && html`<${State} model=${model} />`}>
     ${model.refused && html`<${Trouble} error=${Object.assign(new Error(model.refused.detail ?? 'the server does not show it'), {hint: model.refused.hint})} what="The job is not shown" />`}
     ${b && model.hosts && html`
+      <${Acts} model=${model} />
       <${Waits} model=${model} />
       <div class="job">
         <div class="job-main stack">
