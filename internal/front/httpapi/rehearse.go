@@ -21,7 +21,7 @@ type oneRehearsal struct{ Body api.Rehearsal }
 
 // Rehearsals cost more than other questions: a slider that is drawn may ask for some a second, and a loop gets no further.
 const (
-	rehearsalRate, rehearsalBurst = 5, 30
+	rehearsalRate, rehearsalBurst = 10, 60
 	// rehearsalsAtOnce leaves processors to what drives jobs.
 	rehearsalsAtOnce = 1
 	rehearsalTime    = 10 * time.Second

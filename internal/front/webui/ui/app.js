@@ -19,6 +19,10 @@ const pages = [
   ['jobs/:id', () => import('./page/job.js'), 'Job'],
   ['out', () => import('./page/out.js'), 'Out'],
   ['workers', () => import('./page/workers.js'), 'WorkersPage'],
+  ['fleet', () => import('./page/fleet.js'), 'Fleet'],
+  ['fleet/:ns', () => import('./page/fleet.js'), 'Fleet'],
+  ['new', () => import('./page/new.js'), 'New'],
+  ['new/:ns', () => import('./page/new.js'), 'New'],
   ['users', () => import('./page/users.js'), 'Users'],
   ['users/:name', () => import('./page/user.js'), 'User'],
   ['audit', () => import('./page/audit.js'), 'Audit'],
@@ -26,7 +30,7 @@ const pages = [
 ];
 
 /** What the header leads to. @type {[string, string][]} */
-const nav = [['', 'Overview'], ['users', 'Users'], ['audit', 'Audit']];
+const nav = [['', 'Overview'], ['new', 'New job'], ['fleet', 'Fleet'], ['workers', 'Workers'], ['users', 'Users'], ['audit', 'Audit']];
 
 const missing = () => import('./page/missing.js');
 
@@ -88,7 +92,7 @@ function App() {
     <a class="skip" href="#main">To the content</a>
     <header class="top">
       <a class="home" href=${href('')}>Sluice</a>
-      ${!out && html`<nav aria-label="Main"><ul>${nav.map(([to, text]) => html`<li key=${to}><a href=${href(to)} aria-current=${place.path === to ? 'page' : null}>${text}</a></li>`)}</ul></nav>`}
+      ${!out && html`<nav aria-label="Main"><ul>${nav.map(([to, text]) => html`<li key=${to}><a href=${href(to)} aria-current=${place.path === to || to && place.path.startsWith(`${to}/`) ? 'page' : null}>${text}</a></li>`)}</ul></nav>`}
       <div class="end">${!out && html`<${Search} />`}${session.me && !out && html`<${Who} me=${session.me} />`}</div>
     </header>
     <div class="content">

@@ -20,7 +20,7 @@ export const onSignedOut = new Set();
  * Asks the API. Path is below /api/v1/, its parts encoded.
  * @param {string} method
  * @param {string} path
- * @param {{query?: Record<string, any>, body?: any, signal?: AbortSignal, headers?: Record<string, string>}} [o]
+ * @param {{query?: Record<string, any>, body?: any, raw?: Blob, signal?: AbortSignal, headers?: Record<string, string>}} [o] raw: a body as it is
  * @returns {Promise<Response>}
  */
 export async function ask(method, path, o = {}) {
@@ -31,10 +31,11 @@ export async function ask(method, path, o = {}) {
     }
   }
   const headers = new Headers({Accept: 'application/json', ...o.headers});
-  if (o.body !== undefined) headers.set('Content-Type', 'application/json');
+  if (o.raw) headers.set('Content-Type', 'application/octet-stream');
+  else if (o.body !== undefined) headers.set('Content-Type', 'application/json');
   let answer;
   try {
-    answer = await fetch(url, {method, headers, body: o.body === undefined ? undefined : JSON.stringify(o.body),
+    answer = await fetch(url, {method, headers, body: o.raw ?? (o.body === undefined ? undefined : JSON.stringify(o.body)),
       signal: o.signal, credentials: 'same-origin', cache: 'no-store', redirect: 'error'});
   } catch (e) {
     if (o.signal?.aborted) throw e;

@@ -52,3 +52,6 @@ export function bytes(n) {
   }
   return '';
 }
+
+/** A length of time as the API writes it, without what is nothing: "10m" for "10m0s". @param {string} text */
+export const short = (text) => text.replace(/([hm])0s$/, '$1').replace(/h0m$/, 'h');

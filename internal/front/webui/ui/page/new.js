@@ -1,0 +1,133 @@
+// A new job: which hosts, what is to run, how; then the plan as a picture, a rehearsal, the same as a command, and Run.
+import {html, useState, useEffect, useRef, useId} from '../vendor/preact.js';
+import {ask, get, post} from '../lib/api.js';
+import {href, part} from '../lib/place.js';
+import {go, useQuery} from '../lib/router.js';
+import {count} from '../lib/words.js';
+import {clean} from '../lib/clean.js';
+import {useAsking} from '../lib/asking.js';
+import {again, empty, keep, kept, missing, newID, putScript, secrets, submission} from '../lib/draft.js';
+import {Page} from '../part/page.js';
+import {Trouble} from '../part/trouble.js';
+import {Copy} from '../part/copy.js';
+import {Dialog} from '../part/dialog.js';
+import {Expression} from '../part/expression.js';
+import {JobOptions} from '../part/joboptions.js';
+import {Plan} from '../part/plan.js';
+import {Rehearsal} from '../part/rehearsal.js';
+import {Control, useMay} from '../part/may.js';
+
+/** @param {{ns?: string}} p */
+export function New({ns = 'default'}) {
+  const [query] = useQuery();
+  const [draft, setDraft] = useState(() => kept().draft ?? empty(query.get('targets') ?? ''));
+  const [id, setID] = useState(() => kept().id ?? newID());
+  const [sent, setSent] = useState(() => Boolean(kept().sent));
+  const [back] = useState(() => Boolean(kept().draft)); // what was typed is here already
+  const asked = query.get('again') ?? '';
+  const before = useAsking(asked && !back ? (signal) => get(`jobs/${part(asked)}/request`, undefined, signal) : null, asked);
+  useEffect(() => { if (before.data) setDraft(again(before.data)); }, [before.data]);
+  useEffect(() => { // browsers refuse to keep it at every key
+    const now = () => keep({draft, id, sent});
+    const timer = setTimeout(now, 250);
+    addEventListener('pagehide', now);
+    return () => { clearTimeout(timer); removeEventListener('pagehide', now); };
+  }, [draft, id, sent]);
+  // What was sent before may be there already: the page was loaded again, or come back to, or the answer was lost.
+  const [look, setLook] = useState(sent);
+  const there = useAsking(look ? (signal) => get(`jobs/${id}`, undefined, signal) : null, id);
+  const unsent = () => { setSent(false); setLook(false); keep({draft, id, sent: false}); };
+  useEffect(() => { if (there.error?.status === 404) unsent(); }, [there.error]);
+
+  const want = submission(ns, draft);
+  const about = JSON.stringify(want);
+  const plan = useAsking(want.targets ? async (signal) => (await ask('POST', 'plan', {query: {names: 8}, body: want, signal})).json() : null, about, 200);
+  const p = plan.error ? undefined : plan.data;
+  /** @param {any} with_ */
+  const change = (with_) => setDraft((/** @type {any} */ was) => ({...was, ...with_}));
+  const fresh = () => { setID(newID()); setSent(false); setLook(false); };
+  return html`<${Page} title="New job" up=${{href: href(`fleet/${part(ns)}`), text: `Fleet of ${ns}`}}>
+    <${Trouble} error=${before.error} what=${`Job ${asked} is not taken over`} />
+    ${sent && there.data ? html`<div class="note row"><p>This was submitted as job <a class="mono" href=${href(`jobs/${id}`)}>${id}</a>.</p><button type="button" onClick=${fresh}>Make another like it</button></div>` : null}
+    <section class="card" aria-label="Hosts"><${Expression} ns=${ns} label="Hosts" value=${draft.targets} onChange=${(/** @type {string} */ targets) => change({targets})} /></section>
+    <section class="card" aria-label="What is to run"><h2>What is to run</h2><${What} draft=${draft} change=${change} /></section>
+    <section class="card" aria-label="Options"><h2>Options</h2><${JobOptions} draft=${draft} change=${change} /></section>
+    ${plan.error && !plan.asking && want.targets && html`<${Trouble} error=${plan.error} what="There is no plan" />`}
+    ${p && html`<section class="card" aria-label="Plan"><h2>Plan</h2><${Plan} plan=${p} readOnly=${Boolean(want.options.read_only || want.fetch)} /></section>
+    ${!want.options.read_only && html`<section class="card" aria-label="Rehearsal"><h2>Rehearsal</h2><${Rehearsal} submission=${want} /></section>`}
+    <section class="card" aria-label="The same elsewhere"><h2>The same elsewhere</h2><${Same} plan=${p} /></section>`}
+    <${Run} ns=${ns} id=${id} want=${want} plan=${p} planning=${plan.asking} why=${missing(draft)} sent=${sent && Boolean(there.data)} begin=${() => { keep({draft, id, sent: true}); setSent(true); }}
+      failed=${(/** @type {any} */ e) => { if (e.status >= 400 && e.status < 500) unsent(); else { there.again(); setLook(true); } }} look=${plan.again} />
+  </${Page}>`;
+}
+
+/** @param {{draft: import('../lib/draft.js').Draft, change: (with_: any) => void}} p */
+function What({draft: d, change}) {
+  const id = useId();
+  const [error, fail] = useState(/** @type {any} */ (null));
+  const kinds = [['command', 'Command'], ['argv', 'Words'], ['script', 'Script'], ...(d.copy ? [['copy', 'Copy']] : []), ['fetch', 'Fetch']];
+  /** @param {any} e */
+  const put = async (e) => {
+    const file = e.currentTarget.files?.[0];
+    if (!file) return;
+    try { change({script: await putScript(file)}); fail(null); } catch (x) { fail(x); }
+  };
+  return html`<fieldset class="new-kinds"><legend class="unseen">Kind</legend>${kinds.map(([kind, text]) => html`<label key=${kind}><input type="radio" name=${`${id}-kind`} checked=${d.kind === kind} onChange=${() => change({kind})} /> ${text}</label>`)}</fieldset>
+    ${d.kind === 'command' && html`<div class="stack"><label for=${`${id}-command`}>Shell text</label><textarea id=${`${id}-command`} class="mono new-text" rows="3" value=${d.command} spellcheck=${false} autocapitalize="none" onInput=${(/** @type {any} */ e) => change({command: e.currentTarget.value})}></textarea></div>`}
+    ${d.kind === 'argv' && html`<div class="stack"><label for=${`${id}-argv`}>A command and its arguments, a line each</label><textarea id=${`${id}-argv`} class="mono new-text" rows="4" value=${d.argv} spellcheck=${false} autocapitalize="none" onInput=${(/** @type {any} */ e) => change({argv: e.currentTarget.value})}></textarea></div>`}
+    ${d.kind === 'script' && html`<div class="stack"><label for=${`${id}-file`}>A file of this machine</label><input id=${`${id}-file`} type="file" onChange=${put} />
+      ${d.script && html`<p>The script is <code>${d.script.name}</code> <span class="small quiet mono">${d.script.digest}</span></p>`}<${Trouble} error=${error} what="The script was not kept" />
+      <label for=${`${id}-args`}>Its arguments, a line each</label><textarea id=${`${id}-args`} class="mono new-text" rows="2" value=${d.args} spellcheck=${false} onInput=${(/** @type {any} */ e) => change({args: e.currentTarget.value})}></textarea></div>`}
+    ${d.kind === 'copy' && html`<p>Copy <code>${d.copy?.name}</code> to <code>${d.copy?.dest}</code></p>`}
+    ${d.kind === 'fetch' && html`<div class="stack"><label for=${`${id}-fetch`}>An absolute path to bring back from every host</label><input id=${`${id}-fetch`} type="text" class="mono" value=${d.fetch} onInput=${(/** @type {any} */ e) => change({fetch: e.currentTarget.value})} /></div>`}`;
+}
+
+/** @param {{plan: any}} p */
+const Same = ({plan}) => html`<div class="stack">
+  <h3>As a command</h3>${plan.command_line ? html`<div class="new-same"><pre tabindex="0" role="region" aria-label="The command line">${plan.command_line}</pre><${Copy} text=${plan.command_line} label="the command line" /></div>` : html`<p class="quiet">There is none yet: it says what is to run, or uses what only the API has.</p>`}
+  <h3>As a call of the API</h3>${plan.curl ? html`<div class="new-same"><pre tabindex="0" role="region" aria-label="The call">${plan.curl}</pre><${Copy} text=${plan.curl} label="the call" /></div>` : html`<p class="quiet">None: its secrets are sealed by the command line.</p>`}
+</div>`;
+
+/**
+ * The button, and what stands before it. @param {{ns: string, id: string, want: any, plan: any, planning: boolean, why: string, sent: boolean, begin: () => void, failed: (e: any) => void, look: () => void}} p
+ * begin: it is about to be sent; failed: it was refused, or nobody knows; look: at the plan once more
+ */
+function Run({ns, id, want, plan, planning, why, sent, begin, failed, look}) {
+  const may = useMay(ns, plan?.targets)['job.submit'];
+  const [asking, askFor] = useState(false);
+  const [typed, type] = useState('');
+  const [error, fail] = useState(/** @type {any} */ (null));
+  const going = useRef(false);
+  const field = useId();
+  const secret = secrets.find((s) => want.options[s]);
+  const not = sent ? 'It was submitted already.' : secret ? 'This job needs a secret, and a page has none: type the command above.' : why || (planning ? 'The plan is being made.' : !plan ? 'There is no plan.' : '');
+  const submit = async () => {
+    if (going.current) return;
+    going.current = true;
+    askFor(false);
+    fail(null);
+    begin();
+    try {
+      await post('jobs', {...want, id, fleet_digest: plan.fleet_digest || undefined});
+      go(href(`jobs/${id}`));
+    } catch (e) { fail(e); failed(e); } finally { going.current = false; }
+  };
+  const press = () => {
+    if (not) return;
+    if (plan.asks?.length) { type(''); askFor(true); } else void submit();
+  };
+  const right = plan && typed.replace(/[^0-9]/g, '') === String(plan.count);
+  const what = (plan ? `Run on ${count(plan.count, 'host')}` : 'Run');
+  return html`<section class="new-run stack" aria-label="Run">
+    ${error && html`<${Trouble} error=${error} what="The job was not submitted" />`}
+    ${error?.code === 'conflict' && html`<p><button type="button" onClick=${() => { fail(null); look(); }}>Look at the plan again</button></p>`}
+    <p class="row"><${Control} may=${may} class="main" aria-disabled=${not && may?.may !== false ? 'true' : undefined} onClick=${press}>${what}</${Control}><span class="quiet" role="status">${not}</span></p>
+    ${asking && html`<${Dialog} title="Run this job?" onClose=${() => askFor(false)}>
+      <ul class="stack">${plan.asks.map((/** @type {string} */ a) => html`<li key=${a}>${clean(a)}.</li>`)}</ul>
+      <p>Run <code>${clean(want.command ?? want.argv?.join(' ') ?? want.script?.name ?? want.fetch ?? want.copy?.name ?? '')}</code> on ${count(plan.count, 'host')}?</p>
+      <form class="stack" onSubmit=${(/** @type {Event} */ e) => { e.preventDefault(); if (right) void submit(); }}>
+        <label for=${field}>Type the number of hosts</label><input id=${field} type="text" inputmode="numeric" autocomplete="off" value=${typed} onInput=${(/** @type {any} */ e) => type(e.currentTarget.value)} />
+        <p class="row"><button type="submit" class="main" aria-disabled=${right ? null : 'true'}>${what}</button><button type="button" onClick=${() => askFor(false)}>Do not run it</button></p>
+      </form></${Dialog}>`}
+  </section>`;
+}
