@@ -130,3 +130,32 @@ func (s *source) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Failures are the hosts on which a job did not succeed, those that failed alike together: a page of them, and where the next
+// one begins, "" after the last.
+func (c *Client) Failures(ctx context.Context, id, cursor string) (page []api.Failure, next string, err error) {
+	got, err := ask[struct {
+		Failures []api.Failure `json:"failures"`
+		Next     string        `json:"next"`
+	}](ctx, c, request{path: []string{"jobs", id, "failures"}, query: url.Values{"cursor": {cursor}}})
+	return got.Failures, got.Next, err
+}
+
+// Groups are the hosts of a job by what they printed to a stream, as [Client.Failures].
+func (c *Client) Groups(ctx context.Context, id, stream, cursor string) (page []api.Alike, next string, err error) {
+	got, err := ask[struct {
+		Groups []api.Alike `json:"groups"`
+		Next   string      `json:"next"`
+	}](ctx, c, request{path: []string{"jobs", id, "groups"}, query: url.Values{"stream": {stream}, "cursor": {cursor}}})
+	return got.Groups, got.Next, err
+}
+
+// HostTask is all attempts of a job on a host.
+func (c *Client) HostTask(ctx context.Context, id string, h sluice.Host) (api.HostTask, error) {
+	return ask[api.HostTask](ctx, c, request{path: []string{"jobs", id, "hosts", string(h)}})
+}
+
+// Host is what is known of a host, with a page of the jobs on it, newest first; cursor is the Next of the page before, or "".
+func (c *Client) Host(ctx context.Context, ns sluice.Namespace, h sluice.Host, cursor sluice.JobID) (api.Host, error) {
+	return ask[api.Host](ctx, c, request{path: []string{"namespaces", string(ns), "hosts", string(h), "now"}, query: url.Values{"cursor": {string(cursor)}}})
+}

@@ -238,27 +238,34 @@ type HostInfo struct {
 
 // Out lists the hosts that are out of service or retired, in the order in which the log named them first.
 func (s *State) Out() (out []HostInfo) {
-	w := asker{State: s}
 	for i := range s.hosts {
-		h := &s.hosts[i]
-		if h.retired == nil && !h.counts().out {
-			continue
+		if info, is := s.outInfo(int32(i)); is {
+			out = append(out, info)
 		}
-		info := HostInfo{Holder: w.holder(h), Unknown: h.attempt != nil && h.unknown, Running: h.attempt != nil && !h.unknown}
-		m := h.bad
-		switch {
-		case h.retired != nil:
-			info.Retired, m = true, h.retired
-			info.Holder = Holder{Host: h.name, Since: m.since, Why: "retired"}
-		case h.held != nil:
-			info.Held, m = true, h.held
-		}
-		if m != nil {
-			info.By, info.Reason = m.by, m.reason
-		}
-		out = append(out, info)
 	}
 	return out
+}
+
+// outInfo says why a host is out of service or retired; false: it is not.
+func (s *State) outInfo(i int32) (HostInfo, bool) {
+	h := &s.hosts[i]
+	if h.retired == nil && !h.counts().out {
+		return HostInfo{}, false
+	}
+	w := asker{State: s}
+	info := HostInfo{Holder: w.holder(h), Unknown: h.attempt != nil && h.unknown, Running: h.attempt != nil && !h.unknown}
+	m := h.bad
+	switch {
+	case h.retired != nil:
+		info.Retired, m = true, h.retired
+		info.Holder = Holder{Host: h.name, Since: m.since, Why: "retired"}
+	case h.held != nil:
+		info.Held, m = true, h.held
+	}
+	if m != nil {
+		info.By, info.Reason = m.by, m.reason
+	}
+	return info, true
 }
 
 // Clears lists those of the hosts that a success would put back into service: their last outcome was bad.

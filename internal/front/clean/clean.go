@@ -6,6 +6,7 @@ package clean
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -15,6 +16,28 @@ func Line(s string) string { return clean(s, false) }
 
 // Text shows a text of several lines: newlines and tabs stay, other control characters become visible.
 func Text(s string) string { return clean(s, true) }
+
+// Colourless is Text without the marks by which programs colour what they print (SGR): where it is shown in few words, they
+// would be in the way. What else steers a terminal becomes visible.
+func Colourless(s string) string {
+	if strings.Contains(s, "\x1b[") {
+		s = regexp.MustCompile("\x1b\\[[0-9;:]*m").ReplaceAllLiteralString(s, "")
+	}
+	return Text(s)
+}
+
+// Cut is Colourless for one line, of which so many bytes are shown; it says how much is left out.
+func Cut(line string, most int) string {
+	line = strings.TrimSuffix(line, "\r")
+	if len(line) <= most {
+		return Colourless(line)
+	}
+	at := most
+	for at > most-utf8.UTFMax && at > 0 && !utf8.RuneStart(line[at]) {
+		at--
+	}
+	return Colourless(line[:at]) + fmt.Sprintf("… %d bytes more", len(line)-at)
+}
 
 func clean(s string, lines bool) string {
 	if !dirty(s, lines) {

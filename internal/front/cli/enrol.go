@@ -16,8 +16,8 @@ import (
 	"sluice/api"
 	"sluice/client"
 	"sluice/internal/core/fleet"
+	"sluice/internal/core/view"
 	"sluice/internal/front/clean"
-	"sluice/internal/front/live"
 )
 
 // enrolAtOnce is how many hosts are asked for their keys at once: most of the time is waiting.
@@ -165,7 +165,7 @@ func enrolledAt(h sluice.Host, s sluice.SSH, k api.HostKey) enrolled {
 
 func (a *app) enrolAll(ctx context.Context, ring keyring, hosts []sluice.Host, yes bool) error {
 	var fresh []enrolled
-	var refused live.Reasons
+	var refused view.Reasons
 	err := askKeys(ctx, ring, hosts, func(e enrolled) error {
 		if e.err != nil {
 			refused.Add(e.host, e.address, e.err.Error())
@@ -254,14 +254,14 @@ func (a *app) printKey(e enrolled) error {
 	return err
 }
 
-func (a *app) printRefused(reasons []*live.Reason) {
+func (a *app) printRefused(reasons []*view.Reason) {
 	for _, r := range reasons {
 		fmt.Fprintf(a.Stderr, "sluice: %s: %s\n", fleet.Fold(r.Hosts), clean.Line(r.Text))
 	}
 }
 
 // keep adds keys when the person agrees, and returns what went wrong.
-func (a *app) keep(ctx context.Context, ring keyring, fresh []enrolled, yes bool) ([]*live.Reason, error) {
+func (a *app) keep(ctx context.Context, ring keyring, fresh []enrolled, yes bool) ([]*view.Reason, error) {
 	if len(fresh) == 0 {
 		return nil, nil
 	}
@@ -280,7 +280,7 @@ func (a *app) keep(ctx context.Context, ring keyring, fresh []enrolled, yes bool
 	if ctx.Err() != nil {
 		return nil, interrupted()
 	}
-	var failed live.Reasons
+	var failed view.Reasons
 	err := ring.keep(ctx, fresh, func(e enrolled, err error) { failed.Add(e.host, e.address, err.Error()) })
 	return failed.All(), err
 }

@@ -171,7 +171,7 @@ func (w *world) refusals() (out []sluice.AccessNoted) {
 // path fills a route's path in.
 func path(route string, job sluice.JobID) string {
 	return strings.NewReplacer("{id}", string(job), "{host}", "web1", "{stream}", "stdout", "{namespace}", "prod", "{act}", "hold", "{webhook}", "chat", "{name}", "w1",
-		"{principal}", "nobody", "{role}", "new", "{token}", "none").Replace(route)
+		"{principal}", "nobody", "{role}", "new", "{token}", "none", "{digest}", strings.Repeat("0", 32)).Replace(route)
 }
 
 // bodies are good requests of the routes that need more than {}.

@@ -22,46 +22,69 @@ import (
 func BenchmarkOutput(b *testing.B) {
 	for _, hosts := range []int{10, 1000, 10000} {
 		b.Run(fmt.Sprint(hosts), func(b *testing.B) {
-			file, err := sqlitelog.Open(b.Context(), sqlitelog.Config{Dir: b.TempDir()})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer file.Close()
-			outputs, err := diroutputs.New(b.TempDir())
-			if err != nil {
-				b.Fatal(err)
-			}
-			log := recent.Log(file)
-			service := &control.Service{Log: log, Drivers: fake.NewDrivers(), Outputs: outputs, Blobs: fake.NewBlobs(), Clock: clock, By: "ann"}
-			keeper, err := rights.New(b.Context(), log, clock)
-			if err != nil {
-				b.Fatal(err)
-			}
-			secret, err := keeper.First(b.Context(), "root", "")
-			if err != nil {
-				b.Fatal(err)
-			}
-			api := httpapi.New(httpapi.Config{Desk: func(p sluice.Principal) *control.Service { return service.As(string(p)) }, Rights: keeper, Keeping: keeper, Clock: hours(),
-				Trouble: func(text string) { b.Error(text) }, NamespaceRate: 1e9, Version: "test", Webhooks: nil,
-				Members: func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
-					return func(sluice.Tag) []sluice.Host { return nil }, nil
-				}})
-			const job = "0123456789ab"
-			longJob(b, log, outputs, job, hosts)
-			ask := func() {
-				r := httptest.NewRequest(http.MethodGet, "/api/v1/jobs/"+job+"/hosts/h00003/stdout", nil)
-				r.Host = "localhost"
-				r.Header.Set("Authorization", "Bearer "+secret)
-				w := httptest.NewRecorder()
-				api.ServeHTTP(w, r)
-				if text, _ := io.ReadAll(w.Body); w.Code != 200 || string(text) != "it works\n" {
-					b.Fatalf("status %d: %s", w.Code, text)
-				}
-			}
-			ask()
+			ask := longJobServer(b, hosts)
+			ask("hosts/h00003/stdout")
 			b.ReportAllocs()
 			for b.Loop() {
-				ask()
+				if text := ask("hosts/h00003/stdout"); text != "it works\n" {
+					b.Fatal(text)
+				}
+			}
+		})
+	}
+}
+
+// longJobServer is the API on a real log with one long job, and how to ask for something of it.
+func longJobServer(b *testing.B, hosts int) (ask func(string) string) {
+	b.Helper()
+	file, err := sqlitelog.Open(b.Context(), sqlitelog.Config{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = file.Close() })
+	outputs, err := diroutputs.New(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	log := recent.Log(file)
+	service := &control.Service{Log: log, Drivers: fake.NewDrivers(), Outputs: outputs, Blobs: fake.NewBlobs(), Clock: clock, By: "ann"}
+	keeper, err := rights.New(b.Context(), log, clock)
+	if err != nil {
+		b.Fatal(err)
+	}
+	secret, err := keeper.First(b.Context(), "root", "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	api := httpapi.New(httpapi.Config{Desk: func(p sluice.Principal) *control.Service { return service.As(string(p)) }, Lists: service, Rights: keeper, Keeping: keeper, Clock: hours(),
+		Trouble: func(text string) { b.Error(text) }, NamespaceRate: 1e9, Version: "test", Webhooks: nil,
+		Members: func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
+			return func(sluice.Tag) []sluice.Host { return nil }, nil
+		}})
+	const job = "0123456789ab"
+	longJob(b, log, outputs, job, hosts)
+	return func(what string) string {
+		r := httptest.NewRequest(http.MethodGet, "/api/v1/jobs/"+job+"/"+what, nil)
+		r.Host = "localhost"
+		r.Header.Set("Authorization", "Bearer "+secret)
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, r)
+		text, _ := io.ReadAll(w.Body)
+		if w.Code != 200 {
+			b.Fatalf("status %d: %s", w.Code, text)
+		}
+		return string(text)
+	}
+}
+
+// BenchmarkGroups asks for the groups and the failures of a job on ten thousand hosts, as a page does whenever something ends.
+func BenchmarkGroups(b *testing.B) {
+	ask := longJobServer(b, 10_000)
+	for _, what := range []string{"groups", "failures"} {
+		b.Run(what, func(b *testing.B) {
+			ask(what)
+			for b.Loop() {
+				ask(what)
 			}
 		})
 	}

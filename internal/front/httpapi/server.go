@@ -128,6 +128,7 @@ type API struct {
 	digests   digests
 	spaces    pace // by namespace
 	looked    pace // into the audit, by principal: each look is noted, and not each of its pages
+	reading   looked
 
 	rehearsals pace          // by principal
 	rehearsing chan struct{} // holds one for each that goes on
@@ -185,6 +186,8 @@ func New(cfg Config) *API {
 	a.addWorkers()
 	a.addHostKeys()
 	a.addOutput()
+	a.addAlike()
+	a.addOnHost()
 	a.addAccess()
 	a.addSession()
 	a.addMay()

@@ -140,7 +140,7 @@ func (l *Lines) finished(e sluice.Event, b sluice.TaskFinished) {
 	m := outcomeMarks[b.Outcome]
 	out := text("").add(markStyles[m], markWords[m])
 	t := view.Task{Reason: b.Reason, ExitCode: b.ExitCode}
-	if d := detail(&t); d != "" {
+	if d := view.Detail(&t); d != "" {
 		out = out.add(plain, ", "+l.s.clean(d))
 	}
 	if b.DurationMS > 0 {

@@ -129,7 +129,7 @@ func (p *picture) failSection() *section {
 func (p *picture) ending(t *view.Task) line {
 	m := p.markOf(t)
 	l := styled(markStyles[m], markWords[m])
-	if d := detail(t); d != "" {
+	if d := view.Detail(t); d != "" {
 		l = l.add(plain, ": "+p.clean(d))
 	}
 	if t.Took > 0 {

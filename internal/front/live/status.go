@@ -45,7 +45,7 @@ func Status(w io.Writer, j *view.Job, o StatusOptions) error {
 	}
 	var b bytes.Buffer
 	statusHead(&b, j, o)
-	groups := map[string]*Reasons{}
+	groups := map[string]*view.Reasons{}
 	for i := range j.Tasks {
 		t := &j.Tasks[i]
 		state, reason := TaskState(t), t.Reason
@@ -56,7 +56,7 @@ func Status(w io.Writer, j *view.Job, o StatusOptions) error {
 			}
 		}
 		if groups[state] == nil {
-			groups[state] = &Reasons{}
+			groups[state] = &view.Reasons{}
 		}
 		address := ""
 		if j.Spec != nil {
@@ -69,7 +69,7 @@ func Status(w io.Writer, j *view.Job, o StatusOptions) error {
 			continue
 		}
 		reasons := groups[state].All()
-		slices.SortStableFunc(reasons, func(a, b *Reason) int { return len(b.Hosts) - len(a.Hosts) })
+		slices.SortStableFunc(reasons, func(a, b *view.Reason) int { return len(b.Hosts) - len(a.Hosts) })
 		for _, r := range reasons {
 			text := state
 			if r.Text != "" {

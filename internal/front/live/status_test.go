@@ -8,6 +8,7 @@ import (
 
 	"sluice"
 	"sluice/internal/core/schedule"
+	"sluice/internal/core/view"
 )
 
 // addressed is a script on hosts that the fleet file has addresses for.
@@ -122,7 +123,7 @@ func TestReasons(t *testing.T) {
 		{"nothing", []said{{"a", "", ""}, {"b", "", ""}}, "a b: "},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			var r Reasons
+			var r view.Reasons
 			for _, s := range tc.says {
 				r.Add(s.host, s.address, s.text)
 			}

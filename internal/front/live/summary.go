@@ -3,7 +3,6 @@ package live
 import (
 	"bytes"
 	"cmp"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/core/printed"
 	"sluice/internal/core/view"
 )
 
@@ -77,7 +77,7 @@ type block struct {
 type key struct {
 	mark       mark
 	detail     string
-	output     [sha256.Size]byte
+	output     [2]printed.Sum // stdout, stderr
 	notStarted bool
 }
 
@@ -85,17 +85,17 @@ type key struct {
 func (s *summary) blocks() []*block {
 	at := map[key]*block{}
 	var out []*block
-	var same plainer
+	var same view.Plain
 	for i := range s.job.Tasks {
 		t := &s.job.Tasks[i]
 		k := key{mark: s.markOf(t), notStarted: t.Outcome == "" && !t.Running}
 		if s.o.FailuresOnly && !t.Outcome.Bad() {
 			continue
 		}
-		said := detail(t)
+		said := view.Detail(t)
 		k.detail = said
 		if said != "" {
-			k.detail = same.key(t.Host, s.job.Spec.SSHFor(t.Host).Address, said)
+			k.detail = same.Key(t.Host, s.job.Spec.SSHFor(t.Host).Address, said)
 		}
 		var err error
 		if t.Outcome != "" && t.Attempt != "" && !s.o.NoOutput {
@@ -123,17 +123,17 @@ func (s *summary) blocks() []*block {
 	return out
 }
 
-func (s *summary) digest(t *view.Task) (sum [sha256.Size]byte, err error) {
-	h := sha256.New()
-	for _, name := range []string{"stdout", "stderr"} {
+func (s *summary) digest(t *view.Task) (sums [2]printed.Sum, err error) {
+	for i, name := range []string{"stdout", "stderr"} {
 		data, cut, err := s.outputs(t.Host, name)
-		if err != nil {
-			return sum, err
+		if err == nil {
+			sums[i], err = printed.SumOf(bytes.NewReader(data), int64(len(data)), cut)
 		}
-		fmt.Fprintf(h, "%d %t\n", len(data), cut)
-		h.Write(data)
+		if err != nil {
+			return sums, err
+		}
 	}
-	return [sha256.Size]byte(h.Sum(nil)), nil
+	return sums, nil
 }
 
 // block writes one block.

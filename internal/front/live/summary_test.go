@@ -45,10 +45,10 @@ func (s *script) end(h sluice.Host, o sluice.Outcome, code int, reason string) {
 
 func (s *script) job() *view.Job { return view.Fold(s.events) }
 
-// printed are outputs by host and stream.
-type printed map[string]string
+// kept are outputs by host and stream.
+type kept map[string]string
 
-func (p printed) read(h sluice.Host, stream string) ([]byte, bool, error) {
+func (p kept) read(h sluice.Host, stream string) ([]byte, bool, error) {
 	if p[string(h)+" error"] != "" {
 		return nil, false, errors.New(p[string(h)+" error"])
 	}
@@ -69,11 +69,11 @@ func TestSummary(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name string
-		tell func() (*script, printed)
+		tell func() (*script, kept)
 		o    SummaryOptions
 	}{
-		{name: "succeeded", tell: func() (*script, printed) {
-			s, p := newScript(web(7)...), printed{}
+		{name: "succeeded", tell: func() (*script, kept) {
+			s, p := newScript(web(7)...), kept{}
 			for _, h := range web(7) {
 				s.end(h, sluice.Succeeded, 0, "")
 				p[string(h)+" stdout"] = "restarted\n"
@@ -83,8 +83,8 @@ func TestSummary(t *testing.T) {
 			finish(s, sluice.Succeeded, map[sluice.Outcome]int{sluice.Succeeded: 7})
 			return s, p
 		}},
-		{name: "failed", tell: func() (*script, printed) {
-			s, p := newScript(web(8)...), printed{}
+		{name: "failed", tell: func() (*script, kept) {
+			s, p := newScript(web(8)...), kept{}
 			for i, h := range web(8) {
 				switch {
 				case i == 2 || i == 6:
@@ -105,52 +105,52 @@ func TestSummary(t *testing.T) {
 			finish(s, sluice.Failed, map[sluice.Outcome]int{sluice.Succeeded: 2, sluice.Failed: 2, sluice.Unreachable: 2, sluice.Unknown: 1, sluice.Skipped: 1})
 			return s, p
 		}, o: SummaryOptions{Lines: 4}},
-		{name: "halted-constraint", tell: func() (*script, printed) {
+		{name: "halted-constraint", tell: func() (*script, kept) {
 			s := newScript(web(20)...)
 			s.end("web01", sluice.Succeeded, 0, "")
 			s.end("web03", sluice.Failed, 1, "the command ended with 1")
 			s.add(sluice.JobHalted{Rule: sluice.RuleConstraint, Reason: "$app.web has no room: 2 of 20 hosts may be out, 2 are", Constraint: "$app",
 				Group: "$app.web", Holders: []sluice.Host{"web03", "db7"}})
-			return s, printed{}
+			return s, kept{}
 		}},
-		{name: "halted-budget", tell: func() (*script, printed) {
+		{name: "halted-budget", tell: func() (*script, kept) {
 			s := newScript(web(3)...)
 			s.end("web01", sluice.TimedOut, 0, "killed at its time limit")
 			s.add(sluice.JobHalted{Rule: sluice.RuleBudget, Reason: "1 failed, and the job may have 0", Holders: []sluice.Host{"web01"}})
-			return s, printed{}
+			return s, kept{}
 		}},
-		{name: "halted-operator", tell: func() (*script, printed) {
+		{name: "halted-operator", tell: func() (*script, kept) {
 			s := newScript(web(3)...)
 			s.end("web01", sluice.Succeeded, 0, "")
 			s.add(sluice.JobHalted{Rule: sluice.RuleOperator, Reason: "interrupted by ann@laptop"})
-			return s, printed{}
+			return s, kept{}
 		}},
-		{name: "cancelled", tell: func() (*script, printed) {
+		{name: "cancelled", tell: func() (*script, kept) {
 			s := newScript(web(4)...)
 			s.end("web01", sluice.Succeeded, 0, "")
 			s.end("web02", sluice.Cancelled, 0, "killed by a cancel")
 			finish(s, sluice.Cancelled, map[sluice.Outcome]int{sluice.Succeeded: 1, sluice.Cancelled: 3})
-			return s, printed{}
+			return s, kept{}
 		}},
-		{name: "going-on", tell: func() (*script, printed) {
+		{name: "going-on", tell: func() (*script, kept) {
 			s := newScript(web(4)...)
 			s.end("web01", sluice.Succeeded, 0, "")
 			s.add(sluice.GateWaiting{Track: "t", Stage: "$canary", Kind: sluice.GateApproval})
-			return s, printed{}
+			return s, kept{}
 		}, o: SummaryOptions{Now: storyStart.Add(time.Minute)}},
-		{name: "ascii", tell: func() (*script, printed) {
+		{name: "ascii", tell: func() (*script, kept) {
 			s := newScript("web01")
 			s.end("web01", sluice.Failed, 1, "the command ended with 1")
 			finish(s, sluice.Failed, map[sluice.Outcome]int{sluice.Failed: 1})
-			return s, printed{"web01 stdout": "Grüße\n" + strings.Repeat("x", longestShown+100)}
+			return s, kept{"web01 stdout": "Grüße\n" + strings.Repeat("x", longestShown+100)}
 		}},
-		{name: "quiet", tell: func() (*script, printed) {
+		{name: "quiet", tell: func() (*script, kept) {
 			s := newScript(web(3)...)
 			s.end("web01", sluice.Failed, 1, "the command ended with 1")
 			s.end("web02", sluice.Succeeded, 0, "")
 			s.end("web03", sluice.Succeeded, 0, "")
 			finish(s, sluice.Failed, map[sluice.Outcome]int{sluice.Failed: 1, sluice.Succeeded: 2})
-			return s, printed{"web01 stderr": "why\n", "web02 stdout": "never shown\n"}
+			return s, kept{"web01 stderr": "why\n", "web02 stdout": "never shown\n"}
 		}, o: SummaryOptions{FailuresOnly: true}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -171,7 +171,7 @@ func TestSummaryKeepsApartWhatDiffers(t *testing.T) {
 		s.end(h, sluice.Succeeded, 0, "")
 	}
 	// The same bytes, once over both streams, are not the same output.
-	p := printed{"web01 stdout": "ab", "web02 stdout": "a", "web02 stderr": "b", "web03 stdout": "ab\n", "web04 stdout": "ab"}
+	p := kept{"web01 stdout": "ab", "web02 stdout": "a", "web02 stderr": "b", "web03 stdout": "ab\n", "web04 stdout": "ab"}
 	var b strings.Builder
 	if err := Summary(&b, s.job(), p.read, SummaryOptions{}); err != nil {
 		t.Fatal(err)
@@ -186,7 +186,7 @@ func BenchmarkSummary(b *testing.B) {
 	for i := range hosts {
 		hosts[i] = sluice.Host(fmt.Sprintf("web%05d", i))
 	}
-	s, p := newScript(hosts...), printed{}
+	s, p := newScript(hosts...), kept{}
 	for i, h := range hosts {
 		s.end(h, sluice.Succeeded, 0, "")
 		p[string(h)+" stdout"] = strings.Repeat(fmt.Sprintf("output of kind %d\n", i%13), 20)

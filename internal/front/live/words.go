@@ -10,7 +10,6 @@ import (
 	"sluice"
 	"sluice/internal/core/fleet"
 	"sluice/internal/core/schedule"
-	"sluice/internal/core/view"
 )
 
 // elapsed writes a duration in whole seconds.
@@ -84,17 +83,6 @@ func ascii(s string) string {
 		}
 	}
 	return b.String()
-}
-
-// detail says how an attempt ended beside its outcome: "exit 3", or the reason. It is not clean.
-func detail(t *view.Task) string {
-	if code, isExit := strings.CutPrefix(t.Reason, "the command ended with "); isExit {
-		return "exit " + code
-	}
-	if t.Reason == "" && t.ExitCode != nil && *t.ExitCode != 0 {
-		return "exit " + strconv.Itoa(*t.ExitCode)
-	}
-	return t.Reason
 }
 
 // foldLimit is how many hosts are written as ranges: folding more takes longer than anybody reads.

@@ -42,6 +42,7 @@ type Service struct {
 	// code Denied says that they may not. Only what is foreseen asks it. Nil: all may.
 	May func(ctx context.Context, j *sluice.Job, by string) error
 
+	facts  facts   // what was read of outputs
 	fleets applied // what was read of the fleets of namespaces
 	begin  sync.Once
 	states *fold.Live // what was read of the jobs of namespaces
@@ -234,11 +235,11 @@ func (s *Service) Job(ctx context.Context, prefix string) (*view.Job, bool, erro
 	return j, s.Drivers.Driven(id), err
 }
 
-// Task returns how a job gets on on one host: a copy of what is known of it.
-func (s *Service) Task(ctx context.Context, prefix string, h sluice.Host) (t view.Task, removed *sluice.OutputRemoved, err error) {
+// Task returns how a job gets on on one host, a copy of what is known of it, and the stage that it stands in.
+func (s *Service) Task(ctx context.Context, prefix string, h sluice.Host) (t view.Task, stage view.Stage, removed *sluice.OutputRemoved, err error) {
 	ns, id, err := s.Find(ctx, prefix)
 	if err != nil {
-		return t, nil, err
+		return t, stage, nil, err
 	}
 	err = s.live().Job(ctx, ns, id, func(now *view.Job) error {
 		if now == nil {
@@ -249,9 +250,12 @@ func (s *Service) Task(ctx context.Context, prefix string, h sluice.Host) (t vie
 			return noTarget(h, id)
 		}
 		t, removed = *is, now.Removed
+		if t.Stage >= 0 {
+			stage = view.Stage{Track: now.Stages[t.Stage].Track, Name: now.Stages[t.Stage].Name}
+		}
 		return nil
 	})
-	return t, removed, err
+	return t, stage, removed, err
 }
 
 func noTarget(h sluice.Host, id sluice.JobID) error {
@@ -400,40 +404,20 @@ func (s *Service) past(ctx context.Context, ns sluice.Namespace, id sluice.JobID
 
 // Output opens what the last attempt of a job on a host printed to a stream.
 func (s *Service) Output(ctx context.Context, prefix string, h sluice.Host, stream string) (io.ReadCloser, *view.Task, error) {
-	ns, id, err := s.Find(ctx, prefix)
+	_, id, err := s.Find(ctx, prefix)
 	if err != nil {
 		return nil, nil, err
 	}
 	// Of the state, not of all that the job's events say: many may ask for the output of many.
-	var a sluice.AttemptID
-	t := &view.Task{Host: h}
-	err = s.look(ctx, ns, func(state *schedule.State) error {
-		now, ok := state.Task(id, h)
-		switch {
-		case !ok:
-			return noTarget(h, id)
-		case now.Try == 0:
-			return sluice.Errorf(sluice.NotFound, "nothing has run on %s yet", h).WithHint("sluice why %s %s", id, h)
-		}
-		a = sluice.NewAttemptID(id, now.Target, now.Try)
-		t.Attempt, t.Running = a, now.Running
-		if !now.Pending && !now.Running {
-			t.Outcome = now.Outcome
-		}
-		return nil
-	})
+	t, err := s.Tried(ctx, id, h)
 	if err != nil {
 		return nil, nil, err
 	}
-	if n, err := s.Outputs.Size(id, a, stream); err == nil && n == 0 { // where there is something, it was not removed
-		if _, removed, err := s.Task(ctx, string(id), h); err != nil {
-			return nil, nil, err
-		} else if removed != nil {
-			return nil, nil, Removed(id, *removed)
-		}
+	if t.Try == 0 {
+		return nil, nil, sluice.Errorf(sluice.NotFound, "nothing has run on %s yet", h).WithHint("sluice why %s %s", id, h)
 	}
-	r, err := s.Outputs.Open(id, a, stream)
-	return r, t, err
+	r, _, err := s.Read(ctx, id, t.ID, stream)
+	return r, &view.Task{Host: h, Attempt: t.ID, Running: t.Running, Outcome: t.Outcome}, err
 }
 
 // Removed says that what a job printed and fetched is gone, and where to.

@@ -1,7 +1,8 @@
-package live
+package view
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 
 	"sluice"
@@ -12,7 +13,7 @@ import (
 type Reasons struct {
 	groups []*Reason
 	at     map[string]*Reason
-	plain  plainer
+	plain  Plain
 }
 
 // Reason is what is said of some hosts.
@@ -25,7 +26,7 @@ type Reason struct {
 
 // Add says something of a host. address is where it is reached; "" if that is its name.
 func (r *Reasons) Add(h sluice.Host, address, text string) {
-	key := r.plain.key(h, address, text)
+	key := r.plain.Key(h, address, text)
 	g := r.at[key]
 	if g == nil {
 		g = &Reason{Text: text}
@@ -44,15 +45,15 @@ func (r *Reasons) Add(h sluice.Host, address, text string) {
 // All are the reasons, in the order in which they were first given.
 func (r *Reasons) All() []*Reason { return r.groups }
 
-// plainer takes out of what is said of hosts what is each host's own. What was said in the same words has the same
+// Plain takes out of what is said of hosts what is each host's own. What was said in the same words has the same
 // key. The zero value is ready.
-type plainer struct {
+type Plain struct {
 	address     *regexp.Regexp
 	destination *regexp.Regexp
 	keys        map[string]string // by text
 }
 
-func (p *plainer) key(h sluice.Host, address, text string) string {
+func (p *Plain) Key(h sluice.Host, address, text string) string {
 	if key, ok := p.keys[text]; ok {
 		return key
 	}
@@ -108,4 +109,15 @@ func replaceWord(text, word, by string) string {
 		}
 		last, text = word[len(word)-1:], after
 	}
+}
+
+// Detail says how an attempt ended beside its outcome: "exit 3", or the reason. It is not clean.
+func Detail(t *Task) string {
+	if code, isExit := strings.CutPrefix(t.Reason, "the command ended with "); isExit {
+		return "exit " + code
+	}
+	if t.Reason == "" && t.ExitCode != nil && *t.ExitCode != 0 {
+		return "exit " + strconv.Itoa(*t.ExitCode)
+	}
+	return t.Reason
 }
