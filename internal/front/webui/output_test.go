@@ -16,7 +16,7 @@ import (
 // newLocalStage is a stage whose hosts are this machine: their commands truly run, and print.
 func newLocalStage(t *testing.T, hosts ...string) *stage {
 	t.Helper()
-	s := &stage{t: t, data: filepath.Join(t.TempDir(), "data"), set: func(server *app.Server) { server.Over = nil }}
+	s := &stage{t: t, data: filepath.Join(t.TempDir(), "data"), set: []func(*app.Server){func(server *app.Server) { server.Over = nil }}}
 	s.start("127.0.0.1:0")
 	s.apply("default", "tag:\n  web: ["+strings.Join(hosts, ", ")+"]\nhost:\n  all: {transport: local}\n")
 	return s
