@@ -3,7 +3,7 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test check race demo bench bench-server lint sim soak fuzz man clean
+.PHONY: build test check race demo bench bench-server bench-ui shots lint sim soak fuzz man clean
 
 build: ## the program, in ./sluice
 	$(GO) build -trimpath -o sluice ./cmd/sluice
@@ -32,6 +32,12 @@ sim: ## the simulation, for SIMTIME (5m): seed after seed, and every planted bug
 
 bench-server: ## a server on simulated hosts; writes docs/benchmarks-server.md
 	$(GO) run ./internal/lab/serverbench -write docs/benchmarks-server.md
+
+bench-ui: ## the page of a job in a browser; writes docs/benchmarks-ui.md
+	$(GO) run ./internal/lab/serverbench -ui 10m -write docs/benchmarks-ui.md
+
+shots: ## pictures of all pages; writes docs/ui/
+	SLUICE_PICTURES=../../../docs/ui $(GO) test ./internal/front/webui -run '^TestPictures$$' -count=1 -v
 
 soak: ## servers, workers and command lines that are killed at random, for ROUNDS jobs (200)
 	SLUICE_SOAK_ROUNDS=$(or $(ROUNDS),200) $(GO) test ./internal/lab/soak -v -timeout 3h

@@ -457,3 +457,27 @@ func (b *Tab) Keep(name string) {
 
 // Context is the tab's, for what only the DevTools protocol can do.
 func (b *Tab) Context() context.Context { return b.ctx }
+
+// Picture writes what the window shows, light and dark, wide and on a phone, as NAME-wide-light.webp and so on into a
+// directory: small enough for documents.
+func (b *Tab) Picture(dir, name string) {
+	b.t.Helper()
+	for _, form := range []string{"wide", "phone"} {
+		if form == "phone" {
+			b.Size(390, 844, true)
+		} else {
+			b.Size(1280, 900, false)
+		}
+		for _, scheme := range []string{"light", "dark"} {
+			b.Scheme(scheme)
+			Eval[bool](b, `new Promise((r) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(() => r(true))), 300))`)
+			quality := int64(82)
+			out := Call(b, page.CaptureScreenshot, page.CaptureScreenshotParams{Format: "webp", Quality: &quality})
+			if err := os.WriteFile(filepath.Join(dir, name+"-"+form+"-"+scheme+".webp"), out.Data, 0o644); err != nil {
+				b.t.Fatal(err)
+			}
+		}
+	}
+	b.Size(1280, 900, false)
+	b.Scheme("light")
+}

@@ -21,7 +21,8 @@ type options struct {
 	only    string
 	large   int
 	profile string
-	program string // the program itself, on simulated hosts
+	program string        // the program itself, on simulated hosts
+	ui      time.Duration // how long the page of a job is looked at, and nothing else measured; 0: it is not
 }
 
 // part is what is measured together.
@@ -44,6 +45,7 @@ func benchmark() error {
 	flag.StringVar(&o.only, "only", "", "only the parts with this `text` in their name")
 	flag.IntVar(&o.large, "large", 100_000, "hosts of the largest job")
 	flag.StringVar(&o.profile, "profile", "", "`HOST:PORT` at which servers can be profiled")
+	flag.DurationVar(&o.ui, "ui", 0, "measure the web UI alone, for so `long`")
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "serverbench")
 	if err != nil {
@@ -55,12 +57,17 @@ func benchmark() error {
 		return fmt.Errorf("building the program (this runs from a checkout): %w: %s", err, out)
 	}
 	var failed []string
-	p := page{load: loadNow(), began: time.Now()}
-	for _, part := range []part{
+	p := page{preface: preface, load: loadNow(), began: time.Now()}
+	parts := []part{
 		{"soon", 3 * time.Minute, soon}, {"killed", 3 * time.Minute, killed}, {"jobs", 6 * time.Minute, jobs}, {"watched", 4 * time.Minute, watched},
 		{"rest", 2 * time.Minute, rest}, {"appends", 2 * time.Minute, appends}, {"over run", 10 * time.Minute, overRun},
 		{"huge", 6 * time.Minute, func(l *lab) (section, error) { return huge(l, o.large) }},
-	} {
+	}
+	if o.ui > 0 {
+		p.preface = prefaceUI
+		parts = []part{{"ui", o.ui + 3*time.Minute, func(l *lab) (section, error) { return ui(l, o.ui) }}}
+	}
+	for _, part := range parts {
 		if !strings.Contains(part.name, o.only) {
 			continue
 		}

@@ -12,6 +12,7 @@ import (
 
 // page is what is written.
 type page struct {
+	preface  string
 	load     string
 	began    time.Time
 	sections []section
@@ -57,9 +58,22 @@ trust ratios and processor time more than wall time. Every event is synced befor
 | made in | %v |
 `
 
+const prefaceUI = `# Benchmarks of the web UI
+
+Made by ` + "`make bench-ui`" + ` in a real browser, on a server whose hosts are [simulated](../internal/lab/simhosts/doc.go). Browser,
+server, worker and hosts share the processors of one machine.
+
+| machine | |
+| --- | --- |
+| processors | %d |
+| Go | %s |
+| load before it began, at the end | %s, %s |
+| made in | %v |
+`
+
 func (p *page) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, preface, runtime.NumCPU(), runtime.Version(), p.load, loadNow(), time.Since(p.began).Round(time.Second))
+	fmt.Fprintf(&b, p.preface, runtime.NumCPU(), runtime.Version(), p.load, loadNow(), time.Since(p.began).Round(time.Second))
 	p.writeAims(&b)
 	for _, s := range p.sections {
 		fmt.Fprintf(&b, "\n## %s\n", s.title)

@@ -123,7 +123,7 @@ export function job({id}, out) {
         standingSoon(300);
         break;
       }
-      case 'task.retried': case 'job.resumed': void load(); break;
+      case 'task.retried': for (const h of e.hosts ?? []) { const k = number.get(h); if (k !== undefined) set(k, 0, 0, at); } standingSoon(standingEvery); break;
       case 'job.finished': over = true; standingSoon(0); void load(); break;
       default: standingSoon(200);
     }
@@ -163,7 +163,7 @@ export function job({id}, out) {
       out.emit({standing: {job: s.job, waits: s.waits, constraints: board.constraints}});
       if (!line && !over) out.connection({connection: 'live'});
       // Somebody has resumed it, or halted it where nobody follows it.
-      if (s.job.generation !== was.generation || (!line && s.job.state !== was.state) || (ended && s.job.state !== 'halted' && !over)) void load();
+      if ((!line && (s.job.generation !== was.generation || s.job.state !== was.state)) || (ended && s.job.state !== 'halted' && !over)) void load();
     } catch (e) {
       if (!closed && !line) out.connection({connection: 'lost', since: Date.now(), why: 'the server cannot be reached'});
     } finally { asking = false; }

@@ -13,6 +13,8 @@ import {Mark} from './mark.js';
 /** Size of a cell with its gap, by how many there are. @param {number} n */
 const pitch = (n) => n <= 80 ? 28 : n <= 400 ? 22 : n <= 2000 ? 16 : n <= 6000 ? 12 : 10;
 
+const piece = 2000; // cells that are drawn at once
+
 /** What is said of one host. @param {import('../lib/job.js').Model} model @param {number} i */
 export function about(model, i) {
   const h = /** @type {import('../lib/job.js').Columns} */ (model.hosts), b = model.board, state = b.states[h.state[i]];
@@ -51,11 +53,18 @@ function Cells({model, hosts, size, dim, dims, cursor, onPoint, onOpen}) {
     const draw = (/** @type {number} */ i, /** @type {number} */ k) => {
       x.drawImage(art[h.state[i]][dim(i) ? 1 : 0], Math.round((k % cols) * size * ratio), Math.round(Math.floor(k / cols) * size * ratio));
     };
-    hosts.forEach(draw);
-    return model.on('cells', (changed) => {
-      if (!changed) { hosts.forEach(draw); return; }
+    // Many are drawn in pieces, so that nobody waits for all of them.
+    let next = 0, frame = 0;
+    const some = () => {
+      for (const end = Math.min(hosts.length, next + piece); next < end; next++) draw(hosts[next], next);
+      frame = next < hosts.length ? requestAnimationFrame(some) : 0;
+    };
+    some();
+    const off = model.on('cells', (changed) => {
+      if (!changed) { next = 0; cancelAnimationFrame(frame); some(); return; }
       for (const i of changed) { const k = place.get(i); if (k !== undefined) draw(i, k); }
     });
+    return () => { cancelAnimationFrame(frame); off(); };
   }, [model, model.versions.board, hosts, width, art, dims]);
   const find = (/** @type {PointerEvent|MouseEvent} */ e) => {
     const box = /** @type {HTMLElement} */ (at.current).getBoundingClientRect();
