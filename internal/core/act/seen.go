@@ -138,7 +138,7 @@ func (a Act) unchanged(s *schedule.State) error {
 	if !a.Kind.OnHosts() {
 		what = "job " + string(a.Job)
 	}
-	return sluice.Errorf(sluice.Conflict, "%s changed since you looked: %s; nothing was done", what, strings.Join(was.changes(now), "; ")).
+	return sluice.Errorf(sluice.Conflict, "%s changed since you looked: %s", what, strings.Join(was.changes(now), "; ")).
 		WithHint("look at what it would do now, and decide again")
 }
 

@@ -88,6 +88,10 @@ func TestHalt(t *testing.T) {
 	if n := s.events(id, "job.halting"); n != 1 { // a halt takes less time than the click that came after the key
 		t.Errorf("the key is turned off, and there are %d halts", n)
 	}
+	d.Shut(true)
+	b.Keys("h")
+	b.Sees("No answer came, and it may have been done") // nothing is made up
+	d.Shut(false)
 	b.Keys("h")
 	b.Sees("Halted: nothing more starts")
 	if n := s.events(id, "job.halting"); n != 2 {

@@ -33,6 +33,9 @@ function useEffectOf(path, query, known) {
   return {effect: got.effect, error: got.error, fresh: got.key === question, again: () => again((/** @type {number} */ was) => was + 1)};
 }
 
+/** What to say of an act that failed: only an answer that refuses it says that nothing was done. @param {any} e */
+export const undone = (e) => e?.status >= 400 && e.status < 500 ? 'Nothing was done' : 'No answer came, and it may have been done';
+
 /**
  * A dialog that says what an act would do, and does it.
  * @param {{title: string, verb: string, stop?: boolean, effect: string, query: Record<string, any>, known?: any, path: string, body: Record<string, any>,
@@ -85,7 +88,7 @@ export function Asked({title, verb, stop, effect: at, query, known, path, body, 
         <input id=${ids.why} type="text" maxLength="1000" autocomplete="off" value=${why} onInput=${(/** @type {any} */ e) => setWhy(e.target.value)} /></div>`}
       ${effect?.confirm && html`<div class="stack asked-field"><label for=${ids.typed}>It is about ${number(effect.touches)} hosts, and this fleet asks above ${number(effect.confirm_above)}: type ${touches}</label>
         <input id=${ids.typed} type="text" inputmode="numeric" autocomplete="off" value=${typed} onInput=${(/** @type {any} */ e) => setTyped(e.target.value)} /></div>`}
-      <${Trouble} error=${failed} what="Nothing was done" />
+      <${Trouble} error=${failed} what=${undone(failed)} />
       <div class="row asked-do">
         <button type="submit" class=${stop ? 'stop' : 'main'} aria-disabled=${lacks || doing ? 'true' : null} aria-describedby=${lacks ? ids.no : null}>${doing ? busy : verb}</button>
         <button type="button" onClick=${onClose}>Leave it</button>

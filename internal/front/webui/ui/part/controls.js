@@ -4,7 +4,7 @@ import {post} from '../lib/api.js';
 import {part} from '../lib/place.js';
 import {word} from '../lib/words.js';
 import {Control, WhyNot, useMayJob} from './may.js';
-import {Asked} from './asked.js';
+import {Asked, undone} from './asked.js';
 import {Trouble} from './trouble.js';
 
 /** @typedef {{id: string, state: string, command?: string, halting?: boolean, cancelling?: boolean, targets: number, running: number, unsettled: number,
@@ -107,7 +107,7 @@ export function Controls({job, hosts, only, page = false}) {
     </div>`}
     ${shown.includes('approve') && html`<${WhyNot} of=${[may.approve]} />`}
     <p class="controls-said" role="status">${said}</p>
-    <${Trouble} error=${failed} what="Nothing was done" />
+    <${Trouble} error=${failed} what=${undone(failed)} />
     ${asking && html`<${Ask} act=${asking} job=${job} hosts=${hosts} onClose=${() => ask('')} onDone=${() => done(/** @type {any} */ (acts)[asking].said)} />`}
   </section>`;
 }
