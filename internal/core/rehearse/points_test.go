@@ -102,3 +102,23 @@ func TestParseChance(t *testing.T) {
 		}
 	}
 }
+
+// TestBounded: a peak of a moment is there, however many points were merged around it.
+func TestBounded(t *testing.T) {
+	var all []Point
+	for i := range 10_000 {
+		p := Point{At: time.Duration(i) * time.Second, Running: 1, Out: 2, Ended: i}
+		if i == 4321 {
+			p.Running, p.Out = 70, 90
+		}
+		all = append(all, p)
+	}
+	out := bounded(all, 9_999*time.Second)
+	running, away := 0, 0
+	for _, p := range out {
+		running, away = max(running, p.Running), max(away, p.Out)
+	}
+	if len(out) > MaxPoints || running != 70 || away != 90 || out[len(out)-1].Ended != 9_999 {
+		t.Errorf("%d points, at most %d and %d, the last %+v", len(out), running, away, out[len(out)-1])
+	}
+}

@@ -121,6 +121,9 @@ func TestRehearsalsAreBounded(t *testing.T) {
 func TestAskedAgain(t *testing.T) {
 	w := shopWorld(t)
 	c := w.client(w.token("ann", sluice.Grant{Role: access.Admin, Namespace: "prod"}))
+	if _, err := c.ApplyFleet(t.Context(), "prod", bundle(t, shop+"ssh: {user: fleet}\ntarget: {pre_hooks: /fleet/pre.d, post_hooks: /fleet/post.d}\n"), "", -1); err != nil {
+		t.Fatal(err)
+	}
 	blob, err := c.Put(t.Context(), strings.NewReader("#!/bin/sh\n"))
 	if err != nil {
 		t.Fatal(err)

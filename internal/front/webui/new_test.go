@@ -124,7 +124,8 @@ func TestNewJob(t *testing.T) {
 	if n := len(s.jobs()); n != 2 {
 		t.Errorf("%d jobs", n)
 	}
-	b.Open(d.URL + "new/default?again=" + string(jobs[0].ID))
+	b.Open(d.URL + "jobs/" + string(jobs[0].ID))
+	b.Click("link", "Run again")
 	b.Until(`document.querySelector('textarea').value === 'sim 10ms 0' && document.querySelector('.expression [role=combobox]').value === '$app.web'`)
 	b.Until(`[...document.querySelectorAll('input')].some((i) => i.value === '4')`)
 }
