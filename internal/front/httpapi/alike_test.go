@@ -98,7 +98,7 @@ func TestFailures(t *testing.T) {
 	}
 	lou, before := w.token("lou", sluice.Grant{Role: "looker"}), len(w.refusals())
 	got = failures{}
-	if status := w.ask(lou, "jobs/"+string(job)+"/failures", &got); status != 200 || got.NoOutput == "" || len(got.Failures) != 1 || got.Failures[0].Stderr != nil && len(got.Failures[0].Stderr) > 0 {
+	if status := w.ask(lou, "jobs/"+string(job)+"/failures", &got); status != 200 || got.NoOutput == "" || len(got.Failures) != 1 || len(got.Failures[0].Stderr) > 0 {
 		t.Errorf("status %d, %+v", status, got)
 	}
 	if len(w.refusals()) != before {
