@@ -27,7 +27,7 @@ constraint:
 func TestOverviewIsLive(t *testing.T) {
 	s := newStage(t, shop)
 	b, d := s.visit("")
-	b.Sees("This server has no job yet")
+	b.Sees("There is no job to show yet")
 	everywhere(b, "overview-empty")
 	id := s.run("all", "deploy shop 4.2 # sim 20ms 0")
 	b.Sees("deploy shop 4.2")
@@ -85,6 +85,24 @@ func TestFiltersAreInTheAddress(t *testing.T) {
 	b.Sees("There is no such job")
 }
 
+// TestManyJobs: of many jobs that wait the first are shown, with a link to the others; each row stays as it is when others change.
+func TestManyJobs(t *testing.T) {
+	s := newStage(t, "tag: {web: [web1]}\n")
+	slow := s.run("web1", "fsck # sim 60s 0")
+	for i := range 50 {
+		s.run("web1", fmt.Sprintf("echo n%d.", i))
+	}
+	b, _ := s.visit("")
+	b.Until(`document.querySelector('[aria-label="Jobs that wait"]')?.children.length === 40`)
+	b.Sees("another task runs on the host: web1 (running)")
+	b.Click("link", "and 10 more")
+	b.Until(`new URLSearchParams(location.search).get("state") === "waiting"`)
+	b.Sees("echo n49.")
+	if _, err := s.client.Cancel(t.Context(), slow, ""); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestPagesOfJobs: a long list is read a page at a time.
 func TestPagesOfJobs(t *testing.T) {
 	s := newStage(t, "tag: {web: [web1]}\n")
@@ -110,7 +128,7 @@ func TestWhoSeesWhat(t *testing.T) {
 	b := browser.New(t)
 	d := s.door("", ann)
 	b.Open(d.URL)
-	b.Sees("This server has no job yet")
+	b.Sees("There is no job to show yet")
 	b.SeesNot("secret-thing")
 	b.Open(d.URL + "?namespace=default")
 	b.Sees("You may see no jobs here")

@@ -22,6 +22,9 @@ export const since = (j) => j.ended ?? j.started ?? j.submitted;
 /** Newest first. @param {Job} a @param {Job} b */
 const newest = (a, b) => a.submitted < b.submitted ? 1 : a.submitted > b.submitted ? -1 : a.id < b.id ? 1 : -1;
 
+/** How many jobs that are over a list keeps: a page that stays open for weeks does not grow. */
+const keptOver = 200;
+
 /**
  * The next picture of a list. @param {{all: Map<string, Job>, list: Job[], next: string, refused?: number, unreadable?: string[]}|undefined} was @param {any} m
  */
@@ -30,5 +33,9 @@ export function fold(was, m) {
   const all = m.page ? new Map(m.page.map((/** @type {Job} */ j) => [j.id, j])) : new Map(was?.all);
   for (const j of m.jobs ?? []) all.set(j.id, j);
   for (const id of m.gone ?? []) all.delete(id);
-  return {all, list: [...all.values()].sort(newest), next: m.next ?? was?.next ?? '', unreadable: m.unreadable ?? was?.unreadable};
+  const list = [...all.values()].sort(newest);
+  let n = 0;
+  const kept = list.filter((j) => !over(j) || ++n <= keptOver);
+  if (kept.length < list.length) for (const j of list.filter(over).slice(keptOver)) all.delete(j.id);
+  return {all, list: kept, next: m.next ?? was?.next ?? '', unreadable: m.unreadable ?? was?.unreadable};
 }

@@ -19,6 +19,7 @@ import {When} from '../part/when.js';
 
 const recent = 20;
 const most = 8; // hosts out of service that are shown here
+const rows = 40; // jobs of a kind that are shown here: more nobody reads on a wall, and the page stays quick
 
 /** @param {{jobs: import('../lib/jobs.js').Job[], filter: Record<string, string>}} p */
 function HaltAll({jobs, filter}) {
@@ -39,6 +40,10 @@ function HaltAll({jobs, filter}) {
 const Section = ({title, n, to, all, children}) => html`<section class="card" aria-label=${title}>
   <div class="row"><h2>${title}</h2>${n !== undefined && html`<span class="quiet num">${number(n)}</span>`}${to && html`<a class="small" href=${to}>${all}</a>`}</div>${children}</section>`;
 
+/** The first of many jobs, and a link to the others. @param {{jobs: import('../lib/jobs.js').Job[], label: string, to: string}} p */
+const First = ({jobs, label, to}) => html`<${JobRows} jobs=${jobs.slice(0, rows)} label=${label} />
+  ${jobs.length > rows && html`<p class="small"><a href=${to}>and ${count(jobs.length - rows, 'more')}</a></p>`}`;
+
 export function Overview() {
   const [query] = useQuery();
   const filter = filterOf(query);
@@ -57,13 +62,13 @@ export function Overview() {
     ${state?.unreadable?.length > 0 && html`<p class="note">The jobs of ${state?.unreadable?.join(', ')} cannot be read now, and are not shown.</p>`}
     <div class="overview">
       <div class="overview-jobs stack">
-        ${needs.length > 0 && html`<${Section} title="Needs a person" n=${needs.length}><${JobRows} jobs=${needs} label="Jobs that need a person" /></${Section}>`}
-        <${Section} title="Going on" n=${goes.length}>${goes.length ? html`<${JobRows} jobs=${goes} label="Jobs that go on" />`
+        ${needs.length > 0 && html`<${Section} title="Needs a person" n=${needs.length}><${First} jobs=${needs} label="Jobs that need a person" to=${href('jobs', {...filter, state: 'halted,paused,running'})} /></${Section}>`}
+        <${Section} title="Going on" n=${goes.length}>${goes.length ? html`<${First} jobs=${goes} label="Jobs that go on" to=${href('jobs', {...filter, state: 'running,paused'})} />`
           : html`<p class="quiet">${!state ? 'Asking the server.' : filtered ? 'No such job goes on.' : html`Nothing goes on. A job is made with <a href=${href('new')}>New job</a>, or <code>sluice run -t TARGETS -- COMMAND</code>.`}</p>`}</${Section}>
-        ${waits.length > 0 && html`<${Section} title="Waiting" n=${waits.length}><${JobRows} jobs=${waits} label="Jobs that wait" /></${Section}>`}
+        ${waits.length > 0 && html`<${Section} title="Waiting" n=${waits.length}><${First} jobs=${waits} label="Jobs that wait" to=${href('jobs', {...filter, state: 'waiting'})} /></${Section}>`}
         ${done.length > 0 && html`<${Section} title="Recent" to=${href('jobs', filter)} all="All jobs"><${JobRows} jobs=${done} label="Jobs that are over" /></${Section}>`}
         ${state && !state.refused && !jobs.length && !filtered && html`<${Section} title="Begin">
-          <p>This server has no job yet.</p><ol class="overview-begin"><li>Say which hosts there are: <code>sluice fleet apply -f fleet.yaml</code></li><li>Run something on them: <code>sluice run -t all -- uptime</code></li></ol></${Section}>`}
+          <p>There is no job to show yet.</p><ol class="overview-begin"><li>Say which hosts there are: <code>sluice fleet apply -f fleet.yaml</code></li><li>Run something on them: <code>sluice run -t all -- uptime</code></li></ol></${Section}>`}
       </div>
       <div class="overview-side stack">
         <${Section} title="Out of service" n=${out.data?.total} to=${(out.data?.total ?? 0) > 0 ? href('out', {namespace: filter.namespace}) : undefined} all=${unknown > 0 ? `All, ${count(unknown, 'outcome')} not known` : 'All'}>
@@ -72,7 +77,7 @@ export function Overview() {
             ${out.data.total > most && html`<p class="small quiet">and ${count(out.data.total - most, 'more')}</p>`}` : html`<p class="quiet">No host is out of service.</p>`)}</${Section}>
         ${workers.data && html`<${Section} title="Workers" n=${workers.data.workers.length} to=${href('workers')} all="All of them"><${Workers} workers=${workers.data.workers} /></${Section}>`}
         ${server.data && html`<${Section} title="Server"><p>${server.data.ready ? 'Takes jobs.' : html`<strong>Takes no jobs:</strong> ${server.data.why}`}</p>
-          <p class="small quiet">Version ${server.data.version}, runs since <${When} at=${server.data.since} /></p></${Section}>`}
+          <p class="small quiet">Version ${server.data.version}, started <${When} at=${server.data.since} /></p></${Section}>`}
       </div>
     </div>
   </${Page}>`;
