@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -240,7 +241,7 @@ func (c caller) group(ctx context.Context, desk control.Desk, st control.Standin
 		}
 	}
 	for _, t := range c.tags(ctx, desk, st.Info.Spec.Namespace, st.Info.Spec.Targets) {
-		if string(t.Tag) == name {
+		if string(t.Tag) == strings.TrimPrefix(name, "$") {
 			for k := 0; k < len(t.Hosts); k += 2 {
 				for i := range t.Hosts[k+1] {
 					in[t.Hosts[k]+i] = true

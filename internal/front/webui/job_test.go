@@ -33,6 +33,8 @@ func TestJobPage(t *testing.T) {
 	if n := d.count("GET /api/v1/jobs/" + string(id) + "/events"); n != 1 {
 		t.Errorf("%d streams for two tabs", n)
 	}
+	cells := `[...document.querySelectorAll(".grid canvas")].map((c) => c.toDataURL()).join()`
+	before := browser.Eval[string](other, cells)
 	if _, err := s.client.Approve(t.Context(), id, "", ""); err != nil {
 		t.Fatal(err)
 	}
@@ -41,13 +43,25 @@ func TestJobPage(t *testing.T) {
 		tab.Until(`document.querySelector(".head .mark").innerText.includes("succeeded")`)
 		tab.Sees("It is over, and takes up no room")
 	}
+	// Cells that changed one by one look like those of a page that is opened now.
+	now := b.Another()
+	now.Open(d.URL + "jobs/" + string(id))
+	now.Until(legend("succeeded", 12))
+	now.Until(cells + `.length > 1000`)
+	if was, is := browser.Eval[string](other, cells), browser.Eval[string](now, cells); was != is || is == before {
+		t.Errorf("the cells went from\n%s\nto\n%s\nand are\n%s", before, was, is)
+	}
 	b.Click("button", "List")
 	b.Until(`new URLSearchParams(location.search).get("as") === "list"`)
 	b.Sees("web12")
 	b.Accessible()
 	b.Click("button", "Grid")
 	browser.Eval[bool](b, `(document.querySelector(".grid-list").focus(), true)`)
-	b.Keys("Home", "ArrowRight")
+	b.Keys("Home", "ArrowDown") // to the next section, and back
+	b.Until(`document.querySelector("[role=option]").innerText.startsWith("web02, succeeded")`)
+	b.Keys("ArrowUp")
+	b.Until(`document.querySelector("[role=option]").innerText.startsWith("web01, succeeded")`)
+	b.Keys("ArrowRight")
 	b.Until(`document.querySelector("[role=option]").innerText.startsWith("web02, succeeded")`)
 	b.Keys("Enter")
 	b.Until(`location.pathname.endsWith("/ui/jobs/` + string(id) + `/hosts/web02")`)
@@ -58,7 +72,7 @@ func TestJobPage(t *testing.T) {
 func TestJobInTheMiddle(t *testing.T) {
 	s := newStage(t, "tag: {colo: {north: ['h[001-150]'], south: ['h[151-300]']}}\nconstraint: {$colo: 4}\n")
 	id := s.run("all", "sim 400ms 0")
-	b, d := s.visit("jobs/" + string(id) + "?by=colo")
+	b, d := s.visit("jobs/" + string(id) + "?by=$colo")
 	b.Until(`+document.querySelector('.legend [data-state="succeeded"] strong')?.innerText > 20`)
 	b.Sees("$colo.north")
 	b.Sees("of 4 out")
@@ -73,6 +87,13 @@ func TestJobInTheMiddle(t *testing.T) {
 		t.Errorf("it says %q at the end", text)
 	}
 	b.Until(`document.querySelector(".timeline canvas").getAttribute("aria-label").includes("Done: 300")`)
+	b.Open(d.URL + "jobs/" + string(id) + "?group=$colo") // a tag that is no group of a constraint, of a job without any by now
+	b.Until(`document.querySelector(".timeline canvas")?.getAttribute("aria-label").includes("Done: 300")`)
+	b.Size(390, 420, true)
+	browser.Eval[bool](b, `(document.querySelector(".grid-list").focus(), true)`)
+	b.Keys("End")
+	b.Until(`(() => { const c = document.querySelector(".grid-cursor")?.getBoundingClientRect(), l = document.querySelector(".grid-list").getBoundingClientRect();
+		return document.querySelector("[role=option]").innerText.startsWith("h300") && c && c.top >= l.top - 1 && c.bottom <= l.bottom + 1; })()`)
 }
 
 // TestHaltedJob: a job that halts says why, and goes on on the page when somebody resumes it.
@@ -107,4 +128,21 @@ func TestHaltedJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Until(`+document.querySelector('.legend [data-state="failed"] strong').innerText > ` + fmt.Sprint(len(names)))
+}
+
+// TestTagCalledStage: hosts can be grouped by a tag of that name, too.
+func TestTagCalledStage(t *testing.T) {
+	s := newStage(t, "tag: {stage: {blue: [w1], green: [w2]}}\n")
+	id := s.run("all", "sim 10ms 0")
+	b, d := s.visit("jobs/" + string(id) + "?by=$stage")
+	b.Until(`[...document.querySelectorAll(".grid-name")].map((p) => p.innerText).join().includes("$stage.green")`)
+	b.Until(`document.querySelector(".job-hosts select").value === "$stage"`)
+	b.Open(d.URL + "jobs/" + string(id))
+	b.Until(`document.querySelector(".job-hosts select")?.value === "stage"`)
+	if text := browser.Eval[string](b, `document.querySelector(".grid").innerText`); strings.Contains(text, "$stage") {
+		t.Errorf("by stage it says %q", text)
+	}
+	if at := browser.Eval[string](b, `document.querySelector("a[href*='new/default']").href`); !strings.HasSuffix(at, "new/default?again="+string(id)) {
+		t.Errorf("it is run again at %s", at)
+	}
 }

@@ -9,14 +9,14 @@ export function ways(board) {
   const out = [{by: 'stage', text: 'stage'}, {by: '', text: 'nothing'}];
   for (const t of names) {
     const dot = t.lastIndexOf('.');
-    if (dot < 0 || !names.has(t.slice(0, dot))) out.push({by: t, text: '$' + t});
+    if (dot < 0 || !names.has(t.slice(0, dot))) out.push({by: '$' + t, text: '$' + t});
   }
   return out;
 }
 
 /**
  * Sections of targets, each target in one of them: the first that has it.
- * @param {any} board @param {import('./job.js').Columns} hosts @param {string} by @returns {{name: string, hosts: number[]}[]}
+ * @param {any} board @param {import('./job.js').Columns} hosts @param {string} by stage, a tag with its $ (one may be called stage), or nothing @returns {{name: string, hosts: number[]}[]}
  */
 export function sections(board, hosts, by) {
   const n = hosts.names.length;
@@ -29,11 +29,11 @@ export function sections(board, hosts, by) {
     for (let i = 0; i < n; i++) out[hosts.stage[i]]?.hosts.push(i);
   } else {
     const taken = new Uint8Array(n);
-    const parts = board.tags.filter((/** @type {any} */ t) => t.tag.startsWith(by + '.') && !t.tag.slice(by.length + 1).includes('.'));
-    out = [...(parts.length ? parts : []), ...board.tags.filter((/** @type {any} */ t) => t.tag === by)].map((t) => ({name: '$' + t.tag, hosts: unrun(t.hosts).filter((i) => !taken[i] && (taken[i] = 1))}));
+    const tag = by.replace(/^\$/, ''), parts = board.tags.filter((/** @type {any} */ t) => t.tag.startsWith(tag + '.') && !t.tag.slice(tag.length + 1).includes('.'));
+    out = [...(parts.length ? parts : []), ...board.tags.filter((/** @type {any} */ t) => t.tag === tag)].map((t) => ({name: '$' + t.tag, hosts: unrun(t.hosts).filter((i) => !taken[i] && (taken[i] = 1))}));
     const rest = [];
     for (let i = 0; i < n; i++) if (!taken[i]) rest.push(i);
-    out.push({name: `without $${by}`, hosts: rest});
+    out.push({name: `without $${tag}`, hosts: rest});
   }
   out = out.filter((s) => s.hosts.length);
   if (out.length > most) out = [...out.slice(0, most - 1), {name: `${out.length - most + 1} more`, hosts: out.slice(most - 1).flatMap((s) => s.hosts)}];

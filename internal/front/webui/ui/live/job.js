@@ -151,7 +151,8 @@ export function job({id}, out) {
   };
   const standing = async () => {
     standingTimer = 0;
-    if (closed || asking || !board) return;
+    if (closed || !board) return;
+    if (asking) { standingSoon(200); return; } // what happened since is not in the answer that is awaited
     asking = true;
     try {
       const s = await ask('standing');

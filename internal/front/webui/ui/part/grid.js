@@ -23,13 +23,31 @@ export function about(model, i) {
   return {name: h.names[i], state, text: `${word[/** @type {keyof typeof word} */ (state)] ?? state}${for_}${h.attempt[i] > 1 ? `, attempt ${h.attempt[i]}` : ''}${s ? `, stage ${s.stage}` : ''}`};
 }
 
-/** One section's cells. @param {{model: import('../lib/job.js').Model, hosts: number[], size: number, dim: (i: number) => boolean, dims: string, cursor: number, onPoint: (i: number) => void, onOpen: (i: number) => void}} p */
-function Cells({model, hosts, size, dim, dims, cursor, onPoint, onOpen}) {
+/** The host so many lines below (above: less than 0) in sections of lines of cells, or the nearest. @param {number[][]} parts @param {number} i @param {number} cols @param {number} by @returns {number} */
+function down(parts, i, cols, by) {
+  let p = parts.findIndex((hosts) => hosts.includes(i)), k = parts[p]?.indexOf(i) ?? -1;
+  if (k < 0) return i;
+  const step = Math.sign(by), col = k % cols;
+  for (let n = Math.abs(by); n > 0; n--) {
+    const line = Math.floor(k / cols) + step;
+    if (line >= 0 && line * cols < parts[p].length) k = Math.min(line * cols + col, parts[p].length - 1);
+    else if (parts[p + step]) {
+      p += step;
+      const first = step > 0 ? 0 : Math.floor((parts[p].length - 1) / cols) * cols;
+      k = Math.min(first + col, parts[p].length - 1);
+    } else break;
+  }
+  return parts[p][k];
+}
+
+/** One section's cells. @param {{model: import('../lib/job.js').Model, hosts: number[], size: number, dim: (i: number) => boolean, dims: string, cursor: number, onPoint: (i: number) => void, onOpen: (i: number) => void, onCols: (n: number) => void}} p */
+function Cells({model, hosts, size, dim, dims, cursor, onPoint, onOpen, onCols}) {
   const at = useRef(/** @type {HTMLCanvasElement|null} */ (null));
   const [width, setWidth] = useState(0);
   const [scheme, setScheme] = useState(0);
   const cols = Math.max(1, Math.floor(width / size)), rows = Math.ceil(hosts.length / cols), ratio = Math.min(3, devicePixelRatio || 1);
   const place = useMemo(() => new Map(hosts.map((i, k) => [i, k])), [hosts]);
+  useLayoutEffect(() => onCols(cols), [cols]);
   useLayoutEffect(() => {
     const box = /** @type {HTMLElement} */ (at.current?.parentElement);
     const look = () => setWidth(Math.floor(box.clientWidth));
@@ -72,9 +90,11 @@ function Cells({model, hosts, size, dim, dims, cursor, onPoint, onOpen}) {
     return c < 0 || c >= cols || r < 0 ? undefined : hosts[r * cols + c];
   };
   const k = place.get(cursor);
+  const mark = useRef(/** @type {HTMLElement|null} */ (null));
+  useEffect(() => mark.current?.scrollIntoView({block: 'nearest'}), [k]);
   return html`<div class="grid-cells"><canvas ref=${at} aria-hidden="true" data-hosts=${hosts.length} onPointerMove=${(/** @type {PointerEvent} */ e) => { const i = find(e); if (i !== undefined) onPoint(i); }}
-      onClick=${(/** @type {MouseEvent} */ e) => { const i = find(e); if (i !== undefined) onOpen(i); }}></canvas>
-    ${k !== undefined && html`<span class="grid-cursor" style=${{insetInlineStart: `${(k % cols) * size}px`, insetBlockStart: `${Math.floor(k / cols) * size}px`, width: `${cell}px`, height: `${cell}px`}}></span>`}</div>`;
+      onClick=${(/** @type {any} */ e) => { const i = find(e); if (i === undefined) return; if (e.pointerType === 'touch') onPoint(i); else onOpen(i); }}></canvas>
+    ${k !== undefined && html`<span class="grid-cursor" ref=${mark} style=${{insetInlineStart: `${(k % cols) * size}px`, insetBlockStart: `${Math.floor(k / cols) * size}px`, width: `${cell}px`, height: `${cell}px`}}></span>`}</div>`;
 }
 
 /**
@@ -88,7 +108,10 @@ export function Grid({model, id, by, shown, text}) {
   const [cursor, move] = useState(-1);
   const [focused, focus] = useState(false);
   const list = useId();
+  const cols = useRef(1); // all sections are as wide
+  const [, again] = useState(0);
   useModel(model, 'standing');
+  useEffect(() => model.on('cells', (changed) => { if (!changed || changed.includes(cursor)) again((n) => n + 1); }), [model, cursor]);
   const size = pitch(hosts.names.length);
   const names = useMemo(() => hosts.names.map((n) => n.toLowerCase()), [hosts]);
   const want = text.trim().toLowerCase();
@@ -98,9 +121,12 @@ export function Grid({model, id, by, shown, text}) {
   const key = (/** @type {KeyboardEvent} */ e) => {
     const k = order.indexOf(cursor), n = order.length;
     /** @type {Record<string, number>} */
-    const to = {ArrowRight: k + 1, ArrowLeft: k - 1, ArrowDown: k + 10, ArrowUp: k - 10, PageDown: k + 100, PageUp: k - 100, Home: 0, End: n - 1};
+    const to = {ArrowRight: k + 1, ArrowLeft: k - 1, Home: 0, End: n - 1};
+    /** @type {Record<string, number>} */
+    const lines = {ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10};
     if (e.key === 'Enter' && cursor >= 0) open(cursor);
     else if (e.key in to) move(order[Math.max(0, Math.min(n - 1, k < 0 ? 0 : to[e.key]))]);
+    else if (e.key in lines && n) move(k < 0 ? order[0] : down(parts.map((p) => p.hosts), cursor, cols.current, lines[e.key]));
     else return;
     e.preventDefault();
   };
@@ -109,7 +135,7 @@ export function Grid({model, id, by, shown, text}) {
     <div class="grid-list" role="listbox" tabindex="0" aria-label=${`${count(hosts.names.length, 'host')}, one cell each. Arrows move, Enter opens.`} aria-activedescendant=${at ? list : null} onKeyDown=${key}
       onFocus=${() => { focus(true); if (cursor < 0 && order.length) move(order[0]); }} onBlur=${() => focus(false)}>
       ${parts.map((p) => html`<div class="grid-section" role="presentation" key=${p.name}>${parts.length > 1 && html`<p class="grid-name small" role="presentation">${clean(p.name)} <span class="quiet num">${number(p.hosts.length)}</span></p>`}
-        <${Cells} model=${model} hosts=${p.hosts} size=${size} dim=${dim} dims=${dims} cursor=${focused ? cursor : -1} onPoint=${move} onOpen=${open} /></div>`)}
+        <${Cells} model=${model} hosts=${p.hosts} size=${size} dim=${dim} dims=${dims} cursor=${focused ? cursor : -1} onPoint=${move} onOpen=${open} onCols=${(/** @type {number} */ n) => { cols.current = n; }} /></div>`)}
       <span id=${list} role="option" aria-selected="true" class="unseen" aria-posinset=${at ? order.indexOf(cursor) + 1 : null} aria-setsize=${at ? order.length : null}>${at ? `${clean(at.name)}, ${at.text}` : 'no host'}</span>
     </div>
     <p class="grid-about small">${at ? html`<a class="mono" href=${href(`jobs/${part(id)}/hosts/${part(at.name)}`)}>${clean(at.name)}</a> <${Mark} state=${at.state}>${at.text}</${Mark}>` : html`<span class="quiet">Point at a cell, or go through them with the arrows.</span>`}</p>

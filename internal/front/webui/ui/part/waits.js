@@ -16,7 +16,7 @@ export function Waits({model}) {
   const halted = job.state === 'halted' || job.halting ? job.halted : null;
   if (!waits.length && !halted) return null;
   return html`<div class="waits note" role="status">
-    ${halted && html`<p><strong>Halted${halted.rule ? '' : ''}:</strong> ${clean(halted.reason)}${halted.holders?.length ? html` (<${Holders} holders=${halted.holders.map((/** @type {string} */ host) => ({host}))} namespace=${job.namespace} />)` : ''}</p>`}
+    ${halted && html`<p><strong>Halted:</strong> ${clean(halted.reason)}${halted.holders?.length ? html` (<${Holders} holders=${halted.holders.map((/** @type {string} */ host) => ({host}))} namespace=${job.namespace} />)` : ''}</p>`}
     ${(all ? waits : waits.slice(0, most)).map((/** @type {any} */ w) => html`<p key=${w.host + w.text}>${w.hosts > 1 ? html`<strong class="num">${count(w.hosts, 'host')}</strong>, such as ${clean(w.host)}: ` : html`<strong>${clean(w.host)}</strong>: `}${clean(w.text)}${w.holders?.length ? html`. In the way: <${Holders} holders=${w.holders} namespace=${job.namespace} />${w.holders[0].job && w.holders[0].job !== job.id && html`, of job <a class="mono" href=${href(`jobs/${part(w.holders[0].job)}`)}>${w.holders[0].job}</a>`}` : ''}</p>`)}
     ${waits.length > most && html`<button type="button" class="plain" aria-expanded=${all ? 'true' : 'false'} onClick=${() => set(!all)}>${all ? 'Fewer' : `All ${number(waits.length)} reasons`}</button>`}
   </div>`;
