@@ -174,6 +174,21 @@ func TestFailuresAndGroups(t *testing.T) {
 	b.Keep("host")
 }
 
+// TestJobShowsFailuresAndOutputs: the page of a job has what went wrong by itself, and what was printed where it is asked for.
+func TestJobShowsFailuresAndOutputs(t *testing.T) {
+	s := newLocalStage(t, "web1", "web2")
+	id := s.does("all", "echo it says this; echo it is broken >&2; exit 5")
+	b, _ := s.visit("jobs/" + string(id))
+	b.Has("heading", "Failures")
+	b.Sees("it is broken")
+	b.SeesNot("1 text")
+	b.Click("button", "Show outputs")
+	b.Sees("1 text")
+	b.Until(`document.querySelector('.groups-text').textContent === 'it says this'`)
+	b.Accessible()
+	b.Keep("job-outputs")
+}
+
 // TestSpansShowEverything: of any bytes all that can be read is there, nothing of it hides or does something, and each byte
 // that is no text has its sign.
 func TestSpansShowEverything(t *testing.T) {

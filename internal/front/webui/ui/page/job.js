@@ -22,6 +22,8 @@ import {Grid} from '../part/grid.js';
 import {HostList} from '../part/hostlist.js';
 import {Legend} from '../part/legend.js';
 import {Timeline} from '../part/timeline.js';
+import {Failures} from '../part/failures.js';
+import {Groups} from '../part/groups.js';
 
 /** @param {{model: import('../lib/job.js').Model}} p */
 function Head({model}) {
@@ -80,6 +82,28 @@ function Acts({model}) {
   return html`<${Controls} job=${model.board.job} page />`;
 }
 
+/** What changes whenever an attempt begins or ends. @param {any} j */
+const version = (j) => JSON.stringify([j.counts, j.running]);
+
+/** Where something went wrong. @param {{model: import('../lib/job.js').Model, id: string}} p */
+function Wrong({model, id}) {
+  useModel(model, 'standing', 'board');
+  const j = model.board.job, n = j.counts;
+  if (!(n.failed || n.timed_out || n.unreachable || n.unknown || n.cancelled)) return null;
+  return html`<section class="card" aria-label="Failures"><h2>Failures</h2><${Failures} job=${id} version=${version(j)} /></section>`;
+}
+
+/** What hosts printed, where somebody wants to know: to read it is noted. @param {{model: import('../lib/job.js').Model, id: string}} p */
+function Outputs({model, id}) {
+  const [query, change] = useQuery();
+  useModel(model, 'standing', 'board');
+  const open = query.get('outputs') !== null || query.get('diff') !== null;
+  return html`<section class="card" aria-label="Outputs"><div class="row"><h2>Outputs</h2>
+    <button type="button" aria-expanded=${open ? 'true' : 'false'} onClick=${() => change({outputs: open ? null : 'all', diff: null, base: null})}>${open ? 'Hide outputs' : 'Show outputs'}</button></div>
+    ${open && html`<${Groups} job=${id} version=${version(model.board.job)} />`}
+  </section>`;
+}
+
 /** @param {{id: string}} p */
 export function Job({id}) {
   const {model, connection} = useJob(id);
@@ -91,6 +115,7 @@ export function Job({id}) {
     ${b && model.hosts && html`
       <${Acts} model=${model} />
       <${Waits} model=${model} />
+      <${Wrong} model=${model} id=${b.job.id} />
       <div class="job">
         <div class="job-main stack">
           <${Bad} model=${model} id=${b.job.id} />
@@ -98,6 +123,7 @@ export function Job({id}) {
           <${Hosts} model=${model} id=${b.job.id} />
           <${Printed} model=${model} id=${b.job.id} />
           <section class="card" aria-label="Timeline"><h2>Timeline</h2><${Timeline} model=${model} id=${b.job.id} group=${query.get('group') ?? ''} onGroup=${(/** @type {string} */ g) => change({group: g || null})} /></section>
+          <${Outputs} model=${model} id=${b.job.id} />
         </div>
         <div class="job-side stack">
           <section class="card" aria-label="The job"><h2>The job</h2><${Head} model=${model} /></section>
