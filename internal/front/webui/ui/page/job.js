@@ -13,8 +13,6 @@ import {When, Lasting} from '../part/when.js';
 import {Trouble} from '../part/trouble.js';
 import {Copy} from '../part/copy.js';
 import {Controls} from '../part/controls.js';
-import {Failures} from '../part/failures.js';
-import {Groups} from '../part/groups.js';
 import {Waits} from '../part/waits.js';
 import {Lanes} from '../part/lanes.js';
 import {Gauges} from '../part/gauges.js';
@@ -62,20 +60,6 @@ function State({model}) {
   return html`<${Mark} state=${standing(model.board.job)} />`;
 }
 
-/** Failures stand first, where there are any. @param {{model: import('../lib/job.js').Model, id: string}} p */
-function Bad({model, id}) {
-  useModel(model, 'cells', 'board');
-  const n = model.board.states.reduce((/** @type {number} */ sum, /** @type {string} */ s, /** @type {number} */ k) => sum + (['failed', 'timed_out', 'unreachable', 'unknown'].includes(s) ? model.counts.all[k] : 0), 0);
-  return n > 0 && html`<section class="card" aria-label="Failures"><div class="row"><h2>Failures</h2><span class="quiet num">${number(n)}</span></div><${Failures} job=${id} version=${n} /></section>`;
-}
-
-/** @param {{model: import('../lib/job.js').Model, id: string}} p */
-function Printed({model, id}) {
-  useModel(model, 'cells', 'board');
-  const done = model.counts.all.slice(2).reduce((a, b) => a + b, 0);
-  return html`<section class="card" aria-label="Output"><h2>Output</h2><${Groups} job=${id} version=${done} /></section>`;
-}
-
 /** @param {{model: import('../lib/job.js').Model}} p */
 function Acts({model}) {
   useModel(model, 'standing', 'board');
@@ -118,10 +102,8 @@ export function Job({id}) {
       <${Wrong} model=${model} id=${b.job.id} />
       <div class="job">
         <div class="job-main stack">
-          <${Bad} model=${model} id=${b.job.id} />
           <section class="card" aria-label="Stages"><h2>Stages</h2><${Lanes} model=${model} /></section>
           <${Hosts} model=${model} id=${b.job.id} />
-          <${Printed} model=${model} id=${b.job.id} />
           <section class="card" aria-label="Timeline"><h2>Timeline</h2><${Timeline} model=${model} id=${b.job.id} group=${query.get('group') ?? ''} onGroup=${(/** @type {string} */ g) => change({group: g || null})} /></section>
           <${Outputs} model=${model} id=${b.job.id} />
         </div>
