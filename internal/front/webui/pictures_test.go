@@ -72,7 +72,7 @@ func TestPictures(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ended(submit("$app.web", "uptime", api.Options{ReadOnly: true}))
+	ended(submit("$app.web ! $canary", "uptime", api.Options{ReadOnly: true}))
 	ended(submit("$app.db", "df -h /", api.Options{ReadOnly: true}))
 	if _, err := s.client.ChangeHosts(t.Context(), "default", "hold", []sluice.Host{"web30"}, "new disk"); err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestPictures(t *testing.T) {
 	}
 	b.Open(d.URL + "new/default?targets=" + "$app")
 	b.Has("heading", "New job")
-	b.Type("textbox", "Command", "deploy 4.3")
+	b.Type("textbox", "Shell text", "deploy 4.3")
 	b.Sees("rollout")
 	b.Picture(dir, "new")
 	if _, err := s.client.Cancel(t.Context(), slow, ""); err != nil {
