@@ -50,6 +50,14 @@ func (c *Client) Fleets(ctx context.Context, ns sluice.Namespace) ([]api.Fleet, 
 	return got.Fleets, err
 }
 
+// Namespaces are those whose fleets one may see.
+func (c *Client) Namespaces(ctx context.Context) ([]sluice.Namespace, error) {
+	got, err := ask[struct {
+		Namespaces []sluice.Namespace `json:"namespaces"`
+	}](ctx, c, request{path: []string{"namespaces"}})
+	return got.Namespaces, err
+}
+
 // Hosts are the hosts that an expression means in a namespace.
 func (c *Client) Hosts(ctx context.Context, ns sluice.Namespace, targets string) ([]sluice.Host, error) {
 	got, err := ask[struct {

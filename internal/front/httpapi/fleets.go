@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -49,12 +50,38 @@ func (a *API) addFleets() {
 	apply.MaxBodyBytes = fleet.MaxBundle + maxBody
 	route(a, sluice.ApplyFleet, apply, applyFleet)
 	route(a, sluice.SeeFleet, op("get-fleet", http.MethodGet, "/fleet", "A version of the fleet of a namespace", http.StatusNotFound), getFleet)
+	route(a, sluice.SeeFleet, huma.Operation{OperationID: "list-namespaces", Method: http.MethodGet, Path: "/api/v1/namespaces", Tags: []string{fleetTag},
+		Summary: "The namespaces whose fleets one may see", Description: "Those that have a fleet or jobs, or that a grant of one's own names."}, listNamespaces)
 	route(a, sluice.SeeFleet, op("list-fleets", http.MethodGet, "/fleet/versions", "All versions of the fleet of a namespace"), listFleets)
 }
 
 func fleetOf(v control.Applied) api.Fleet {
 	return api.Fleet{Namespace: v.Namespace, Version: v.Version, Digest: v.Bundle, Rules: v.Rules, Hosts: v.Hosts, By: v.By, Time: v.Time,
 		Note: v.Note, Unchanged: v.Same}
+}
+
+type namespaceList struct {
+	Body struct {
+		Namespaces []sluice.Namespace `json:"namespaces" doc:"by name"`
+	}
+}
+
+// listNamespaces has those, too, in which nothing was done yet, where a grant names them: a first job can be made there.
+func listNamespaces(ctx context.Context, c caller, _ *struct{}) (*namespaceList, error) {
+	list, err := c.visible(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	_, named, err := c.api.cfg.Rights.Namespaces(ctx, c.Bearer, c.right)
+	if err != nil {
+		return nil, err
+	}
+	out := &namespaceList{}
+	out.Body.Namespaces = slices.Compact(slices.Sorted(slices.Values(slices.Concat([]sluice.Namespace{}, list, named))))
+	if out.Body.Namespaces == nil {
+		out.Body.Namespaces = []sluice.Namespace{}
+	}
+	return out, nil
 }
 
 // applyFleet needs the right for the whole namespace: rules are for all its hosts.

@@ -141,6 +141,26 @@ func TestOutOfAllNamespaces(t *testing.T) {
 	}
 }
 
+// TestNamespaces: one is told of those that one may see, and of those that one's grant names before anything is there.
+func TestNamespaces(t *testing.T) {
+	w := newWorld(t)
+	w.submit("web1")
+	type spaces struct{ Namespaces []sluice.Namespace }
+	for who, c := range map[sluice.Principal]struct {
+		grants []sluice.Grant
+		want   []sluice.Namespace
+	}{
+		"ann":  {[]sluice.Grant{{Role: access.Viewer}}, []sluice.Namespace{"prod"}},
+		"vera": {[]sluice.Grant{{Role: access.Viewer, Namespace: "prod", Tags: []sluice.Tag{"web"}}}, []sluice.Namespace{"prod"}},
+		"bea":  {[]sluice.Grant{{Role: access.Viewer, Namespace: "prod"}, {Role: access.Viewer, Namespace: "new"}}, []sluice.Namespace{"new", "prod"}},
+		"carl": {[]sluice.Grant{{Role: access.Viewer, Namespace: "away"}}, []sluice.Namespace{"away"}},
+	} {
+		if got := get[spaces](t, w, w.token(who, c.grants...), "/api/v1/namespaces"); !slices.Equal(got.Namespaces, c.want) {
+			t.Errorf("%s sees %v, want %v", who, got.Namespaces, c.want)
+		}
+	}
+}
+
 // TestSearch finds jobs, hosts and people by a piece of their names, and nothing that one may not see.
 func TestSearch(t *testing.T) {
 	w := newWorld(t)

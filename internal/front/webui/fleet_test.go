@@ -24,12 +24,7 @@ func TestFleetPage(t *testing.T) {
 	b, d := s.visit("fleet")
 	b.Sees("Version 2 of 2, in force")
 	b.Sees(`web: ["web[01-20]"]`)
-	b.Accessible()
-	b.Keep("fleet-rules")
-	for _, scheme := range []string{"dark", "light"} {
-		b.Scheme(scheme)
-		b.Accessible()
-	}
+	everywhere(b, "fleet-rules")
 	b.Click("link", "Worked out")
 	b.Until(`location.search === '?tab=meaning'`)
 	b.Sees("$app.web")
@@ -37,8 +32,7 @@ func TestFleetPage(t *testing.T) {
 		t.Errorf("the group: %q", row)
 	}
 	b.Sees("then a pause of 10m; then an approval")
-	b.Accessible()
-	b.Keep("fleet-meaning")
+	everywhere(b, "fleet-meaning")
 	b.Click("link", "$canary")
 	b.Sees("rollout: $canary")
 	b.Sees("1 host")
@@ -51,8 +45,7 @@ func TestFleetPage(t *testing.T) {
 	b.Sees("(column 12)")
 	b.Type("combobox", "Target expression", "$app.web & $can")
 	b.Has("option", "$canary")
-	b.Accessible()
-	b.Keep("fleet-expression")
+	everywhere(b, "fleet-expression")
 	b.Keys("ArrowDown", "Enter")
 	b.Until(`document.querySelector('.expression [role=combobox]').value === '$app.web & $canary'`)
 	b.Until(`new URLSearchParams(location.search).get('targets') === '$app.web & $canary'`)
@@ -66,8 +59,7 @@ func TestFleetPage(t *testing.T) {
 	b.Sees("capacity 6, was 3")
 	b.Sees("10 hosts: web[11-20]")
 	b.Until(`[...document.querySelectorAll('tr[data-kind=new]')].some((r) => r.innerText.includes('web[01-20]'))`)
-	b.Accessible()
-	b.Keep("fleet-diff")
+	everywhere(b, "fleet-diff")
 
 	// Opened in the middle, and with an old version.
 	b.Open(d.URL + "fleet/default?version=1")

@@ -2,7 +2,12 @@ package webui_test
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"sluice"
@@ -65,8 +70,9 @@ func TestNewJob(t *testing.T) {
 
 	// The rehearsal: without failures it succeeds; with many it halts, and says where and why.
 	b.Sees("succeeds")
-	b.Accessible()
-	b.Keep("new")
+	everywhere(b, "new")
+	browser.Eval[bool](b, `(document.querySelector('[aria-label=Plan]').scrollIntoView(), true)`)
+	b.Keep("new-plan")
 	browser.Eval[bool](b, `(document.querySelector('input[type=range]').focus(), true)`)
 	b.Keys("End")
 	b.Until(`document.querySelector('input[type=range]').value === '50'`)
@@ -78,11 +84,7 @@ func TestNewJob(t *testing.T) {
 	b.Sees(fmt.Sprintf("%d not started", r.NotStarted))
 	b.Accessible()
 	browser.Eval[bool](b, `(document.querySelector('[aria-label=Rehearsal]').scrollIntoView(), true)`)
-	b.Keep("new-rehearsal")
-	for _, scheme := range []string{"dark", "light"} {
-		b.Scheme(scheme)
-		b.Accessible()
-	}
+	everywhere(b, "new-rehearsal")
 
 	// Loading the page again loses nothing, and makes no job.
 	browser.Eval[bool](b, `(globalThis.before = true, setTimeout(() => location.reload()), true)`)
@@ -96,12 +98,11 @@ func TestNewJob(t *testing.T) {
 	// Above the limit of the fleet it asks, and the number has to be typed.
 	b.Click("button", "Run on 10 hosts")
 	b.Sees("10 hosts are more than 5, above which this fleet asks")
-	b.Accessible()
-	b.Keep("new-asks")
-	b.Type("textbox", "Type the number of hosts", "9")
+	everywhere(b, "new-asks")
+	b.Type("textbox", "Type 10 to confirm", "9")
 	b.Keys("Enter")
 	b.Has("dialog", "Run this job?")
-	b.Type("textbox", "Type the number of hosts", "10")
+	b.Type("textbox", "Type 10 to confirm", "10")
 	b.Keys("Enter", "Enter")
 	b.Until(`/\/jobs\/[0-9a-z]{12}$/.test(location.pathname)`)
 	jobs := s.jobs()
@@ -118,7 +119,7 @@ func TestNewJob(t *testing.T) {
 	b.SeesNot("This was submitted")
 	b.SeesNot("The plan is being made.")
 	b.Click("button", "Run on 10 hosts")
-	b.Type("textbox", "Type the number of hosts", "10")
+	b.Type("textbox", "Type 10 to confirm", "10")
 	b.Click("button", "Run on 10 hosts")
 	b.Until(`/\/jobs\/[0-9a-z]{12}$/.test(location.pathname) && !location.pathname.endsWith('` + string(jobs[0].ID) + `')`)
 	if n := len(s.jobs()); n != 2 {
@@ -145,6 +146,7 @@ func TestNewJobConflict(t *testing.T) {
 	if n := len(s.jobs()); n != 0 {
 		t.Fatalf("%d jobs", n)
 	}
+	b.SeesNot("The page looks whether it was submitted.")
 	b.Click("button", "Look at the plan again")
 	b.Until(`[...document.querySelectorAll('[aria-label=Constraints] tbody tr')].some((r) => r.cells[2].innerText === '3')`)
 	b.Click("button", "Run on 4 hosts")
@@ -199,23 +201,60 @@ func TestNewJobByKeys(t *testing.T) {
 	}
 }
 
-// TestNewJobLostAnswer: where the answer to a submission is lost, nobody is told a lie, and trying again makes no second job.
+// TestNewJobLostAnswer: where the job arrives and the answer to it is lost, the page finds it; nothing makes a second one.
 func TestNewJobLostAnswer(t *testing.T) {
 	s := newStage(t, "")
-	b, d := s.visit("new")
+	d := s.door("", s.token)
+	to, err := url.Parse(d.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to.Path = ""
+	proxy := httputil.NewSingleHostReverseProxy(to)
+	var lost, asked atomic.Int32
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost || r.URL.Path != "/api/v1/jobs" {
+			proxy.ServeHTTP(w, r)
+			return
+		}
+		asked.Add(1)
+		if lost.CompareAndSwap(0, 1) {
+			proxy.ServeHTTP(httptest.NewRecorder(), r)
+			w.Header().Set("Content-Length", "1000") // a browser asks again by itself where nothing was answered at all
+			w.WriteHeader(http.StatusOK)
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	b := browser.New(t)
+	b.Open(front.URL + "/ui/new")
 	b.Type("combobox", "Hosts", "web[1-3]")
 	b.Sees("No fleet was applied here")
 	b.Type("textbox", "Shell text", "sim 1ms 0")
 	b.Sees("sluice run -w 'web[1-3]'")
 	b.SeesNot("The plan is being made.")
-	d.Shut(true)
 	b.Click("button", "Run on 3 hosts")
-	b.Sees("the server cannot be reached")
-	d.Shut(false)
+	b.Sees("This was submitted as job ")
+	jobs := s.jobs()
+	if len(jobs) != 1 {
+		t.Fatalf("%d jobs", len(jobs))
+	}
+	b.Sees(string(jobs[0].ID))
+	b.SeesNot("The job was not submitted")
+	b.SeesNot("not known whether")
 	b.Click("button", "Run on 3 hosts")
-	b.Until(`/\/jobs\/[0-9a-z]{12}$/.test(location.pathname)`)
-	if n := len(s.jobs()); n != 1 {
-		t.Errorf("%d jobs", n)
+	b.Sees("It was submitted already.")
+	// Whoever presses before the page knows asks for the same job.
+	browser.Eval[bool](b, `(globalThis.before = true, history.replaceState({job: {...history.state.job, sent: false}}, ''), setTimeout(() => location.reload()), true)`)
+	b.Until(`!globalThis.before && document.querySelector('textarea').value === 'sim 1ms 0'`)
+	b.Sees("sluice run -w 'web[1-3]'")
+	b.SeesNot("The plan is being made.")
+	b.Click("button", "Run on 3 hosts")
+	b.Until(`location.pathname.endsWith('/jobs/` + string(jobs[0].ID) + `')`)
+	if n := len(s.jobs()); n != 1 || asked.Load() != 2 {
+		t.Errorf("%d jobs, asked for %d times", n, asked.Load())
 	}
 }
 
@@ -230,5 +269,29 @@ func TestNewJobOnce(t *testing.T) {
 	b.Until(`/\/jobs\/[0-9a-z]{12}$/.test(location.pathname)`)
 	if n, asked := len(s.jobs()), d.count("POST /api/v1/jobs"); n != 1 || asked != 1 {
 		t.Errorf("%d jobs, asked for %d times", n, asked)
+	}
+}
+
+// TestNewJobOfAnother: where a job is there already with the id of this one, and is another, such as before its text was changed,
+// the page leads to it and takes a new id only when it is told to.
+func TestNewJobOfAnother(t *testing.T) {
+	s := newStage(t, "tag:\n  web: [web1, web2]\n")
+	first := string(s.run("all", "sim 2ms 0"))
+	b, _ := s.visit("new/default?targets=all")
+	b.Type("textbox", "Shell text", "sim 1ms 0")
+	b.Until(`history.state?.job?.draft.command === 'sim 1ms 0'`)
+	browser.Eval[bool](b, `(globalThis.before = true, history.replaceState({job: {...history.state.job, id: '`+first+`'}}, ''), setTimeout(() => location.reload()), true)`)
+	b.Until(`!globalThis.before && document.querySelector('textarea')?.value === 'sim 1ms 0'`)
+	b.Sees("sluice run")
+	b.SeesNot("The plan is being made.")
+	b.Click("button", "Run on 2 hosts")
+	b.Sees("This was submitted as job " + first)
+	b.Sees("It was submitted already.")
+	b.Click("button", "Make another like it")
+	b.SeesNot("It was submitted already.")
+	b.Click("button", "Run on 2 hosts")
+	b.Until(`/\/jobs\/[0-9a-z]{12}$/.test(location.pathname) && !location.pathname.endsWith('` + first + `')`)
+	if n := len(s.jobs()); n != 2 {
+		t.Errorf("%d jobs", n)
 	}
 }

@@ -1,16 +1,17 @@
 // A new job: which hosts, what is to run, how; then the plan as a picture, a rehearsal, the same as a command, and Run.
 import {html, useState, useEffect, useRef, useId} from '../vendor/preact.js';
-import {ask, get, post} from '../lib/api.js';
+import {ask, post, Problem} from '../lib/api.js';
 import {href, part} from '../lib/place.js';
 import {go, useQuery} from '../lib/router.js';
 import {count} from '../lib/words.js';
 import {clean} from '../lib/clean.js';
-import {useAsking} from '../lib/asking.js';
+import {useAsking, useLoad} from '../lib/load.js';
 import {again, empty, keep, kept, missing, newID, putScript, secrets, submission} from '../lib/draft.js';
 import {Page} from '../part/page.js';
 import {Trouble} from '../part/trouble.js';
 import {Copy} from '../part/copy.js';
-import {Dialog} from '../part/dialog.js';
+import {Typed} from '../part/typed.js';
+import {WhichSpace} from '../part/whichspace.js';
 import {Expression} from '../part/expression.js';
 import {JobOptions} from '../part/joboptions.js';
 import {Plan} from '../part/plan.js';
@@ -18,14 +19,17 @@ import {Rehearsal} from '../part/rehearsal.js';
 import {Control, useMay} from '../part/may.js';
 
 /** @param {{ns?: string}} p */
-export function New({ns = 'default'}) {
+export const New = ({ns}) => ns ? html`<${NewIn} ns=${ns} />` : html`<${WhichSpace} title="New job" page="new" />`;
+
+/** @param {{ns: string}} p */
+function NewIn({ns}) {
   const [query] = useQuery();
   const [draft, setDraft] = useState(() => kept().draft ?? empty(query.get('targets') ?? ''));
   const [id, setID] = useState(() => kept().id ?? newID());
   const [sent, setSent] = useState(() => Boolean(kept().sent));
   const [back] = useState(() => Boolean(kept().draft)); // what was typed is here already
-  const asked = query.get('again') ?? '';
-  const before = useAsking(asked && !back ? (signal) => get(`jobs/${part(asked)}/request`, undefined, signal) : null, asked);
+  const asked = query.get('like') ?? '';
+  const before = useLoad(asked && !back ? `jobs/${part(asked)}/request` : null);
   useEffect(() => { if (before.data) setDraft(again(before.data)); }, [before.data]);
   useEffect(() => { // browsers refuse to keep it at every key
     const now = () => keep({draft, id, sent});
@@ -35,7 +39,7 @@ export function New({ns = 'default'}) {
   }, [draft, id, sent]);
   // What was sent before may be there already: the page was loaded again, or come back to, or the answer was lost.
   const [look, setLook] = useState(sent);
-  const there = useAsking(look ? (signal) => get(`jobs/${id}`, undefined, signal) : null, id);
+  const there = useLoad(look ? `jobs/${id}` : null);
   const unsent = () => { setSent(false); setLook(false); keep({draft, id, sent: false}); };
   useEffect(() => { if (there.error?.status === 404) unsent(); }, [there.error]);
 
@@ -46,18 +50,18 @@ export function New({ns = 'default'}) {
   /** @param {any} with_ */
   const change = (with_) => setDraft((/** @type {any} */ was) => ({...was, ...with_}));
   const fresh = () => { setID(newID()); setSent(false); setLook(false); };
-  return html`<${Page} title="New job" up=${{href: href(`fleet/${part(ns)}`), text: `Fleet of ${ns}`}}>
+  return html`<${Page} title=${`New job in ${ns}`} up=${{href: href(`fleet/${part(ns)}`), text: `Fleet of ${ns}`}}>
     <${Trouble} error=${before.error} what=${`Job ${asked} is not taken over`} />
     ${sent && there.data ? html`<div class="note row"><p>This was submitted as job <a class="mono" href=${href(`jobs/${id}`)}>${id}</a>.</p><button type="button" onClick=${fresh}>Make another like it</button></div>` : null}
     <section class="card" aria-label="Hosts"><${Expression} ns=${ns} label="Hosts" value=${draft.targets} onChange=${(/** @type {string} */ targets) => change({targets})} /></section>
     <section class="card" aria-label="What is to run"><h2>What is to run</h2><${What} draft=${draft} change=${change} /></section>
     <section class="card" aria-label="Options"><h2>Options</h2><${JobOptions} draft=${draft} change=${change} /></section>
-    ${plan.error && !plan.asking && want.targets && html`<${Trouble} error=${plan.error} what="There is no plan" />`}
+    ${plan.error && !plan.loading && want.targets && html`<${Trouble} error=${plan.error} what="There is no plan" />`}
     ${p && html`<section class="card" aria-label="Plan"><h2>Plan</h2><${Plan} plan=${p} readOnly=${Boolean(want.options.read_only || want.fetch)} /></section>
     ${!want.options.read_only && html`<section class="card" aria-label="Rehearsal"><h2>Rehearsal</h2><${Rehearsal} submission=${want} /></section>`}
     <section class="card" aria-label="The same elsewhere"><h2>The same elsewhere</h2><${Same} plan=${p} /></section>`}
-    <${Run} ns=${ns} id=${id} want=${want} plan=${p} planning=${plan.asking} why=${missing(draft)} sent=${sent && Boolean(there.data)} begin=${() => { keep({draft, id, sent: true}); setSent(true); }}
-      failed=${(/** @type {any} */ e) => { if (e.status >= 400 && e.status < 500) unsent(); else { there.again(); setLook(true); } }} look=${plan.again} />
+    <${Run} ns=${ns} id=${id} want=${want} plan=${p} planning=${plan.loading} why=${missing(draft)} sent=${sent && Boolean(there.data)} begin=${() => { keep({draft, id, sent: true}); setSent(true); }}
+      looking=${look && there.loading} failed=${() => { there.again(); setLook(true); }} look=${plan.again} />
   </${Page}>`;
 }
 
@@ -89,45 +93,41 @@ const Same = ({plan}) => html`<div class="stack">
 </div>`;
 
 /**
- * The button, and what stands before it. @param {{ns: string, id: string, want: any, plan: any, planning: boolean, why: string, sent: boolean, begin: () => void, failed: (e: any) => void, look: () => void}} p
- * begin: it is about to be sent; failed: it was refused, or nobody knows; look: at the plan once more
+ * The button, and what stands before it. @param {{ns: string, id: string, want: any, plan: any, planning: boolean, why: string, sent: boolean, looking: boolean, begin: () => void, failed: () => void, look: () => void}} p
+ * sent: it is there; looking: the page asks whether it is; begin: it is about to be sent; failed: it was refused, or nobody knows; look: at the plan once more
  */
-function Run({ns, id, want, plan, planning, why, sent, begin, failed, look}) {
+function Run({ns, id, want, plan, planning, why, sent, looking, begin, failed, look}) {
   const may = useMay(ns, plan?.targets)['job.submit'];
   const [asking, askFor] = useState(false);
-  const [typed, type] = useState('');
   const [error, fail] = useState(/** @type {any} */ (null));
   const going = useRef(false);
-  const field = useId();
   const secret = secrets.find((s) => want.options[s]);
-  const not = sent ? 'It was submitted already.' : secret ? 'This job needs a secret, and a page has none: type the command above.' : why || (planning ? 'The plan is being made.' : !plan ? 'There is no plan.' : '');
+  const not = sent ? 'It was submitted already.' : looking ? 'The page looks whether it was submitted.' : secret ? 'This job needs a secret, and a page has none: type the command above.' : why || (planning ? 'The plan is being made.' : !plan ? 'There is no plan.' : '');
   const submit = async () => {
     if (going.current) return;
     going.current = true;
-    askFor(false);
     fail(null);
     begin();
     try {
       await post('jobs', {...want, id, fleet_digest: plan.fleet_digest || undefined});
       go(href(`jobs/${id}`));
-    } catch (e) { fail(e); failed(e); } finally { going.current = false; }
+    } catch (x) {
+      const e = x instanceof Problem ? x : new Problem({status: 0, detail: 'the answer was lost on its way', hint: 'the page looks whether the job is there'});
+      fail(e);
+      failed();
+    } finally { going.current = false; }
   };
   const press = () => {
     if (not) return;
-    if (plan.asks?.length) { type(''); askFor(true); } else void submit();
+    if (plan.asks?.length) askFor(true); else void submit();
   };
-  const right = plan && typed.replace(/[^0-9]/g, '') === String(plan.count);
   const what = (plan ? `Run on ${count(plan.count, 'host')}` : 'Run');
   return html`<section class="new-run stack" aria-label="Run">
-    ${error && html`<${Trouble} error=${error} what="The job was not submitted" />`}
-    ${error?.code === 'conflict' && html`<p><button type="button" onClick=${() => { fail(null); look(); }}>Look at the plan again</button></p>`}
+    ${error && !sent && html`<${Trouble} error=${error} what=${error.status >= 400 && error.status < 500 ? 'The job was not submitted' : 'It is not known whether the job was submitted'} />`}
+    ${error?.code === 'conflict' && !sent && html`<p><button type="button" onClick=${() => { fail(null); look(); }}>Look at the plan again</button></p>`}
     <p class="row"><${Control} may=${may} class="main" aria-disabled=${not && may?.may !== false ? 'true' : undefined} onClick=${press}>${what}</${Control}><span class="quiet" role="status">${not}</span></p>
-    ${asking && html`<${Dialog} title="Run this job?" onClose=${() => askFor(false)}>
+    ${asking && html`<${Typed} title="Run this job?" verb=${what} word=${String(plan.count)} onClose=${() => askFor(false)} onDo=${submit}>
       <ul class="stack">${plan.asks.map((/** @type {string} */ a) => html`<li key=${a}>${clean(a)}.</li>`)}</ul>
-      <p>Run <code>${clean(want.command ?? want.argv?.join(' ') ?? want.script?.name ?? want.fetch ?? want.copy?.name ?? '')}</code> on ${count(plan.count, 'host')}?</p>
-      <form class="stack" onSubmit=${(/** @type {Event} */ e) => { e.preventDefault(); if (right) void submit(); }}>
-        <label for=${field}>Type the number of hosts</label><input id=${field} type="text" inputmode="numeric" autocomplete="off" value=${typed} onInput=${(/** @type {any} */ e) => type(e.currentTarget.value)} />
-        <p class="row"><button type="submit" class="main" aria-disabled=${right ? null : 'true'}>${what}</button><button type="button" onClick=${() => askFor(false)}>Do not run it</button></p>
-      </form></${Dialog}>`}
+      <p>Run <code>${clean(want.command ?? want.argv?.join(' ') ?? want.script?.name ?? want.fetch ?? want.copy?.name ?? '')}</code> on ${count(plan.count, 'host')}?</p></${Typed}>`}
   </section>`;
 }

@@ -3,7 +3,7 @@ import {html, useState, useRef, useId} from '../vendor/preact.js';
 import {get} from '../lib/api.js';
 import {part} from '../lib/place.js';
 import {count, number} from '../lib/words.js';
-import {useAsking} from '../lib/asking.js';
+import {useAsking} from '../lib/load.js';
 
 /** The end of a text that a word could take the place of. @param {string} text */
 const last = (text) => /[^,&!() \t\r\n]*$/.exec(text)?.[0] ?? '';
@@ -53,7 +53,7 @@ export function Expression({ns, value, onChange, label, hint}) {
     e.preventDefault();
   };
   const none = meant.error?.status === 404; // no fleet was applied: names are the hosts themselves
-  const wrong = !meant.asking && !none && meant.error;
+  const wrong = !meant.loading && !none && !open && meant.error; // words that are offered say it better
   return html`<div class="expression">
     <label for=${id}>${label}</label>
     <div class="expression-field">

@@ -1,9 +1,8 @@
 // What is different between two versions of a fleet: by what it means, and by its text.
 import {html} from '../vendor/preact.js';
-import {get} from '../lib/api.js';
 import {href, part} from '../lib/place.js';
 import {go, useQuery} from '../lib/router.js';
-import {useAsking} from '../lib/asking.js';
+import {useLoad} from '../lib/load.js';
 import {count, number} from '../lib/words.js';
 import {Trouble} from './trouble.js';
 
@@ -15,7 +14,7 @@ export function FleetDiff({ns, list}) {
   const to = query.get('to') ?? '';
   const from = query.get('from') ?? '';
   const first = list.length < 2;
-  const {data: d, error} = useAsking(first ? null : (signal) => get(`namespaces/${part(ns)}/fleet/diff`, {from, to}, signal), `${ns} ${from} ${to}`);
+  const {data: d, error} = useLoad(first ? null : `namespaces/${part(ns)}/fleet/diff`, {from, to});
   if (first) return html`<p class="quiet">There is one version only.</p>`;
   return html`<div class="stack fleetdiff">
     <${Compare} ns=${ns} list=${list} from=${d ? d.from.version : Number(from)} to=${d ? d.to.version : Number(to)} />

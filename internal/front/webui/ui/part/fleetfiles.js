@@ -1,16 +1,15 @@
 // The files of a fleet as they were applied, with line numbers.
 import {html, useState} from '../vendor/preact.js';
-import {get} from '../lib/api.js';
 import {part} from '../lib/place.js';
 import {number, count} from '../lib/words.js';
-import {useAsking} from '../lib/asking.js';
+import {useLoad} from '../lib/load.js';
 import {Trouble} from './trouble.js';
 
 const many = 2000; // lines that are drawn without being asked for
 
 /** @param {{ns: string, version: string}} p */
 export function FleetFiles({ns, version}) {
-  const {data, error} = useAsking((signal) => get(`namespaces/${part(ns)}/fleet`, {version}, signal), `${ns} ${version}`);
+  const {data, error} = useLoad(`namespaces/${part(ns)}/fleet`, {version});
   if (!data) return html`<${Trouble} error=${error} what="The rules are not shown" />`;
   const b = data.fleet;
   const files = [...(b.files ?? [])].sort((x, y) => Number(y.path === b.main) - Number(x.path === b.main));

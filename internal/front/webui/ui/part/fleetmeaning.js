@@ -1,14 +1,13 @@
 // What the rules of a fleet work out to: groups with their capacity, sequences with their entries, tags.
 import {html} from '../vendor/preact.js';
-import {get} from '../lib/api.js';
 import {href, part} from '../lib/place.js';
 import {number, count, short} from '../lib/words.js';
-import {useAsking} from '../lib/asking.js';
+import {useLoad} from '../lib/load.js';
 import {Trouble} from './trouble.js';
 
 /** @param {{ns: string, version: string}} p */
 export function FleetMeaning({ns, version}) {
-  const {data: m, error} = useAsking((signal) => get(`namespaces/${part(ns)}/fleet/meaning`, {version}, signal), `${ns} ${version}`);
+  const {data: m, error} = useLoad(`namespaces/${part(ns)}/fleet/meaning`, {version});
   if (!m) return html`<${Trouble} error=${error} what="What the rules mean is not shown" />`;
   return html`<div class="stack fleetmeaning">
     ${(m.confirm_above || m.approval?.by || m.approval?.start) && html`<ul class="small">

@@ -1,7 +1,7 @@
 // A rehearsal: how a job would go if so many hosts failed, drawn anew as the slider moves.
 import {html, useState, useId} from '../vendor/preact.js';
 import {ask} from '../lib/api.js';
-import {useAsking} from '../lib/asking.js';
+import {useAsking} from '../lib/load.js';
 import {number, count, lasting, outcomes, word} from '../lib/words.js';
 import {Mark} from './mark.js';
 import {Trouble} from './trouble.js';
