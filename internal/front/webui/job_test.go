@@ -132,7 +132,7 @@ func TestTagCalledStage(t *testing.T) {
 	if text := browser.Eval[string](b, `document.querySelector(".grid").innerText`); strings.Contains(text, "$stage") {
 		t.Errorf("by stage it says %q", text)
 	}
-	if at := browser.Eval[string](b, `document.querySelector("a[href*='new/default']").href`); !strings.HasSuffix(at, "new/default?again="+string(id)) {
+	if at := browser.Eval[string](b, `document.querySelector("a[href*='new/default']").href`); !strings.HasSuffix(at, "new/default?like="+string(id)) {
 		t.Errorf("it is run again at %s", at)
 	}
 }
