@@ -105,7 +105,7 @@ func TestPictures(t *testing.T) {
 	b.Picture(dir, "overview")
 	for _, page := range []struct{ name, path, sees string }{
 		{"jobs", "jobs", "uptime"}, {"host", "hosts/default/web17", "web17"}, {"output", "jobs/" + string(gated) + "/hosts/web17?stream=stderr", "no space left"},
-		{"fleet", "fleet/default", "sequence"}, {"fleet-worked", "fleet/default?tab=worked", "$colo"}, {"fleet-diff", "fleet/default?tab=diff&from=1&to=2", "$app.db"},
+		{"fleet", "fleet/default", "sequence"}, {"fleet-worked", "fleet/default?tab=meaning", "$colo"}, {"fleet-diff", "fleet/default?tab=diff&from=1&to=2", "$app.db"},
 		{"users", "users", "ann"}, {"user", "users/ann", "operator"}, {"audit", "audit", "Who did what"}, {"workers", "workers", "dmz1"}, {"out", "out", "new disk"},
 	} {
 		b.Open(d.URL + page.path)
