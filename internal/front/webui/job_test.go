@@ -161,3 +161,17 @@ func TestCellsComeOneByOne(t *testing.T) {
 		t.Errorf("the cells are\n%s\nand shall be\n%s", was, is)
 	}
 }
+
+// TestTriedAgain: a job that is over is followed again when somebody tries its hosts again.
+func TestTriedAgain(t *testing.T) {
+	s := newStage(t, "tag: {web: ['w[1-3]']}\n")
+	id := s.run("all", "sim 6s 3")
+	b, _ := s.visit("jobs/" + string(id))
+	b.Until(`document.querySelector(".head .mark")?.innerText.includes("failed")`)
+	b.Until(legend("failed", 3))
+	if _, err := s.client.Retry(t.Context(), id, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	b.Until(legend("running", 3))
+	b.Until(legend("failed", 3))
+}

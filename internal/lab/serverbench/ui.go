@@ -165,6 +165,22 @@ func ui(l *lab, watched time.Duration) (s section, err error) {
 	if err != nil {
 		return s, err
 	}
+	// A page that has fallen asleep is fast, too.
+	shows := `document.querySelector('.legend [data-state="running"] strong')?.innerText ?? ''`
+	var seen [2]string
+	for i := range seen {
+		if err := l.wait(func() bool {
+			text, e := chromedp.Run(tab, chromedp.Evaluate[string](`document.querySelector('.legend').innerText`))
+			seen[i] = text
+			time.Sleep(200 * time.Millisecond)
+			return e == nil && (i == 0 || text != seen[0])
+		}); err != nil {
+			return s, fmt.Errorf("the page does not go on: it shows %q", seen[0])
+		}
+	}
+	if running, err := chromedp.Run(tab, chromedp.Evaluate[string](shows)); err != nil || running == "" {
+		s.notes = append(s.notes, "At the very end no host ran.")
+	}
 	longest, over := 0.0, 0
 	for _, t := range after.Long[len(before.Long):] {
 		longest = max(longest, t[1])

@@ -162,14 +162,14 @@ export function job({id}, out) {
       board.waits = s.waits;
       board.constraints = s.constraints.map((/** @type {any} */ c) => ({...c, targets: targets.get(c.constraint + ' ' + c.group)}));
       out.emit({standing: {job: s.job, waits: s.waits, constraints: board.constraints}});
-      if (!line && !over) out.connection({connection: 'live'});
+      if (!line) out.connection({connection: 'live'});
       // Somebody has resumed it, or halted it where nobody follows it.
       if ((!line && (s.job.generation !== was.generation || s.job.state !== was.state)) || (ended && s.job.state !== 'halted' && !over)) void load();
     } catch (e) {
       if (!closed && !line) out.connection({connection: 'lost', since: Date.now(), why: 'the server cannot be reached'});
     } finally { asking = false; }
   };
-  const resting = setInterval(() => { if (board && !over) standingSoon(0); }, restEvery);
+  const resting = setInterval(() => { if (board) standingSoon(0); }, restEvery); // also of one that is over: somebody may try it again
   void load();
 
   return {
