@@ -9,6 +9,7 @@ import {Page} from '../part/page.js';
 import {Mark} from '../part/mark.js';
 import {Trouble} from '../part/trouble.js';
 import {When} from '../part/when.js';
+import {HostControls} from '../part/hostcontrols.js';
 
 /** @param {{namespace: string, host: string}} p */
 export function Host({namespace, host}) {
@@ -28,7 +29,8 @@ export function Host({namespace, host}) {
     <${Trouble} error=${error} what="The host is not shown" />
     ${data && html`<div class="host">
       <div class="stack">
-        <section class="card" aria-labelledby="service"><h2 id="service">Service</h2><${Service} out=${data.out} /></section>
+        <section class="card" aria-labelledby="service"><h2 id="service">Service</h2><${Service} out=${data.out} />
+          <${HostControls} namespace=${namespace} hosts=${[host]} out=${Boolean(data.out)} held=${Boolean(data.out?.held)} retired=${Boolean(data.out?.retired)} known=${data.out ? `${data.out.since} ${data.out.why}` : ''} /></section>
         <section class="card" aria-labelledby="fleet"><h2 id="fleet">In the fleet</h2>
           ${data.no_fleet ? html`<p class="quiet">${data.no_fleet}</p>` : !data.in_fleet ? html`<p>The fleet of ${namespace} does not have it now.</p>` : html`<dl class="facts">
             <dt>Tags</dt><dd>${data.tags?.length ? data.tags.map((/** @type {string} */ t) => html`<code key=${t} class="host-tag">${clean(t)}</code> `) : 'none'}</dd>
