@@ -199,9 +199,14 @@ func (s *Server) end(server *http.Server, cut context.CancelFunc) {
 	}
 }
 
+// tellWithin is how long the service manager may take to hear something.
+const tellWithin = time.Second
+
 // tell tells the service manager. It is no reason to end that it cannot be told.
 func (s *Server) tell(ctx context.Context, state string) {
-	if err := s.Manager.Notify(ctx, state); err != nil {
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellWithin) // that it stops is told while it does
+	defer cancel()
+	if err := s.Manager.Notify(late, state); err != nil {
 		s.Log.Warn("the service manager cannot be told " + state + ": " + err.Error())
 	}
 }

@@ -159,7 +159,9 @@ func (w *Worker) Run(ctx context.Context) error {
 // is away is as well as one can be: nothing would come of starting it anew, and commands on its own machine would end.
 func (w *Worker) tellManager(ctx context.Context, stopping, ready <-chan struct{}, post *outpost.Outpost) {
 	tell := func(state string) {
-		if err := w.Manager.Notify(ctx, state); err != nil {
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellWithin) // that it stops is told while it does
+		defer cancel()
+		if err := w.Manager.Notify(late, state); err != nil {
 			w.Log.Warn("the service manager cannot be told " + state + ": " + err.Error())
 		}
 	}

@@ -234,7 +234,7 @@ func (s *State) firstWait(j *job) string {
 		}
 	}
 	if first == nil {
-		return ""
+		return "all its hosts have an outcome, and its end is not written yet"
 	}
 	w := asker{State: s, holders: map[*group][]Holder{}}
 	r := w.why(first)
