@@ -182,6 +182,7 @@ func TestJobShowsFailuresAndOutputs(t *testing.T) {
 	b.Has("heading", "Failures")
 	b.Sees("it is broken")
 	b.SeesNot("1 text")
+	b.Until(`document.querySelector(".head .mark").innerText.includes("failed")`)
 	b.Click("button", "Show outputs")
 	b.Sees("1 text")
 	b.Until(`document.querySelector('.groups-text').textContent === 'it says this'`)

@@ -142,8 +142,8 @@ func TestWhoSeesWhat(t *testing.T) {
 func TestHaltAll(t *testing.T) {
 	s := newStage(t, "tag: {web: [web1, web2]}\n")
 	b, _ := s.visit("")
-	s.run("web1", "first # sim 60s 0")
-	s.run("web2", "second # sim 60s 0")
+	s.run("web1", "first # sim 15s 0")
+	s.run("web2", "second # sim 15s 0")
 	b.Until(`document.querySelector('[aria-label="Jobs that go on"]')?.children.length === 2`)
 	b.Click("button", "Halt all")
 	b.Has("dialog", "Halt all jobs of all namespaces")

@@ -286,6 +286,9 @@ func (b *Tab) SeesNot(text string) {
 func (b *Tab) Click(role, name string) {
 	b.t.Helper()
 	b.point(role, name)
+	// Nobody hits what moves: it has stood still for a moment, on the page as a whole, before it is clicked on.
+	b.Until(`(() => { const e = document.querySelector("[data-pointed]"), r = e?.getBoundingClientRect(), k = r && [r.x, r.y + scrollY, r.width, r.height].join();
+	  const s = window.__still ??= {n: 0}; s.n = k && k === s.k ? s.n + 1 : 0; s.k = k; return s.n >= 4; })()`)
 	b.Run(chromedp.Click(pointed))
 }
 
