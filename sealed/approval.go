@@ -130,10 +130,9 @@ func (a Approval) Read() (out Approved, err error) {
 	return out, nil
 }
 
-// Counts says what an approval opens of a job at a time, or why it opens nothing: it must be for this very job and signed by
-// somebody who is known by that key; where another one than who submitted the job has to, by neither who submitted it nor who
-// signed it (submitter, with key), nor with that key.
-func (a Approval) Counts(j *sluice.Job, submitter string, key Key, now time.Time, known func(by string, signer Key) error) (Approved, error) {
+// For is [Approval.Read], if it is for this very job, as it stands at a time. That does not change while the job does not and
+// the approval has not expired; whether it counts may, see [Approved.Counts].
+func (a Approval) For(j *sluice.Job, now time.Time) (Approved, error) {
 	said, err := a.Read()
 	if err != nil {
 		return Approved{}, err
@@ -141,13 +140,23 @@ func (a Approval) Counts(j *sluice.Job, submitter string, key Key, now time.Time
 	if err := said.Fits(j, now); err != nil {
 		return Approved{}, &sluice.Error{Code: sluice.Denied, Text: "an approval of " + said.By, Err: err}
 	}
-	if err := known(said.By, said.Signer); err != nil {
-		return Approved{}, err
-	}
-	if j.Approval.By == sluice.AnotherApproves && (said.By == submitter || said.By == j.By || said.Signer == key) {
-		return Approved{}, sluice.Errorf(sluice.Denied, "%s cannot approve job %s, which is their own", said.By, j.ID)
-	}
 	return said, nil
+}
+
+// Counts says why an approval for a job opens nothing now, or nil: it must not have expired, and be signed by somebody who is known
+// by that key; where another one than who submitted the job has to, by neither who submitted it nor who signed it (submitter, with
+// key), nor with that key. It is asked each time: a key may be known no more, and somebody else may have signed the job anew.
+func (a Approved) Counts(j *sluice.Job, submitter string, key Key, now time.Time, known func(by string, signer Key) error) error {
+	if !now.Before(a.Expires) {
+		return sluice.Errorf(sluice.Denied, "the approval of %s was good until %s", a.By, a.Expires.Format(time.RFC3339))
+	}
+	if err := known(a.By, a.Signer); err != nil {
+		return err
+	}
+	if j.Approval.By == sluice.AnotherApproves && (a.By == submitter || a.By == j.By || a.Signer == key) {
+		return sluice.Errorf(sluice.Denied, "%s cannot approve job %s, which is their own", a.By, j.ID)
+	}
+	return nil
 }
 
 // Before are the gates of a job that need an approval before a host of it starts.

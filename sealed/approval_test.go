@@ -92,14 +92,29 @@ func TestApprovalCounts(t *testing.T) {
 		if c.known != nil {
 			known = c.known
 		}
-		if _, err := a.Counts(&job, "carl", s.signer.Public(), at, known); (err == nil) != c.counts {
+		if err := counts(a, &job, "carl", s.signer.Public(), at, known); (err == nil) != c.counts {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	s.job.Approval.By = "" // where one person is enough, it may be the same
-	if _, err := anApproval(t, s.job, "ann", s.signer, pass).Counts(s.job, "ann", s.signer.Public(), now, anyone); err != nil {
+	if err := counts(anApproval(t, s.job, "ann", s.signer, pass), s.job, "ann", s.signer.Public(), now, anyone); err != nil {
 		t.Error(err)
 	}
+	said, err := anApproval(t, s.job, "bob", bob, pass).For(s.job, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said.Counts(s.job, "carl", s.signer.Public(), said.Expires, anyone) == nil {
+		t.Error("one that was looked at in time counts for ever")
+	}
+}
+
+func counts(a Approval, j *sluice.Job, submitter string, key Key, at time.Time, known func(string, Key) error) error {
+	said, err := a.For(j, at)
+	if err != nil {
+		return err
+	}
+	return said.Counts(j, submitter, key, at, known)
 }
 
 // TestBefore: the gates that a host waits for are those of its own track, before its stage.

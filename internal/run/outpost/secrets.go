@@ -29,7 +29,7 @@ type vault struct {
 	spec    *sluice.Job
 	secrets *envelopes.Job
 	sealed  atomic.Pointer[sealed.Envelope]
-	// approved are approvals that were looked at and count, by their digest.
+	// approved are approvals that are for this job, by their digest. Whether they count is asked each time.
 	approved map[[sha256.Size]byte]sealed.Approved
 	refused  bool
 	closing  bool // nothing begins with them any more; they go with the last attempt
@@ -167,8 +167,8 @@ func (o *Outpost) mayGo(v *vault, h sluice.Host, approvals [][]byte) error {
 		sum := sha256.Sum256(a)
 		said, is := v.approved[sum]
 		if !is {
-			if said, err = sealed.Approval(a).Counts(v.spec, header.By, header.Signer, now, o.cfg.Opener.Trust); err != nil {
-				why = err // it may count later: a line may be added to the keys that the worker knows
+			if said, err = sealed.Approval(a).For(v.spec, now); err != nil {
+				why = err
 				continue
 			}
 			if v.approved == nil {
@@ -176,9 +176,11 @@ func (o *Outpost) mayGo(v *vault, h sluice.Host, approvals [][]byte) error {
 			}
 			v.approved[sum] = said
 		}
-		if now.Before(said.Expires) {
-			gates = slices.DeleteFunc(gates, func(p sealed.Pass) bool { return slices.Contains(said.Passes, p) })
+		if err := said.Counts(v.spec, header.By, header.Signer, now, o.cfg.Opener.Trust); err != nil {
+			why = err
+			continue
 		}
+		gates = slices.DeleteFunc(gates, func(p sealed.Pass) bool { return slices.Contains(said.Passes, p) })
 	}
 	switch {
 	case len(gates) == 0:

@@ -532,5 +532,25 @@ func TestSignedOnlyGates(t *testing.T) {
 		b.does(asked{"good", "web1", sluice.NewAttemptID(j.ID, 0, 1), ""})
 		assign(sign(j, "bob", b.signer), sign(j, "bob", bob))
 		b.does(asked{"good", "web1", sluice.NewAttemptID(j.ID, 0, 1), ""}, asked{"good", "web2", sluice.NewAttemptID(j.ID, 1, 6), ""})
+		// What counted before is looked at again: the key is not known any more; and who approved is by now who signed the job.
+		ran := []asked{{"good", "web1", sluice.NewAttemptID(j.ID, 0, 1), ""}, {"good", "web2", sluice.NewAttemptID(j.ID, 1, 6), ""}}
+		trust := b.o.cfg.Opener.Trust
+		b.o.cfg.Opener.Trust = func(by string, _ sealed.Key) error {
+			return sluice.Errorf(sluice.Denied, "the worker does not know %s", by)
+		}
+		assign(sign(j, "bob", bob))
+		b.does(ran...)
+		b.o.cfg.Opener.Trust = trust
+		bound, err := sealed.Bind(j, "bob", time.Now().Add(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := sealed.Seal(bound, sealed.Content{}, []sealed.Key{b.key.Public()}, bob)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.say(sluice.ToWorker{Secrets: &sluice.WorkerSecrets{Job: j, Sealed: again}})
+		assign(sign(j, "bob", bob))
+		b.does(ran...)
 	})
 }
