@@ -3,7 +3,6 @@ package sealed
 import (
 	"bytes"
 	"crypto/ed25519"
-	"crypto/sha256"
 	"encoding/binary"
 	"slices"
 	"time"
@@ -46,17 +45,10 @@ func Approve(b Binding, passes []Pass, by *Signer) (Approval, error) {
 	if len(passes) == 0 || len(passes) > maxPasses {
 		return nil, sluice.Errorf(sluice.Usage, "an approval is for 1 to %d gates, not for %d", maxPasses, len(passes))
 	}
-	out := []byte(approvalMagic)
-	for _, s := range []string{string(b.Job), string(b.Namespace), b.By} {
-		if len(s) == 0 || len(s) > textMost {
-			return nil, sluice.Errorf(sluice.Usage, "a name in an approval has 1 to %d bytes, not %d", textMost, len(s))
-		}
-		out = append(append(out, byte(len(s))), s...)
+	out, err := b.encode(approvalMagic, by.Public())
+	if err != nil {
+		return nil, err
 	}
-	out = append(append(out, b.Digest[:]...), b.Targets[:]...)
-	out = binary.BigEndian.AppendUint64(out, uint64(b.Expires.Unix())) //nolint:gosec // goes there and back
-	signer := by.Public()
-	out = append(out, signer[:]...)
 	out = binary.BigEndian.AppendUint16(out, uint16(len(passes))) //nolint:gosec // bounded above
 	for _, p := range passes {
 		for _, s := range []string{p.Track, p.Stage} {
@@ -83,27 +75,11 @@ func (a Approval) Read() (out Approved, err error) {
 	}
 	signed, signature := a[:len(a)-ed25519.SignatureSize], a[len(a)-ed25519.SignatureSize:]
 	rest := []byte(signed[len(approvalMagic):])
-	text := func() string {
-		n := cut(&rest, 1)
-		if n == nil || n[0] == 0 {
-			rest = nil
-			return ""
-		}
-		return string(cut(&rest, int(n[0])))
-	}
-	out.Job, out.Namespace, out.By = sluice.JobID(text()), sluice.Namespace(text()), text()
-	fixed := cut(&rest, 2*sha256.Size+8+KeySize+2)
-	if fixed == nil || !out.Job.Valid() {
+	var n int
+	var ok bool
+	if out.Binding, out.Signer, n, ok = cutBinding(&rest); !ok || n > maxPasses {
 		return Approved{}, errApproval
 	}
-	out.Digest, out.Targets = Digest(fixed[:32]), Digest(fixed[32:64])
-	seconds := binary.BigEndian.Uint64(fixed[64:])
-	out.Signer = Key(fixed[72:104])
-	n := int(binary.BigEndian.Uint16(fixed[104:]))
-	if seconds > maxSeconds || n == 0 || n > maxPasses {
-		return Approved{}, errApproval
-	}
-	out.Expires = time.Unix(int64(seconds), 0).UTC() //nolint:gosec // bounded
 	word := func() (string, bool) {
 		size := cut(&rest, 2)
 		if size == nil {

@@ -138,3 +138,44 @@ func (b Binding) Fits(j *sluice.Job, now time.Time) error {
 	}
 	return nil
 }
+
+// encode writes what a signature is bound to, behind the magic of what is signed: names with their lengths, digests, expiry, and
+// the key of who signs.
+func (b Binding) encode(magic string, signer Key) ([]byte, error) {
+	out := []byte(magic)
+	for _, s := range []string{string(b.Job), string(b.Namespace), b.By} {
+		if len(s) == 0 || len(s) > textMost {
+			return nil, sluice.Errorf(sluice.Usage, "a name in what is signed has 1 to %d bytes, not %d", textMost, len(s))
+		}
+		out = append(append(out, byte(len(s))), s...)
+	}
+	out = append(append(out, b.Digest[:]...), b.Targets[:]...)
+	out = binary.BigEndian.AppendUint64(out, uint64(b.Expires.Unix())) //nolint:gosec // goes there and back
+	return append(out, signer[:]...), nil
+}
+
+// cutBinding takes what encode wrote off the front, and the number that follows it: how many there are of what comes then, which is
+// one at least.
+func cutBinding(rest *[]byte) (b Binding, signer Key, n int, ok bool) {
+	text := func() string {
+		n := cut(rest, 1)
+		if n == nil || n[0] == 0 {
+			*rest = nil
+			return ""
+		}
+		return string(cut(rest, int(n[0])))
+	}
+	b.Job, b.Namespace, b.By = sluice.JobID(text()), sluice.Namespace(text()), text()
+	fixed := cut(rest, 2*sha256.Size+8+KeySize+2)
+	if fixed == nil || !b.Job.Valid() {
+		return Binding{}, Key{}, 0, false
+	}
+	b.Digest, b.Targets = Digest(fixed[:32]), Digest(fixed[32:64])
+	seconds := binary.BigEndian.Uint64(fixed[64:])
+	n = int(binary.BigEndian.Uint16(fixed[104:]))
+	if seconds > maxSeconds || n == 0 {
+		return Binding{}, Key{}, 0, false
+	}
+	b.Expires = time.Unix(int64(seconds), 0).UTC() //nolint:gosec // bounded
+	return b, Key(fixed[72:104]), n, true
+}

@@ -78,16 +78,10 @@ func (e Envelope) Header() (Header, error) {
 }
 
 func (h Header) encode() ([]byte, error) {
-	b := []byte(magic)
-	for _, s := range []string{string(h.Job), string(h.Namespace), h.By} {
-		if len(s) == 0 || len(s) > textMost {
-			return nil, sluice.Errorf(sluice.Usage, "a name in an envelope has 1 to %d bytes, not %d", textMost, len(s))
-		}
-		b = append(append(b, byte(len(s))), s...)
+	b, err := h.Binding.encode(magic, h.Signer)
+	if err != nil {
+		return nil, err
 	}
-	b = append(append(b, h.Digest[:]...), h.Targets[:]...)
-	b = binary.BigEndian.AppendUint64(b, uint64(h.Expires.Unix())) //nolint:gosec // goes there and back
-	b = append(b, h.Signer[:]...)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(h.Workers))) //nolint:gosec // Seal bounds it
 	for _, id := range h.Workers {
 		b = append(b, id[:]...)
@@ -112,27 +106,14 @@ func (e Envelope) split() (p parts, err error) {
 		return p, errForm
 	}
 	rest := []byte(e)[len(magic):]
-	text := func() string {
-		n := cut(&rest, 1)
-		if n == nil || n[0] == 0 {
-			rest = nil
-			return ""
-		}
-		return string(cut(&rest, int(n[0])))
-	}
-	p.Job, p.Namespace, p.By = sluice.JobID(text()), sluice.Namespace(text()), text()
-	fixed := cut(&rest, 2*sha256.Size+8+KeySize+2)
-	if fixed == nil || !p.Job.Valid() {
+	var n int
+	var ok bool
+	if p.Binding, p.Signer, n, ok = cutBinding(&rest); !ok {
 		return parts{}, errForm
 	}
-	p.Digest, p.Targets = Digest(fixed[:32]), Digest(fixed[32:64])
-	seconds := binary.BigEndian.Uint64(fixed[64:])
-	p.Signer = Key(fixed[72:104])
-	n := int(binary.BigEndian.Uint16(fixed[104:]))
-	if seconds > maxSeconds || n == 0 || n > MaxWorkers || len(rest) < n*(sha256.Size+wrapSize)+4+ed25519.SignatureSize {
+	if n > MaxWorkers || len(rest) < n*(sha256.Size+wrapSize)+4+ed25519.SignatureSize {
 		return parts{}, errForm
 	}
-	p.Expires = time.Unix(int64(seconds), 0).UTC() //nolint:gosec // bounded
 	for range n {
 		p.Workers = append(p.Workers, [sha256.Size]byte(cut(&rest, sha256.Size)))
 	}
