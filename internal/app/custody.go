@@ -221,7 +221,9 @@ func (c *custody) Approved(id sluice.JobID, a sealed.Approval) (undo func()) {
 	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.approvals[id] = slices.DeleteFunc(slices.Clone(c.approvals[id]), same)
+		if c.approvals[id] = slices.DeleteFunc(slices.Clone(c.approvals[id]), same); len(c.approvals[id]) == 0 {
+			delete(c.approvals, id)
+		}
 	}
 }
 

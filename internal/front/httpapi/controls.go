@@ -115,8 +115,12 @@ func (a *API) addControls() {
 			if err != nil {
 				return changed(nil, c.noted(ctx, "", err))
 			}
+			i, _, err := desk.Info(ctx, string(id))
+			if err != nil {
+				return nil, err
+			}
 			undo := func() {}
-			if s := c.api.cfg.Secrets; s != nil { // first: when the gate is open, workers must be able to see why
+			if s := c.api.cfg.Secrets; s != nil && i.Spec.Options.NeedsSecrets() { // first: when the gate is open, workers must be able to see why
 				undo = s.Approved(id, b.Signed)
 			}
 			made, err := desk.DoTo(ctx, what)
