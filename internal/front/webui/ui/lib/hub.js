@@ -58,9 +58,6 @@ export function subscribe(topic, params, hear) {
   };
 }
 
-/** Says something to the topic behind a subscription's params, such as which columns are wanted. @param {string} topic @param {any} params @param {any} say */
-export function tell(topic, params, say) { connect().postMessage({tell: {topic, params, say}}); }
-
 /**
  * Follows a topic as a component. fold makes the next state of the last and a message; a new object draws anew.
  * @template S

@@ -16,8 +16,6 @@ export class Model {
     /** @type {any} why it is not shown */ this.refused = undefined;
     /** @type {Map<string, Set<(x: any) => void>>} */ this.ears = new Map();
     this.versions = /** @type {Record<string, number>} */ ({board: 0, cells: 0, standing: 0});
-    this.bytes = 0;
-    this.events = 0;
   }
 
   /** @param {'board'|'cells'|'standing'} what @param {(x: any) => void} f @returns {() => void} */
@@ -50,8 +48,6 @@ export class Model {
       const {at, state, attempt, since, took} = m.cells, h = this.hosts;
       for (let k = 0; k < at.length; k++) { const i = at[k]; h.state[i] = state[k]; h.attempt[i] = attempt[k]; h.since[i] = since[k]; h.took[i] = took[k]; }
       this.counts = m.counts;
-      this.bytes = m.bytes;
-      this.events = m.events;
       this.say('cells', at);
     }
     if (m.standing && this.board) { this.board = {...this.board, ...m.standing}; this.say('standing'); }

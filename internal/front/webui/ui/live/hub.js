@@ -5,7 +5,7 @@ import {jobs} from './jobs.js';
 
 /**
  * A topic's making: opened for the first listener, closed after the last.
- * @typedef {{picture: () => any, close: () => void, told?: (say: any) => void}} Topic
+ * @typedef {{picture: () => any, close: () => void}} Topic
  * @typedef {{emit: (message: any) => void, connection: (c: any) => void, signedOut: () => void}} Out
  * @typedef {(params: any, out: Out) => Topic} Open
  */
@@ -70,7 +70,6 @@ function hear(line, m) {
   line.heard = Date.now();
   if (m.open) listen(line, m.open.to, m.open.topic, m.open.params);
   if (m.close) leave(line, m.close.to);
-  if (m.tell) open.get(JSON.stringify([m.tell.topic, m.tell.params]))?.topic.told?.(m.tell.say);
   if (m.bye) gone(line);
 }
 

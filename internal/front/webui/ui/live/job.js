@@ -21,7 +21,6 @@ export function job({id}, out) {
   /** @type {Map<number, true>} */ const changed = new Map();
   /** @type {Map<string, number>} */ let number = new Map();
   let last = 0, begin = 0, over = false, ended = false, closed = false, boardAsked = false;
-  let bytes = 0, count = 0;
 
   const ask = async (/** @type {string} */ what) => {
     const answer = await fetch(new URL(`${path}/${what}`, apiRoot), {signal: stop.signal, credentials: 'same-origin', cache: 'no-store', headers: {Accept: 'application/json'}});
@@ -79,13 +78,11 @@ export function job({id}, out) {
     line = stream({path: () => `${path}/events?short=true`, last: () => String(last), connection: out.connection, signedOut: out.signedOut,
       refused: (status) => status === 404 || status === 403,
       over: () => ended,
-      hear: (events, size) => {
-        bytes += size;
+      hear: (events) => {
         for (const e of events) {
           if (e.event === 'end') { ended = true; standingSoon(0); continue; }
           const seq = Number(e.id);
           if (seq && seq <= last) continue; // it is in the board
-          count++;
           take(JSON.parse(e.data));
           if (seq) last = seq;
         }
@@ -138,7 +135,7 @@ export function job({id}, out) {
     changed.clear();
     const n = at.length, state = new Uint8Array(n), attempt = new Uint16Array(n), since = new Float64Array(n), took = new Float64Array(n);
     at.forEach((i, k) => { const h = /** @type {any} */ (hosts); state[k] = h.state[i]; attempt[k] = h.attempt[i]; since[k] = h.since[i]; took[k] = h.took[i]; });
-    out.emit({cells: {at, state, attempt, since, took}, counts: counts(), seq: last, bytes, events: count});
+    out.emit({cells: {at, state, attempt, since, took}, counts: counts()});
   };
 
   let standingTimer = 0, standingDue = 0, asking = false;
@@ -155,7 +152,9 @@ export function job({id}, out) {
     if (asking) { standingSoon(200); return; } // what happened since is not in the answer that is awaited
     asking = true;
     try {
+      const seen = last;
       const s = await ask('standing');
+      if (s.seq < seen) void load(); // the server has another past: it was restored
       const was = board.job;
       const targets = new Map(board.constraints.map((/** @type {any} */ c) => [c.constraint + ' ' + c.group, c.targets]));
       board.job = s.job;
@@ -175,6 +174,5 @@ export function job({id}, out) {
   return {
     picture: () => board && whole(),
     close: () => { closed = true; stop.abort(); line?.close(); clearInterval(resting); clearTimeout(cellTimer); clearTimeout(standingTimer); },
-    told: (say) => { if (say === 'again') { boardAsked = false; void load(); } },
   };
 }
