@@ -30,7 +30,7 @@ const (
 
 // watcher stands in the page from its beginning, and writes down what its user feels.
 const watcher = `(() => {
-  const m = window.__ui = {long: [], frames: 0, began: performance.now(), right: 0, paint: 0};
+  const m = window.__ui = {long: [], frames: 0, right: 0, paint: 0};
   new PerformanceObserver((l) => { for (const e of l.getEntries()) m.long.push([e.startTime, e.duration]); }).observe({type: 'longtask', buffered: true});
   new PerformanceObserver((l) => { for (const e of l.getEntries()) if (e.name === 'first-contentful-paint') m.paint = e.startTime; }).observe({type: 'paint', buffered: true});
   const frame = () => { m.frames++; requestAnimationFrame(frame); };
@@ -50,15 +50,32 @@ func ui(l *lab, watched time.Duration) (s section, err error) {
 	if err != nil {
 		return s, err
 	}
-	ctx, stop := context.WithCancel(l.ctx)
-	defer stop()
+	defer l.overAndOver(j.ID)()
+	defer browser.Close()
+	p := &looked{lab: l, id: j.ID, at: "http://" + l.address + "/ui/"}
+	shut, err := p.signIn()
+	if err != nil {
+		return s, err
+	}
+	defer shut()
+	time.Sleep(5 * time.Second) // in the middle of it
+	if err := p.opening(&s); err != nil {
+		return s, err
+	}
+	time.Sleep(5 * time.Second) // what belongs to the loading is over
+	return s, p.watching(&s, watched)
+}
+
+// overAndOver begins a job again whose hosts have all failed, until what it returns is called.
+func (l *lab) overAndOver(id string) (stop func()) {
+	ctx, cancel := context.WithCancel(l.ctx)
 	ended := make(chan struct{})
-	go func() { // a job whose hosts all failed is begun again
+	go func() {
 		defer close(ended)
 		for ctx.Err() == nil {
 			var now job
-			if l.ask("GET", "jobs/"+j.ID, nil, &now) == nil && (now.State == "failed" || now.State == "halted") {
-				_ = l.ask("POST", "jobs/"+j.ID+"/retry", map[string]any{}, nil) // it is looked at again in a moment
+			if l.ask("GET", "jobs/"+id, nil, &now) == nil && (now.State == "failed" || now.State == "halted") {
+				_ = l.ask("POST", "jobs/"+id+"/retry", map[string]any{}, nil) // it is looked at again in a moment
 			}
 			select {
 			case <-ctx.Done():
@@ -66,134 +83,153 @@ func ui(l *lab, watched time.Duration) (s section, err error) {
 			}
 		}
 	}()
-	defer func() { stop(); <-ended }()
+	return func() { cancel(); <-ended }
+}
 
-	defer browser.Close()
-	base, err := browser.Start()
-	if err != nil {
-		return s, err
+// looked is a page that is looked at.
+type looked struct {
+	lab       *lab
+	base, tab context.Context
+	id, at    string
+}
+
+// felt is what the watcher in a page has written down. Times are milliseconds after the page began.
+type felt struct {
+	Right, Paint float64
+	Frames       int
+	Long         [][2]float64 // tasks: begin and length
+	Files, Bytes int
+}
+
+// signIn opens a tab of somebody who is signed in, with a watcher in each page.
+func (p *looked) signIn() (shut func(), err error) {
+	if p.base, err = browser.Start(); err != nil {
+		return nil, err
 	}
-	tab, shut := chromedp.NewContext(base, chromedp.WithNewBrowserContext())
-	defer shut()
-	at := "http://" + l.address + "/ui/"
-	if err := chromedp.Do(tab, chromedp.Navigate(at+"signin")); err != nil {
-		return s, err
-	}
-	if _, err := chromedp.Run(tab, chromedp.Evaluate[bool](fmt.Sprintf(`fetch('../api/v1/session', {method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify({token: %q})}).then((r) => r.ok)`, l.token), chromedp.EvalAwaitPromise)); err != nil {
-		return s, err
-	}
-	_, err = chromedp.Call(tab, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: watcher})
+	p.tab, shut = chromedp.NewContext(p.base, chromedp.WithNewBrowserContext())
+	err = chromedp.Do(p.tab, chromedp.Navigate(p.at+"signin"))
 	if err == nil {
-		_, err = chromedp.Call(tab, network.ClearBrowserCache, cdp.Empty{})
+		_, err = chromedp.Run(p.tab, chromedp.Evaluate[bool](fmt.Sprintf(`fetch('../api/v1/session', {method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify({token: %q})}).then((r) => r.ok)`, p.lab.token), chromedp.EvalAwaitPromise))
 	}
 	if err == nil {
-		_, err = chromedp.Call(tab, performance.Enable, performance.EnableParams{})
+		_, err = chromedp.Call(p.tab, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: watcher})
+	}
+	if err == nil {
+		_, err = chromedp.Call(p.tab, network.ClearBrowserCache, cdp.Empty{})
+	}
+	if err == nil {
+		_, err = chromedp.Call(p.tab, performance.Enable, performance.EnableParams{})
 	}
 	if err != nil {
-		return s, err
+		shut()
+		return nil, err
 	}
-	time.Sleep(5 * time.Second) // in the middle of it
-	look := func() (m struct {
-		Right, Paint, Began float64
-		Frames              int
-		Long                [][2]float64
-		Files, Bytes        int
-	}, err error) {
-		m, err = chromedp.Run(tab, chromedp.Evaluate[struct {
-			Right, Paint, Began float64
-			Frames              int
-			Long                [][2]float64
-			Files, Bytes        int
-		}](`(() => { const f = performance.getEntriesByType('resource').filter((r) => r.name.includes('/ui/a/')); const m = window.__ui;
-			return {Right: m.right, Paint: m.paint, Began: m.began, Frames: m.frames, Long: m.long, Files: f.length, Bytes: f.reduce((n, r) => n + r.encodedBodySize, 0)}; })()`))
-		return m, err
+	return shut, nil
+}
+
+func (p *looked) felt() (felt, error) {
+	return chromedp.Run(p.tab, chromedp.Evaluate[felt](`(() => { const f = performance.getEntriesByType('resource').filter((r) => r.name.includes('/ui/a/')); const m = window.__ui;
+		return {Right: m.right, Paint: m.paint, Frames: m.frames, Long: m.long, Files: f.length, Bytes: f.reduce((n, r) => n + r.encodedBodySize, 0)}; })()`))
+}
+
+// open opens the page of the job, and waits until it is right.
+func (p *looked) open() (f felt, err error) {
+	if err := chromedp.Do(p.tab, chromedp.Navigate(p.at+"jobs/"+p.id)); err != nil {
+		return f, err
 	}
-	open := func() (right, paint float64, files, size int, err error) {
-		if err := chromedp.Do(tab, chromedp.Navigate(at+"jobs/"+j.ID)); err != nil {
-			return 0, 0, 0, 0, err
-		}
-		err = l.wait(func() bool {
-			m, e := look()
-			right, paint, files, size = m.Right, m.Paint, m.Files, m.Bytes
-			time.Sleep(20 * time.Millisecond)
-			return e == nil && m.Right > 0 && m.Paint > 0
-		})
-		return right, paint, files, size, err
-	}
-	right, paint, files, size, err := open()
+	err = p.lab.wait(func() bool {
+		var e error
+		f, e = p.felt()
+		time.Sleep(20 * time.Millisecond)
+		return e == nil && f.Right > 0 && f.Paint > 0
+	})
+	return f, err
+}
+
+// opening measures how soon the page is there: without any file kept, and again with them.
+func (p *looked) opening(s *section) error {
+	cold, err := p.open()
 	if err != nil {
-		return s, err
+		return err
 	}
-	s.row("first useful paint, cold (no file kept)", fmt.Sprintf("%.0f ms", paint))
-	s.row("right, cold: all 10,000 cells and counts as the server has them", fmt.Sprintf("%.0f ms", right))
-	s.row("sent for this page, packed", fmt.Sprintf("%.0f kB in %d files", float64(size)/1000, files))
-	warm, warmPaint, _, _, err := open()
+	warm, err := p.open()
 	if err != nil {
-		return s, err
+		return err
 	}
-	s.row("first useful paint, again (files kept)", fmt.Sprintf("%.0f ms", warmPaint))
-	s.row("right, again", fmt.Sprintf("%.0f ms", warm))
 	all, err := application("internal/front/webui/ui")
 	if err != nil {
-		return s, err
+		return err
 	}
+	s.row("first useful paint, cold (no file kept)", fmt.Sprintf("%.0f ms", cold.Paint))
+	s.row("right, cold: all 10,000 cells and counts as the server has them", fmt.Sprintf("%.0f ms", cold.Right))
+	s.row("sent for this page, packed", fmt.Sprintf("%.0f kB in %d files", float64(cold.Bytes)/1000, cold.Files))
+	s.row("first useful paint, again (files kept)", fmt.Sprintf("%.0f ms", warm.Paint))
+	s.row("right, again", fmt.Sprintf("%.0f ms", warm.Right))
 	s.row("the whole application, packed", fmt.Sprintf("%.0f kB", float64(all)/1000))
+	s.aim(aim{what: "the whole application, packed", shall: "< 150 kB", is: fmt.Sprintf("%.0f kB", float64(all)/1000), met: all < 150_000})
+	s.aim(aim{what: "right after it was opened", shall: "< 300 ms", is: fmt.Sprintf("%.0f ms", warm.Right), met: warm.Right < 300})
+	return nil
+}
 
-	time.Sleep(5 * time.Second) // what belongs to the loading is over
-	begin, err := tasks(tab)
-	if err != nil {
-		return s, err
+// awake fails where what the page shows does not change any more: a page that has fallen asleep is fast, too.
+func (p *looked) awake() error {
+	first := ""
+	for i := range 2 {
+		if err := p.lab.wait(func() bool {
+			text, err := chromedp.Run(p.tab, chromedp.Evaluate[string](`document.querySelector('.legend').innerText`))
+			time.Sleep(200 * time.Millisecond)
+			if i == 0 {
+				first = text
+			}
+			return err == nil && (i == 0 || text != first)
+		}); err != nil {
+			return fmt.Errorf("the page does not go on: it shows %q", first)
+		}
 	}
-	before, err := look()
+	return nil
+}
+
+// watching measures what the page costs while it goes on.
+func (p *looked) watching(s *section, watched time.Duration) error {
+	begin, err := tasks(p.tab)
 	if err != nil {
-		return s, err
+		return err
 	}
-	began := time.Now()
-	bytesAt, eventsAt, err := l.short(j.ID, min(watched, 20*time.Second))
+	before, err := p.felt()
 	if err != nil {
-		return s, err
+		return err
+	}
+	began, listened := time.Now(), min(watched, 20*time.Second)
+	size, events, err := p.lab.short(p.id, listened)
+	if err != nil {
+		return err
 	}
 	for time.Since(began) < watched {
 		time.Sleep(min(time.Second, max(0, watched-time.Since(began))))
 	}
 	took := time.Since(began)
-	end, err := tasks(tab)
+	end, err := tasks(p.tab)
 	if err != nil {
-		return s, err
+		return err
 	}
-	after, err := look()
+	after, err := p.felt()
 	if err != nil {
-		return s, err
+		return err
 	}
-	// A page that has fallen asleep is fast, too.
-	shows := `document.querySelector('.legend [data-state="running"] strong')?.innerText ?? ''`
-	var seen [2]string
-	for i := range seen {
-		if err := l.wait(func() bool {
-			text, e := chromedp.Run(tab, chromedp.Evaluate[string](`document.querySelector('.legend').innerText`))
-			seen[i] = text
-			time.Sleep(200 * time.Millisecond)
-			return e == nil && (i == 0 || text != seen[0])
-		}); err != nil {
-			return s, fmt.Errorf("the page does not go on: it shows %q", seen[0])
-		}
+	if err := p.awake(); err != nil {
+		return err
 	}
-	if running, err := chromedp.Run(tab, chromedp.Evaluate[string](shows)); err != nil || running == "" {
-		s.notes = append(s.notes, "At the very end no host ran.")
-	}
-	longest, over := 0.0, 0
+	longest := 0.0 // the browser counts those of more than 50 ms alone
 	for _, t := range after.Long[len(before.Long):] {
 		longest = max(longest, t[1])
-		if t[1] > 50 {
-			over++
-		}
 	}
+	over := len(after.Long) - len(before.Long)
 	busy := (end["TaskDuration"] - begin["TaskDuration"]) / took.Seconds()
-	hub := hubHeap(base)
+	hub := hubHeap(p.base)
 	memory := end["JSHeapUsedSize"]/1e6 + hub
 	s.row("watched for", took.Round(time.Second).String())
-	s.row("events a second", fmt.Sprintf("%.0f", float64(eventsAt)/min(watched, 20*time.Second).Seconds()))
-	s.row("bytes on the wire for an event", fmt.Sprintf("%.0f", float64(bytesAt)/float64(max(1, eventsAt))))
+	s.row("events a second", fmt.Sprintf("%.0f", float64(events)/listened.Seconds()))
+	s.row("bytes on the wire for an event", fmt.Sprintf("%.0f", float64(size)/float64(max(1, events))))
 	s.row("frames a second", fmt.Sprintf("%.0f", float64(after.Frames-before.Frames)/took.Seconds()))
 	s.row("main thread busy", fmt.Sprintf("%.0f %%", 100*busy))
 	s.row("tasks of more than 50 ms", fmt.Sprint(over))
@@ -202,9 +238,7 @@ func ui(l *lab, watched time.Duration) (s section, err error) {
 	s.aim(aim{what: "tasks of more than 50 ms", shall: "0", is: fmt.Sprint(over), met: over == 0})
 	s.aim(aim{what: "main thread busy", shall: "< 30 %", is: fmt.Sprintf("%.0f %%", 100*busy), met: busy < 0.3})
 	s.aim(aim{what: "memory after " + took.Round(time.Second).String(), shall: "< 200 MB", is: fmt.Sprintf("%.0f MB", memory), met: memory < 200})
-	s.aim(aim{what: "the whole application, packed", shall: "< 150 kB", is: fmt.Sprintf("%.0f kB", float64(all)/1000), met: all < 150_000})
-	s.aim(aim{what: "right after it was opened", shall: "< 300 ms", is: fmt.Sprintf("%.0f ms", warm), met: warm < 300})
-	return s, nil
+	return nil
 }
 
 // tasks are what the browser counts of the page.
