@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"sluice"
@@ -9,7 +10,7 @@ import (
 	"sluice/internal/core/schedule"
 )
 
-// foreseen at once is how many effects are worked out at the same time: each takes a copy of a state.
+// foreseenAtOnce is how many effects are worked out at the same time: each takes a copy of a state.
 const foreseenAtOnce = 2
 
 // Foreseen is what would follow from an act.
@@ -45,7 +46,7 @@ func (s *Service) Foresee(ctx context.Context, ns sluice.Namespace, a act.Act) (
 	resumes := false
 	in.May = func(id sluice.JobID) schedule.Permit {
 		p, err := s.permit(ctx, state, id, resumes && id == a.Job)
-		trouble = err
+		trouble = errors.Join(trouble, err)
 		return p
 	}
 	if made, err := a.Events(state, in.Now); err == nil {
