@@ -10,7 +10,7 @@ import (
 	"sluice"
 	"sluice/api"
 	"sluice/internal/core/access"
-	"sluice/internal/run/control"
+	"sluice/internal/core/act"
 )
 
 type mayQuery struct {
@@ -78,7 +78,7 @@ func mayJob(ctx context.Context, c caller, in *ByID) (*mayList, error) {
 		}
 		m.Do = one.do
 		if one.do == "approve" && m.May {
-			if err := control.Approves(string(c.Principal), i.Spec); err != nil {
+			if err := act.Approves(string(c.Principal), i.Spec); err != nil {
 				m.May, m.Why = false, err.Error()
 			}
 		}

@@ -116,9 +116,6 @@ func (s *Service) Signed(a act.Act, by sealed.Approval) (act.Act, error) {
 	return a, nil
 }
 
-// Approves says why somebody cannot approve a job, whatever their rights are: it is theirs, and another one has to.
-func Approves(who string, j *sluice.Job) error { return act.Approves(who, j) }
-
 // HostAct is one change of a host by an operator.
 type HostAct = act.Kind
 

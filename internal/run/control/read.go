@@ -20,7 +20,7 @@ type facts struct {
 	mu   sync.Mutex
 	jobs map[sluice.JobID]map[fact]any
 	size map[sluice.JobID]int
-	used []sluice.JobID // asked for last at the end
+	used []sluice.JobID // those of which something was read last at the end
 	n    int            // bytes, about
 }
 
@@ -51,7 +51,7 @@ func (f *facts) get(job sluice.JobID, k fact) (any, bool) {
 	return v, ok
 }
 
-// put remembers, and forgets jobs that were not asked for longest where it is too much.
+// put remembers, and forgets jobs of which nothing was read for the longest where it is too much.
 func (f *facts) put(job sluice.JobID, k fact, v any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
