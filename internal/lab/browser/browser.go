@@ -19,6 +19,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/heapprofiler"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
@@ -224,6 +225,14 @@ func Call[P, R any](b *Tab, cmd cdp.Command[P, R], params P) R {
 		b.fail(err.Error())
 	}
 	return r
+}
+
+// Heap is what the page's JavaScript holds, in bytes, once what nobody uses any more is gone: what a browser has not yet
+// taken away says nothing of the page.
+func (b *Tab) Heap() float64 {
+	b.t.Helper()
+	Call(b, heapprofiler.CollectGarbage, cdp.Empty{})
+	return Call(b, runtime.GetHeapUsage, cdp.Empty{}).UsedSize
 }
 
 // fail ends the test and keeps what the page looked like.
