@@ -132,7 +132,7 @@ func checkPath(p string) error {
 	case p == "" || p == ".":
 		return fmt.Errorf("an entry has no name")
 	case len(p) > MaxPath:
-		return fmt.Errorf("a path is longer than %d bytes: %.60q...", MaxPath, p)
+		return fmt.Errorf("the path %.60q goes on for more than %d bytes", p, MaxPath)
 	case odd(p):
 		return fmt.Errorf("%.200q: a name must be UTF-8 text without control characters and backslashes", p)
 	case path.IsAbs(p):

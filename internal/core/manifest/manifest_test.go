@@ -48,7 +48,7 @@ func TestWhatMayNotBeOnAHost(t *testing.T) {
 		"backslash":               {[]manifest.Entry{file(`a\b`)}, "backslashes"},
 		"not UTF-8":               {[]manifest.Entry{file("a\xffb")}, "UTF-8"},
 		"from right to left":      {[]manifest.Entry{file("a\u202egnp.exe")}, "control characters"},
-		"long":                    {[]manifest.Entry{file(strings.Repeat("a/", 600) + "b")}, "longer than"},
+		"long":                    {[]manifest.Entry{file(strings.Repeat("a/", 600) + "b")}, "goes on for"},
 		"long part":               {[]manifest.Entry{file(strings.Repeat("a", 256))}, "255"},
 		"twice":                   {[]manifest.Entry{file("a"), file("a")}, "twice"},
 		"below a file":            {[]manifest.Entry{file("a"), file("a/b")}, "no directory"},
