@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"sluice"
+	"sluice/internal/core/document"
 )
 
 // constraint is a constraint as it is written.
@@ -18,47 +19,47 @@ type constraint struct {
 }
 
 // readConstraints reads limits, and conditions that more of them stand under.
-func (l *loader) readConstraints(d *document, n *yaml.Node, above []scope) {
-	for _, p := range d.pairs(n, "constraint") {
-		if len(above) > 0 && !l.nests(p.name) && !l.knows(p.name) {
+func (l *loader) readConstraints(d *fleetFile, n *yaml.Node, above []scope) {
+	for _, p := range d.Pairs(n, "constraint") {
+		if len(above) > 0 && !l.nests(p.Name) && !l.knows(p.Name) {
 			// A host that nothing else names is in no tag, so this is a word that was misspelt.
-			d.known(p, "the constraint "+scopeName(above), limitKeys)
+			d.Known(p, "the constraint "+scopeName(above), limitKeys)
 			continue
 		}
-		s, ok := l.scope(d, p.key)
+		s, ok := l.scope(d, p.Key)
 		if !ok {
 			continue
 		}
 		scopes := append(above[:len(above):len(above)], s)
-		c := constraint{at: d.at(p.key), scopes: scopes}
+		c := constraint{at: d.At(p.Key), scopes: scopes}
 		switch {
-		case what(p.value).Kind != yaml.MappingNode:
-			if c.limit, ok = d.amount(p.value, "the limit"); ok {
+		case document.What(p.Value).Kind != yaml.MappingNode:
+			if c.limit, ok = d.amount(p.Value, "the limit"); ok {
 				l.constraints = append(l.constraints, c)
 			}
-		case l.isLimit(p.value):
+		case l.isLimit(p.Value):
 			found := false
-			for _, q := range d.pairs(p.value, "the constraint "+s.name) {
-				if d.known(q, "the constraint "+s.name, limitKeys) {
-					c.limit, found = d.amount(q.value, q.name)
+			for _, q := range d.Pairs(p.Value, "the constraint "+s.name) {
+				if d.Known(q, "the constraint "+s.name, limitKeys) {
+					c.limit, found = d.amount(q.Value, q.Name)
 				}
 			}
 			if found {
 				l.constraints = append(l.constraints, c)
 			}
-		case len(what(p.value).Content) == 0:
-			d.fail(p.value, "the constraint %s has no limit", s.name).WithHint("write max_parallel: 3, or max_parallel: 15%%")
+		case len(document.What(p.Value).Content) == 0:
+			d.Fail(p.Value, "the constraint %s has no limit", s.name).WithHint("write max_parallel: 3, or max_parallel: 15%%")
 		default:
-			l.readConstraints(d, p.value, scopes)
+			l.readConstraints(d, p.Value, scopes)
 		}
 	}
 }
 
 // isLimit reports whether a mapping says how many, rather than under which further condition.
 func (l *loader) isLimit(n *yaml.Node) bool {
-	n = what(n)
+	n = document.What(n)
 	for i := 0; i < len(n.Content); i += 2 {
-		if slices.Contains(limitKeys, what(n.Content[i]).Value) {
+		if slices.Contains(limitKeys, document.What(n.Content[i]).Value) {
 			return true
 		}
 	}
@@ -87,11 +88,11 @@ func (l *loader) settleConstraints() []sluice.Constraint {
 		name := scopeName(c.scopes)
 		groups, err := l.groups(c)
 		if err != nil {
-			l.problems.add(err)
+			l.problems.Add(err)
 			continue
 		}
 		if len(groups) == 0 {
-			l.problems.add(configError(c.at, "the constraint %s means no hosts", name))
+			l.problems.Add(document.ErrorAt(c.at, "the constraint %s means no hosts", name))
 			continue
 		}
 		if i, twice := at[name]; twice {
@@ -138,7 +139,7 @@ func (l *loader) groups(c constraint) ([]part, *sluice.Error) {
 		for _, g := range groups {
 			cuts = append(cuts, cutter.split(g)...)
 			if len(cuts) > MaxHosts {
-				return nil, configError(c.at, "the constraint %s has more than %d groups", scopeName(c.scopes), MaxHosts)
+				return nil, document.ErrorAt(c.at, "the constraint %s has more than %d groups", scopeName(c.scopes), MaxHosts)
 			}
 		}
 		groups = cuts

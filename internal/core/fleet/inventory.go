@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"sluice"
+	"sluice/internal/core/document"
 )
 
 // inventory is an Ansible inventory: groups become tags, and a few variables ssh settings. The rest is not for us.
@@ -83,7 +84,7 @@ func (inv *inventory) check() *sluice.Error {
 	visit = func(g *group) *sluice.Error {
 		switch g.progress {
 		case underway:
-			return configError(g.at, "the group %s contains itself", g.name)
+			return document.ErrorAt(g.at, "the group %s contains itself", g.name)
 		case done:
 			return nil
 		}
@@ -99,7 +100,7 @@ func (inv *inventory) check() *sluice.Error {
 	}
 	for _, g := range inv.groups {
 		if !validTag(g.name) || g.name == "resolver" || strings.HasPrefix(g.name, "resolver.") {
-			return configError(g.at, "the group %.80q cannot be a tag", g.name)
+			return document.ErrorAt(g.at, "the group %.80q cannot be a tag", g.name)
 		}
 		if err := visit(g); err != nil {
 			return err
@@ -161,18 +162,18 @@ func (g *group) eachHost(seen map[*group]bool, f func(sluice.Host)) {
 }
 
 // readInventories reads the inventories that a section names, and declares their groups as tags.
-func (l *loader) readInventories(d *document, n *yaml.Node) {
-	for _, e := range d.list(n) {
-		name, ok := d.word(e, "an inventory")
+func (l *loader) readInventories(d *fleetFile, n *yaml.Node) {
+	for _, e := range d.List(n) {
+		name, ok := d.Word(e, "an inventory")
 		if !ok {
 			continue
 		}
-		inv, err := l.readInventory(d, e, beside(d.file, name))
+		inv, err := l.readInventory(d, e, beside(d.File, name))
 		if err == nil {
 			err = inv.check()
 		}
 		if err != nil {
-			l.problems.add(err)
+			l.problems.Add(err)
 			l.incomplete = true
 			continue
 		}
@@ -186,10 +187,10 @@ func (l *loader) readInventories(d *document, n *yaml.Node) {
 	}
 }
 
-func (l *loader) readInventory(d *document, n *yaml.Node, file string) (*inventory, *sluice.Error) {
-	l.problems.files = append(l.problems.files, file)
+func (l *loader) readInventory(d *fleetFile, n *yaml.Node, file string) (*inventory, *sluice.Error) {
+	l.problems.Opened(file)
 	fail := func(err error) (*inventory, *sluice.Error) {
-		e := configError(d.at(n), "cannot read the inventory %s", file)
+		e := document.ErrorAt(d.At(n), "cannot read the inventory %s", file)
 		e.Err = err
 		return nil, e
 	}
@@ -230,14 +231,14 @@ func (l *loader) readInventory(d *document, n *yaml.Node, file string) (*invento
 }
 
 // mentionInventories makes the hosts of the inventories known, and gives them their tags.
-func (l *loader) mentionInventories(d *document, n *yaml.Node) {
-	for _, e := range d.list(n) {
+func (l *loader) mentionInventories(d *fleetFile, n *yaml.Node) {
+	for _, e := range d.List(n) {
 		inv := l.listed[e]
 		if inv == nil {
 			continue
 		}
 		if _, err := l.world.know(inv.hosts); err != nil {
-			d.fail(e, "%v", err)
+			d.Fail(e, "%v", err)
 			return
 		}
 		for _, g := range inv.groups {
@@ -247,7 +248,7 @@ func (l *loader) mentionInventories(d *document, n *yaml.Node) {
 			t := l.world.tags[sluice.Tag(g.name)]
 			hosts, err := l.world.know(g.hosts)
 			if err != nil {
-				d.fail(e, "%v", err)
+				d.Fail(e, "%v", err)
 				return
 			}
 			t.defs = append(t.defs, definition{hosts: hosts})

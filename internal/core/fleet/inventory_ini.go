@@ -5,11 +5,12 @@ import (
 	"strings"
 
 	"sluice"
+	"sluice/internal/core/document"
 )
 
 // parseInventoryINI reads the classic form of inventories: hosts below [group], and [group:children], [group:vars].
 func parseInventoryINI(file string, text []byte) (*inventory, *sluice.Error) {
-	if err := checkText(file, text); err != nil {
+	if err := document.CheckText(file, text); err != nil {
 		return nil, err
 	}
 	r := iniReader{inventory: newInventory(file), at: sluice.Position{File: file, Column: 1}}
@@ -35,7 +36,7 @@ type iniReader struct {
 }
 
 func (r *iniReader) fail(format string, args ...any) *sluice.Error {
-	return configError(r.at, format, args...)
+	return document.ErrorAt(r.at, format, args...)
 }
 
 func (r *iniReader) line(line string) *sluice.Error {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"sluice"
+	"sluice/internal/core/document"
 	"sluice/internal/core/fleet"
 )
 
@@ -192,7 +193,7 @@ func checkLoaded(t *testing.T, w *world) {
 	if err != nil {
 		sameMistakes(t, w, err)
 		list, ok := err.(fleet.Errors)
-		if !ok || len(list) == 0 || len(list) > fleet.MaxErrors+1 {
+		if !ok || len(list) == 0 || len(list) > document.MaxErrors+1 {
 			t.Fatalf("%T with %d errors", err, len(list))
 		}
 		for _, e := range list {

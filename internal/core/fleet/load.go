@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"sluice"
+	"sluice/internal/core/document"
 )
 
 // Loaded is a fleet, and what is needed to work out target expressions in it. It is not safe for concurrent use,
@@ -32,15 +33,15 @@ func load(src Source, path string) (*loader, error) {
 		fleet:  &sluice.Fleet{Namespace: sluice.DefaultNamespace, Source: path},
 		listed: map[*yaml.Node]*inventory{},
 	}
-	l.world.report = l.problems.add
+	l.world.report = l.problems.Add
 	l.open(path, nil, sluice.Position{File: path})
 	for _, step := range []func(){l.declare, l.read, l.settle} {
-		if l.incomplete || l.problems.full() {
+		if l.incomplete || l.problems.Full() {
 			break // the next step would complain of what was only not read
 		}
 		step()
 	}
-	if err := l.problems.err(); err != nil {
+	if err := l.problems.Err(); err != nil {
 		return nil, err
 	}
 	l.world.report = func(*sluice.Error) {}
@@ -99,13 +100,13 @@ func (l *Loaded) Resolve(expression string) ([]sluice.Host, error) {
 
 // loader is the state of loading a fleet.
 type loader struct {
-	problems problems
+	problems document.Problems
 	world    *world
 	src      Source
 	fleet    *sluice.Fleet
 	left     int64 // bytes that may still be read
 	opened   map[string]bool
-	docs     []*document // in the order in which they count
+	docs     []*fleetFile // in the order in which they count
 
 	incomplete  bool // a file could not be read
 	namespaceAt sluice.Position
@@ -123,79 +124,79 @@ type loader struct {
 func (l *loader) open(file string, within []string, from sluice.Position) {
 	file = path.Clean(file)
 	l.opened[file] = true
-	l.problems.files = append(l.problems.files, file)
+	l.problems.Opened(file)
 	text, err := l.src.ReadFile(file, l.left)
 	if err != nil {
 		l.incomplete = true
-		e := configError(from, "cannot read the fleet file")
+		e := document.ErrorAt(from, "cannot read the fleet file")
 		if from.Line > 0 {
 			e.Text = "cannot include " + file
 		}
 		e.Err = err
-		l.problems.add(e)
+		l.problems.Add(e)
 		return
 	}
 	l.left -= int64(len(text))
-	root, bad := parseYAML(file, text)
+	read, bad := form.Read(file, text, &l.problems)
 	if bad != nil {
 		l.incomplete = true
-		l.problems.add(bad)
+		l.problems.Add(bad)
 		return
 	}
-	if root == nil {
+	if read.Root == nil {
 		return
 	}
-	d := &document{file: file, lines: strings.Split(string(text), "\n"), root: root, problems: &l.problems}
-	for _, p := range d.pairs(root, "a fleet file") {
-		if d.known(p, "a fleet file", fileKeys) && p.name == "include" {
-			l.include(d, p.value, append(within, file))
+	d := &fleetFile{read}
+	for _, p := range d.Pairs(d.Root, "a fleet file") {
+		if d.Known(p, "a fleet file", fileKeys) && p.Name == "include" {
+			l.include(d, p.Value, append(within, file))
 		}
 	}
 	l.docs = append(l.docs, d)
 }
 
-func (l *loader) include(d *document, n *yaml.Node, within []string) {
-	for _, e := range d.list(n) {
-		pattern, ok := d.word(e, "an include")
+func (l *loader) include(d *fleetFile, n *yaml.Node, within []string) {
+	for _, e := range d.List(n) {
+		pattern, ok := d.Word(e, "an include")
 		if !ok {
 			continue
 		}
 		for _, file := range l.included(d, e, pattern) {
 			switch i := slices.Index(within, file); {
 			case i >= 0:
-				d.fail(e, "%s includes itself: %s -> %s", file, strings.Join(within[i:], " -> "), file)
+				d.Fail(e, "%s includes itself: %s -> %s", file, strings.Join(within[i:], " -> "), file)
 			case l.opened[file]:
 			case len(within) > maxIncludes:
-				d.fail(e, "more than %d files include each other", maxIncludes)
+				d.Fail(e, "more than %d files include each other", maxIncludes)
 			case len(l.opened) >= maxFiles:
-				d.fail(e, "more than %d files", maxFiles)
+				d.Fail(e, "more than %d files", maxFiles)
 				return
 			default:
-				l.open(file, within, d.at(e))
+				l.open(file, within, d.At(e))
 			}
 		}
 	}
 }
 
 // included lists the files that an include means; a pattern does not mean the file it stands in.
-func (l *loader) included(d *document, n *yaml.Node, pattern string) []string {
-	whole := beside(d.file, pattern)
+func (l *loader) included(d *fleetFile, n *yaml.Node, pattern string) []string {
+	whole := beside(d.File, pattern)
 	if !strings.ContainsAny(pattern, "*?[") {
 		return []string{whole}
 	}
 	files, err := l.src.Glob(whole)
 	if err != nil {
-		d.fail(n, "cannot look for %s: %v", whole, err)
+		d.Fail(n, "cannot look for %s: %v", whole, err)
 		return nil
 	}
 	if len(files) == 0 {
-		d.fail(n, "no file is like %s", whole).WithHint("what a fleet file includes must be there: a constraint in it would be lost silently")
+		d.Fail(n, "no file is like %s", whole).WithHint("what a fleet file includes must be there: a constraint in it would be lost silently")
 		return nil
 	}
 	for i, f := range files {
 		files[i] = path.Clean(f)
 	}
-	return slices.DeleteFunc(files, func(f string) bool { return f == d.file })
+	return slices.DeleteFunc(files, func(f string) bool { return f == d.File })
 }
 
 // beside is the path of a name that stands in a file.
@@ -207,59 +208,59 @@ func beside(file, name string) string {
 }
 
 // sections calls f for the sections of all files, in their order.
-func (l *loader) sections(f func(d *document, p pair)) {
+func (l *loader) sections(f func(d *fleetFile, p document.Pair)) {
 	for _, d := range l.docs {
-		root := what(d.root)
+		root := document.What(d.Root)
 		if root.Kind != yaml.MappingNode {
 			continue
 		}
 		for i := 0; i+1 < len(root.Content); i += 2 {
-			f(d, pair{what(root.Content[i]).Value, root.Content[i], root.Content[i+1]})
+			f(d, document.Pair{Name: document.What(root.Content[i]).Value, Key: root.Content[i], Value: root.Content[i+1]})
 		}
 	}
 }
 
 // declare finds the names of tags and resolvers, so that they are known wherever they stand.
 func (l *loader) declare() {
-	l.sections(func(d *document, p pair) {
-		switch p.name {
+	l.sections(func(d *fleetFile, p document.Pair) {
+		switch p.Name {
 		case "resolver":
-			l.readResolvers(d, p.value)
+			l.readResolvers(d, p.Value)
 		case "tag":
-			l.declareTags(d, p.value, "")
+			l.declareTags(d, p.Value, "")
 		case "inventory":
-			l.readInventories(d, p.value)
+			l.readInventories(d, p.Value)
 		}
 	})
 }
 
 // read goes through the files in their order and makes hosts known where they are named.
 func (l *loader) read() {
-	l.sections(func(d *document, p pair) {
-		if l.problems.full() {
+	l.sections(func(d *fleetFile, p document.Pair) {
+		if l.problems.Full() {
 			return
 		}
-		switch p.name {
+		switch p.Name {
 		case "namespace":
-			l.readNamespace(d, p.value)
+			l.readNamespace(d, p.Value)
 		case "ssh":
-			l.defaults = append(l.defaults, d.settings(d.pairs(p.value, "ssh"), "ssh", sshKeys))
+			l.defaults = append(l.defaults, d.settings(d.Pairs(p.Value, "ssh"), "ssh", sshKeys))
 		case "host":
-			l.readHosts(d, p.value)
+			l.readHosts(d, p.Value)
 		case "tag":
-			l.readTags(d, p.value, "")
+			l.readTags(d, p.Value, "")
 		case "inventory":
-			l.mentionInventories(d, p.value)
+			l.mentionInventories(d, p.Value)
 		case "sequence":
-			l.readSequences(d, p.value)
+			l.readSequences(d, p.Value)
 		case "constraint":
-			l.readConstraints(d, p.value, nil)
+			l.readConstraints(d, p.Value, nil)
 		case "target":
-			l.readTarget(d, p.value)
+			l.readTarget(d, p.Value)
 		case "approval":
-			l.readApproval(d, p.value)
+			l.readApproval(d, p.Value)
 		case "confirm_above":
-			if n, ok := d.number(p.value, "confirm_above", 0, MaxHosts); ok {
+			if n, ok := d.Number(p.Value, "confirm_above", 0, MaxHosts); ok {
 				l.fleet.ConfirmAbove = n
 			}
 		}
@@ -282,20 +283,20 @@ func (l *loader) settle() {
 	f.SSH, f.HostSSH = l.settleSettings()
 }
 
-func (l *loader) readNamespace(d *document, n *yaml.Node) {
-	w, ok := d.word(n, "the namespace")
+func (l *loader) readNamespace(d *fleetFile, n *yaml.Node) {
+	w, ok := d.Word(n, "the namespace")
 	if !ok {
 		return
 	}
 	if !validNamespace(w) {
-		d.fail(n, "%.80q cannot be a namespace", w).WithHint("namespaces are 1 to 64 letters, digits, '-', '_' and '.', beginning with a letter or digit")
+		d.Fail(n, "%.80q cannot be a namespace", w).WithHint("namespaces are 1 to 64 letters, digits, '-', '_' and '.', beginning with a letter or digit")
 		return
 	}
 	if l.namespaceAt.Line > 0 && string(l.fleet.Namespace) != w {
-		d.fail(n, "the namespace is %s here and %s at %s", w, l.fleet.Namespace, l.namespaceAt)
+		d.Fail(n, "the namespace is %s here and %s at %s", w, l.fleet.Namespace, l.namespaceAt)
 		return
 	}
-	l.fleet.Namespace, l.namespaceAt = sluice.Namespace(w), d.at(n)
+	l.fleet.Namespace, l.namespaceAt = sluice.Namespace(w), d.At(n)
 }
 
 func validNamespace(s string) bool {
@@ -310,43 +311,43 @@ func validNamespace(s string) bool {
 	return true
 }
 
-func (l *loader) readApproval(d *document, n *yaml.Node) {
-	for _, p := range d.pairs(n, "approval") {
-		if !d.known(p, "approval", approvalKeys) {
+func (l *loader) readApproval(d *fleetFile, n *yaml.Node) {
+	for _, p := range d.Pairs(n, "approval") {
+		if !d.Known(p, "approval", approvalKeys) {
 			continue
 		}
-		if p.name == "start" {
-			l.fleet.Approval.Start = d.truth(p.value, "start")
+		if p.Name == "start" {
+			l.fleet.Approval.Start = d.Truth(p.Value, "start")
 			continue
 		}
-		switch w, ok := d.word(p.value, "by"); {
+		switch w, ok := d.Word(p.Value, "by"); {
 		case !ok:
 		case w == sluice.AnotherApproves:
 			l.fleet.Approval.By = w
 		case w == "anybody":
 			l.fleet.Approval.By = ""
 		default:
-			d.fail(p.value, "by must be %s or anybody, not %.80q", sluice.AnotherApproves, w).
+			d.Fail(p.Value, "by must be %s or anybody, not %.80q", sluice.AnotherApproves, w).
 				WithHint("%s: whoever submitted a job cannot approve it", sluice.AnotherApproves)
 		}
 	}
 }
 
-func (l *loader) readTarget(d *document, n *yaml.Node) {
+func (l *loader) readTarget(d *fleetFile, n *yaml.Node) {
 	t := &l.fleet.Target
-	for _, p := range d.pairs(n, "target") {
-		if !d.known(p, "target", targetKeys) {
+	for _, p := range d.Pairs(n, "target") {
+		if !d.Known(p, "target", targetKeys) {
 			continue
 		}
-		dir, ok := d.word(p.value, p.name)
+		dir, ok := d.Word(p.Value, p.Name)
 		if !ok {
 			continue
 		}
 		if !path.IsAbs(dir) || hasControl(dir) {
-			d.fail(p.value, "%s must be an absolute path on the targets, not %.80q", p.name, dir)
+			d.Fail(p.Value, "%s must be an absolute path on the targets, not %.80q", p.Name, dir)
 			continue
 		}
-		switch p.name {
+		switch p.Name {
 		case "dir":
 			t.Dir = path.Clean(dir)
 		case "pre_hooks":
@@ -357,30 +358,30 @@ func (l *loader) readTarget(d *document, n *yaml.Node) {
 	}
 }
 
-func (l *loader) readResolvers(d *document, n *yaml.Node) {
-	for _, p := range d.pairs(n, "resolver") {
-		if !validTag(p.name) {
-			d.fail(p.key, "%.80q cannot be the name of a resolver", p.name).WithHint("names are words of letters, digits, '-' and '_'")
+func (l *loader) readResolvers(d *fleetFile, n *yaml.Node) {
+	for _, p := range d.Pairs(n, "resolver") {
+		if !validTag(p.Name) {
+			d.Fail(p.Key, "%.80q cannot be the name of a resolver", p.Name).WithHint("names are words of letters, digits, '-' and '_'")
 			continue
 		}
-		r := &resolver{name: p.name, at: d.at(p.key), dir: path.Dir(d.file), timeout: resolverLimit}
-		for _, q := range d.pairs(p.value, "a resolver") {
+		r := &resolver{name: p.Name, at: d.At(p.Key), dir: path.Dir(d.File), timeout: resolverLimit}
+		for _, q := range d.Pairs(p.Value, "a resolver") {
 			switch {
-			case !d.known(q, "a resolver", resolverKeys):
-			case q.name == "command":
-				r.command = d.words(q.value, "a word of the command")
+			case !d.Known(q, "a resolver", resolverKeys):
+			case q.Name == "command":
+				r.command = d.Words(q.Value, "a word of the command")
 			default:
-				r.timeout, _ = d.duration(q.value, "timeout", maxResolver)
+				r.timeout, _ = d.Duration(q.Value, "timeout", maxResolver)
 			}
 		}
-		other := l.world.resolvers[p.name]
+		other := l.world.resolvers[p.Name]
 		switch {
 		case len(r.command) == 0:
-			d.fail(p.key, "the resolver %s has no command", p.name).WithHint("write command: [/path/to/program, argument ...]")
+			d.Fail(p.Key, "the resolver %s has no command", p.Name).WithHint("write command: [/path/to/program, argument ...]")
 		case other == nil:
-			l.world.resolvers[p.name] = r
+			l.world.resolvers[p.Name] = r
 		case !slices.Equal(other.command, r.command) || other.timeout != r.timeout || other.dir != r.dir:
-			d.fail(p.key, "the resolver %s is defined differently at %s", p.name, other.at)
+			d.Fail(p.Key, "the resolver %s is defined differently at %s", p.Name, other.at)
 		}
 	}
 }
@@ -391,6 +392,6 @@ func hasControl(s string) bool {
 
 // disagree says that two things of one name are not one.
 func (l *loader) disagree(kind, name string, at, before sluice.Position) {
-	l.problems.add(configError(at, "the %s %s is defined differently at %s", kind, name, before).
+	l.problems.Add(document.ErrorAt(at, "the %s %s is defined differently at %s", kind, name, before).
 		WithHint("a %s may be repeated word for word, but not changed", kind))
 }

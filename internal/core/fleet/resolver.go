@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/core/document"
 )
 
 // resolver is a program that answers which hosts a tag means.
@@ -54,14 +55,14 @@ func (w *world) ask(n *node, from origin) (set, *sluice.Error) {
 func (w *world) run(n *node, from origin) (set, *sluice.Error) {
 	r := w.resolvers[n.name]
 	if r == nil {
-		hint := didYouMean("$resolver.", n.name, slices.Sorted(maps.Keys(w.resolvers)))
+		hint := document.DidYouMean("$resolver.", n.name, slices.Sorted(maps.Keys(w.resolvers)))
 		if hint == "" {
 			hint = fmt.Sprintf("define it: resolver: {%s: {command: [/path/to/program]}}", n.name)
 		}
 		return nil, from.fail(n.at, fmt.Sprintf("there is no resolver %q", n.name), hint)
 	}
 	fail := func(err error) (set, *sluice.Error) {
-		e := configError(from.at(n.at), "the resolver %s gave no answer for %q", n.name, n.argument).
+		e := document.ErrorAt(from.at(n.at), "the resolver %s gave no answer for %q", n.name, n.argument).
 			WithHint("the program must print a JSON list of host names and exit with status 0")
 		e.Err = err
 		if errors.Is(err, ErrNotRecorded) {

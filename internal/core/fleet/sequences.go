@@ -5,11 +5,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v4"
 
 	"sluice"
+	"sluice/internal/core/document"
 )
 
 // scope is a condition that sequences and constraints may stand under: the hosts of an expression.
@@ -35,8 +35,8 @@ type entry struct {
 }
 
 // readSequences reads a whole section: a list, a list of lists, or lists by name or tag.
-func (l *loader) readSequences(d *document, n *yaml.Node) {
-	if what(n).Kind == yaml.MappingNode {
+func (l *loader) readSequences(d *fleetFile, n *yaml.Node) {
+	if document.What(n).Kind == yaml.MappingNode {
 		l.readNamedSequences(d, n, sequence{})
 		return
 	}
@@ -44,12 +44,12 @@ func (l *loader) readSequences(d *document, n *yaml.Node) {
 }
 
 // readNamedSequences reads lists by name or condition, below the names and conditions of outer.
-func (l *loader) readNamedSequences(d *document, n *yaml.Node, outer sequence) {
-	for _, p := range d.pairs(n, "sequence") {
-		inner := sequence{name: p.name, scopes: outer.scopes}
+func (l *loader) readNamedSequences(d *fleetFile, n *yaml.Node, outer sequence) {
+	for _, p := range d.Pairs(n, "sequence") {
+		inner := sequence{name: p.Name, scopes: outer.scopes}
 		between := ": "
-		if l.nests(p.name) {
-			s, ok := l.scope(d, p.key)
+		if l.nests(p.Name) {
+			s, ok := l.scope(d, p.Key)
 			if !ok {
 				continue
 			}
@@ -62,11 +62,11 @@ func (l *loader) readNamedSequences(d *document, n *yaml.Node, outer sequence) {
 		if outer.name != "" {
 			inner.name = outer.name + between + inner.name
 		}
-		if what(p.value).Kind == yaml.MappingNode && !isEntry(p.value) {
-			l.readNamedSequences(d, p.value, inner)
+		if document.What(p.Value).Kind == yaml.MappingNode && !isEntry(p.Value) {
+			l.readNamedSequences(d, p.Value, inner)
 			continue
 		}
-		l.readSequenceLists(d, p.value, inner)
+		l.readSequenceLists(d, p.Value, inner)
 	}
 }
 
@@ -80,8 +80,8 @@ func (l *loader) nests(key string) bool {
 }
 
 // scope reads a key that is a condition. A tag may stand there without its $.
-func (l *loader) scope(d *document, key *yaml.Node) (scope, bool) {
-	if word := what(key).Value; l.world.tags[sluice.Tag(word)] != nil {
+func (l *loader) scope(d *fleetFile, key *yaml.Node) (scope, bool) {
+	if word := document.What(key).Value; l.world.tags[sluice.Tag(word)] != nil {
 		return scope{"$" + word, &node{kind: oneTag, name: word}, d.origin(key)}, true
 	}
 	expr, from, ok := l.expression(d, key, "a condition")
@@ -91,33 +91,33 @@ func (l *loader) scope(d *document, key *yaml.Node) (scope, bool) {
 	return scope{expr.canonical(from.text), expr, from}, true
 }
 
-func (l *loader) readSequenceLists(d *document, n *yaml.Node, s sequence) {
-	elements := d.list(n)
+func (l *loader) readSequenceLists(d *fleetFile, n *yaml.Node, s sequence) {
+	elements := d.List(n)
 	lists := 0
 	for _, e := range elements {
-		if what(e).Kind == yaml.SequenceNode {
+		if document.What(e).Kind == yaml.SequenceNode {
 			lists++
 		}
 	}
 	switch {
 	case len(elements) == 0:
 		if s.name != "" {
-			d.fail(n, "the sequence %q has no entries", s.name)
+			d.Fail(n, "the sequence %q has no entries", s.name)
 		}
 	case lists == 0:
 		l.readSequence(d, n, s, elements)
 	case lists == len(elements):
 		for i, e := range elements {
 			s.of, s.number = len(elements), i+1
-			l.readSequence(d, e, s, d.list(e))
+			l.readSequence(d, e, s, d.List(e))
 		}
 	default:
-		d.fail(n, "a sequence is a list of entries or a list of lists, not both")
+		d.Fail(n, "a sequence is a list of entries or a list of lists, not both")
 	}
 }
 
-func (l *loader) readSequence(d *document, n *yaml.Node, s sequence, elements []*yaml.Node) {
-	s.at = d.at(n)
+func (l *loader) readSequence(d *fleetFile, n *yaml.Node, s sequence, elements []*yaml.Node) {
+	s.at = d.At(n)
 	for _, e := range elements {
 		if x, ok := l.readEntry(d, e); ok {
 			s.entries = append(s.entries, x)
@@ -128,17 +128,17 @@ func (l *loader) readSequence(d *document, n *yaml.Node, s sequence, elements []
 
 // isEntry reports whether a mapping is an entry with a gate.
 func isEntry(n *yaml.Node) bool {
-	n = what(n)
+	n = document.What(n)
 	for i := 0; i < len(n.Content); i += 2 {
-		if what(n.Content[i]).Value == "target" {
+		if document.What(n.Content[i]).Value == "target" {
 			return true
 		}
 	}
 	return false
 }
 
-func (l *loader) readEntry(d *document, n *yaml.Node) (entry, bool) {
-	if what(n).Kind != yaml.MappingNode {
+func (l *loader) readEntry(d *fleetFile, n *yaml.Node) (entry, bool) {
+	if document.What(n).Kind != yaml.MappingNode {
 		expr, from, ok := l.expression(d, n, "an entry of a sequence")
 		if !ok {
 			return entry{}, false
@@ -147,28 +147,28 @@ func (l *loader) readEntry(d *document, n *yaml.Node) (entry, bool) {
 	}
 	var e entry
 	found := false
-	for _, p := range d.pairs(n, "an entry of a sequence") {
-		if !d.known(p, "an entry of a sequence", entryKeys) {
+	for _, p := range d.Pairs(n, "an entry of a sequence") {
+		if !d.Known(p, "an entry of a sequence", entryKeys) {
 			continue
 		}
-		switch p.name {
+		switch p.Name {
 		case "target":
 			found = true
-			if expr, from, ok := l.expression(d, p.value, "target"); ok {
+			if expr, from, ok := l.expression(d, p.Value, "target"); ok {
 				e.scope = scope{expr.canonical(from.text), expr, from}
 			}
 		case "max_failures":
-			e.gate.MaxFailures, _ = d.amount(p.value, p.name)
+			e.gate.MaxFailures, _ = d.amount(p.Value, p.Name)
 		case "pause":
-			e.gate.Pause, _ = d.duration(p.value, p.name, 0)
+			e.gate.Pause, _ = d.Duration(p.Value, p.Name, 0)
 		case "approve":
-			e.gate.Approve = d.truth(p.value, p.name)
+			e.gate.Approve = d.Truth(p.Value, p.Name)
 		case "ramp":
-			e.gate.Ramp = d.ramp(p.value)
+			e.gate.Ramp = d.ramp(p.Value)
 		}
 	}
 	if !found {
-		d.fail(n, "this entry of a sequence has no target").WithHint("write {target: $tag, pause: 10m}")
+		d.Fail(n, "this entry of a sequence has no target").WithHint("write {target: $tag, pause: 10m}")
 	}
 	return e, e.expr != nil
 }
@@ -219,7 +219,7 @@ func (l *loader) settleEntries(s sequence, name string) ([]sluice.Entry, bool) {
 	for i, c := range s.scopes {
 		hosts, err := l.world.hostsOf(c.expr, c.from)
 		if err != nil {
-			l.problems.add(err)
+			l.problems.Add(err)
 			return nil, false
 		}
 		if i > 0 {
@@ -232,7 +232,7 @@ func (l *loader) settleEntries(s sequence, name string) ([]sluice.Entry, bool) {
 	for _, e := range s.entries {
 		hosts, err := l.world.hostsOf(e.expr, e.from)
 		if err != nil {
-			l.problems.add(err)
+			l.problems.Add(err)
 			ok = false
 			continue
 		}
@@ -242,17 +242,17 @@ func (l *loader) settleEntries(s sequence, name string) ([]sluice.Entry, bool) {
 		}
 		switch {
 		case none:
-			l.problems.add(e.from.fail(0, fmt.Sprintf("the entry %s of the sequence %q means no hosts", e.name, name), ""))
+			l.problems.Add(e.from.fail(0, fmt.Sprintf("the entry %s of the sequence %q means no hosts", e.name, name), ""))
 			ok = false
 		case len(hosts) == 0 && gated(e.gate):
-			l.problems.add(e.from.fail(0, fmt.Sprintf("the entry %s means no hosts within the sequence %q, so that its gate would never be reached", e.name, name), ""))
+			l.problems.Add(e.from.fail(0, fmt.Sprintf("the entry %s means no hosts within the sequence %q, so that its gate would never be reached", e.name, name), ""))
 			ok = false
 		case len(hosts) > 0:
 			out = append(out, sluice.Entry{Name: e.name, Hosts: l.world.names(hosts), Gate: e.gate, At: e.from.start})
 		}
 	}
 	if ok && len(out) == 0 && len(s.entries) > 0 {
-		l.problems.add(configError(s.at, "the sequence %q means no hosts", name))
+		l.problems.Add(document.ErrorAt(s.at, "the sequence %q means no hosts", name))
 		ok = false
 	}
 	return out, ok && len(out) > 0
@@ -267,86 +267,39 @@ func sameEntries(a, b []sluice.Entry) bool {
 	})
 }
 
-func (d *document) amount(n *yaml.Node, meant string) (sluice.Amount, bool) {
-	w, ok := d.word(n, meant)
+func (d *fleetFile) amount(n *yaml.Node, meant string) (sluice.Amount, bool) {
+	w, ok := d.Word(n, meant)
 	if !ok {
 		return sluice.Amount{}, false
 	}
 	a, err := sluice.ParseAmount(w)
 	if err != nil || !a.IsPercent() && a.Floor(0) > MaxHosts {
-		d.fail(n, "%s must be a number of hosts (such as 3) or a share (such as 15%%), not %.40q", meant, w)
+		d.Fail(n, "%s must be a number of hosts (such as 3) or a share (such as 15%%), not %.40q", meant, w)
 		return sluice.Amount{}, false
 	}
 	return a, true
 }
 
 // ramp reads steps that grow, as far as numbers and shares can be compared.
-func (d *document) ramp(n *yaml.Node) []sluice.Amount {
+func (d *fleetFile) ramp(n *yaml.Node) []sluice.Amount {
 	var out []sluice.Amount
-	if what(n).Kind != yaml.SequenceNode || len(what(n).Content) == 0 {
-		d.fail(n, "ramp must be a list, not %s", described(n)).WithHint("write [1, 10%%, 100%%]")
+	if document.What(n).Kind != yaml.SequenceNode || len(document.What(n).Content) == 0 {
+		d.Fail(n, "ramp must be a list, not %s", document.Described(n)).WithHint("write [1, 10%%, 100%%]")
 		return nil
 	}
 	const hundredPercent = 10000
-	for _, e := range what(n).Content {
+	for _, e := range document.What(n).Content {
 		a, ok := d.amount(e, "a step of a ramp")
 		if !ok {
 			continue
 		}
 		if a.Capacity(1) == 0 {
-			d.fail(e, "a step of a ramp cannot be 0")
+			d.Fail(e, "a step of a ramp cannot be 0")
 		}
 		if k := len(out); k > 0 && out[k-1].IsPercent() == a.IsPercent() && out[k-1].Floor(hundredPercent) >= a.Floor(hundredPercent) {
-			d.fail(e, "the steps of a ramp add up, so %s after %s is none", a, out[k-1])
+			d.Fail(e, "the steps of a ramp add up, so %s after %s is none", a, out[k-1])
 		}
 		out = append(out, a)
 	}
 	return out
-}
-
-func (d *document) truth(n *yaml.Node, meant string) bool {
-	w, ok := d.word(n, meant)
-	if ok && w != "true" && w != "false" {
-		d.fail(n, "%s must be true or false, not %.40q", meant, w)
-	}
-	return w == "true"
-}
-
-// duration reads Go's notation, with days; highest is the most allowed, 0 any.
-func (d *document) duration(n *yaml.Node, meant string, highest time.Duration) (time.Duration, bool) {
-	w, ok := d.word(n, meant)
-	if !ok {
-		return 0, false
-	}
-	v, ok := parseDuration(w)
-	switch {
-	case !ok:
-		d.fail(n, "%s must be a time such as 30s, 10m, 1h30m or 2d, not %.40q", meant, w)
-	case v <= 0:
-		d.fail(n, "%s must be more than nothing, not %s", meant, w)
-	case highest > 0 && v > highest:
-		d.fail(n, "%s must be at most %s, not %s", meant, highest, w)
-	default:
-		return v, true
-	}
-	return 0, false
-}
-
-func parseDuration(s string) (time.Duration, bool) {
-	days, rest, found := strings.Cut(s, "d")
-	if !found {
-		v, err := time.ParseDuration(s)
-		return v, err == nil
-	}
-	const most = 100_000 // days, well within what a Duration holds
-	n, err := strconv.Atoi(days)
-	if err != nil || n < 0 || n > most {
-		return 0, false
-	}
-	v := time.Duration(n) * 24 * time.Hour
-	if rest == "" {
-		return v, true
-	}
-	more, err := time.ParseDuration(rest)
-	return v + more, err == nil && more >= 0 && more < 24*time.Hour
 }

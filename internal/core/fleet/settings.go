@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"sluice"
+	"sluice/internal/core/document"
 )
 
 // settings are ssh settings that a file gives: nil fields are not given.
@@ -43,16 +44,16 @@ type hostSettings struct {
 }
 
 // readHosts reads the section "host:".
-func (l *loader) readHosts(d *document, n *yaml.Node) {
-	for _, p := range d.pairs(n, "host") {
-		expr, from, ok := l.expression(d, p.key, "a host")
+func (l *loader) readHosts(d *fleetFile, n *yaml.Node) {
+	for _, p := range d.Pairs(n, "host") {
+		expr, from, ok := l.expression(d, p.Key, "a host")
 		if !ok {
 			continue
 		}
-		var given, nested []pair
-		for _, q := range d.pairs(p.value, "the settings of "+p.name) {
-			if q.name == "ssh" {
-				nested = d.pairs(q.value, "ssh")
+		var given, nested []document.Pair
+		for _, q := range d.Pairs(p.Value, "the settings of "+p.Name) {
+			if q.Name == "ssh" {
+				nested = d.Pairs(q.Value, "ssh")
 			} else {
 				given = append(given, q)
 			}
@@ -85,13 +86,13 @@ func over[T any](to **T, given *T) {
 }
 
 // settings reads ssh settings.
-func (d *document) settings(pairs []pair, place string, allowed []string) settings {
+func (d *fleetFile) settings(pairs []document.Pair, place string, allowed []string) settings {
 	var s settings
 	for _, p := range pairs {
-		if !d.known(p, place, allowed) {
+		if !d.Known(p, place, allowed) {
 			continue
 		}
-		switch p.name {
+		switch p.Name {
 		case "user":
 			s.user = d.checked(p, validUser, "a user name")
 		case "address":
@@ -104,7 +105,7 @@ func (d *document) settings(pairs []pair, place string, allowed []string) settin
 				s.pool = &pool
 			}
 		case "port":
-			if n, ok := d.number(p.value, "port", 1, 65535); ok {
+			if n, ok := d.Number(p.Value, "port", 1, 65535); ok {
 				s.port = &n
 			}
 		case "identity":
@@ -116,27 +117,27 @@ func (d *document) settings(pairs []pair, place string, allowed []string) settin
 	return s
 }
 
-func (d *document) checked(p pair, valid func(string) bool, meant string) *string {
-	w, ok := d.word(p.value, p.name)
+func (d *fleetFile) checked(p document.Pair, valid func(string) bool, meant string) *string {
+	w, ok := d.Word(p.Value, p.Name)
 	if !ok {
 		return nil
 	}
 	if !valid(w) {
-		d.fail(p.value, "%s must be %s, not %.80q", p.name, meant, w)
+		d.Fail(p.Value, "%s must be %s, not %.80q", p.Name, meant, w)
 		return nil
 	}
 	return &w
 }
 
 // checkedList reads a list that may be empty: it takes back what is set for more hosts.
-func (d *document) checkedList(p pair, valid func(string) bool, meant string) *[]string {
+func (d *fleetFile) checkedList(p document.Pair, valid func(string) bool, meant string) *[]string {
 	var out []string
-	for _, e := range d.list(p.value) {
-		w, ok := d.word(e, p.name)
+	for _, e := range d.List(p.Value) {
+		w, ok := d.Word(e, p.Name)
 		switch {
 		case !ok:
 		case !valid(w):
-			d.fail(e, "%s must be %s, not %.80q", p.name, meant, w)
+			d.Fail(e, "%s must be %s, not %.80q", p.Name, meant, w)
 		default:
 			out = append(out, w)
 		}
@@ -210,7 +211,7 @@ func (l *loader) settleSettings() (sluice.SSH, map[sluice.Host]sluice.SSH) {
 	for _, h := range slices.Concat(l.tagged, l.named) {
 		hosts, err := l.world.hostsOf(h.expr, h.from)
 		if err != nil {
-			l.problems.add(err)
+			l.problems.Add(err)
 			continue
 		}
 		for _, place := range hosts {

@@ -19,11 +19,8 @@ type Source interface {
 // Limits of what is read. They keep a broken or hostile file from taking the machine's memory.
 const (
 	MaxBytes      = 16 << 20  // of all files of a fleet together
-	MaxDepth      = 64        // of nested YAML
 	MaxHosts      = 1_000_000 // of a fleet, and of one glob
-	MaxErrors     = 20        // that are reported at once
 	maxMentions   = 20_000_000
-	maxAliased    = 1_000_000
 	maxFiles      = 1000
 	maxIncludes   = 32 // files that include each other, deep
 	maxExprDepth  = 100

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"sluice"
+	"sluice/internal/core/document"
 )
 
 // world is what expressions are worked out against: the known hosts, the tags and the resolvers.
@@ -68,7 +69,7 @@ func (w *world) mentionIn(n *node, from origin, adds bool) *sluice.Error {
 	switch {
 	case n.kind == theNames && adds:
 		if _, err := w.know(n.hosts); err != nil {
-			return configError(from.at(n.at), "%v", err)
+			return document.ErrorAt(from.at(n.at), "%v", err)
 		}
 	case n.kind == oneAnswer:
 		_, err := w.ask(n, from)
@@ -144,7 +145,7 @@ func (w *world) named(n *node, from origin) (set, *sluice.Error) {
 	if _, ok := w.tags[sluice.Tag(unknown[0])]; ok {
 		hint = fmt.Sprintf("did you mean the tag $%s?", unknown[0])
 	} else {
-		hint = didYouMean("", string(unknown[0]), w.hosts)
+		hint = document.DidYouMean("", string(unknown[0]), w.hosts)
 	}
 	return nil, from.fail(n.at, fmt.Sprintf("the fleet does not know the host %s", unknown[0]), hint)
 }
@@ -249,7 +250,7 @@ func (w *world) unknownTag(n *node, from origin) *sluice.Error {
 	for i, t := range w.tagOrder {
 		names[i] = t.name
 	}
-	return from.fail(n.at, fmt.Sprintf("there is no tag $%s", n.name), didYouMean("$", n.name, names))
+	return from.fail(n.at, fmt.Sprintf("there is no tag $%s", n.name), document.DidYouMean("$", n.name, names))
 }
 
 // settle works out the hosts of a tag.
@@ -313,7 +314,7 @@ func (w *world) cycle(t *tag, n *node, from origin) *sluice.Error {
 	}
 	text := fmt.Sprintf("the tag $%s is defined by itself: %s -> $%s", t.name, strings.Join(names, " -> "), t.name)
 	if n == nil {
-		return configError(t.at, "%s", text)
+		return document.ErrorAt(t.at, "%s", text)
 	}
 	return from.fail(n.at, text, "")
 }

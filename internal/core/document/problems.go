@@ -1,4 +1,4 @@
-package fleet
+package document
 
 import (
 	"cmp"
@@ -9,7 +9,10 @@ import (
 	"sluice"
 )
 
-// Errors are the mistakes found in fleet files, by place: files in the order in which they are read, then lines.
+// MaxErrors is how many errors are told at once.
+const MaxErrors = 20
+
+// Errors are the mistakes found in files, by place: files in the order in which they are read, then lines.
 type Errors []*sluice.Error
 
 // Error lists the errors, one per line, each with its hint.
@@ -36,15 +39,19 @@ func (e Errors) Unwrap() []error {
 	return out
 }
 
-// problems collects errors while loading goes on. What is there already is the cause of several mishaps, and is
+// Problems collects errors while reading goes on. What is there already is the cause of several mishaps, and is
 // told once.
-type problems struct {
+type Problems struct {
 	list  []*sluice.Error
 	seen  map[string]bool
 	files []string // in the order in which they were opened
 }
 
-func (p *problems) add(err *sluice.Error) {
+// Opened says that a file is read now: errors are told in the order in which files were opened.
+func (p *Problems) Opened(file string) { p.files = append(p.files, file) }
+
+// Add takes an error; nil is none.
+func (p *Problems) Add(err *sluice.Error) {
 	if err == nil || p.seen[err.Error()] {
 		return
 	}
@@ -55,13 +62,22 @@ func (p *problems) add(err *sluice.Error) {
 	p.list = append(p.list, err)
 }
 
-// latest is the error added last. Who cannot do without what was wrong remembers it as the reason.
-func (p *problems) latest() *sluice.Error { return p.list[len(p.list)-1] }
+// First is the error that was added first, or nil.
+func (p *Problems) First() *sluice.Error {
+	if len(p.list) == 0 {
+		return nil
+	}
+	return p.list[0]
+}
 
-// full says that there are so many errors that looking further helps nobody.
-func (p *problems) full() bool { return len(p.list) >= 50*MaxErrors }
+// Latest is the error that was added last. Who cannot do without what was wrong remembers it as the reason.
+func (p *Problems) Latest() *sluice.Error { return p.list[len(p.list)-1] }
 
-func (p *problems) err() error {
+// Full says that there are so many errors that looking further helps nobody.
+func (p *Problems) Full() bool { return len(p.list) >= 50*MaxErrors }
+
+// Err returns [Errors], or nil where there are none. The first [MaxErrors] of them are told.
+func (p *Problems) Err() error {
 	if len(p.list) == 0 {
 		return nil
 	}
@@ -78,14 +94,15 @@ func (p *problems) err() error {
 	return Errors(p.list)
 }
 
-func configError(at sluice.Position, format string, args ...any) *sluice.Error {
+// ErrorAt is an error in a file, at its place.
+func ErrorAt(at sluice.Position, format string, args ...any) *sluice.Error {
 	e := sluice.Errorf(sluice.Config, format, args...)
 	e.At = at
 	return e
 }
 
-// nearest returns the word that was probably meant, or "".
-func nearest[S ~string](word string, words []S) S {
+// Nearest returns the word that was probably meant, or "".
+func Nearest[S ~string](word string, words []S) S {
 	best, limit := S(""), min(1+len(word)/4, len(word)-1)
 	for _, w := range words {
 		if d := distance(word, string(w), limit); d <= limit {
@@ -95,8 +112,9 @@ func nearest[S ~string](word string, words []S) S {
 	return best
 }
 
-func didYouMean[S ~string](prefix, word string, words []S) string {
-	if w := nearest(word, words); w != "" {
+// DidYouMean asks whether the nearest word was meant, behind a prefix; "" where none is near.
+func DidYouMean[S ~string](prefix, word string, words []S) string {
+	if w := Nearest(word, words); w != "" {
 		return fmt.Sprintf("did you mean %s%s?", prefix, w)
 	}
 	return ""
