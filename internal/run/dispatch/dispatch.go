@@ -99,6 +99,7 @@ type driver struct {
 	landed    chan landing
 	workers   sync.WaitGroup
 	observer  sync.Mutex
+	told      uint64 // number of the last event that the observer was told of, or that was there before; under observer
 	begin     time.Time
 	explain   time.Time   // when Waits was called last
 	stopped   atomic.Bool // nothing more may start
@@ -138,6 +139,9 @@ func (d *driver) load(ctx context.Context, seen uint64) error {
 	}
 	if err == nil {
 		d.head.Store(state.Seq())
+		d.observer.Lock()
+		d.told = max(d.told, min(seen, state.Seq()))
+		d.observer.Unlock()
 	}
 	return err
 }
@@ -220,8 +224,7 @@ func (d *driver) launch(ctx context.Context, l drive.Launch) {
 	a.Withdraw = func(c context.Context, b sluice.TaskWithdrawn) error { return d.commit(c, b) }
 	if d.cfg.Observe != nil {
 		a.Output = func(stream string, offset int64, data []byte) {
-			d.observe(sluice.Event{Seq: d.head.Load(), Time: d.cfg.Clock(), Job: d.id,
-				Body: sluice.NewTaskOutput(l.Host, l.Attempt, stream, offset, data)})
+			d.observe(sluice.Event{Time: d.cfg.Clock(), Job: d.id, Body: sluice.NewTaskOutput(l.Host, l.Attempt, stream, offset, data)})
 		}
 	}
 	d.fly(ctx, a, 0)
@@ -266,12 +269,18 @@ func (d *driver) commit(ctx context.Context, r sluice.Body) error {
 	}
 }
 
+// observe tells the observer. What is not in the log, output, has the number of the event that was told last: it is known only
+// once nobody else is telling anything.
 func (d *driver) observe(e sluice.Event) {
 	if d.cfg.Observe == nil {
 		return
 	}
 	d.observer.Lock()
 	defer d.observer.Unlock()
+	if e.Seq == 0 {
+		e.Seq = d.told
+	}
+	d.told = e.Seq
 	d.cfg.Observe(e)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -254,4 +255,42 @@ func TestAnOutcomeBeforeTheLossCounts(t *testing.T) {
 			w.sound()
 		}
 	})
+}
+
+// TestOutputIsNumberedAsItIsShown: output has the number of the event that was shown before it, however many hosts print while
+// events come.
+func TestOutputIsNumberedAsItIsShown(t *testing.T) {
+	w := newWorld(t, 20, func(j *sluice.Job, f *sluice.Fleet) { f.Constraints = nil })
+	worker := &targets{started: map[sluice.Host]int{}, does: func(_ context.Context, a work.Assignment) (sluice.TaskFinished, error) {
+		for i := range int64(200) {
+			a.Output("stdout", i, []byte("x"))
+			if i%20 == 0 {
+				a.Step(sluice.TaskStep{Host: a.Host, Attempt: a.Attempt, Step: "pre/a"})
+			}
+		}
+		return sluice.TaskFinished{Outcome: sluice.Succeeded}, nil
+	}}
+	_, err := dispatch.Drive(t.Context(), dispatch.Config{Log: w.log, Namespace: ns, Drivers: w.drivers, Outputs: w.outputs, Worker: worker,
+		Clock: time.Now, Driver: "test", Observe: func(e sluice.Event) {
+			runtime.Gosched() // who shows takes his time, and others come
+			w.seen = append(w.seen, e)
+		}}, w.job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := uint64(0)
+	printed := 0
+	for _, e := range w.seen {
+		_, output := e.Body.(sluice.TaskOutput)
+		switch {
+		case output && e.Seq == last:
+			printed++
+		case output || e.Seq <= last:
+			t.Fatalf("event %d of type %s is shown after %d", e.Seq, e.Body.Type(), last)
+		}
+		last = e.Seq
+	}
+	if printed != 20*200 {
+		t.Errorf("%d pieces are shown", printed)
+	}
 }
