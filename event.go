@@ -42,6 +42,7 @@ const (
 	RuleRights      Rule = "rights"      // who submitted the job has no right to it any more
 	RuleWorker      Rule = "worker"      // no worker has room for the attempt, or none is connected
 	RuleSecrets     Rule = "secrets"     // its secrets are gone, or are not for the job as it is
+	RuleLock        Rule = "lock"        // an earlier job has the lock that this one wants
 )
 
 // RulesApplied says that from here on these rules are in force in the namespace.

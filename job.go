@@ -1,6 +1,7 @@
 package sluice
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -84,6 +85,27 @@ type Job struct {
 	Approval Approval `json:"approval,omitzero"`
 }
 
+// Lock is the name of what one job has at a time, such as "hello/production".
+type Lock string
+
+// MaxLock is the longest name of a lock, in bytes.
+const MaxLock = 200
+
+// Valid reports whether the name has the form of a lock's: letters, digits and . _ - / : @, and it begins with a letter or a digit.
+func (l Lock) Valid() bool {
+	if l == "" || len(l) > MaxLock {
+		return false
+	}
+	for i := range len(l) {
+		c := l[i]
+		alone := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		if !alone && (i == 0 || strings.IndexByte("._-/:@", c) < 0) {
+			return false
+		}
+	}
+	return true
+}
+
 // SSHFor returns the complete settings of a target.
 func (j *Job) SSHFor(h Host) SSH {
 	if s, ok := j.HostSSH[h]; ok {
@@ -156,6 +178,11 @@ type Options struct {
 	AskSudoPassword bool `json:"ask_sudo_password,omitzero"`
 	AskPassphrase   bool `json:"ask_passphrase,omitzero"`
 	AskPrivateKey   bool `json:"ask_private_key,omitzero"`
+	// Lock is a name that only one job of the namespace has at a time, from its submission to its end; "" for none. Jobs that
+	// want it wait for those that were submitted before them.
+	Lock Lock `json:"lock,omitzero"`
+	// Supersede cancels the jobs that had the lock, or waited for it, when this one was submitted.
+	Supersede bool `json:"supersede,omitzero"`
 	// Signed says that the worker is to hold the job against what somebody sealed and signed, though it may have no secret.
 	Signed bool `json:"signed,omitzero"`
 }
@@ -163,6 +190,17 @@ type Options struct {
 // NeedsSecrets reports whether the job cannot be driven without what somebody sealed for it, be it a mere signature.
 func (o *Options) NeedsSecrets() bool {
 	return o.Signed || o.AskPassword || o.AskSudoPassword || o.AskPassphrase || o.AskPrivateKey
+}
+
+// CheckLock says what is wrong with lock and supersede, beginning with the name of the option.
+func (o *Options) CheckLock() error {
+	switch {
+	case o.Lock != "" && !o.Lock.Valid():
+		return fmt.Errorf("lock: %q is no name of letters, digits and . _ - / : @, of at most %d bytes", o.Lock, MaxLock)
+	case o.Lock == "" && o.Supersede:
+		return errors.New("supersede: it is of the job that has a lock, and there is no lock")
+	}
+	return nil
 }
 
 // Defaults of options.

@@ -238,6 +238,8 @@ type Options struct {
 	AskPassphrase   bool     `json:"ask_passphrase,omitempty" doc:"there is a passphrase of keys among its secrets"`
 	AskPrivateKey   bool     `json:"ask_private_key,omitempty" doc:"there is a private key to log in with among its secrets"`
 	Signed          bool     `json:"signed,omitempty" doc:"what is sealed for it is to be looked at by the worker, though there may be no secret in it"`
+	Lock            string   `json:"lock,omitempty" maxLength:"200" doc:"a name that only one job of the namespace has at a time; others wait for its end"`
+	Supersede       bool     `json:"supersede,omitempty" doc:"cancel the jobs that have the lock, or wait for it"`
 	Hooks           string   `json:"hooks,omitempty" maxLength:"1000" doc:"directory on the hosts with pre.d and post.d"`
 	TTY             bool     `json:"tty,omitempty" doc:"run the command on a terminal"`
 	Prompts         []string `json:"prompts,omitempty" doc:"patterns of prompts of the command that the password answers"`

@@ -159,7 +159,22 @@ func (a Act) resume(s *schedule.State, i schedule.Info) ([]sluice.Body, error) {
 	case i.Cancelling, !stopped(i) && a.MaxFailures == nil:
 		return nil, nil // whoever drives it brings it to its end
 	}
+	if err := unlocked(s, i); err != nil {
+		return nil, err
+	}
 	return []sluice.Body{a.resumed(i)}, nil
+}
+
+// unlocked says why a job that is over cannot be opened again: another one has its lock by now.
+func unlocked(s *schedule.State, i schedule.Info) error {
+	if !i.State.Over() {
+		return nil
+	}
+	for _, o := range s.Locked(i.Spec.Options.Lock) {
+		return sluice.Errorf(sluice.Conflict, "job %s of %s has the lock %s until it ends", o.Spec.ID, o.Spec.By, i.Spec.Options.Lock).
+			WithHint("sluice status %s", o.Spec.ID)
+	}
+	return nil
 }
 
 func (a Act) resumed(i schedule.Info) sluice.JobResumed {
@@ -174,6 +189,9 @@ func (a Act) retry(s *schedule.State, i schedule.Info) ([]sluice.Body, error) {
 	if budget := a.budget(i); budget >= 0 && i.Failures > budget {
 		return nil, sluice.Errorf(sluice.Conflict, "%d hosts failed and job %s may have %d, so nothing would start", i.Failures, a.Job, budget).
 			WithHint("sluice retry %s --max-failures %d", a.Job, i.Failures)
+	}
+	if err := unlocked(s, i); err != nil {
+		return nil, err
 	}
 	var out []sluice.Body
 	if stopped(i) || a.MaxFailures != nil {

@@ -73,7 +73,7 @@ func (d *decision) emit(j *job, b sluice.Body) {
 func (d *decision) own(j *job) {
 	d.limits(j)
 	d.skipRetired(j)
-	if !j.stopped() && !j.overBudget() {
+	if !j.stopped() && !j.overBudget() && d.lockedBy(j) == nil {
 		d.openStages(j)
 		d.build(j)
 		if d.in.May != nil && d.next(j) != nil {
@@ -102,7 +102,7 @@ func (d *decision) start(j *job) {
 
 // reserve tries out what a job that somebody else drives would start now, so that later jobs leave it room.
 func (d *decision) reserve(j *job) {
-	if j.stopped() || j.overBudget() {
+	if j.stopped() || j.overBudget() || d.lockedBy(j) != nil {
 		return
 	}
 	d.tryOpen(j)
@@ -163,6 +163,21 @@ func (d *decision) skipRetired(j *job) {
 
 // overBudget reports whether the job has more failures than it may have.
 func (j *job) overBudget() bool { return j.budget >= 0 && j.failures > j.budget }
+
+// lockedBy returns the job that has the lock that j wants, or nil. Who was submitted first has it until the end, whether or
+// not anybody drives it: a lock that a lost process sets free would be none. What a later job runs is waited for, too, where an
+// earlier one was opened again.
+func (s *State) lockedBy(j *job) *job {
+	if j.spec.Options.Lock == "" {
+		return nil
+	}
+	for _, o := range s.open {
+		if o != j && o.spec.Options.Lock == j.spec.Options.Lock && (o.number < j.number || o.running > 0) {
+			return o
+		}
+	}
+	return nil
+}
 
 // next returns the first task of the job that may start now, or nil. It moves what may not to where it waits.
 func (d *decision) next(j *job) *task {

@@ -71,6 +71,25 @@ func (s *State) MayStart(id sluice.JobID) bool {
 	return j != nil && !j.stopped() && j.unsettled > j.running
 }
 
+// Locked lists the jobs that have a lock or wait for it, in the order in which they get it.
+func (s *State) Locked(l sluice.Lock) (out []Info) {
+	for _, j := range s.open {
+		if l != "" && j.spec.Options.Lock == l {
+			out = append(out, j.info())
+		}
+	}
+	return out
+}
+
+// Cancelled is the end of an open job that is cancelled now; ok is false where something of it runs.
+func (s *State) Cancelled(id sluice.JobID) (end sluice.JobFinished, ok bool) {
+	j := s.job(id)
+	if j == nil || j.running > 0 || j.finished != "" {
+		return end, false
+	}
+	return sluice.JobFinished{Outcome: sluice.Cancelled, Counts: j.counts(true)}, true
+}
+
 // Jobs lists all jobs in order of submission. Specs of jobs that are over may be without their tracks and the targets'
 // own SSH settings.
 func (s *State) Jobs() []Info {

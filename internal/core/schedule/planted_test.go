@@ -35,6 +35,8 @@ var planted = []struct{ name, file, right, wrong string }{
 	{"the concurrency is one too high", "decide.go", "limit > 0 && j.running >= limit {\n\t\treturn nil", "limit > 0 && j.running > limit {\n\t\treturn nil"},
 	{"a failed job has succeeded", "decide.go", "if !t.outcome.Passed() {\n\t\t\treturn sluice.Failed", "if t.outcome == sluice.Failed {\n\t\t\treturn sluice.Failed"},
 	{"a release frees what runs", "state.go", "if h.attempt != nil && h.unknown {", "if h.attempt != nil {"},
+	{"a lock keeps nobody out", "decide.go", "o != j && o.spec.Options.Lock == j.spec.Options.Lock &&", "false &&"},
+	{"a lock is taken from who runs", "decide.go", "(o.number < j.number || o.running > 0)", "o.number < j.number"},
 	{"a read-only success heals a host", "task.go", "if !j.readOnly() {\n\t\ts.setHost(t.host, func(h *host) { conclude", "if true {\n\t\th := &s.hosts[t.host]\n\t\th.last = t.ref()\n\t\ts.setHost(t.host, func(h *host) { conclude"},
 	{"a later job does not yield", "decide.go", "d.reserve(j)", "_ = j"},
 	{"a class that waits is never looked at again", "class.go", "c.woken, w.woken = nil, nil\n\t\tw.wake()", "c.woken, w.woken = nil, nil"},
@@ -57,7 +59,7 @@ func TestPlantedBugsAreFound(t *testing.T) {
 			t.Parallel()
 			overlay := plant(t, bug.file, bug.right, bug.wrong)
 			cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-overlay", overlay, "-count=1",
-				"-run", "^(TestInvariants|TestEveryJobEnds|TestWhyIsTrue|TestFoldIsAFunction|TestSnapshotIsTheFold|TestCapacity)$", ".",
+				"-run", "^(TestInvariants|TestEveryJobEnds|TestWhyIsTrue|TestFoldIsAFunction|TestSnapshotIsTheFold|TestCapacity|TestALockIsNotTakenFromWhoRuns)$", ".",
 				"-rapid.checks=5000", "-rapid.seed=7", "-rapid.steps=60", "-rapid.nofailfile", "-rapid.shrinktime=0s", "-failfast")
 			cmd.Env = append(os.Environ(), "SLUICE_PLANTED=1")
 			out, err := cmd.CombinedOutput()

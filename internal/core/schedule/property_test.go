@@ -124,6 +124,12 @@ func TestEveryJobEnds(t *testing.T) {
 				if info.Halted.Rule == sluice.RuleSequence && len(info.Halted.Holders) == 0 {
 					t.Fatalf("halted by a sequence, but nobody is named: %+v\n%s", info.Halted, tell(w.log))
 				}
+			case schedule.Waiting: // behind one that is halted, and has the lock that it wants
+				for _, r := range s.Why(id) {
+					if r.Rule != sluice.RuleLock {
+						t.Fatalf("job %s waits, and says %+v\n%s", id, r, tell(w.log))
+					}
+				}
 			default:
 				t.Fatalf("job %s is left %s\n%s", id, info.State, tell(w.log))
 			}

@@ -72,6 +72,9 @@ func (w *asker) why(t *task) Reason {
 		r = w.budget(j, r.Host)
 	case j.refused >= maxRefused:
 		r.Rule, r.Text = sluice.RuleAuth, "two logins were refused"
+	case w.lockedBy(j) != nil:
+		o := w.lockedBy(j)
+		r.Rule, r.Text = sluice.RuleLock, fmt.Sprintf("job %s of %s has the lock %s until it ends", o.id(), o.spec.By, j.spec.Options.Lock)
 	case t.closed > 0:
 		w.closed(t, &r)
 	default:
@@ -236,12 +239,15 @@ func (w *asker) holder(h *host) Holder {
 }
 
 // verdict says why a job of which nothing runs and nothing can start is to be halted; nil: it only waits for
-// time, for an approval, or for what other jobs run.
+// time, for an approval, for a lock, or for what other jobs run.
 func (d *decision) verdict(j *job) *Reason {
 	w := asker{State: d.State, holders: map[*group][]Holder{}}
 	if j.overBudget() {
 		r := w.budget(j, "")
 		return &r
+	}
+	if d.lockedBy(j) != nil {
+		return nil
 	}
 	for i := range j.tracks {
 		if _, _, waits := j.tracks[i].atGate(); waits {

@@ -24,6 +24,7 @@ type world struct {
 	jobs    []sluice.JobID
 	running map[sluice.AttemptID]sluice.Host // true state of the hosts
 	unknown map[sluice.AttemptID]sluice.Host // ended or not, nobody knows
+	locks   bool                             // some jobs want locks; where all did, little would happen at once
 }
 
 // driver is a process with a state of its own. It drives the jobs that it owns.
@@ -92,6 +93,7 @@ func drawConstraints(t *rapid.T, subset func(string) []sluice.Host) (out []sluic
 func newWorld(t *rapid.T, drivers int) *world {
 	w := &world{t: t, now: time.Unix(1e9, 0).UTC(), fleet: drawFleet(t),
 		running: map[sluice.AttemptID]sluice.Host{}, unknown: map[sluice.AttemptID]sluice.Host{}}
+	w.locks = rapid.IntRange(0, 4).Draw(t, "locks") == 0
 	for range drivers {
 		w.drivers = append(w.drivers, &driver{state: schedule.New(), owns: map[sluice.JobID]bool{}})
 	}
@@ -158,6 +160,9 @@ func (w *world) submit() {
 	id := sluice.JobID(fmt.Sprintf("%012d", len(w.jobs)+1))
 	o := sluice.Options{ReadOnly: rapid.IntRange(0, 6).Draw(w.t, "read only") == 0,
 		Concurrency: rapid.SampledFrom([]int{0, 0, 1, 3}).Draw(w.t, "concurrency")}
+	if w.locks {
+		o.Lock = rapid.SampledFrom([]sluice.Lock{"", "one", "two"}).Draw(w.t, "lock")
+	}
 	if rapid.IntRange(0, 2).Draw(w.t, "has budget") == 0 {
 		m := amounts().Draw(w.t, "budget")
 		o.MaxFailures = &m

@@ -40,6 +40,8 @@ func (f *jobFlags) addRules(c *cobra.Command) {
 	fs.StringVar(&f.maxFailures, "max-failures", "", "halt when more than `N|P%` of the hosts failed (default: no budget)")
 	fs.StringVar(&f.maxParallel, "max-parallel", "", "at most `N|P%` of these hosts out of service at once")
 	fs.IntVar(&f.o.Concurrency, "concurrency", sluice.DefaultConcurrency, "at most `N` attempts at once")
+	fs.StringVar((*string)(&f.o.Lock), "lock", "", "only one job of the namespace has the lock of this `name` at a time; others wait until it ends")
+	fs.BoolVar(&f.o.Supersede, "supersede", false, "cancel the jobs that have the lock, or wait for it")
 	fs.DurationVar(&f.o.Timeout, "timeout", 0, "end a host's run after this `time`, such as 5m (default: never)")
 	fs.DurationVar(&f.o.JobTimeout, "job-timeout", 0, "halt the job and end what runs after this `time`")
 	fs.DurationVar(&f.o.Reconnect, "reconnect", sluice.DefaultReconnect, "try a lost link again for this `time`")
@@ -86,6 +88,9 @@ func (f *jobFlags) options() (sluice.Options, error) {
 	}
 	if o.Timeout < 0 || o.JobTimeout < 0 || o.Reconnect < 0 {
 		return o, sluice.Errorf(sluice.Usage, "a time limit cannot be negative")
+	}
+	if err := o.CheckLock(); err != nil {
+		return o, sluice.Errorf(sluice.Usage, "--%v", err)
 	}
 	if o.Sudo != "" && !target.ValidUser(o.Sudo) {
 		return o, sluice.Errorf(sluice.Usage, "--sudo: %q is no name of a user", o.Sudo)

@@ -66,7 +66,7 @@ func copyOf(ctx context.Context, desk control.Desk, c api.Copy) (string, sluice.
 func optionsOf(in api.Options) (sluice.Options, error) {
 	o := sluice.Options{Concurrency: in.Concurrency, ReadOnly: in.ReadOnly, Sudo: in.Sudo, Env: in.Env, NoHooks: in.NoHooks,
 		AskPassword: in.AskPassword, AskSudoPassword: in.AskSudoPassword, AskPassphrase: in.AskPassphrase, AskPrivateKey: in.AskPrivateKey, Signed: in.Signed,
-		TTY: in.TTY, Prompts: in.Prompts, Reconnect: sluice.DefaultReconnect, OutputLimit: sluice.DefaultOutputLimit}
+		TTY: in.TTY, Prompts: in.Prompts, Lock: sluice.Lock(in.Lock), Supersede: in.Supersede, Reconnect: sluice.DefaultReconnect, OutputLimit: sluice.DefaultOutputLimit}
 	if in.OutputLimit > 0 {
 		o.OutputLimit = in.OutputLimit
 	}
@@ -99,6 +99,9 @@ func optionsOf(in api.Options) (sluice.Options, error) {
 	}
 	if o.Sudo != "" && !target.ValidUser(o.Sudo) {
 		return o, sluice.Errorf(sluice.Usage, "options.sudo: %q is no name of a user", o.Sudo)
+	}
+	if err := o.CheckLock(); err != nil {
+		return o, sluice.Errorf(sluice.Usage, "options.%v", err)
 	}
 	for _, p := range o.Prompts {
 		if _, err := regexp.Compile(p); err != nil {

@@ -51,7 +51,7 @@ func wantOf(j *sluice.Job) api.Submit {
 	s := api.Submit{Namespace: j.Namespace, Targets: j.Expression, User: j.SSH.User, Options: api.Options{
 		MaxFailures: amountOf(o.MaxFailures), MaxParallel: amountOf(o.MaxParallel), ReadOnly: o.ReadOnly, Timeout: spanOf(o.Timeout),
 		JobTimeout: spanOf(o.JobTimeout), Sudo: o.Sudo, Env: o.Env, NoHooks: o.NoHooks, AskPassword: o.AskPassword,
-		AskSudoPassword: o.AskSudoPassword, AskPassphrase: o.AskPassphrase, AskPrivateKey: o.AskPrivateKey, Signed: o.Signed, TTY: o.TTY, Prompts: o.Prompts}}
+		AskSudoPassword: o.AskSudoPassword, AskPassphrase: o.AskPassphrase, AskPrivateKey: o.AskPrivateKey, Signed: o.Signed, TTY: o.TTY, Prompts: o.Prompts, Lock: string(o.Lock), Supersede: o.Supersede}}
 	if o.Concurrency != sluice.DefaultConcurrency {
 		s.Options.Concurrency = o.Concurrency
 	}

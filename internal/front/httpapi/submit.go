@@ -54,6 +54,9 @@ func submit(ctx context.Context, c caller, in *toSubmit) (*oneJob, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.maySupersede(ctx, desk, d); err != nil {
+		return nil, err
+	}
 	undo, err := c.secrets(ctx, &d.Job, in.Body.Secrets, putFirst)
 	if err != nil {
 		return nil, err
@@ -69,6 +72,26 @@ func submit(ctx context.Context, c caller, in *toSubmit) (*oneJob, error) {
 		}
 	}
 	return c.answerJob(ctx, desk, d.Job.ID, err)
+}
+
+// maySupersede asks for the right to cancel what has the lock of a draft that takes it, and notes those jobs in the draft.
+func (c caller) maySupersede(ctx context.Context, desk *control.Service, d *control.Draft) error {
+	o := d.Job.Options
+	if !o.Supersede {
+		return nil
+	}
+	there, err := desk.Locked(ctx, d.Job.Namespace, o.Lock)
+	if err != nil {
+		return err
+	}
+	c.right, d.Supersedes = sluice.ControlJob, []sluice.JobID{}
+	for _, j := range there {
+		if err := c.may(ctx, d.Job.Namespace, j.Targets); err != nil {
+			return err
+		}
+		d.Supersedes = append(d.Supersedes, j.ID)
+	}
+	return nil
 }
 
 // wanted is what is asked for, if the caller may ask for it.

@@ -192,6 +192,35 @@ func TestSubmitUnderRules(t *testing.T) {
 	}
 }
 
+// TestSupersedeTakesTheRight: who may submit a job, but not cancel the one that has the lock, does not take it.
+func TestSupersedeTakesTheRight(t *testing.T) {
+	w := newWorld(t)
+	admin := w.client(w.token("root2", sluice.Grant{Role: access.Admin}))
+	if _, err := admin.ApplyFleet(t.Context(), "prod", bundle(t, fmt.Sprintf(fleetText, "1")), "", -1); err != nil {
+		t.Fatal(err)
+	}
+	webber := w.client(w.token("will", sluice.Grant{Role: access.Operator, Namespace: "prod", Tags: []sluice.Tag{"web"}}))
+	job := api.Submit{Namespace: "prod", Targets: "all", Command: "true", Options: api.Options{Lock: "one"}}
+	first, err := admin.Submit(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	job.Targets, job.Options.Supersede = "$web", true
+	if j, err := webber.Submit(t.Context(), job); sluice.CodeOf(err) != sluice.Denied {
+		t.Errorf("%+v, error %v", j, err)
+	}
+	if j, err := admin.Submit(t.Context(), job); err != nil {
+		t.Errorf("%+v, error %v", j, err)
+	}
+	if j, err := admin.Job(t.Context(), string(first.ID)); err != nil || !j.Cancelling {
+		t.Errorf("%+v, error %v", j, err)
+	}
+	job.Options.Lock = ""
+	if _, err := admin.Submit(t.Context(), job); sluice.CodeOf(err) != sluice.Usage {
+		t.Errorf("error %v", err)
+	}
+}
+
 // TestAJobNeverTurnsRulesBack: what was planned before the rules changed does not put the old ones in force again.
 func TestAJobNeverTurnsRulesBack(t *testing.T) {
 	w := newWorld(t)

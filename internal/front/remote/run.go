@@ -59,7 +59,7 @@ func submission(r control.Request) (api.Submit, error) {
 		Options: api.Options{Concurrency: o.Concurrency, ReadOnly: o.ReadOnly, Timeout: span(o.Timeout), JobTimeout: span(o.JobTimeout),
 			Reconnect: o.Reconnect.String(), Sudo: o.Sudo, Env: o.Env, NoHooks: o.NoHooks, Hooks: r.Sent.Hooks, TTY: o.TTY, Prompts: o.Prompts,
 			AskPassword: o.AskPassword, AskSudoPassword: o.AskSudoPassword, AskPassphrase: o.AskPassphrase, AskPrivateKey: o.AskPrivateKey, Signed: o.Signed,
-			OutputLimit: o.OutputLimit, MaxFailures: amount(o.MaxFailures), MaxParallel: amount(o.MaxParallel)}}
+			Lock: string(o.Lock), Supersede: o.Supersede, OutputLimit: o.OutputLimit, MaxFailures: amount(o.MaxFailures), MaxParallel: amount(o.MaxParallel)}}
 	if r.Sent.Bundle != nil {
 		s.Fleet = r.Sent.Bundle
 	}

@@ -93,6 +93,8 @@ func flags(s api.Submit) (words []string) {
 	with("--timeout", o.Timeout)
 	with("--job-timeout", o.JobTimeout)
 	with("--reconnect", o.Reconnect)
+	with("--lock", o.Lock)
+	is("--supersede", o.Supersede)
 	for _, name := range slices.Sorted(maps.Keys(o.Env)) {
 		words = append(words, "--env", name+"="+o.Env[name])
 	}

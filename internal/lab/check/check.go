@@ -48,6 +48,7 @@ const (
 	Attempts    = "attempt"     // ids name job, host and number of the try; outcomes belong to attempts that were made
 	Counts      = "counts"      // the counts of a finished job are those of its tasks
 	Refusals    = "auth"        // after two refused passwords no launch of the job until it is resumed
+	Locked      = "lock"        // no launch of a job while an earlier one that is open, or one that runs, has its lock
 	Concurrency = "concurrency" // no more attempts of a job at once than it allows itself
 	Retired     = "retired"     // no launch on a retired host
 	Held        = "held"        // no launch on a host that an operator holds, but of read-only jobs

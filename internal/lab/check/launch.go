@@ -23,6 +23,7 @@ func (c *Checker) objections(j *job, h sluice.Host) []objection {
 	var all []objection
 	all = append(all, againstTry(j.tasks[h])...)
 	all = append(all, againstJob(j)...)
+	all = append(all, c.againstLock(j)...)
 	all = append(all, c.againstStages(j, h)...)
 	if c.retired[h] {
 		all = append(all, object(Retired, "the host is retired")...)
@@ -64,6 +65,21 @@ func againstJob(j *job) []objection {
 		all = append(all, object(Concurrency, "%d attempts of the job run and no more than %d may", len(j.running), limit)...)
 	}
 	return all
+}
+
+// againstLock goes over all jobs: one that is not finished and was submitted before has the lock, and so has one that runs.
+func (c *Checker) againstLock(j *job) []objection {
+	before := true
+	for _, o := range c.order {
+		switch {
+		case o == j:
+			before = false
+		case j.Options.Lock == "" || o.Options.Lock != j.Options.Lock || o.finished:
+		case before, len(o.running) > 0:
+			return object(Locked, "job %s has the lock %s", o.id, j.Options.Lock)
+		}
+	}
+	return nil
 }
 
 // againstCapacity asks the rules that the job was planned under, those in force now, and the job's own limit.

@@ -278,6 +278,37 @@ var capacityStories = []story{
 		s.start(jobA, "h1", 1)
 		s.start(jobA, "h2", 1)
 	}},
+	{"an earlier job has the lock", breaks(check.Locked), func(s *script) {
+		s.apply()
+		s.submit(jobA, locked("one"), stage(0, "h0"))
+		s.submit(jobB, locked("one"), stage(0, "h1"))
+		s.start(jobB, "h1", 1)
+	}},
+	{"until it ends", nil, func(s *script) {
+		s.apply()
+		s.submit(jobA, locked("one"), stage(0, "h0"))
+		s.submit(jobB, locked("one"), stage(0, "h1"))
+		s.run(jobA, "h0", sluice.Succeeded)
+		s.end(jobA, sluice.Succeeded, count(sluice.Succeeded, 1))
+		s.start(jobB, "h1", 1)
+	}},
+	{"a job that runs has the lock, though an earlier one was opened again", breaks(check.Locked), func(s *script) {
+		s.apply()
+		s.submit(jobA, locked("one"), stage(0, "h0"))
+		s.submit(jobB, locked("one"), stage(0, "h1"))
+		s.run(jobA, "h0", sluice.Failed)
+		s.end(jobA, sluice.Failed, count(sluice.Failed, 1))
+		s.start(jobB, "h1", 1)
+		s.resume(jobA, 1)
+		s.retry(jobA, "h0")
+		s.start(jobA, "h0", 2)
+	}},
+	{"and another lock is none of it", nil, func(s *script) {
+		s.apply()
+		s.submit(jobA, locked("one"), stage(0, "h0"))
+		s.submit(jobB, locked("two"), stage(0, "h1"))
+		s.start(jobB, "h1", 1)
+	}},
 	{"where unknown ones do not count", nil, func(s *script) {
 		s.apply()
 		s.submit(jobA, sluice.Options{Concurrency: 1}, stage(0, hosts(3)...))

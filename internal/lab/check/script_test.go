@@ -193,6 +193,8 @@ func (s *script) end(id sluice.JobID, o sluice.Outcome, counts map[sluice.Outcom
 	s.add(id, sluice.JobFinished{Outcome: o, Counts: counts})
 }
 
+func locked(l sluice.Lock) sluice.Options { return sluice.Options{Lock: l} }
+
 func count(o sluice.Outcome, n int) map[sluice.Outcome]int {
 	return map[sluice.Outcome]int{o: n}
 }

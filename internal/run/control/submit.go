@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sluice"
+	"sluice/internal/core/act"
 	"sluice/internal/core/fleet"
 	"sluice/internal/core/plan"
 	"sluice/internal/core/schedule"
@@ -54,6 +55,8 @@ type Draft struct {
 	Gone []sluice.Host
 	// Clears are the holders that a success would put back into service.
 	Clears []schedule.Holder
+	// Supersedes are the jobs that it may cancel to have its lock; nil: all that there are.
+	Supersedes []sluice.JobID
 	// Bound says that the job brings no rules, even where its fleet has others by now: those in force hold for it.
 	Bound bool
 	// Request is what it was made of.
@@ -198,7 +201,10 @@ func (s *Service) Submit(ctx context.Context, d *Draft) ([]sluice.Event, error) 
 		if _, is := state.Job(d.Job.ID); is {
 			return nil, sluice.Errorf(sluice.Conflict, "there is a job %s already", d.Job.ID).WithHint("sluice status %s", d.Job.ID)
 		}
-		var out []sluice.Event
+		out, err := s.supersede(state, d)
+		if err != nil {
+			return nil, err
+		}
 		switch now := state.InForce(); {
 		case now != "" && (d.Job.Fleet == "" || d.Bound):
 			d.Job.Rules = now
@@ -207,4 +213,41 @@ func (s *Service) Submit(ctx context.Context, d *Draft) ([]sluice.Event, error) 
 		}
 		return append(out, s.event(d.Job.ID, sluice.JobSubmitted{Submitted: d.Job})), nil
 	})
+}
+
+// Locked lists the jobs of a namespace that have a lock or wait for it, in the order in which they get it.
+func (s *Service) Locked(ctx context.Context, ns sluice.Namespace, l sluice.Lock) (out []*sluice.Job, err error) {
+	err = s.look(ctx, ns, func(state *schedule.State) error {
+		for _, i := range state.Locked(l) {
+			out = append(out, i.Spec)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// supersede cancels the jobs that have the lock of a draft or wait for it, where that is wanted.
+func (s *Service) supersede(state *schedule.State, d *Draft) (out []sluice.Event, err error) {
+	o := d.Job.Options
+	if !o.Supersede {
+		return nil, nil
+	}
+	for _, i := range state.Locked(o.Lock) {
+		id := i.Spec.ID
+		if d.Supersedes != nil && !slices.Contains(d.Supersedes, id) {
+			return nil, sluice.Errorf(sluice.Conflict, "job %s of %s wants the lock %s, too, since a moment ago", id, i.Spec.By, o.Lock).WithHint("sluice status %s", id)
+		}
+		cancels, err := act.Act{Kind: act.Cancel, Job: id, By: s.By, Reason: fmt.Sprintf("job %s takes its lock, %s", d.Job.ID, o.Lock)}.Events(state, s.Clock())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, cancels...)
+		// Nobody need be there to end what does not run; what runs is killed by whoever drives it.
+		if end, over := state.Cancelled(id); over {
+			out = append(out, s.event(id, end))
+		} else if !s.Driven(id) {
+			return nil, sluice.Errorf(sluice.Conflict, "job %s has the lock %s, and nobody is there to end what runs of it", id, o.Lock).WithHint("sluice cancel %s", id)
+		}
+	}
+	return out, nil
 }

@@ -8,12 +8,14 @@ const texts = [
   ['concurrency', 'concurrency', 'at most so many attempts at once', '256'],
   ['timeout', 'timeout', 'end a host\'s run after this time', '5m'],
   ['job_timeout', 'job timeout', 'halt the job and end what runs after this time', '2h'],
+  ['lock', 'lock', 'only one job has the lock of this name at a time; others wait until it ends', 'hello/production'],
   ['reconnect', 'reconnect', 'try a lost link again for this time', '2m'],
 ];
 /** @type {[string, string, string][]} */
 const flags = [
   ['read_only', 'read only', 'the command changes nothing: it takes no capacity'],
   ['no_hooks', 'no hooks', 'run no hooks'],
+  ['supersede', 'supersede', 'cancel the jobs that have the lock, or wait for it'],
   ['tty', 'tty', 'run the command on a terminal; a lost link may then kill it'],
 ];
 /** @type {[string, string][]} */
