@@ -93,6 +93,35 @@ type Shelf interface {
 	Discard(ctx context.Context, name string) error
 }
 
+// Artifacts is a repository of artifacts: content under its digest, records of versions under their names, and for each file
+// which version is the latest. It knows nothing of what is in them. It is safe for concurrent use, also by several
+// processes, each of which may be killed at any time; what a call has done when it returns without error is durable.
+// What is not there is fs.ErrNotExist.
+type Artifacts interface {
+	// Open reads content. If it is not what its digest says, the reader ends with an error instead of the end of file. The
+	// reader is an [io.Seeker], too: from a place in the middle it reads nothing of what is before, and proves nothing.
+	Open(ctx context.Context, digest string) (io.ReadCloser, error)
+	// Send brings content. from is read from any place and perhaps twice, and is the same each time; sent, which may be nil,
+	// is told how much of it is there. What an earlier Send that failed or was killed has brought is not sent again. What is
+	// there already counts as sent now. Content that is not what c says is refused with the code Conflict, and none of it is
+	// kept.
+	Send(ctx context.Context, c Content, from io.ReadSeeker, sent func(bytes int64)) error
+	// Read returns what was written last under the whole name of a version, or of [LatestVersion].
+	Read(ctx context.Context, n ArtifactName) ([]byte, error)
+	// Write puts text, of at most 64 KiB, under such a name, if what is there now is was; nil is nothing. Else the error has
+	// the code Conflict, and nothing is changed. Of two that write at once, one does.
+	Write(ctx context.Context, n ArtifactName, text, was []byte) error
+	// Names lists what is one part below a name, sorted: apps, their targets, files, versions. The latest is not one. Below
+	// a name that is not there is nothing.
+	Names(ctx context.Context, under ArtifactName) ([]string, error)
+	// Remove takes away what is under a whole name. That it is not there is no error.
+	Remove(ctx context.Context, n ArtifactName) error
+	// Kept lists all content, by digest. Changed is when it was sent last.
+	Kept(ctx context.Context) ([]Kept, error)
+	// Discard takes content away, unless it was sent at or after the time before. That it is not there is no error.
+	Discard(ctx context.Context, digest string, before time.Time) error
+}
+
 // Archive takes what a server does not keep any more.
 type Archive interface {
 	// Put writes the parts of a job into a segment, and returns its name and its digest. It is durable then. The parts are
