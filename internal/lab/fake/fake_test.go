@@ -28,6 +28,13 @@ func TestBlobs(t *testing.T) {
 	conform.Blobs(t, func(*testing.T) sluice.Blobs { return fake.NewBlobs() })
 }
 
+func TestArtifacts(t *testing.T) {
+	conform.Artifacts(t, func(*testing.T) func(*testing.T) sluice.Artifacts {
+		a := fake.NewArtifacts()
+		return func(*testing.T) sluice.Artifacts { return a }
+	})
+}
+
 func TestDrivers(t *testing.T) {
 	conform.Drivers(t, func(*testing.T) sluice.Drivers { return fake.NewDrivers() })
 }
