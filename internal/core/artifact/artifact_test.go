@@ -166,7 +166,7 @@ func TestLatest(t *testing.T) {
 	if got, err := artifact.ParsePointer(p.Encode(), file); err != nil || got != p {
 		t.Errorf("%v, %v", got, err)
 	}
-	for _, text := range []string{"", "17\n", "17 x\n", "../x " + p.Record + "\n", "17 " + p.Record, "17  " + p.Record + "\n"} {
+	for _, text := range []string{"", "17\n", "17 x\n", "../x " + p.Sum + "\n", "17 " + p.Sum, "17  " + p.Sum + "\n"} {
 		if _, err := artifact.ParsePointer([]byte(text), file); sluice.CodeOf(err) != sluice.Conflict {
 			t.Errorf("%q: %v", text, err)
 		}

@@ -9,15 +9,15 @@ import (
 	"sluice"
 )
 
-// Pointer says which version of a file is the latest, and the digest of that version's record: it cannot come to mean
+// Pointer says which version of a file is the latest, and the digest of that version's statement: it cannot come to mean
 // another one unseen.
 type Pointer struct {
 	Version string
-	Record  string
+	Sum     string
 }
 
 // Encode writes the pointer as two words in a line.
-func (p Pointer) Encode() []byte { return fmt.Appendf(nil, "%s %s\n", p.Version, p.Record) }
+func (p Pointer) Encode() []byte { return fmt.Appendf(nil, "%s %s\n", p.Version, p.Sum) }
 
 // ParsePointer reads the pointer of a file.
 func ParsePointer(text []byte, of sluice.ArtifactName) (p Pointer, err error) {
@@ -26,7 +26,7 @@ func ParsePointer(text []byte, of sluice.ArtifactName) (p Pointer, err error) {
 		p = Pointer{string(words[0]), string(words[1])}
 	}
 	of.Version = p.Version
-	if !of.Whole() || of.Check() != nil || !IsDigest(p.Record) || string(p.Encode()) != string(text) {
+	if !of.Whole() || of.Check() != nil || !IsDigest(p.Sum) || string(p.Encode()) != string(text) {
 		of.Version = ""
 		return Pointer{}, sluice.Errorf(sluice.Conflict, "what %s says is its latest version cannot be read: %.100q", of, text).
 			WithHint("name a version; the next push mends it")
@@ -37,11 +37,11 @@ func ParsePointer(text []byte, of sluice.ArtifactName) (p Pointer, err error) {
 // Next is what the pointer of a file becomes when v was pushed; ok is false where it stays. is is the record that it leads to
 // now; nil if none.
 func Next(is *Parsed, v Parsed) (p Pointer, ok bool) {
-	p = Pointer{v.Version, v.Digest}
+	p = Pointer{v.Version, v.Sum}
 	if is == nil {
 		return p, true
 	}
-	return p, is.Digest != v.Digest && Newer(is.Record, v.Record) <= 0
+	return p, is.Sum != v.Sum && Newer(is.Record, v.Record) <= 0
 }
 
 // Keep says what is not to be collected.

@@ -82,7 +82,7 @@ type Parsed struct {
 	Record
 	Statement []byte // what the signature is made over
 	Signature []byte // nil where there is none
-	Digest    string // of the whole text
+	Sum       string // digest of the statement
 }
 
 // Parse reads the record of the version that is asked for.
@@ -125,8 +125,8 @@ func parse(text []byte) (p Parsed, err error) {
 	if _, err := d.Token(); err != io.EOF {
 		return p, fmt.Errorf("something follows its statement")
 	}
-	sum := sha256.Sum256(text)
-	p.Digest = "sha256:" + hex.EncodeToString(sum[:])
+	sum := sha256.Sum256(p.Statement)
+	p.Sum = "sha256:" + hex.EncodeToString(sum[:])
 	return p, p.check()
 }
 
