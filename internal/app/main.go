@@ -51,7 +51,8 @@ func MainIn(lab Lab) int {
 		Size:   size,
 		ReadFD: readFD, Interrupts: signals, Clock: Now,
 		Desk: local.Desk, Remote: local.Remote, Client: reach, Greet: greet, Remember: local.remember, LogIn: logIn, Contexts: contexts{filepath.Join(places.Config, "contexts.json")},
-		Journal: local.Journal, Trail: local.trail, Backup: local.Backup, Restore: local.Restore, Enrol: local.enrol,
+		Artifacts: artifacts{filepath.Join(places.Config, "artifacts.json"), local.who, Now},
+		Journal:   local.Journal, Trail: local.trail, Backup: local.Backup, Restore: local.Restore, Enrol: local.enrol,
 		Serve: local.serve, Work: local.work, Fleets: fleetfiles.New(ctx), DefaultFleet: places.DefaultFleet(), Files: files{}, Build: build(),
 	}
 	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {

@@ -63,6 +63,8 @@ type World struct {
 	Greet func(ctx context.Context, s Server) error
 	// Contexts keeps the servers that the person logged in to.
 	Contexts Contexts
+	// Artifacts are the way to repositories of artifacts.
+	Artifacts Artifacts
 	// Fleets reads fleet files.
 	Fleets fleet.Source
 	// DefaultFleet is the fleet file that is used where none is named; "" if there is none.
@@ -200,7 +202,7 @@ counting; what is not known is never made up.
 	}
 	root.AddGroup(&cobra.Group{ID: "do", Title: "Do:"}, &cobra.Group{ID: "see", Title: "See before:"},
 		&cobra.Group{ID: "job", Title: "While it runs, and after:"}, &cobra.Group{ID: "fleet", Title: "The fleet:"},
-		&cobra.Group{ID: "server", Title: "A server that many share:"})
+		&cobra.Group{ID: "app", Title: "What apps are made of:"}, &cobra.Group{ID: "server", Title: "A server that many share:"})
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
 			c.GroupID = group
@@ -212,6 +214,7 @@ counting; what is not known is never made up.
 	add("job", a.jobsCommand(), a.statusCommand(), a.watchCommand(), a.whyCommand(), a.logCommand(), a.haltCommand(),
 		a.resumeCommand(), a.cancelCommand(), a.retryCommand(), a.skipCommand(), a.approveCommand())
 	add("fleet", a.fleetCommand(), a.hostCommand(), a.schemaCommand())
+	add("app", a.artifactCommand())
 	add("server", a.serverCommand(), a.workerCommand(), a.workersCommand(), a.loginCommand(), a.logoutCommand(), a.contextCommand(),
 		a.whoamiCommand(), a.accessCommand(), a.auditCommand(), a.webhookCommand())
 	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root))
