@@ -29,6 +29,9 @@ const (
 	MaxEntries = 1 << 20
 	MaxPath    = 1024 // bytes
 	maxHops    = 40   // links on the way to where a link leads, as in the kernel
+	// maxSteps is how many names are looked at on the ways of all links together. Some dozen links that lead through each
+	// other, again and again, would take hours.
+	maxSteps = 4 << 20
 )
 
 // Entry is one path of a tree.
@@ -93,9 +96,16 @@ func (m Manifest) Check() error {
 			}
 		}
 	}
+	steps := 0
 	for _, e := range m {
-		if e.Kind == Link && !m.stays(at, e) {
+		if e.Kind != Link {
+			continue
+		}
+		if !m.stays(at, e, &steps) {
 			return fmt.Errorf("the link %q leads out of the tree, to %q", e.Path, e.To)
+		}
+		if steps > maxSteps {
+			return fmt.Errorf("the links lead through each other in too many ways, such as %q", e.Path)
 		}
 	}
 	return nil
@@ -164,8 +174,8 @@ func isHex(s string) bool {
 }
 
 // stays reports whether a link stays in the tree: it is followed as the kernel follows it, through every link on the way.
-// What it leads to need not be there. A circle leads nowhere, and so not out.
-func (m Manifest) stays(at map[string]int, link Entry) bool {
+// What it leads to need not be there. A circle leads nowhere, and so not out. It stops looking after maxSteps.
+func (m Manifest) stays(at map[string]int, link Entry, steps *int) bool {
 	here := strings.Split(link.Path, "/")
 	here = here[:len(here)-1]
 	if path.IsAbs(link.To) {
@@ -175,6 +185,9 @@ func (m Manifest) stays(at map[string]int, link Entry) bool {
 	for len(way) > 0 {
 		part := way[0]
 		way = way[1:]
+		if *steps += 1 + len(here)/16; *steps > maxSteps { // a deep place takes longer to look at
+			return true
+		}
 		switch part {
 		case "", ".":
 			continue

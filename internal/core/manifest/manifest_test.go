@@ -73,6 +73,18 @@ func TestWhatMayNotBeOnAHost(t *testing.T) {
 	}
 }
 
+// TestLinksThatTakeHours: each of these leads through the one before it sixty times, which would be looked at for hours.
+func TestLinksThatTakeHours(t *testing.T) {
+	tree := []manifest.Entry{dir("l0")}
+	for i := 1; i < 5000; i++ {
+		to := strings.Repeat(fmt.Sprintf("x/../l%d/", i-1), 60)
+		tree = append(tree, link(fmt.Sprintf("l%d", i), strings.TrimSuffix(to, "/")))
+	}
+	if _, err := manifest.New(tree); err == nil || !strings.Contains(err.Error(), "too many ways") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestLinksThatStay(t *testing.T) {
 	m, err := manifest.New([]manifest.Entry{
 		file("a/b/c"), link("a/up", ".."), link("x", "a/up/a/b"), link("round", "round"), link("gone", "not/there"), link("a/b/self", "../../a/./b//c"),
