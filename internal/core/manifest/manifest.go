@@ -31,7 +31,7 @@ const (
 	maxHops    = 40   // links on the way to where a link leads, as in the kernel
 	// maxSteps is how many names are looked at on the ways of all links together. Some dozen links that lead through each
 	// other, again and again, would take hours.
-	maxSteps = 4 << 20
+	maxSteps = 2 << 20
 )
 
 // Entry is one path of a tree.
@@ -210,6 +210,7 @@ func (m Manifest) stays(at map[string]int, link Entry, steps *int) bool {
 			return false
 		}
 		way = append(strings.Split(m[i].To, "/"), way...)
+		*steps += len(way) / 4
 	}
 	return true
 }
