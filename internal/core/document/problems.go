@@ -2,6 +2,7 @@ package document
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -62,6 +63,23 @@ func (p *Problems) Add(err *sluice.Error) {
 	p.list = append(p.list, err)
 }
 
+// Join takes the errors of an error: those of [Errors] one by one, another one as what it is.
+func (p *Problems) Join(err error) {
+	var several Errors
+	var one *sluice.Error
+	switch {
+	case err == nil:
+	case errors.As(err, &several):
+		for _, e := range several {
+			p.Add(e)
+		}
+	case errors.As(err, &one):
+		p.Add(one)
+	default:
+		p.Add(&sluice.Error{Code: sluice.Config, Text: "it failed", Err: err})
+	}
+}
+
 // First is the error that was added first, or nil.
 func (p *Problems) First() *sluice.Error {
 	if len(p.list) == 0 {
@@ -76,16 +94,22 @@ func (p *Problems) Latest() *sluice.Error { return p.list[len(p.list)-1] }
 // Full says that there are so many errors that looking further helps nobody.
 func (p *Problems) Full() bool { return len(p.list) >= 50*MaxErrors }
 
-// Err returns [Errors], or nil where there are none. The first [MaxErrors] of them are told.
-func (p *Problems) Err() error {
-	if len(p.list) == 0 {
-		return nil
-	}
+// All are the errors by place.
+func (p *Problems) All() Errors {
 	place := func(file string) int { return slices.Index(p.files, file) }
 	slices.SortStableFunc(p.list, func(a, b *sluice.Error) int {
 		return cmp.Or(cmp.Compare(place(a.At.File), place(b.At.File)), cmp.Compare(a.At.Line, b.At.Line),
 			cmp.Compare(a.At.Column, b.At.Column))
 	})
+	return p.list
+}
+
+// Err returns [Errors], or nil where there are none. The first [MaxErrors] of them are told.
+func (p *Problems) Err() error {
+	if len(p.list) == 0 {
+		return nil
+	}
+	p.All()
 	if more := len(p.list) - MaxErrors; more > 0 {
 		rest := sluice.Errorf(sluice.Config, "%d more errors are not shown", more)
 		rest.At = sluice.Position{File: p.list[MaxErrors].At.File}
