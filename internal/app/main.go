@@ -53,7 +53,7 @@ func MainIn(lab Lab) int {
 		Desk: local.Desk, Remote: local.Remote, Client: reach, Greet: greet, Remember: local.remember, LogIn: logIn, Contexts: contexts{filepath.Join(places.Config, "contexts.json")},
 		Artifacts: artifacts{filepath.Join(places.Config, "artifacts.json"), local.who, Now},
 		Journal:   local.Journal, Trail: local.trail, Backup: local.Backup, Restore: local.Restore, Enrol: local.enrol,
-		Serve: local.serve, Work: local.work, Fleets: fleetfiles.New(ctx), DefaultFleet: places.DefaultFleet(), Files: files{}, Build: build(),
+		Serve: local.serve, Work: local.work, Fleets: fleetfiles.New(ctx), Layers: layers, DefaultFleet: places.DefaultFleet(), Files: files{}, Build: build(),
 	}
 	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {
 		defer tty.Close()

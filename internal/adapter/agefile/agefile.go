@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"filippo.io/age"
+	"filippo.io/age/armor"
 
 	"sluice"
 )
@@ -99,9 +100,8 @@ type Key struct {
 	Identities sluice.Secret
 }
 
-// Open returns a reader of what was encrypted. It ends with an error where the stream was changed or cut off.
-func (k Key) Open(r io.Reader) (io.Reader, error) {
-	var with []age.Identity
+// identities are what age tries.
+func (k Key) identities() (with []age.Identity, err error) {
 	if k.Identities.Set() {
 		ids, err := age.ParseIdentities(bytes.NewReader(k.Identities.Reveal()))
 		if err != nil {
@@ -116,6 +116,15 @@ func (k Key) Open(r io.Reader) (io.Reader, error) {
 		}
 		with = append(with, id)
 	}
+	return with, nil
+}
+
+// Open returns a reader of what was encrypted. It ends with an error where the stream was changed or cut off.
+func (k Key) Open(r io.Reader) (io.Reader, error) {
+	with, err := k.identities()
+	if err != nil {
+		return nil, err
+	}
 	if len(with) == 0 {
 		return nil, sluice.Errorf(sluice.Usage, "a backup is locked").WithHint("--passphrase-fd, --passphrase-file or --identity-file")
 	}
@@ -128,4 +137,33 @@ func (k Key) Open(r io.Reader) (io.Reader, error) {
 		return nil, &sluice.Error{Code: sluice.Usage, Text: "this is no backup, or its beginning is damaged", Err: err}
 	}
 	return out, nil
+}
+
+// maxText is how long a text can be that is unlocked at once.
+const maxText = 1 << 20
+
+// Unlock opens a text that was encrypted and armored, such as a sealed value of a configuration. An error says nothing of what
+// is in it.
+func (k Key) Unlock(armored string) (sluice.Secret, error) {
+	with, err := k.identities()
+	if err != nil {
+		return sluice.Secret{}, err
+	}
+	if len(with) == 0 {
+		return sluice.Secret{}, sluice.Errorf(sluice.Denied, "there is no identity to open sealed values with")
+	}
+	r, err := age.Decrypt(armor.NewReader(strings.NewReader(armored)), with...)
+	var none *age.NoIdentityMatchError
+	if errors.As(err, &none) {
+		return sluice.Secret{}, sluice.Errorf(sluice.Denied, "it is sealed to others: no identity here opens it").WithHint("seal it to the recipient of this identity as well: age-keygen -y FILE says it")
+	}
+	if err != nil {
+		return sluice.Secret{}, &sluice.Error{Code: sluice.Config, Text: "age has not sealed this, or it is damaged", Err: err}
+	}
+	text, err := io.ReadAll(io.LimitReader(r, maxText+1))
+	if err != nil || len(text) > maxText {
+		clear(text)
+		return sluice.Secret{}, sluice.Errorf(sluice.Config, "what age has sealed is damaged, or has more than %d bytes", maxText)
+	}
+	return sluice.NewSecret(text), nil
 }

@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"filippo.io/age"
+	"filippo.io/age/armor"
+
 	"sluice"
 	"sluice/internal/adapter/agefile"
 )
@@ -35,5 +38,47 @@ func TestBadRecipients(t *testing.T) {
 	}
 	if _, err := (agefile.Lock{Recipients: []byte("# mine\n" + good + "\n")}).Seal(io.Discard); err != nil {
 		t.Error(err)
+	}
+}
+
+// A sealed value opens with the key that it was sealed to, and with no other; errors do not show what is in it.
+func TestUnlock(t *testing.T) {
+	ids := [2]*age.X25519Identity{}
+	for i := range ids {
+		var err error
+		if ids[i], err = age.GenerateX25519Identity(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var b strings.Builder
+	a := armor.NewWriter(&b)
+	w, err := age.Encrypt(a, ids[0].Recipient())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.WriteString(w, "canary")
+	if err = errors.Join(err, w.Close(), a.Close()); err != nil {
+		t.Fatal(err)
+	}
+	key := func(i int) agefile.Key {
+		return agefile.Key{Identities: sluice.NewSecret([]byte(ids[i].String()))}
+	}
+	if s, err := key(0).Unlock(b.String()); err != nil || string(s.Reveal()) != "canary" {
+		t.Errorf("%v", err)
+	}
+	for name, c := range map[string]struct {
+		key  agefile.Key
+		text string
+		want string
+	}{
+		"another key": {key(1), b.String(), "sealed to others"},
+		"no key":      {agefile.Key{}, b.String(), "no identity"},
+		"no armor":    {key(0), "canary", "not sealed this"},
+		"cut off":     {key(0), b.String()[:len(b.String())/2], "damaged"},
+	} {
+		s, err := c.key.Unlock(c.text)
+		if err == nil || s.Set() || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -251,12 +251,12 @@ func TestPublic(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"keys: [shop.title, shop.limits, shop.limits.a]": `{"shop":{"limits":{"a":1,"b":2},"title":"T"}}`,
-		"":                       `{}`,
-		"keys: [shop.titel]":     "public.yaml:1:8: there is no shop.titel for shop in production",
-		"keys: [shop]":           "public.yaml:1:8: shop.key is sealed, at 2.yaml:2:3, and cannot be public",
-		"keys: [shop.key]":       "public.yaml:1:8: shop.key is sealed",
-		"keys: ['a..b']":         `public.yaml:1:8: "a..b" is no key`,
-		"key: [shop.title]":      "did you mean keys?",
+		"":                         `{}`,
+		"keys: [shop.titel]":       "public.yaml:1:8: there is no shop.titel for shop in production",
+		"keys: [shop]":             "public.yaml:1:8: shop.key is sealed, at 2.yaml:2:3, and cannot be public",
+		"keys: [shop.key]":         "public.yaml:1:8: shop.key is sealed",
+		"keys: ['a..b']":           `public.yaml:1:8: "a..b" is no key`,
+		"key: [shop.title]":        "did you mean keys?",
 		"keys: [shop.title]\nx: 1": `unknown key "x"`,
 	} {
 		p, err := config.ReadPublic("public.yaml", []byte(text))

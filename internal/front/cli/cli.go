@@ -17,6 +17,7 @@ import (
 	"sluice"
 	"sluice/api"
 	"sluice/client"
+	"sluice/internal/core/document"
 	"sluice/internal/core/fleet"
 	"sluice/internal/front/clean"
 	"sluice/internal/run/control"
@@ -67,6 +68,8 @@ type World struct {
 	Artifacts Artifacts
 	// Fleets reads fleet files.
 	Fleets fleet.Source
+	// Layers opens a directory with layers of configuration.
+	Layers func(ctx context.Context, dir string, at LayersAt) (Layers, error)
 	// DefaultFleet is the fleet file that is used where none is named; "" if there is none.
 	DefaultFleet string
 	// Files are the local files of commands.
@@ -158,7 +161,7 @@ func exitFor(err error) int {
 // complain tells the person what is wrong and what to do.
 func (a *app) complain(err error) {
 	fmt.Fprintf(a.Stderr, "sluice: %s\n", clean.Text(err.Error()))
-	var several fleet.Errors // they bring their hints along
+	var several document.Errors // they bring their hints along
 	var e *sluice.Error
 	if !errors.As(err, &several) && errors.As(err, &e) && e.Hint != "" {
 		fmt.Fprintf(a.Stderr, "        %s\n", e.Hint)
@@ -214,7 +217,7 @@ counting; what is not known is never made up.
 	add("job", a.jobsCommand(), a.statusCommand(), a.watchCommand(), a.whyCommand(), a.logCommand(), a.haltCommand(),
 		a.resumeCommand(), a.cancelCommand(), a.retryCommand(), a.skipCommand(), a.approveCommand())
 	add("fleet", a.fleetCommand(), a.hostCommand(), a.schemaCommand())
-	add("app", a.artifactCommand())
+	add("app", a.artifactCommand(), a.configCommand())
 	add("server", a.serverCommand(), a.workerCommand(), a.workersCommand(), a.loginCommand(), a.logoutCommand(), a.contextCommand(),
 		a.whoamiCommand(), a.accessCommand(), a.auditCommand(), a.webhookCommand())
 	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root))
