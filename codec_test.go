@@ -79,8 +79,28 @@ func samples(t testing.TB) []sluice.Event {
 	for _, b := range append(accessBodies(), webhookBodies()...) {
 		out = append(out, sluice.Event{Seq: uint64(len(out) + 1), Time: time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC), Body: b})
 	}
-	return append(out, sluice.Event{Seq: uint64(len(out) + 1), Time: time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC), Job: job.ID, Body: sluice.OutputRemoved{
-		Bytes: 4711, Reason: "older than 30 days", Archive: "0123456789ab.tar.zst", Digest: "sha256:" + strings.Repeat("0", 64), By: "server"}})
+	removed := sluice.OutputRemoved{Bytes: 4711, Reason: "older than 30 days", Archive: "0123456789ab.tar.zst", Digest: "sha256:" + strings.Repeat("0", 64), By: "server"}
+	for _, b := range append([]sluice.Body{removed}, releaseBodies(job)...) {
+		out = append(out, sluice.Event{Seq: uint64(len(out) + 1), Time: time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC), Job: job.ID, Body: b})
+	}
+	return out
+}
+
+// releaseBodies are a deploy and a rollback, with what their attempts prove.
+func releaseBodies(job sluice.Job) []sluice.Body {
+	digest := func(c string) string { return "sha256:" + strings.Repeat(c, 64) }
+	back := map[sluice.Host]sluice.Installed{"db1": {Version: "1.1", Manifest: digest("4"), Config: digest("5")}}
+	release := sluice.Release{App: "shop", Env: "prod", Cluster: "eu", Version: "1.2", Artifact: digest("1"), Manifest: digest("2"), Config: digest("3"),
+		Deploy: sluice.Deploy{Root: "/srv/shop", User: "shop", Group: "www-data", Keep: 5, NoHooks: true,
+			Services: []sluice.Service{{Name: "shop", By: "systemd", Reload: true}},
+			Checks:   []sluice.HealthCheck{{Kind: "http", At: "http://:8080/up", Status: 200, Every: time.Second, Timeout: 2 * time.Second, Successes: 3}},
+			Waits:    sluice.Waits{Drain: time.Minute, Healthy: 2 * time.Minute, Steady: 10 * time.Second}}}
+	job.Command, job.Action = "deploy shop@1.2 to prod", sluice.Action{Kind: sluice.DeployTo, Release: &release, Back: back}
+	undo := job
+	undo.Command, undo.Action = "roll back shop in prod", sluice.Action{Kind: sluice.RollBack, Release: &sluice.Release{App: "shop", Env: "prod", Deploy: sluice.Deploy{Root: "/srv/shop"}}, Back: back}
+	return []sluice.Body{sluice.JobSubmitted{Submitted: job}, sluice.JobSubmitted{Submitted: undo},
+		sluice.TaskFinished{Host: "db1", Attempt: "0123456789ab-2-1", Outcome: sluice.Succeeded, ExitCode: ptr(0), DurationMS: 900,
+			Release: &sluice.Activation{App: "shop", Env: "prod", Live: sluice.Installed{Version: "1.2", Manifest: digest("6"), Config: digest("3")}, Before: back["db1"]}}}
 }
 
 func webhookBodies() []sluice.Body {

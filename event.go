@@ -118,7 +118,7 @@ type TaskStarted struct {
 type TaskStep struct {
 	Host       Host      `json:"host"`
 	Attempt    AttemptID `json:"attempt"`
-	Step       string    `json:"step"` // "pre/NAME", "command", "post/NAME"
+	Step       string    `json:"step"` // "pre/NAME", "command", "post/NAME"; of a deploy its own, such as "unpack"
 	ExitCode   int       `json:"exit_code"`
 	DurationMS int64     `json:"duration_ms"`
 }
@@ -141,6 +141,8 @@ type TaskFinished struct {
 	// Leftovers are the ids of processes that outlived a kill.
 	Leftovers []int  `json:"leftovers,omitzero"`
 	By        string `json:"by,omitzero"` // who skipped it
+	// Release is which version the host has live now, as it said itself; nil for other jobs, and where that is not known.
+	Release *Activation `json:"release,omitzero"`
 }
 
 // TaskWithdrawn says that an attempt ended and that it is proved that nothing was started on the host: the password

@@ -117,7 +117,10 @@ func (j *Job) SSHFor(h Host) SSH {
 // For returns the job with what one host needs of it: no targets, no plan, and the settings of this host alone.
 func (j *Job) For(h Host) *Job {
 	one := *j
-	one.SSH, one.HostSSH, one.Targets, one.Tracks = j.SSHFor(h), nil, nil, nil
+	one.SSH, one.HostSSH, one.Targets, one.Tracks, one.Action.Back = j.SSHFor(h), nil, nil, nil, nil
+	if k, ok := j.Action.Back[h]; ok {
+		one.Action.Back = map[Host]Installed{h: k}
+	}
 	return &one
 }
 
@@ -129,6 +132,8 @@ const (
 	RunScript  ActionKind = "script"
 	CopyTo     ActionKind = "copy"
 	FetchFrom  ActionKind = "fetch"
+	DeployTo   ActionKind = "deploy"
+	RollBack   ActionKind = "rollback"
 )
 
 // Action is what a job does on a host.
@@ -144,6 +149,10 @@ type Action struct {
 	Source string `json:"source,omitzero"`
 	Dest   string `json:"dest,omitzero"`
 	Size   int64  `json:"size,omitzero"`
+	// Release is what a deploy makes live. For a rollback it says of which app, and how.
+	Release *Release `json:"release,omitzero"`
+	// Back is what each host goes back to (rollback), or must be able to go back to, so that it is there and stays (deploy).
+	Back map[Host]Installed `json:"back,omitzero"`
 }
 
 // Options say how a job is carried out.

@@ -33,7 +33,9 @@ type Evidence struct {
 	Record Record // SawRecord
 	// Failed is the name of the last step, when that failed; "" if it is not known.
 	Failed string
-	Text   string // what the host or the transport said (SawNothing, SawRefusal, SawSilence)
+	// Why is what that step said of it.
+	Why  string
+	Text string // what the host or the transport said (SawNothing, SawRefusal, SawSilence)
 	// Unreachable says that the host could not be reached at all (SawNothing).
 	Unreachable bool
 	// Refused says that a password was offered and refused (SawNothing, SawRefusal).
@@ -97,7 +99,7 @@ func recorded(e Evidence) sluice.TaskFinished {
 		code := rec.Code
 		r.ExitCode, r.Outcome = &code, sluice.Succeeded
 		if code != 0 {
-			r.Outcome, r.Reason = sluice.Failed, ended(e.Failed, code)
+			r.Outcome, r.Reason = sluice.Failed, join(ended(e.Failed, code), e.Why)
 		}
 		return r
 	}
@@ -125,8 +127,11 @@ func recorded(e Evidence) sluice.TaskFinished {
 func ended(step string, code int) string {
 	name := "the command"
 	switch phase, hook, _ := strings.Cut(step, "/"); phase {
+	case "", "command":
 	case "pre", "post":
 		name = strings.TrimSpace(phase + " hook " + hook)
+	default:
+		name = "the step " + step
 	}
 	if s := signalName(code - 128); s != "" {
 		return fmt.Sprintf("%s ended with %d (signal %s)", name, code, s)

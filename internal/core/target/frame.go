@@ -24,7 +24,7 @@ type Framer struct {
 }
 
 // NewFramer reads frames that bear the nonce.
-func NewFramer(nonce string) *Framer { return &Framer{mark: []byte(frameStart + nonce + " ")} }
+func NewFramer(nonce string) *Framer { return &Framer{mark: []byte(FrameStart + nonce + " ")} }
 
 // Feed takes the next bytes and hands out what is complete. Bytes that may be the beginning of a frame are
 // held back; they are never more than a frame may be long.
@@ -34,7 +34,7 @@ func (f *Framer) Feed(p []byte, out func(Item)) {
 		f.held = nil
 	}
 	for len(p) > 0 {
-		at := bytes.IndexByte(p, frameStart[0])
+		at := bytes.IndexByte(p, FrameStart[0])
 		if at < 0 {
 			out(Item{Data: p})
 			return

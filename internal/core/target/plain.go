@@ -81,7 +81,7 @@ func exports(env map[string]string) string {
 // Fetch is the text that sends a file or a tree: a frame "file" or "tree", the bytes, and a frame "end" with
 // the status and, for a file, its digest there.
 func Fetch(nonce, source string) string {
-	return "{ s_n=" + Quote(nonce) + " s_f=" + Quote(source) + "\n" + shrink(fetch)
+	return "{ s_n=" + Quote(nonce) + " s_f=" + Quote(source) + "\n" + Shrink(fetch)
 }
 
 const fetch = `case $KSH_VERSION in
@@ -90,7 +90,7 @@ const fetch = `case $KSH_VERSION in
 esac
 s_nl='
 '
-s_frame() { s_w "` + frameStart + `$s_n $1$s_nl"; }
+s_frame() { s_w "` + FrameStart + `$s_n $1$s_nl"; }
 case $s_f in /*) ;; *) s_f=./$s_f ;; esac
 if [ -d "$s_f" ]; then
 	s_frame tree

@@ -34,6 +34,9 @@ type Call struct {
 	Env map[string]string
 	// Main is what the step "command" runs; nil only where nothing can start.
 	Main []Word
+	// Steps is the text of more steps than one, in the place of Main: it defines the function s_main. It may use s_step
+	// with functions of its own where it empties s_do, s_hooks with a function in s_via, s_w, s_nl, s_id, s_epoch and s_here.
+	Steps string
 	// Stdin gives the command a pipe to read answers to its prompts from.
 	Stdin bool
 	// TTY runs the steps on the terminal of the session.
@@ -62,7 +65,8 @@ func Words(text ...string) []Word {
 // Blob is the name of the file that [Call.Put] makes.
 const Blob = "blob"
 
-const frameStart = "\x1e"
+// FrameStart is the first byte of a frame.
+const FrameStart = "\x1e"
 
 // Render gives the text that is sent to the standard input of a shell. The shell runs nothing of it unless it
 // has got all of it.
@@ -77,15 +81,27 @@ func Render(c Call) string {
 		mode = "settle"
 	}
 	fmt.Fprintf(&b, "{ s_id=%s s_n=%s s_mode=%s s_rs='%s' s_oo=%d s_oe=%d s_limit=%d s_timeout=%s",
-		Quote(c.Attempt), Quote(c.Nonce), mode, frameStart, c.Stdout, c.Stderr, blocks(c.Limit), seconds(c.Timeout))
+		Quote(c.Attempt), Quote(c.Nonce), mode, FrameStart, c.Stdout, c.Stderr, blocks(c.Limit), seconds(c.Timeout))
 	fmt.Fprintf(&b, " s_in=%s s_tty=%s s_pty=%s s_par=%s", flag(c.Stdin, "in"), flag(c.TTY, "1"), flag(c.Terminal, "1"), flag(c.Sudo, "$PPID"))
-	fmt.Fprintf(&b, " s_p=%s s_pre=%s s_post=%s\n", Quote(c.Place), Quote(c.PreHooks), Quote(c.PostHooks))
+	fmt.Fprintf(&b, " s_do=exec s_via= s_p=%s s_pre=%s s_post=%s\n", Quote(c.Place), Quote(c.PreHooks), Quote(c.PostHooks))
 	b.WriteString("s_env() {\nexport SLUICE_PHASE=\"$1\" SLUICE_MARK=" + Quote(c.Attempt+".") + "\n")
 	for _, name := range slices.Sorted(maps.Keys(c.Env)) {
 		b.WriteString("export " + name + "=" + Quote(c.Env[name]) + "\n")
 	}
-	b.WriteString("}\ns_main() {\ns_step command")
-	for _, w := range c.Main {
+	b.WriteString("}\n")
+	if c.Steps != "" {
+		b.WriteString(c.Steps)
+	} else {
+		b.WriteString(oneStep(c.Main))
+	}
+	b.WriteString(body)
+	return b.String()
+}
+
+func oneStep(main []Word) string {
+	var b strings.Builder
+	b.WriteString("s_main() {\ns_step command")
+	for _, w := range main {
 		b.WriteByte(' ')
 		if w.Here {
 			b.WriteString(`"$s_here"/`)
@@ -93,14 +109,14 @@ func Render(c Call) string {
 		b.WriteString(Quote(w.Text))
 	}
 	b.WriteString("\n}\n")
-	b.WriteString(body)
 	return b.String()
 }
 
 // body is the supervisor without comments and indentation: some shells read their input byte by byte.
-var body = shrink(supervise)
+var body = Shrink(supervise)
 
-func shrink(text string) string {
+// Shrink cuts comment lines and leading tabs off shell text.
+func Shrink(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
 		line = strings.TrimLeft(line, "\t")

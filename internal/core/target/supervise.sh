@@ -232,7 +232,7 @@ s_go() {
 	s_ack
 }
 
-# One step: its exit status, when it began and ended, and its name are a line of the file steps.
+# One step, a program, or a function where s_do is empty: its exit status, when it began and ended, and its name are a line of the file steps.
 s_step() {
 	s_name=$1
 	shift
@@ -246,7 +246,7 @@ s_step() {
 		umask $s_um
 		s_env "${s_name%%/*}"
 		cd -- "${HOME:-/}" >/dev/null 2>&1 || cd /
-		exec "$@"
+		$s_do "$@"
 	)
 	s_c=$?
 	read -r s_t s_x </proc/uptime
@@ -270,7 +270,7 @@ s_hooks() {
 	done
 	case $s_x in x) LC_ALL=$s_k ;; *) unset LC_ALL ;; esac
 	for s_h in $s_l; do
-		s_step "$s_ph/$s_h" "$s_hd/$s_h" || return
+		s_step "$s_ph/$s_h" $s_via "$s_hd/$s_h" || return
 	done
 }
 

@@ -35,6 +35,9 @@ func (t *attempt) validate() error {
 		}
 	}
 	act := t.job.Action
+	if t.deploys() && (o.TTY || o.ReadOnly || len(o.Prompts) > 0) {
+		return fmt.Errorf("a %s changes the host by steps of its own: it can neither be read-only nor have a terminal or prompts", act.Kind)
+	}
 	for _, text := range append([]string{act.Shell, act.Dest, t.job.Target.Dir, t.job.Target.PreHooks, t.job.Target.PostHooks}, act.Args...) {
 		if !target.Sendable(text) {
 			return errors.New("a NUL cannot be part of a command")
@@ -62,12 +65,17 @@ const longestArgument = 96 << 10
 type parcel struct {
 	sha  string // in hexadecimal
 	open func(ctx context.Context) (io.ReadCloser, error)
+	// write makes the content while it is sent, in the place of open; sha is known afterwards.
+	write func(ctx context.Context, w io.Writer) error
 }
 
 // prepareMain decides what the command step runs, and what must be sent for it. Nothing of that is needed to
 // settle an attempt.
 func (t *attempt) prepareMain(ctx context.Context) error {
 	act := t.job.Action
+	if t.deploys() {
+		return t.prepareDeploy(ctx)
+	}
 	if t.a.Mode == Settle {
 		return nil
 	}
@@ -79,7 +87,7 @@ func (t *attempt) prepareMain(ctx context.Context) error {
 		}
 		t.main = []target.Word{{Text: "sh"}, {Text: target.Blob, Here: true}}
 		sum := sha256.Sum256([]byte(act.Shell))
-		t.parcel = &parcel{hex.EncodeToString(sum[:]), func(context.Context) (io.ReadCloser, error) {
+		t.parcel = &parcel{sha: hex.EncodeToString(sum[:]), open: func(context.Context) (io.ReadCloser, error) {
 			return io.NopCloser(strings.NewReader(act.Shell)), nil
 		}}
 		return nil
@@ -93,7 +101,7 @@ func (t *attempt) prepareMain(ctx context.Context) error {
 
 // blobParcel sends a blob as it is.
 func (t *attempt) blobParcel(digest string) *parcel {
-	return &parcel{strings.TrimPrefix(digest, "sha256:"), func(ctx context.Context) (io.ReadCloser, error) {
+	return &parcel{sha: strings.TrimPrefix(digest, "sha256:"), open: func(ctx context.Context) (io.ReadCloser, error) {
 		return t.w.cfg.Blobs.Open(ctx, digest)
 	}}
 }

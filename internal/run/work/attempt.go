@@ -23,6 +23,7 @@ type attempt struct {
 	main []target.Word // what the command step runs
 
 	parcel *parcel // what it needs on the host; nil for nothing
+	deploy *deploy // what it has more that deploys; nil for others
 
 	secrets        *target.Secrets
 	stdout, stderr *stream
@@ -135,7 +136,13 @@ func (t *attempt) do(ctx context.Context) error {
 		defer func() { c.close(); _ = link.Close() }()
 	}
 	e.Kill, e.Failed = t.killWord(), t.failed
+	if t.deploy != nil {
+		e.Why = t.deploy.why
+	}
 	result := target.Conclude(e)
+	if t.deploy != nil {
+		t.concludeDeploy(ctx, link, e, &result)
+	}
 	t.settlePrompt()
 	if err := t.commit(ctx, result); err != nil {
 		return err
@@ -320,6 +327,12 @@ func (t *attempt) try(ctx context.Context, p *persistence) (target.Evidence, *co
 	link, err := t.w.cfg.Transport(t.ssh).Connect(before, t.a.Host, t.ssh)
 	if err != nil {
 		return none, nil, nil, err
+	}
+	if t.deploy != nil && t.a.Mode == Run {
+		if err := t.survey(before, link); err != nil {
+			_ = link.Close()
+			return none, nil, nil, err
+		}
 	}
 	c, err := t.open(before, link, t.job.Options.TTY && t.a.Mode == Run)
 	if err != nil {

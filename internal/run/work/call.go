@@ -1,6 +1,7 @@
 package work
 
 import (
+	"maps"
 	"strings"
 
 	"sluice/internal/core/target"
@@ -25,6 +26,9 @@ func (t *attempt) call(c *conn) target.Call {
 		Terminal: c.tty && !o.TTY,
 		Sudo:     o.Sudo != "",
 	}
+	if t.deploy != nil {
+		call.Steps, call.Stdin = t.deploy.steps(t.w), t.deploy.wish.Wait
+	}
 	if !o.NoHooks && !o.ReadOnly {
 		call.PreHooks, call.PostHooks = "/etc/sluice/pre.d", "/etc/sluice/post.d"
 		if d := t.job.Target.PreHooks; d != "" {
@@ -45,6 +49,9 @@ func (t *attempt) env() map[string]string {
 	env := map[string]string{}
 	for name, value := range t.job.Options.Env {
 		env[name] = value
+	}
+	if t.deploy != nil && t.deploy.plan != nil {
+		maps.Copy(env, t.deploy.plan.Env())
 	}
 	command := t.job.Command
 	if len(command) > longestCommand {

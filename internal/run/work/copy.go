@@ -81,7 +81,7 @@ func (t *attempt) prepareCopy(ctx context.Context) error {
 	}
 	t.main = append(target.Words("sh", "-c", copyFile, "sh"), blob)
 	t.main = append(t.main, target.Words(act.Dest, path.Base(look.Name), fmt.Sprintf("%04o", look.Mode), string(t.a.Attempt))...)
-	t.parcel = &parcel{look.SHA256, func(ctx context.Context) (io.ReadCloser, error) {
+	t.parcel = &parcel{sha: look.SHA256, open: func(ctx context.Context) (io.ReadCloser, error) {
 		r, err := t.w.cfg.Blobs.Open(ctx, act.Source)
 		if err != nil {
 			return nil, err

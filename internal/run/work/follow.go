@@ -60,6 +60,7 @@ func (f *follower) follow(ctx context.Context) (target.Evidence, error) {
 	f.limit = time.NewTimer(f.t.w.helloTimeout() + 15*time.Second)
 	defer f.limit.Stop()
 	var noise []byte
+	defer f.leaveDuty()
 	for f.evidence == nil {
 		killed := f.t.kill.Done()
 		if f.told || !f.started {
@@ -72,7 +73,7 @@ func (f *follower) follow(ctx context.Context) (target.Evidence, error) {
 			if !ok {
 				return f.broken(noise)
 			}
-			err := f.take(framer, p, &noise)
+			err := f.take(ctx, framer, p, &noise)
 			p.release()
 			if err == nil {
 				err = f.after(ctx)
@@ -86,6 +87,8 @@ func (f *follower) follow(ctx context.Context) (target.Evidence, error) {
 			}
 		case <-killed:
 			f.passKill(ctx)
+		case why := <-f.waiting():
+			f.report(why)
 		case <-f.limit.C:
 			return f.late()
 		}
@@ -94,7 +97,7 @@ func (f *follower) follow(ctx context.Context) (target.Evidence, error) {
 }
 
 // take reads a piece of the session.
-func (f *follower) take(framer *target.Framer, p piece, noise *[]byte) (err error) {
+func (f *follower) take(ctx context.Context, framer *target.Framer, p piece, noise *[]byte) (err error) {
 	if p.stderr {
 		*noise = last(append(*noise, p.data...), 4<<10)
 		return nil
@@ -103,7 +106,7 @@ func (f *follower) take(framer *target.Framer, p piece, noise *[]byte) (err erro
 		switch {
 		case err != nil:
 		case i.Word != "":
-			err = f.frame(i.Word, i.Rest)
+			err = f.frame(ctx, i.Word, i.Rest)
 		case f.tty:
 			f.t.stdout.take(f.t.stdout.read, i.Data)
 		case f.into != nil:
@@ -119,7 +122,7 @@ func (f *follower) take(framer *target.Framer, p piece, noise *[]byte) (err erro
 }
 
 // frame takes one word of the supervisor.
-func (f *follower) frame(word, rest string) error {
+func (f *follower) frame(ctx context.Context, word, rest string) error {
 	f.seen()
 	switch word {
 	case "new", "old":
@@ -139,6 +142,10 @@ func (f *follower) frame(word, rest string) error {
 	case ".":
 		return f.shut(rest)
 	case "s":
+		if note, ok := strings.CutPrefix(rest, "= "); ok {
+			f.note(ctx, note)
+			return nil
+		}
 		return f.step(rest)
 	case "end":
 		record, err := target.ParseRecord(rest)
@@ -202,9 +209,12 @@ func (f *follower) step(rest string) error {
 	if step.Number <= f.t.steps {
 		return nil
 	}
-	f.t.steps, f.t.failed = step.Number, ""
-	if step.Code != 0 {
-		f.t.failed = step.Name
+	f.t.steps = step.Number
+	if step.Code != 0 && f.t.failed == "" {
+		f.t.failed = step.Name // what comes after it cleans up
+	}
+	if d := f.t.deploy; d != nil && step.Name == "return" && step.Code == 0 {
+		d.out = false
 	}
 	if f.t.a.Step != nil {
 		f.t.a.Step(sluice.TaskStep{Host: f.t.a.Host, Attempt: f.t.a.Attempt, Step: printable(step.Name), ExitCode: step.Code, DurationMS: step.DurationMS})
@@ -227,6 +237,11 @@ func (f *follower) after(ctx context.Context) error {
 // start says go, or no where a kill or a halt came before. What the attempt needs is sent first.
 func (f *follower) start(ctx context.Context) error {
 	if !f.t.barred() {
+		if d := f.t.deploy; d != nil && d.refusal != "" {
+			f.c.say("no\n")
+			f.evidence = &target.Evidence{Sight: target.SawRefusal, Text: d.refusal}
+			return nil
+		}
 		if text, err := f.t.upload(ctx, f.link); err != nil {
 			return err
 		} else if text != "" {

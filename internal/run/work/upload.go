@@ -1,7 +1,10 @@
 package work
 
 import (
+	"bufio"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -65,6 +68,9 @@ func (t *attempt) send(ctx context.Context, c *conn) (string, error) {
 // copyTo writes the content and closes w. Only errors of reading count: those of writing show at the other end.
 func (p *parcel) copyTo(ctx context.Context, w io.WriteCloser) error {
 	defer func() { _ = w.Close() }()
+	if p.write != nil {
+		return p.make(ctx, w)
+	}
 	r, err := p.open(ctx)
 	if err != nil {
 		return err
@@ -85,6 +91,33 @@ func (p *parcel) copyTo(ctx context.Context, w io.WriteCloser) error {
 	}
 }
 
+// make writes what is made on the way, and keeps its digest.
+func (p *parcel) make(ctx context.Context, w io.Writer) error {
+	sum := sha256.New()
+	peer := &peer{w: bufio.NewWriterSize(w, chunk)}
+	err := p.write(ctx, io.MultiWriter(peer, sum))
+	if err == nil {
+		_ = peer.w.Flush()
+	}
+	p.sha = hex.EncodeToString(sum.Sum(nil))
+	if peer.broken {
+		return nil
+	}
+	return err
+}
+
+// peer is the other end of a session, whose errors show there.
+type peer struct {
+	w      *bufio.Writer
+	broken bool
+}
+
+func (p *peer) Write(b []byte) (int, error) {
+	n, err := p.w.Write(b)
+	p.broken = p.broken || err != nil
+	return n, err
+}
+
 // check compares what sha256sum or, where there is none, cksum said on the host.
 func (p *parcel) check(ctx context.Context, said string) (string, error) {
 	f := strings.Fields(said)
@@ -92,7 +125,7 @@ func (p *parcel) check(ctx context.Context, said string) (string, error) {
 		if f[0] == p.sha {
 			return "", nil
 		}
-	} else if len(f) >= 2 {
+	} else if len(f) >= 2 && p.open != nil {
 		r, err := p.open(ctx)
 		if err != nil {
 			return "what was sent cannot be read again: " + printable(err.Error()), nil

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/core/manifest"
 	"sluice/internal/run/tree"
 )
 
@@ -85,6 +86,11 @@ type Config struct {
 	Blobs       sluice.Blobs
 	Credentials sluice.Credentials // nil: there are no secrets
 	Clock       sluice.Clock       // nil: the machine's
+	// Releases is where the files of releases come from; nil: there are none.
+	Releases Releases
+	// Service is how a host is taken out of service and brought back while a release is made live there. Its Service may be
+	// nil, and is made anew for each step. Nil: that is no business of deploys.
+	Service func(ctx context.Context, job *sluice.Job, host sluice.Host, link sluice.Link) (Service, error)
 	// HelloTimeout bounds the time in which a login shell must get to its first command; 0: 30 s.
 	HelloTimeout time.Duration
 }
@@ -94,8 +100,11 @@ type Worker struct {
 	cfg     Config
 	running sync.WaitGroup
 
-	mu    sync.Mutex
-	looks map[string]tree.Look // by digest
+	points string // shell text for tests, see [release.Plan.Steps]
+
+	mu        sync.Mutex
+	looks     map[string]tree.Look         // by digest
+	manifests map[string]manifest.Manifest // by digest
 }
 
 // New makes a Worker.
@@ -103,7 +112,7 @@ func New(cfg Config) *Worker {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	return &Worker{cfg: cfg, looks: map[string]tree.Look{}}
+	return &Worker{cfg: cfg, looks: map[string]tree.Look{}, manifests: map[string]manifest.Manifest{}}
 }
 
 // Do carries the assignment out and returns when its outcome is committed and the target is clean, or with an

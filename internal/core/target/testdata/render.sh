@@ -1,4 +1,4 @@
-{ s_id=0123456789ab-0-1 s_n=0123456789abcdef s_mode=run s_rs='' s_oo=5 s_oe=7 s_limit=2 s_timeout=90 s_in=in s_tty= s_pty= s_par=$PPID s_p='' s_pre=/etc/sluice/pre.d s_post='/etc/it'\''s/post.d'
+{ s_id=0123456789ab-0-1 s_n=0123456789abcdef s_mode=run s_rs='' s_oo=5 s_oe=7 s_limit=2 s_timeout=90 s_in=in s_tty= s_pty= s_par=$PPID s_do=exec s_via= s_p='' s_pre=/etc/sluice/pre.d s_post='/etc/it'\''s/post.d'
 s_env() {
 export SLUICE_PHASE="$1" SLUICE_MARK=0123456789ab-0-1.
 export A=''
@@ -215,7 +215,7 @@ case $s_in in ?*) exec 0<>in ;; esac
 umask $s_um
 s_env "${s_name%%/*}"
 cd -- "${HOME:-/}" >/dev/null 2>&1 || cd /
-exec "$@"
+$s_do "$@"
 )
 s_c=$?
 read -r s_t s_x </proc/uptime
@@ -238,7 +238,7 @@ if [ -f "$s_h" ] && [ -x "$s_h" ]; then s_l="$s_l ${s_h##*/}"; fi
 done
 case $s_x in x) LC_ALL=$s_k ;; *) unset LC_ALL ;; esac
 for s_h in $s_l; do
-s_step "$s_ph/$s_h" "$s_hd/$s_h" || return
+s_step "$s_ph/$s_h" $s_via "$s_hd/$s_h" || return
 done
 }
 s_run() {

@@ -1,0 +1,80 @@
+package release
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"sluice"
+)
+
+// check refuses a release that cannot be put on any host, before anything is asked there.
+func check(kind sluice.ActionKind, r *sluice.Release) error {
+	if r == nil {
+		return fmt.Errorf("the job says nothing of a release")
+	}
+	for _, n := range []struct{ what, name string }{{"app", r.App}, {"environment", r.Env}} {
+		if !plainName(n.name) {
+			return fmt.Errorf("%q cannot name an %s: letters, digits, '_', '-' and '.' are allowed, and a letter or digit begins it", n.name, n.what)
+		}
+	}
+	d := r.Deploy
+	switch {
+	case kind == sluice.DeployTo && !ValidVersion(r.Version):
+		return fmt.Errorf("%q cannot be a version: letters, digits, '_', '-', '+' and '.' are allowed, up to 128, and a letter or digit begins it", r.Version)
+	case !path.IsAbs(d.Root) || path.Clean(d.Root) != d.Root || d.Root == "/" || odd(d.Root):
+		return fmt.Errorf("the root %q of the app is no clean absolute path", d.Root)
+	case d.Keep < 0:
+		return fmt.Errorf("%d versions cannot be kept", d.Keep)
+	case d.User != "" && !userName(d.User), d.Group != "" && !userName(d.Group):
+		return fmt.Errorf("%q and %q cannot own files: a user and a group are names or numbers", d.User, d.Group)
+	}
+	for _, s := range d.Services {
+		if !serviceName(s.Name) {
+			return fmt.Errorf("%q cannot name a service", s.Name)
+		}
+		if s.By != "systemd" && s.By != "supervisor" && s.By != "service" {
+			return fmt.Errorf("the service %s is run by %q: expected systemd, supervisor or service", s.Name, s.By)
+		}
+	}
+	return nil
+}
+
+// ValidVersion reports whether a version may name a directory. '~' is kept for what we add to it.
+func ValidVersion(v string) bool { return len(v) <= 128 && only(v, "_-+.") && alnum(v[0]) }
+
+func plainName(s string) bool { return len(s) <= 128 && only(s, "_-.") && alnum(s[0]) }
+func serviceName(s string) bool {
+	return len(s) <= 128 && only(s, "_-.@:") && s[0] != '-' && s[0] != '.'
+}
+func userName(s string) bool { return len(s) <= 64 && only(s, "_-.") && s[0] != '-' }
+
+// validTree reports whether a name is one that we give: of a version, or of one with a hash behind it.
+func validTree(s string) bool {
+	version, _, _ := strings.Cut(s, "~")
+	return ValidVersion(version) && len(s) <= 200 && only(s, "_-+.~")
+}
+
+func only(s, more string) bool {
+	for i := range len(s) {
+		if !alnum(s[i]) && strings.IndexByte(more, s[i]) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func alnum(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+// odd text cannot be carried in a line.
+func odd(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == 0xfffd })
+}
+
+// bare is a digest without its "sha256:", ok if it is one.
+func bare(digest string) (hex string, ok bool) {
+	hex, ok = strings.CutPrefix(digest, "sha256:")
+	return hex, ok && len(hex) == 64 && strings.Trim(hex, "0123456789abcdef") == ""
+}

@@ -1,0 +1,307 @@
+package release_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"sluice"
+)
+
+// odd are files with names that shells and programs stumble over.
+var odd = map[string]string{
+	"-": "a dash", "-n": "an option", " leading and trailing ": "blanks", "it's \"quoted\" $(id) `id` *": "q", "ünï/çödé/日本": "u",
+	"a/l->../b": "", "a/nowhere->not there/at all": "", "b": "b", ": OK": "ok", "empty": "", strings.Repeat("long/", 30) + strings.Repeat("n", 120): "l", "*deploy/run": "#!/bin/sh\n",
+}
+
+func TestTheFirstAndTheSecond(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		one := m.tree(odd)
+		m.want(0, m.wish("1.0", one))
+		m.wantLive("1.0", one)
+		next := map[string]string{"more": "of it"}
+		for k, v := range odd {
+			next[k] = v
+		}
+		next["b"] = "another"
+		two := m.tree(next)
+		m.want(0, m.wish("1.1", two))
+		m.wantLive("1.1", two)
+		if err := same(m.file("versions/1.0"), one); err != nil {
+			t.Error(err)
+		}
+		a, _ := os.Stat(m.file("versions/1.0/ünï/çödé/日本"))
+		b, _ := os.Stat(m.file("versions/1.1/ünï/çödé/日本"))
+		if !os.SameFile(a, b) {
+			t.Error("what both have is there twice")
+		}
+		if got := strings.Join(m.steps, ","); got != "unpack 0,swing 0,collect 0" {
+			t.Error(got)
+		}
+		if st, err := os.Stat(m.file(".sluice")); err != nil || st.Mode().Perm() != 0o700 {
+			t.Error(st.Mode(), err)
+		}
+		r, _ := m.look(m.wish("1.2", two))
+		act := r.Activation("shop", "prod", sluice.NewAttemptID(job, 0, m.tries-1))
+		if act.Live.Version != "1.1" || act.Live.Manifest != two.Digest() || act.Before.Version != "1.0" || act.Before.Manifest != one.Digest() {
+			t.Errorf("%+v", act)
+		}
+	})
+}
+
+func TestTheSameVersion(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		one := m.tree(map[string]string{"a": "1", "config": "x"})
+		m.want(0, m.wish("1", one))
+		m.want(0, m.wish("1", one)) // again: nothing is unpacked, all else is done
+		m.wantLive("1", one)
+		other := m.tree(map[string]string{"a": "1", "config": "y"})
+		m.want(0, m.wish("1", other))
+		name := "1~" + strings.TrimPrefix(other.Digest(), "sha256:")[:8]
+		m.wantLive(name, other)
+		w := m.wish("1", m.tree(map[string]string{"a": "2", "config": "y"}))
+		w.Release.Manifest = "sha256:" + sum("other files")
+		m.refused(w, "version 1 is on the host with other files")
+		m.want(0, m.wish("1", one))
+		m.wantLive("1", one)
+	})
+}
+
+func TestGoingBack(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		one, two := m.tree(map[string]string{"a": "1"}), m.tree(map[string]string{"a": "2"})
+		m.want(0, m.wish("1", one))
+		m.want(0, m.wish("2", two))
+		m.want(0, m.back("1", one.Digest()))
+		m.wantLive("1", one)
+		if got := strings.Join(m.steps, ","); got != "verify 0,swing 0,collect 0" {
+			t.Error(got)
+		}
+		m.refused(m.back("0", "sha256:"+sum("0")), "the host cannot go back to 0: it is not kept here")
+		m.write("spoiled", "versions/2/a")
+		m.want(1, m.back("2", two.Digest()))
+		if !strings.Contains(m.out, "versions/2 was changed since it was put there") {
+			t.Error(m.out)
+		}
+		m.wantLive("1", one)
+		m.refused(m.back("2", two.Digest()), "was changed since it was put there")
+		w := m.wish("3", m.tree(map[string]string{"a": "3"}))
+		w.Back = &sluice.Installed{Version: "2", Manifest: two.Digest()}
+		m.refused(w, "the host cannot go back to 2")
+		m.want(0, m.wish("2", two)) // and a deploy makes it anew
+		m.wantLive("2", two)
+	})
+}
+
+func TestDamage(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		files := map[string]string{"a": "1", "big": strings.Repeat("x", 5000)}
+		one := m.tree(files)
+		m.want(0, m.wish("1", one))
+		m.write("spoiled", "versions/1/big")
+		files["a"] = "2"
+		two := m.tree(files)
+		m.want(1, m.wish("2", two)) // what is linked is found to be bad
+		if live, _ := os.Readlink(m.file("live")); live != "versions/1" || slices.Contains(m.versions(), "2") {
+			t.Error(live, m.versions())
+		}
+		m.want(0, m.wish("2", two)) // and is sent
+		m.wantLive("2", two)
+		// What is live is damaged, and deployed again: beside it, so that there is no moment without it.
+		m.write("spoiled", "versions/2/big")
+		m.want(1, m.wish("2", two))
+		m.want(0, m.wish("2", two))
+		m.wantLive("2~"+strings.TrimPrefix(two.Digest(), "sha256:")[:8], two)
+	})
+}
+
+func hook(text string) string { return "#!/bin/sh\n" + text }
+
+func TestHooks(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		log := filepath.Join(m.dir, "log")
+		say := func(what string) string {
+			return hook(`echo "` + what + ` $SLUICE_PHASE $SLUICE_VERSION<$SLUICE_PREVIOUS_VERSION $(pwd -P | sed 's,.*/,,') $(readlink "$SLUICE_ROOT/live")" >>'` + log + "'\n")
+		}
+		files := map[string]string{"shared": "shared", "a": "1"}
+		for _, phase := range []string{"prepare", "drain", "deployed", "undrain"} {
+			files["*deploy/hooks/"+phase+".d/10-x"] = say("x")
+			files["*deploy/hooks/"+phase+".d/9-y"] = say("y")
+			files["deploy/hooks/"+phase+".d/README"] = "not to be run"
+		}
+		one := m.tree(files)
+		m.want(0, m.wish("1", one))
+		files["a"] = "2"
+		two := m.tree(files)
+		m.want(0, m.wish("2", two))
+		got, _ := os.ReadFile(log)
+		var want strings.Builder
+		for _, v := range []struct{ now, before string }{{"1", ""}, {"2", "1"}} {
+			for _, phase := range []string{"prepare", "drain", "deployed", "undrain"} {
+				live := ""
+				if v.before != "" {
+					live = "versions/" + v.before
+				}
+				if strings.HasSuffix(phase, "ed") || phase == "undrain" {
+					live = "versions/" + v.now
+				}
+				for _, x := range []string{"x", "y"} {
+					fmt.Fprintf(&want, "%s %s %s<%s %s %s\n", x, phase, v.now, v.before, v.now, live)
+				}
+			}
+		}
+		if string(got) != want.String() {
+			t.Errorf("the hooks said\n%s\nwant\n%s", got, want.String())
+		}
+
+		files["*deploy/hooks/prepare.d/10-x"] = hook("echo bad >&2; exit 3")
+		m.want(3, m.wish("3", m.tree(files)))
+		m.wantLive("2", two)
+
+		files["*deploy/hooks/prepare.d/10-x"] = hook("touch more")
+		files["*deploy/hooks/deployed.d/10-x"] = hook("exit 4")
+		after := m.tree(files)
+		m.want(4, m.wish("4", after))
+		if live, _ := os.Readlink(m.file("live")); live != "versions/4" {
+			t.Error(live)
+		}
+
+		files["*deploy/hooks/deployed.d/10-x"] = hook("exit 0")
+		files["*deploy/hooks/drain.d/10-x"] = hook("exit 5")
+		m.want(5, m.wish("5", m.tree(files)))
+		if steps := strings.Join(m.steps, ","); !strings.HasSuffix(steps, "drain/10-x 5,undrain/10-x 0,undrain/9-y 0") {
+			t.Error(steps)
+		}
+		if live, _ := os.Readlink(m.file("live")); live != "versions/4" {
+			t.Error(live)
+		}
+	})
+}
+
+// A hook that writes into a file where it stands changes it in the versions that share it: that is found before the swing.
+func TestAHookThatSpoils(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		files := map[string]string{"shared": "shared", "own": "1", "-": "2"}
+		one := m.tree(files)
+		m.want(0, m.wish("1", one))
+		files["own"] = "two"
+		files["*deploy/hooks/prepare.d/spoil"] = hook("echo spoiled >shared")
+		m.want(1, m.wish("2", m.tree(files)))
+		if !strings.Contains(m.out, "a hook has changed files of the version") || !strings.Contains(m.out, "./shared: FAILED") {
+			t.Error(m.out)
+		}
+		if live, _ := os.Readlink(m.file("live")); live != "versions/1" {
+			t.Error(live)
+		}
+		// The next one is made without what was spoiled.
+		files["*deploy/hooks/prepare.d/spoil"] = hook("exit 0")
+		three := m.tree(files)
+		m.want(0, m.wish("3", three))
+		m.wantLive("3", three)
+
+		// What only the version before has is looked at, too.
+		files["own"] = "four"
+		files["*deploy/hooks/prepare.d/spoil"] = hook(`echo spoiled >"$SLUICE_PREVIOUS_DIR/own"`)
+		m.want(1, m.wish("4", m.tree(files)))
+		if !strings.Contains(m.out, "the version before, versions/3, was changed") {
+			t.Error(m.out)
+		}
+		// New files, and others in the place of old ones, are no damage to anybody else.
+		files["own"] = "five"
+		files["*deploy/hooks/prepare.d/spoil"] = hook("mkdir cache; echo made >cache/x")
+		m.want(0, m.wish("5", m.tree(files)))
+	})
+}
+
+func TestWhatIsInTheWay(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		tree := m.tree(map[string]string{"a": "1", "vhost": "v"})
+		etc := filepath.Join(m.dir, "etc")
+		for _, d := range []string{m.file("versions/7"), m.file("live"), etc} {
+			if err := os.MkdirAll(d, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m.refused(m.wish("7", tree), "live is no symbolic link")
+		if err := os.Remove(m.file("live")); err != nil {
+			t.Fatal(err)
+		}
+		m.refused(m.wish("7", tree), "versions/7 is in the way")
+		if _, err := os.Stat(m.file(".sluice")); err == nil {
+			t.Error("a refusal has changed something")
+		}
+		w := m.wish("1", tree)
+		w.Outside = append(w.Outside, link(etc+"/it's shop", "vhost"))
+		m.want(0, w)
+		if b, err := os.ReadFile(etc + "/it's shop"); err != nil || string(b) != "v" {
+			t.Error(string(b), err)
+		}
+		foreign := m.wish("1", tree)
+		foreign.Release.App = "till"
+		m.refused(foreign, "belongs to default/shop/prod (namespace/app/environment), and this is default/till/prod")
+		if err := os.WriteFile(etc+"/other", nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		w = m.wish("2", tree)
+		w.Outside = append(w.Outside, link(etc+"/other", "vhost"))
+		m.refused(w, "/etc/other is there already")
+		w.Outside[0].Path = m.dir + "/nowhere/x"
+		m.refused(w, "/nowhere is no directory")
+		// A version without the link takes it away, and one before it brings it back.
+		m.want(0, m.wish("2", m.tree(map[string]string{"a": "2"})))
+		if _, err := os.Lstat(etc + "/it's shop"); err == nil {
+			t.Error("the link is still there")
+		}
+		m.want(0, m.back("1", tree.Digest()))
+		if b, err := os.ReadFile(etc + "/it's shop"); err != nil || string(b) != "v" {
+			t.Error(string(b), err)
+		}
+	})
+}
+
+// What was there before Sluice is left alone, and is what one comes from.
+func TestAnotherToolWasHere(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		if err := os.MkdirAll(m.file("versions/old"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("versions/old", m.file("live")); err != nil {
+			t.Fatal(err)
+		}
+		one := m.tree(map[string]string{"a": "1"})
+		w := m.wish("1", one)
+		m.want(0, w)
+		r, _ := m.look(w)
+		if act := r.Activation("shop", "prod", w.Attempt); act.Before != (sluice.Installed{Version: "old"}) || act.Live.Manifest != one.Digest() {
+			t.Errorf("%+v", act)
+		}
+		for v := range 5 {
+			m.want(0, m.wish(fmt.Sprint("2.", v), m.tree(map[string]string{"a": fmt.Sprint(v)})))
+		}
+		if got := m.versions(); !slices.Equal(got, []string{"2.2", "2.3", "2.4", "old"}) {
+			t.Error(got)
+		}
+	})
+}
+
+func TestWhatIsKept(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		one := m.tree(map[string]string{"a": "1"})
+		m.want(0, m.wish("1", one))
+		for v := 2; v < 7; v++ {
+			w := m.wish(fmt.Sprint(v), m.tree(map[string]string{"a": fmt.Sprint(v)}))
+			w.Back = &sluice.Installed{Version: "1", Manifest: one.Digest()}
+			m.want(0, w)
+		}
+		if got := m.versions(); !slices.Equal(got, []string{"1", "4", "5", "6"}) {
+			t.Error(got)
+		}
+		m.want(0, m.back("1", one.Digest()))
+		if got := m.versions(); !slices.Equal(got, []string{"1", "5", "6"}) {
+			t.Error(got)
+		}
+	})
+}

@@ -1,0 +1,80 @@
+package sluice
+
+import "time"
+
+// Release is an app at a version with its configuration in an environment. A job that deploys it carries it frozen.
+type Release struct {
+	App     string `json:"app"`
+	Env     string `json:"env"`
+	Cluster string `json:"cluster,omitzero"`
+	Version string `json:"version"`
+	// Artifact is the digest of the archive, Manifest that of the manifest of its files, and Config that of the
+	// configuration, which is one blob for all hosts. Each is "sha256:" and 64 hexadecimal digits. All are "" where each host
+	// goes back to what it has.
+	Artifact string `json:"artifact,omitzero"`
+	Manifest string `json:"manifest,omitzero"`
+	Config   string `json:"config,omitzero"`
+	Deploy   Deploy `json:"deploy"`
+}
+
+// Deploy says how a release is put on a host: the section "deploy" of app.yaml, with what it leaves out filled in.
+type Deploy struct {
+	// Root is the directory of the app on the host: versions, live and what is kept of them are below it.
+	Root string `json:"root"`
+	// User and Group own the files of a version; "" is who carries the deploy out.
+	User  string `json:"user,omitzero"`
+	Group string `json:"group,omitzero"`
+	// Keep is how many versions stay, the live one counted.
+	Keep int `json:"keep"`
+	// NoHooks runs none of the artifact's hooks.
+	NoHooks  bool          `json:"no_hooks,omitzero"`
+	Services []Service     `json:"services,omitzero"`
+	Checks   []HealthCheck `json:"checks,omitzero"`
+	Waits    Waits         `json:"waits,omitzero"`
+}
+
+// Service is a service of the host that learns of another version.
+type Service struct {
+	Name string `json:"name"`
+	// By is who runs it: "systemd", "supervisor", or "service" for the program of that name.
+	By string `json:"by"`
+	// Reload keeps it running, and has it read again what it reads.
+	Reload bool `json:"reload,omitzero"`
+}
+
+// HealthCheck is asked whether a host is well.
+type HealthCheck struct {
+	Kind string `json:"kind"` // "http", "tcp", "exec" or "systemd"
+	At   string `json:"at"`   // an address, a command or a unit
+	// Status is what HTTP must answer with; 0: 200 to 399.
+	Status int `json:"status,omitzero"`
+	// Every is the time between two, Timeout that for one; Successes is how many in a row it takes.
+	Every     time.Duration `json:"every,omitzero"`
+	Timeout   time.Duration `json:"timeout,omitzero"`
+	Successes int           `json:"successes,omitzero"`
+}
+
+// Waits bound what a deploy waits for.
+type Waits struct {
+	// Drain is for requests in flight, Healthy for the host to be well, and Steady is how long it must be.
+	Drain   time.Duration `json:"drain,omitzero"`
+	Healthy time.Duration `json:"healthy,omitzero"`
+	Steady  time.Duration `json:"steady,omitzero"`
+}
+
+// Installed is a version on a host. Manifest is the digest of all files there, rendered ones among them: it alone says whether two
+// are the same.
+type Installed struct {
+	Version  string `json:"version"`
+	Manifest string `json:"manifest,omitzero"` // "" for a version that Sluice has not put there
+	Config   string `json:"config,omitzero"`
+}
+
+// Activation says which version of an app is live on a host.
+type Activation struct {
+	App string `json:"app"`
+	Env string `json:"env"`
+	// Live is what is live now, Before what was when the attempt began. Without a version there is none.
+	Live   Installed `json:"live,omitzero"`
+	Before Installed `json:"before,omitzero"`
+}
