@@ -218,7 +218,11 @@ d_unpack() {
 d_fresh() {
 	d_new=versions/.new-$s_id
 #@ unpack
-	tar -xmp${d_o}f "$s_here/blob" -C versions || { d_no 'what was sent cannot be unpacked' || return; }
+	if ! tar -xmp${d_o}f "$s_here/blob" -C versions; then
+		rm -rf $d_new "$s_here/blob" # a full disk takes no last words
+		d_no 'what was sent cannot be unpacked; is the disk full?'
+		return
+	fi
 #@ unpacked
 	rm -f "$s_here/blob"
 	d_x=$(sha256sum <$d_new/record/manifest) || return
@@ -343,15 +347,23 @@ d_links() {
 		mkdir "$d_x" && ln -s "$d_root/live/$d_t" "$d_x/${d_p##*/}" && mv -f "$d_x/${d_p##*/}" "${d_p%/*}/" && rmdir "$d_x" || return
 #@ link
 	done <.sluice/trees/$d_tree/links
-	case $d_from in '' | "$d_tree") return 0 ;; esac
+	# Of all that is kept, not only of the version before: a swing may have been interrupted here.
+	for d_l in .sluice/trees/*/links; do
+		if [ "$d_l" = .sluice/trees/$d_tree/links ]; then continue; fi
+		d_unlink "$d_l" || return
+	done
+	d_sync
+}
+
+# Removes the links in the list $1 that the version does not have.
+d_unlink() {
 	while IFS=$d_tab read -r d_p d_t; do
 		while IFS=$d_tab read -r d_x d_k; do
-			case $d_x in "$d_p") continue 2 ;; esac
+			if [ "$d_x" = "$d_p" ]; then continue 2; fi
 		done <.sluice/trees/$d_tree/links
-		if d_mine "$d_p"; then rm -f "$d_p"; fi
+		if d_mine "$d_p"; then rm -f "$d_p" || return; fi
 #@ unlink
-	done <.sluice/trees/$d_from/links
-	d_sync
+	done <"$1"
 }
 
 # $1 who runs it, $2 what it is told, $3 its name.
