@@ -80,7 +80,9 @@ p_trees() {
 		if [ -f ".sluice/trees/$p_t/seq" ]; then read -r p_s <".sluice/trees/$p_t/seq"; fi
 		p_x=whole
 		if [ -f ".sluice/trees/$p_t/damaged" ]; then p_x=damaged; fi
-		p_f "tree $p_t ${p_s:-0} $p_x $p_a"
+		p_g=failed
+		if [ -f ".sluice/trees/$p_t/good" ]; then p_g=good; fi
+		p_f "tree $p_t ${p_s:-0} $p_g $p_x $p_a"
 	done
 	for p_t in versions/*; do
 		if [ -e "$p_t" ] && [ ! -f ".sluice/trees/${p_t##*/}/about" ]; then p_f "foreign ${p_t##*/}"; fi

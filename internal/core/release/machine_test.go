@@ -6,11 +6,13 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"sluice"
@@ -41,6 +43,7 @@ type machine struct {
 	answers string // what steps read
 	out     string // of the last run
 	steps   []string
+	env     map[string]string
 }
 
 func newMachine(t testing.TB, shell string) *machine {
@@ -49,7 +52,12 @@ func newMachine(t testing.TB, shell string) *machine {
 	if _, err := exec.LookPath(words[0]); err != nil {
 		t.Skipf("skipped: no %s here", words[0])
 	}
-	dir := t.TempDir()
+	return machineIn(t, shell, t.TempDir())
+}
+
+func machineIn(t testing.TB, shell, dir string) *machine {
+	t.Helper()
+	words := strings.Fields(shell)
 	m := &machine{t: t, shell: words, dir: dir, root: filepath.Join(dir, `srv/it's "an" äpp`), content: map[string][]byte{}, path: filepath.Join(dir, "bin")}
 	if err := os.Mkdir(m.path, 0o755); err != nil {
 		t.Fatal(err)
@@ -76,6 +84,7 @@ func (m *machine) link(program string) {
 func (m *machine) sh(text, stdin string, env map[string]string) (string, error) {
 	cmd := exec.Command(m.shell[0], append(slices.Clone(m.shell[1:]), "-c", text)...)
 	cmd.Env = []string{"PATH=" + m.path + ":/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME=" + m.dir, "LANG=C.UTF-8"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	for k, v := range env {
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}
@@ -245,7 +254,9 @@ func (m *machine) carry(w release.Wish, p *release.Plan) int {
 	}
 	text := supervisor + "s_id=" + string(w.Attempt) + " s_epoch=" + strings.TrimSpace(epoch) + " s_here=" + target.Quote(here) + "\n" +
 		"s_w '' >\"$s_here/live\"\n" + p.Steps(parcel, m.point) + "s_main\nexit $?\n"
-	m.out, err = m.sh(text, m.answers, p.Env())
+	env := p.Env()
+	maps.Copy(env, m.env)
+	m.out, err = m.sh(text, m.answers, env)
 	steps, _ := os.ReadFile(filepath.Join(here, "steps"))
 	m.steps = strings.Split(strings.TrimSpace(string(steps)), "\n")
 	if err == nil {

@@ -106,7 +106,7 @@ func Decide(w Wish, r *Report) (*Plan, error) {
 		safe = append(safe, w.Back.Manifest)
 	}
 	live, _ := r.live()
-	p.remove = outdated(r.Trees, p.tree.Name, live.Name, max(1, w.Release.Deploy.Keep), safe)
+	p.remove = outdated(r.Trees, p.tree.Name, live.Name, w.Release.Deploy.Keep, safe)
 	return p, nil
 }
 

@@ -34,6 +34,7 @@ type Report struct {
 type Tree struct {
 	Name     string // of its directory
 	Seq      int    // the higher, the later it was live; 0: never
+	Good     bool   // a deploy of it or a rollback to it succeeded
 	Damaged  bool
 	Version  string
 	Manifest string // digest of all its files
@@ -132,19 +133,19 @@ func (r *Report) takeIntent(f []string) error {
 	return nil
 }
 
-// takeTree reads "NAME SEQ whole|damaged" and what [about] wrote.
+// takeTree reads "NAME SEQ good|failed whole|damaged" and what [about] wrote.
 func (r *Report) takeTree(f []string) (err error) {
-	if len(f) != 9 {
-		return fmt.Errorf("%d words, expected 9", len(f))
+	if len(f) != 10 {
+		return fmt.Errorf("%d words, expected 10", len(f))
 	}
-	t := Tree{Name: f[0], Damaged: f[2] != "whole", Version: f[3], Manifest: f[4], Artifact: unlessDash(f[5]), Config: unlessDash(f[6])}
+	t := Tree{Name: f[0], Good: f[2] == "good", Damaged: f[3] != "whole", Version: f[4], Manifest: f[5], Artifact: unlessDash(f[6]), Config: unlessDash(f[7])}
 	if !validTree(t.Name) || !ValidVersion(t.Version) {
 		return fmt.Errorf("%q is no name of a version", t.Name)
 	}
 	if _, ok := bare(t.Manifest); !ok {
 		return fmt.Errorf("%q is no digest", t.Manifest)
 	}
-	for i, to := range map[int]*int{1: &t.Seq, 7: &t.UID, 8: &t.GID} {
+	for i, to := range map[int]*int{1: &t.Seq, 8: &t.UID, 9: &t.GID} {
 		if *to, err = natural(f[i]); err != nil {
 			return err
 		}

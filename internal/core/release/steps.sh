@@ -6,7 +6,7 @@
 #
 # What is where below the root: versions/TREE, live -> versions/TREE, and .sluice (0700) with owner, lock.N, intent,
 # and for each tree that we have put there a record trees/TREE: about, manifest, links, seq (it was live, the higher the
-# later), damaged (it is not what its manifest says). A record is there before its tree and goes after it, so that a
+# later), good (a deploy of it succeeded), damaged (it is not what its manifest says). A record is there before its tree and goes after it, so that a
 # directory without one is never ours.
 
 # A line among the steps that is none: what a step says to who follows, who hears it at once. Where nobody reads, opening
@@ -383,9 +383,11 @@ d_service() {
 	esac </dev/null
 }
 
-# Removes what is kept no more. Live and what was before are never among it, whatever was asked for.
+# The deploy has succeeded. Removes what is kept no more. Live and what was before are never among it, whatever was asked for.
 d_collect() {
 	d_in || return
+	s_w '' >.sluice/trees/$d_tree/good || return
+#@ good
 	d_live
 	for d_x in $d_remove; do
 		case $d_x in "$d_tree" | "$d_from" | "${d_now#versions/}") continue ;; esac
