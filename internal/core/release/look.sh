@@ -18,6 +18,7 @@ p_self() {
 	for p_x in tar sha256sum readlink sed sort uniq ln mv rm mkdir rmdir sync head df; do
 		command -v $p_x >/dev/null 2>&1 || p_f "lacks $p_x"
 	done
+	command -v gzip >/dev/null 2>&1 && p_f 'has gzip'
 	case $p_user in ?*)
 		p_uid=$(id -u -- "$p_user" 2>/dev/null) && p_gid=$(id -g -- "$p_user") || p_f "nobody user $p_user"
 		;;
@@ -26,6 +27,10 @@ p_self() {
 		p_gid=$( (getent group "$p_group" || grep "^$p_group:" /etc/group) 2>/dev/null | head -n 1)
 		case $p_gid in *:*:*:*) p_gid=${p_gid#*:*:} && p_gid=${p_gid%%:*} ;; *) p_f "nobody group $p_group" ;; esac
 		;;
+	esac
+	case $p_p:$(id -u) in
+	:0) p_p=/var/lib/sluice ;;
+	:*) p_p=/var/tmp ;;
 	esac
 	p_f "self $(id -u) ${p_uid:--} ${p_gid:--}"
 }

@@ -2,6 +2,7 @@ package release
 
 import (
 	"archive/tar"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -17,6 +18,9 @@ import (
 // Parcel is what is sent to a host: a tar archive that is unpacked in the directory versions. Files that another version
 // has there are hard links in it; only the rest is content. It is made here, of a manifest that was checked, so that no
 // archive of anybody else is ever unpacked on a host. The same parcel has the same bytes.
+//
+// Where files are linked most of it is their names: that is compressed, if the host can read it. A first version is not: it
+// would keep the worker busy for longer than the network.
 type Parcel struct {
 	plan    *Plan
 	sources []manifest.Source
@@ -24,6 +28,7 @@ type Parcel struct {
 	// Sent counts files whose content is in the parcel, Linked those that are linked.
 	Sent, Linked   int
 	size, unpacked int64
+	gzip           bool
 }
 
 // Parcel makes the parcel, with the lists of files of some of the trees of [Plan.Linkable], by name.
@@ -47,6 +52,7 @@ func (p *Plan) Parcel(lists map[string]manifest.Manifest) (*Parcel, error) {
 		}
 		c.unpacked += 256 // of a directory
 	}
+	c.gzip = c.Linked > c.Sent && p.report.Gzip
 	c.unpacked += 2 * int64(len(p.wish.Tree.Encode()))
 	var n counter
 	if err := c.write(&n, func(string) (io.ReadCloser, error) { return nil, nil }); err != nil {
@@ -56,7 +62,7 @@ func (p *Plan) Parcel(lists map[string]manifest.Manifest) (*Parcel, error) {
 	return c, nil
 }
 
-// Size is how many bytes it has.
+// Size is how many bytes it has before it is compressed.
 func (c *Parcel) Size() int64 { return c.size }
 
 // Linked from are the trees of which files are linked.
@@ -80,13 +86,24 @@ func (n *counter) Write(p []byte) (int, error) { *n += counter(len(p)); return l
 
 // Write writes the archive. open gives the content with a digest, in hexadecimal; what it gives is checked.
 func (c *Parcel) Write(w io.Writer, open func(sha256 string) (io.ReadCloser, error)) error {
-	return c.write(w, func(sum string) (io.ReadCloser, error) {
+	checked := func(sum string) (io.ReadCloser, error) {
 		r, err := open(sum)
 		if err == nil && r == nil {
 			err = errors.New("it is nowhere")
 		}
 		return r, err
-	})
+	}
+	if !c.gzip {
+		return c.write(w, checked)
+	}
+	z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+	if err == nil {
+		err = c.write(z, checked)
+	}
+	if err != nil {
+		return err
+	}
+	return z.Close()
 }
 
 // then is the time of everything in the archive; the host sets its own.

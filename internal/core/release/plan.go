@@ -125,7 +125,7 @@ func obstacle(w Wish, r *Report) error {
 		return fmt.Errorf("another attempt is at work in %s: %s", w.Release.Deploy.Root, r.Lock)
 	case len(r.Ways) > 0:
 		return errors.New(strings.Join(r.Ways, "; "))
-	case (r.UID != 0 || r.GID != 0) && !r.Root && w.Release.Deploy.User+w.Release.Deploy.Group != "":
+	case r.Self != 0 && (w.Release.Deploy.Group != "" || w.Release.Deploy.User != "" && r.UID != r.Self):
 		return fmt.Errorf("files cannot be given to %s by a user who is not root; --sudo may help", strings.Trim(w.Release.Deploy.User+":"+w.Release.Deploy.Group, ":"))
 	}
 	return nil

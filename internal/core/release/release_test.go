@@ -2,10 +2,12 @@ package release_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"sluice"
@@ -303,5 +305,101 @@ func TestWhatIsKept(t *testing.T) {
 		if got := m.versions(); !slices.Equal(got, []string{"1", "5", "6"}) {
 			t.Error(got)
 		}
+	})
+}
+
+// noise is 20 KB that cannot be compressed.
+func noise(seed uint64) string {
+	b, r := make([]byte, 20<<10), rand.NewPCG(seed, 0)
+	for i := range b {
+		b[i] = byte(r.Uint64())
+	}
+	return string(b)
+}
+
+// Of a large app of which one file in a hundred changes, two bytes in a hundred are sent, beside its list of files.
+func TestWhatIsSent(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		app := map[string]string{}
+		for i := range 1000 {
+			app[fmt.Sprintf("site-packages/some/deep/package/of_it/%02d/module_with_a_name_%d.py", i%37, i)] = noise(uint64(i))
+		}
+		one := m.tree(app)
+		m.want(0, m.wish("1.2.3", one))
+		for i := range 10 {
+			app[fmt.Sprintf("site-packages/some/deep/package/of_it/%02d/module_with_a_name_%d.py", i%37, i)] = noise(uint64(5000 + i))
+		}
+		two := m.tree(app)
+		m.want(0, m.wish("1.2.4", two))
+		m.wantLive("1.2.4", two)
+		if limit := two.Bytes()/50 + int64(len(two.Encode())); m.sent > limit || m.sent < 1000 {
+			t.Errorf("%d bytes were sent, of %d; at most %d should be", m.sent, two.Bytes(), limit)
+		}
+		t.Logf("%d bytes of %d, the list has %d", m.sent, two.Bytes(), len(two.Encode()))
+	})
+}
+
+// Services are told in the words of who runs them, once live leads to the new version.
+func TestServices(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		log := filepath.Join(m.dir, "told")
+		for _, p := range []string{"systemctl", "supervisorctl", "service"} {
+			text := "#!/bin/sh\necho \"" + p + " $* $SLUICE_PHASE $(readlink \"$SLUICE_LIVE_DIR\")\" >>'" + log + "'\ncase $1 in status) cat '" + m.dir + "/state' ;; esac\n"
+			if err := os.WriteFile(filepath.Join(m.path, p), []byte(text), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		state := func(text string) {
+			if err := os.WriteFile(m.dir+"/state", []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w := m.wish("1", m.tree(map[string]string{"a": "1"}))
+		w.Release.Deploy.Services = []sluice.Service{{Name: "shop@1.service", By: "systemd"}, {Name: "nginx", By: "systemd", Reload: true},
+			{Name: "shop:web", By: "supervisor"}, {Name: "old", By: "service"}}
+		state("shop:web RUNNING pid 7")
+		m.want(0, w)
+		got, _ := os.ReadFile(log)
+		if want := "systemctl restart -- shop@1.service restart versions/1\nsystemctl reload -- nginx reload versions/1\nsupervisorctl restart shop:web restart versions/1\nsupervisorctl status shop:web restart versions/1\nservice old restart restart versions/1\n"; string(got) != want {
+			t.Errorf("told\n%s\nwant\n%s", got, want)
+		}
+		state("shop:web FATAL exited too quickly")
+		w.Attempt += "1"
+		m.want(1, w)
+		if !strings.Contains(m.out, "shop:web does not run under supervisor") {
+			t.Error(m.out)
+		}
+		w.Release.Deploy.Services[0].Name = "-x"
+		m.refused(w, "cannot name a service")
+	})
+}
+
+// Files belong to whom the release says; of a version of another owner nothing is linked, for the link would be his, too.
+func TestOwners(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("skipped: not root")
+	}
+	eachShell(t, func(t *testing.T, m *machine) {
+		app := map[string]string{"a": "1", "l->a": "", "dir/b": "same"}
+		m.want(0, m.wish("1", m.tree(app)))
+		app["a"] = "2"
+		two := m.tree(app)
+		w := m.wish("2", two)
+		w.Release.Deploy.User, w.Release.Deploy.Group = "nobody", "daemon"
+		m.want(0, w)
+		m.wantLive("2", two)
+		for name, uid := range map[string]uint32{"versions/1/dir/b": 0, "versions/2/dir/b": 65534, "versions/2": 65534, "versions/2/dir": 65534, "versions": 0, ".sluice": 0} {
+			st, err := os.Lstat(m.file(name))
+			if err != nil || st.Sys().(*syscall.Stat_t).Uid != uid {
+				t.Errorf("%s is not of %d (%v)", name, uid, err)
+			}
+		}
+		st, _ := os.Lstat(m.file("versions/2/a"))
+		if st.Sys().(*syscall.Stat_t).Gid != 1 {
+			t.Error("the group is another")
+		}
+		w = m.wish("3", two)
+		w.Release.Deploy.User = "no-such-user"
+		m.refused(w, "the host knows no user no-such-user")
 	})
 }

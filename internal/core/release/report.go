@@ -13,7 +13,8 @@ type Report struct {
 	Lacks []string // programs that are not there
 	// Nobody are users and groups that the host does not know, such as "user shop".
 	Nobody []string
-	Root   bool // who looked is root
+	Gzip   bool // it has the program
+	Self   int  // the user who looked
 	// UID and GID will own the files.
 	UID, GID int
 	// Free is what is free where the app is and where attempts are, in bytes; Mount says of which file system. Without
@@ -59,6 +60,8 @@ func (r *Report) Take(word, rest string) error {
 	switch word {
 	case "lacks":
 		r.Lacks = append(r.Lacks, rest)
+	case "has":
+		r.Gzip = r.Gzip || rest == "gzip"
 	case "nobody":
 		r.Nobody = append(r.Nobody, rest)
 	case "self":
@@ -94,13 +97,12 @@ func (r *Report) takeSelf(f []string) (err error) {
 	if len(f) != 3 {
 		return fmt.Errorf("%d words, expected 3", len(f))
 	}
-	r.Root = f[0] == "0"
-	for i, to := range []*int{&r.UID, &r.GID} {
-		if f[i+1] == "-" {
+	for i, to := range []*int{&r.Self, &r.UID, &r.GID} {
+		if f[i] == "-" {
 			*to = -1
 			continue
 		}
-		if *to, err = natural(f[i+1]); err != nil {
+		if *to, err = natural(f[i]); err != nil {
 			return err
 		}
 	}

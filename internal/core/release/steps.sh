@@ -218,7 +218,7 @@ d_unpack() {
 d_fresh() {
 	d_new=versions/.new-$s_id
 #@ unpack
-	if ! tar -xmp${d_o}f "$s_here/blob" -C versions; then
+	if ! tar -xmp$d_o${d_z}f "$s_here/blob" -C versions; then
 		rm -rf $d_new "$s_here/blob" # a full disk takes no last words
 		d_no 'what was sent cannot be unpacked; is the disk full?'
 		return
@@ -261,7 +261,7 @@ d_hooks() {
 }
 
 d_hook() {
-	d_in
+	d_in || return
 	cd -- "versions/$d_tree" && exec "$@" </dev/null
 }
 
@@ -368,7 +368,7 @@ d_unlink() {
 
 # $1 who runs it, $2 what it is told, $3 its name.
 d_service() {
-	d_in
+	d_in || return
 	case $1 in
 	systemd) systemctl $2 -- "$3" ;;
 	supervisor)

@@ -22,7 +22,7 @@ func LookText(nonce, place string, w Wish) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "{ p_n=%s p_rs='%s' p_r=%s p_p=%s p_user=%s p_group=%s\n", target.Quote(nonce), target.FrameStart,
 		target.Quote(d.Root), target.Quote(place), target.Quote(d.User), target.Quote(d.Group))
-	b.WriteString("case $p_p in '') if [ -w /var/lib ]; then p_p=/var/lib/sluice; else p_p=/var/tmp; fi ;; esac\np_ways() {\n:\n")
+	b.WriteString("p_ways() {\n:\n")
 	for _, l := range w.Outside {
 		b.WriteString("p_way " + target.Quote(l.Path) + "\n")
 	}
@@ -71,10 +71,14 @@ func (p *Plan) Steps(parcel *Parcel, point string) string {
 	set("d_nohooks", mark(d.NoHooks))
 	set("d_wait", mark(w.Wait))
 	b.WriteString("d_tab='\t'\n")
-	if p.report.Root {
+	if p.report.Self == 0 {
 		b.WriteString("d_o=\n")
 	} else {
 		b.WriteString("d_o=o\n")
+	}
+	set("d_z", "")
+	if parcel != nil && parcel.gzip {
+		set("d_z", "z")
 	}
 	b.WriteString("d_main\nd_c=$?\ns_do=exec\nreturn $d_c\n}\nd_services() {\n:\n")
 	for _, s := range d.Services {

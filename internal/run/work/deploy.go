@@ -84,12 +84,19 @@ func (t *attempt) prepareDeploy(ctx context.Context) error {
 // whether a refusal counts, is not known yet: the attempt may have been started long ago.
 func (t *attempt) survey(ctx context.Context, link sluice.Link) error {
 	d := t.deploy
+	d.report, d.plan, d.parcel, d.refusal, t.parcel = nil, nil, nil, "", nil
 	l, err := t.look(ctx, link)
+	var odd *oddReport
+	if errors.As(err, &odd) {
+		// That keeps the attempt from starting, but not us from joining one that has.
+		d.refusal = printable(odd.Error())
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	defer l.c.close()
-	d.report, d.refusal, d.parcel, t.parcel = l.report, "", nil, nil
+	d.report = l.report
 	if d.plan, err = release.Decide(d.wish, l.report); err != nil {
 		d.refusal = printable(err.Error())
 		return nil
@@ -155,6 +162,11 @@ func (t *attempt) concludeDeploy(ctx context.Context, link sluice.Link, e target
 	}
 }
 
+// oddReport is why what a host says of itself is of no use.
+type oddReport struct{ text string }
+
+func (o *oddReport) Error() string { return o.text }
+
 // looking is a session in which the host says what it has.
 type looking struct {
 	c      *conn
@@ -195,7 +207,7 @@ func (l *looking) read(ctx context.Context, enough func() bool) error {
 			if !ok {
 				status, err := l.c.session.Wait()
 				if err == nil {
-					err = &refusal{text: fmt.Sprintf("the host does not say what it has: its shell ended with %d: %s", status.Code, lastLine(string(noise)))}
+					err = &oddReport{fmt.Sprintf("the host does not say what it has: its shell ended with %d: %s", status.Code, lastLine(string(noise)))}
 				}
 				return err
 			}
@@ -206,7 +218,7 @@ func (l *looking) read(ctx context.Context, enough func() bool) error {
 			}
 			p.release()
 			if l.wrong != nil {
-				return &refusal{text: printable(l.wrong.Error())}
+				return &oddReport{l.wrong.Error()}
 			}
 		}
 	}
@@ -231,10 +243,11 @@ func (l *looking) item(i target.Item) {
 }
 
 const (
-	longestList = 64 << 20
+	longestList = 256 << 20
 	fetchLists  = 2  // lists that are fetched from a host, if they are not known
 	useLists    = 8  // lists that are used
-	keepLists   = 32 // lists that are remembered
+	keepLists   = 32 // lists that are remembered, if they are not long
+	longList    = 50_000
 )
 
 // lists are the lists of files of some trees, by name. Those that are known by their digest are not fetched.
@@ -272,6 +285,9 @@ func (w *Worker) list(digest string) (manifest.Manifest, bool) {
 func (w *Worker) keepList(digest string, m manifest.Manifest) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(m) > longList {
+		return
+	}
 	if len(w.manifests) >= keepLists {
 		clear(w.manifests)
 	}

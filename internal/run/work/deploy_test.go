@@ -510,3 +510,64 @@ func (w *flippingWriter) Write(p []byte) (int, error) {
 	w.flip(b)
 	return w.WriteCloser.Write(b)
 }
+
+// A host whose records are odd starts nothing; and an attempt that runs there is joined all the same.
+func TestOddRecords(t *testing.T) {
+	d := newDeployBench(t, newHost(t, "dash"))
+	d.shelf.put(t, "1", map[string]string{"a": "1"})
+	d.deploy("1")
+	d.service = &service{hold: map[string]func(context.Context) error{}}
+	var once sync.Once
+	d.service.hold["drain"] = func(ctx context.Context) error {
+		broken := false
+		once.Do(func() {
+			broken = true
+			for _, dir := range []string{"versions/evil", ".sluice/trees/evil"} {
+				if err := os.Mkdir(filepath.Join(d.root, dir), 0o755); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := os.WriteFile(filepath.Join(d.root, ".sluice/trees/evil/about"), []byte("$(id) x\n"), 0o644); err != nil {
+				t.Error(err)
+			}
+			d.host.cut()
+		})
+		if broken {
+			<-ctx.Done()
+		}
+		return ctx.Err()
+	}
+	d.restart()
+	r := d.go1(work.Assignment{})
+	want(t, r, sluice.Succeeded, 0, "")
+	if r.Release != nil {
+		t.Errorf("%+v", r.Release)
+	}
+	d.deploy("1")
+	r = d.go1(work.Assignment{})
+	want(t, r, sluice.Failed, -1, "what the host says of itself cannot be read")
+	if !r.NotStarted {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestDeployWithoutRoot(t *testing.T) {
+	for _, shell := range deployShells {
+		d := newDeployBench(t, newHost(t, shell).asNobody())
+		d.job.Target.Dir = d.host.place
+		d.root = filepath.Join(d.host.home, "app")
+		d.shelf.put(t, "1", map[string]string{"a": "1", "*deploy/hooks/prepare.d/x": "#!/bin/sh\nid -u\n"})
+		d.deploy("1")
+		r := d.go1(work.Assignment{})
+		want(t, r, sluice.Succeeded, 0, "")
+		d.wantLive(r, "1", "")
+		if os.Getuid() == 0 && d.stdout() != "65534\n" {
+			t.Errorf("%q", d.stdout())
+		}
+		d.deploy("1")
+		d.job.Action.Release.Deploy.User = "root"
+		if os.Getuid() == 0 {
+			want(t, d.go1(work.Assignment{}), sluice.Failed, -1, "files cannot be given to root by a user who is not root")
+		}
+	}
+}
