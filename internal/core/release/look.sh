@@ -141,4 +141,3 @@ while read -r p_k p_t; do
 	esac
 done
 exit 0
-}

@@ -26,7 +26,7 @@ func LookText(nonce, place string, w Wish) string {
 	for _, l := range w.Outside {
 		b.WriteString("p_way " + target.Quote(l.Path) + "\n")
 	}
-	b.WriteString("}\n" + target.Shrink(look))
+	b.WriteString("}\n" + target.Shrink(look) + "}\n")
 	return b.String()
 }
 

@@ -78,14 +78,14 @@ func (f *follower) leaveDuty() {
 	*d = duty{}
 }
 
-// report gives the step its word.
-func (f *follower) report(why string) {
+// report gives the step its word. What was ended because we go away, or by a kill, is no word at all.
+func (f *follower) report(ctx context.Context, why string) {
 	d := &f.t.deploy.duty
 	word := " ok"
 	if why != "" {
 		word = " no " + why
 	}
-	if f.t.killWord() == "" {
+	if f.t.killWord() == "" && ctx.Err() == nil {
 		f.c.say("p " + d.step + word + "\n")
 	}
 	d.end()

@@ -88,7 +88,7 @@ func (f *follower) follow(ctx context.Context) (target.Evidence, error) {
 		case <-killed:
 			f.passKill(ctx)
 		case why := <-f.waiting():
-			f.report(why)
+			f.report(ctx, why)
 		case <-f.limit.C:
 			return f.late()
 		}
