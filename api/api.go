@@ -122,14 +122,17 @@ type Submit struct {
 	Fleet any `json:"fleet,omitempty" doc:"a fleet to go by in place of the one that was applied; other rules than those in force need the right fleet.apply"`
 	// FleetDigest is that of the version that whoever asks has looked at: if another one is current by now, nothing is done.
 	FleetDigest string `json:"fleet_digest,omitempty" maxLength:"80" doc:"digest of the applied fleet that this was planned on; if another one is current by now, that is a conflict"`
-	// Of Command, Argv, Script, Copy and Fetch there is one.
+	// Of Command, Argv, Script, Copy, Fetch and Release there is one.
 	Command string   `json:"command,omitempty" maxLength:"1000000" doc:"shell text"`
 	Argv    []string `json:"argv,omitempty" doc:"a command and its arguments, exactly so"`
 	Script  *Script  `json:"script,omitempty" doc:"a script that was put into the store"`
 	Copy    *Copy    `json:"copy,omitempty" doc:"a packed file or tree that was put into the store"`
 	Fetch   string   `json:"fetch,omitempty" maxLength:"4096" doc:"an absolute path to bring back from every host"`
-	Options Options  `json:"options,omitempty"`
-	User    string   `json:"user,omitempty" maxLength:"64" doc:"log in as this user"`
+	// Release is deployed; with Back, hosts go back to what they keep. What it names by digest was put into the store.
+	Release *sluice.Release                  `json:"release,omitempty" doc:"a release to deploy, whose archive, manifest and configuration were put into the store; see docs/releases.md"`
+	Back    map[sluice.Host]sluice.Installed `json:"back,omitempty" doc:"with release: what each host goes back to, of what it keeps, in place of a deploy"`
+	Options Options                          `json:"options,omitempty"`
+	User    string                           `json:"user,omitempty" maxLength:"64" doc:"log in as this user"`
 	// Secrets are what the options with ask_ in them announce.
 	Secrets sealed.Envelope `json:"secrets,omitempty" doc:"the job's secrets, sealed to its workers; see the route sealing"`
 }

@@ -159,6 +159,7 @@ func (l *Local) driveWith(ctx context.Context, svc *control.Service, ns sluice.N
 		return sluice.Event{}, err
 	}
 	local := localexec.New(localexec.Config{Env: l.Environ})
+	releases := newVersions(l.Places.State, l.Places.Config, svc.Blobs)
 	worker := work.New(work.Config{
 		Transport: func(s sluice.SSH) sluice.Transport {
 			switch {
@@ -169,10 +170,10 @@ func (l *Local) driveWith(ctx context.Context, svc *control.Service, ns sluice.N
 			}
 			return ssh
 		},
-		Outputs: svc.Outputs, Blobs: svc.Blobs, Credentials: keeper, Clock: l.Clock,
+		Outputs: svc.Outputs, Blobs: svc.Blobs, Credentials: keeper, Clock: l.Clock, Releases: releases,
 	})
 	defer func() {
-		err = errors.Join(err, worker.Close(), ssh.Close(), local.Close(), svc.Outputs.Close(id))
+		err = errors.Join(err, worker.Close(), releases.Close(), ssh.Close(), local.Close(), svc.Outputs.Close(id))
 	}()
 	var by dispatch.Worker = worker
 	if l.pool != nil {

@@ -421,7 +421,8 @@ func (h *workerHands) forJob(_ *sluice.Job, c sluice.Credentials) (outpost.Worke
 		return nil, nil, &sluice.Error{Code: sluice.Config, Text: "cannot set up ssh", Err: err}
 	}
 	local := localexec.New(localexec.Config{Env: h.w.Environ})
-	worker := work.New(work.Config{Outputs: h.outputs, Blobs: h.blobs, Clock: h.w.Clock, Credentials: c, Transport: func(s sluice.SSH) sluice.Transport {
+	releases := newVersions(h.w.path(""), h.w.path(""), h.blobs)
+	worker := work.New(work.Config{Outputs: h.outputs, Blobs: h.blobs, Releases: releases, Clock: h.w.Clock, Credentials: c, Transport: func(s sluice.SSH) sluice.Transport {
 		switch {
 		case h.w.Over != nil:
 			return h.w.Over
@@ -433,7 +434,7 @@ func (h *workerHands) forJob(_ *sluice.Job, c sluice.Credentials) (outpost.Worke
 		return local
 	}})
 	return worker, func() {
-		if err := errors.Join(worker.Close(), ssh.Close(), local.Close()); err != nil {
+		if err := errors.Join(worker.Close(), releases.Close(), ssh.Close(), local.Close()); err != nil {
 			h.w.Log.Warn("connections do not close", "why", err)
 		}
 	}, nil

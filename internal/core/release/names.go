@@ -8,8 +8,8 @@ import (
 	"sluice"
 )
 
-// check refuses a release that cannot be put on any host, before anything is asked there.
-func check(kind sluice.ActionKind, r *sluice.Release) error {
+// Check refuses a release that cannot be put on any host, before anything is asked there.
+func Check(kind sluice.ActionKind, r *sluice.Release) error {
 	if r == nil {
 		return fmt.Errorf("the job says nothing of a release")
 	}
@@ -39,6 +39,20 @@ func check(kind sluice.ActionKind, r *sluice.Release) error {
 	}
 	return nil
 }
+
+// Told says in one line what a job does.
+func Told(kind sluice.ActionKind, r *sluice.Release) string {
+	switch {
+	case kind != sluice.RollBack:
+		return fmt.Sprintf("deploy %s@%s to %s", r.App, r.Version, r.Env)
+	case r.Version == "":
+		return fmt.Sprintf("roll %s in %s back", r.App, r.Env)
+	}
+	return fmt.Sprintf("roll %s in %s back to %s", r.App, r.Env, r.Version)
+}
+
+// Lock is the lock that one deploy of an app in an environment has at a time.
+func Lock(r *sluice.Release) sluice.Lock { return sluice.Lock(r.App + "/" + r.Env) }
 
 // ValidVersion reports whether a version may name a directory. '~' is kept for what we add to it.
 func ValidVersion(v string) bool { return len(v) <= 128 && only(v, "_-+.") && alnum(v[0]) }

@@ -41,7 +41,7 @@ func (w Wish) owner() string {
 
 // Check refuses what no host could take.
 func (w Wish) Check() error {
-	if err := check(w.Kind, w.Release); err != nil {
+	if err := Check(w.Kind, w.Release); err != nil {
 		return err
 	}
 	if w.Kind == sluice.RollBack {

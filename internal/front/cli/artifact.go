@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 	"time"
@@ -42,6 +43,9 @@ type Depot interface {
 	Pull(ctx context.Context, n sluice.ArtifactName, path string, over bool, p artifact.Progress) (artifact.Shown, error)
 	Find(ctx context.Context, n sluice.ArtifactName) (artifact.Shown, error)
 	Manifest(ctx context.Context, r artifact.Record) (manifest.Manifest, error)
+	Content(ctx context.Context, r artifact.Record) (io.ReadCloser, error)
+	// File reads a small file of the tree; fs.ErrNotExist if there is none.
+	File(ctx context.Context, r artifact.Record, name string, limit int64) ([]byte, error)
 	Names(ctx context.Context, under sluice.ArtifactName) ([]string, error)
 	Versions(ctx context.Context, file sluice.ArtifactName) ([]artifact.Shown, error)
 	Remove(ctx context.Context, n sluice.ArtifactName) error

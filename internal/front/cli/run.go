@@ -48,13 +48,18 @@ func (f *jobFlags) addRules(c *cobra.Command) {
 }
 
 func (f *jobFlags) add(a *app, c *cobra.Command) {
+	f.addCarrying(a, c)
+	c.Flags().StringArrayVar(&f.env, "env", nil, "set `NAME=VALUE` for the command and its hooks; may be repeated")
+}
+
+// addCarrying adds what says how any job is carried out.
+func (f *jobFlags) addCarrying(a *app, c *cobra.Command) {
 	f.addRules(c)
 	f.secretFlags.add(c)
 	fs := c.Flags()
 	fs.StringVar(&f.user, "user", "", "log in as this `user`")
 	fs.StringVar(&f.o.Sudo, "sudo", "", "become this `user` by sudo (root if none is named)")
 	fs.Lookup("sudo").NoOptDefVal = "root"
-	fs.StringArrayVar(&f.env, "env", nil, "set `NAME=VALUE` for the command and its hooks; may be repeated")
 	fs.StringVar(&f.hooksDir, "hooks", "", "`directory` on the target with pre.d and post.d (default /etc/sluice)")
 	fs.BoolVar(&f.o.NoHooks, "no-hooks", false, "run no hooks")
 	fs.StringVar(&f.outputDir, "output-dir", "", "write each host's output to files in this `directory`")

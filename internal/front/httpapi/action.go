@@ -9,6 +9,7 @@ import (
 
 	"sluice"
 	"sluice/api"
+	"sluice/internal/core/release"
 	"sluice/internal/core/target"
 	"sluice/internal/run/control"
 )
@@ -17,18 +18,20 @@ import (
 // one thing and say another.
 func actionOf(ctx context.Context, desk control.Desk, s api.Submit) (text string, a sluice.Action, err error) {
 	var ways int
-	for _, is := range []bool{s.Command != "", len(s.Argv) > 0, s.Script != nil, s.Copy != nil, s.Fetch != ""} {
+	for _, is := range []bool{s.Command != "", len(s.Argv) > 0, s.Script != nil, s.Copy != nil, s.Fetch != "", s.Release != nil} {
 		if is {
 			ways++
 		}
 	}
 	switch {
 	case ways > 1:
-		return "", a, sluice.Errorf(sluice.Usage, "command, argv, script, copy and fetch all say what to do; there can be one of them")
+		return "", a, sluice.Errorf(sluice.Usage, "command, argv, script, copy, fetch and release all say what to do; there can be one of them")
 	case s.Script != nil:
 		text, a, err = scriptOf(ctx, desk, *s.Script)
 	case s.Copy != nil:
 		text, a, err = copyOf(ctx, desk, *s.Copy)
+	case s.Release != nil || len(s.Back) > 0:
+		text, a, err = releaseOf(ctx, desk, s)
 	case s.Fetch != "":
 		if !path.IsAbs(s.Fetch) {
 			return "", a, sluice.Errorf(sluice.Usage, "fetch: %q is no absolute path", s.Fetch)
@@ -114,4 +117,26 @@ func optionsOf(in api.Options) (sluice.Options, error) {
 		}
 	}
 	return o, nil
+}
+
+// releaseOf deploys, or brings hosts back. What a deploy names must have been put into the store.
+func releaseOf(ctx context.Context, desk control.Desk, s api.Submit) (text string, a sluice.Action, err error) {
+	a = sluice.Action{Kind: sluice.DeployTo, Release: s.Release}
+	if len(s.Back) > 0 {
+		a.Kind, a.Back = sluice.RollBack, s.Back
+	}
+	if err := release.Check(a.Kind, a.Release); err != nil {
+		return "", a, sluice.Errorf(sluice.Usage, "release: %v", err)
+	}
+	if a.Kind == sluice.DeployTo {
+		for _, digest := range []string{s.Release.Artifact, s.Release.Manifest, s.Release.Config} {
+			if digest == "" && digest == s.Release.Config {
+				continue
+			}
+			if _, err := desk.Kept(ctx, digest); err != nil {
+				return "", a, err
+			}
+		}
+	}
+	return release.Told(a.Kind, a.Release), a, nil
 }

@@ -71,6 +71,8 @@ func wantOf(j *sluice.Job) api.Submit {
 		s.Script = &api.Script{Digest: a.Script, Name: nameIn(j.Command, ""), Args: a.Args}
 	case sluice.CopyTo:
 		s.Copy = &api.Copy{Digest: a.Source, Name: nameIn(j.Command, "copy "), Dest: a.Dest}
+	case sluice.DeployTo, sluice.RollBack:
+		s.Release, s.Back = a.Release, a.Back
 	case sluice.FetchFrom:
 		s.Fetch, s.Options.ReadOnly = a.Source, false
 	}

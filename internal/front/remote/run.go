@@ -70,6 +70,8 @@ func submission(r control.Request) (api.Submit, error) {
 		s.Script = &api.Script{Digest: a.Script, Name: r.Sent.Name, Args: a.Args}
 	case sluice.CopyTo:
 		s.Copy = &api.Copy{Digest: a.Source, Name: r.Sent.Name, Dest: a.Dest}
+	case sluice.DeployTo, sluice.RollBack:
+		s.Release, s.Back = a.Release, a.Back
 	case sluice.FetchFrom:
 		s.Fetch = a.Source
 	case "": // only planned

@@ -42,6 +42,12 @@ func what(s api.Submit) (verb string, before, after []string) {
 		return "run", before, after
 	case s.Copy != nil:
 		return "copy", nil, []string{"--", s.Copy.Name, s.Copy.Dest}
+	case s.Release != nil && len(s.Back) == 0:
+		before = []string{"--env", s.Release.Env}
+		if s.Release.Cluster != "" {
+			before = append(before, "--cluster", s.Release.Cluster)
+		}
+		return "deploy", before, []string{s.Release.App + "@" + s.Release.Version}
 	case s.Fetch != "":
 		return "fetch", []string{"--output-dir", "fetched"}, []string{"--", s.Fetch}
 	case len(s.Argv) > 1:

@@ -6,6 +6,7 @@ package depot
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -218,6 +219,43 @@ func (d *Depot) Manifest(ctx context.Context, r artifact.Record) (manifest.Manif
 		return nil, fmt.Errorf("the manifest of %s: %w", r.ArtifactName, err)
 	}
 	return m, nil
+}
+
+// Content reads the archive of a version. If it is not what its digest says, the reader ends with an error.
+func (d *Depot) Content(ctx context.Context, r artifact.Record) (io.ReadCloser, error) {
+	in, err := d.Store.Open(ctx, r.Digest)
+	if err != nil {
+		return nil, fmt.Errorf("the content of %s: %w", r.ArtifactName, err)
+	}
+	return in, nil
+}
+
+// File reads a small file of a version's tree; fs.ErrNotExist if there is none, or it is larger than limit bytes.
+func (d *Depot) File(ctx context.Context, r artifact.Record, name string, limit int64) (text []byte, err error) {
+	m, err := d.Manifest(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(m, func(e manifest.Entry) bool { return e.Path == name && e.Kind == manifest.File && e.Size <= limit })
+	if at < 0 {
+		return nil, fmt.Errorf("%s of %s: %w", name, r.ArtifactName, fs.ErrNotExist)
+	}
+	in, err := d.Content(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	_, err = tarball.Read(ctx, in, d.Limits, func(e manifest.Entry, content io.Reader) error {
+		if e.Path != name {
+			return nil
+		}
+		text, err = io.ReadAll(content)
+		return err
+	})
+	if err == nil && fmt.Sprintf("%x", sha256.Sum256(text)) != m[at].SHA256 {
+		err = sluice.Errorf(sluice.Conflict, "%s of %s is not the one of its manifest", name, r.ArtifactName)
+	}
+	return text, err
 }
 
 // Remove takes a version away, also one whose record is damaged. Its content goes with the next collection.

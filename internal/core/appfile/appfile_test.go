@@ -1,0 +1,104 @@
+package appfile_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice"
+	"sluice/internal/core/appfile"
+)
+
+func TestDefaults(t *testing.T) {
+	a, err := appfile.Parse("app.yaml", []byte("app: shop\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.App != "shop" || a.Artifact != "shop.tar.gz" || a.Deploy.Root != "/srv/shop" || a.Deploy.Keep != appfile.DefaultKeep || a.Deploy.NoHooks || a.Deploy.Waits.Drain != 30*time.Second {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestAllThatCanBeSaid(t *testing.T) {
+	a, err := appfile.Parse("app.yaml", []byte(`
+app: shop
+artifact: bundle.tar.zst
+deploy:
+  root: /srv/www/shop
+  user: www-data
+  group: www-data
+  keep: 3
+  hooks: false
+  services:
+    - nginx
+    - {name: shop-worker, by: supervisor, reload: true}
+  checks:
+    - {http: "http://127.0.0.1:8080/health", status: 204, every: 2s, timeout: 1s, successes: 5}
+    - {exec: "/usr/local/bin/ok --deep"}
+  waits: {drain: 1m, healthy: 3m, steady: 10s}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := a.Deploy
+	if a.Artifact != "bundle.tar.zst" || d.Root != "/srv/www/shop" || d.User != "www-data" || d.Group != "www-data" || d.Keep != 3 || !d.NoHooks {
+		t.Errorf("%+v", a)
+	}
+	if len(d.Services) != 2 || d.Services[0] != (sluice.Service{Name: "nginx", By: "systemd"}) || d.Services[1] != (sluice.Service{Name: "shop-worker", By: "supervisor", Reload: true}) {
+		t.Errorf("%+v", d.Services)
+	}
+	if len(d.Checks) != 2 || d.Checks[0] != (sluice.HealthCheck{Kind: "http", At: "http://127.0.0.1:8080/health", Status: 204, Every: 2 * time.Second, Timeout: time.Second, Successes: 5}) ||
+		d.Checks[1] != (sluice.HealthCheck{Kind: "exec", At: "/usr/local/bin/ok --deep", Every: time.Second, Timeout: 5 * time.Second, Successes: 3}) {
+		t.Errorf("%+v", d.Checks)
+	}
+	if d.Waits != (sluice.Waits{Drain: time.Minute, Healthy: 3 * time.Minute, Steady: 10 * time.Second}) {
+		t.Errorf("%+v", d.Waits)
+	}
+}
+
+func TestMistakesHavePlaces(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                                  "app.yaml:1:1: the file is empty",
+		"deploy: {}":                                        "app.yaml:1:1: the file does not say which app it is of",
+		"app: shop\nap: x":                                  `app.yaml:2:1: unknown key "ap" in app.yaml`,
+		"app: ../shop":                                      `app.yaml:1:6: the name of the app must be letters`,
+		"app: s\ndeploy: {root: srv/s}":                     "root must be an absolute path",
+		"app: s\ndeploy: {root: /srv/../s}":                 "root must be an absolute path",
+		"app: s\ndeploy: {root: /srv}":                      `root must be a directory of the app alone, not "/srv"`,
+		"app: s\ndeploy: {root: /}":                         "root must be a directory of the app alone",
+		"app: s\ndeploy: {keep: 1}":                         "keep must be a number from 2 to 1000",
+		"app: s\ndeploy: {user: '-r'}":                      "user must be letters",
+		"app: s\ndeploy: {hooks: maybe}":                    "hooks must be true or false",
+		"app: s\ndeploy: {services: [{by: x}]}":             "app.yaml:2:26: by must be one of systemd, supervisor, service",
+		"app: s\ndeploy: {services: [{by: systemd}]}":       "a service has no name",
+		"app: s\ndeploy: {checks: [{http: a, tcp: b}]}":     "a check asks one thing, and this one has http and tcp",
+		"app: s\ndeploy: {checks: [{every: 1s}]}":           "a check asks nothing",
+		"app: s\ndeploy: {checks: [{tcp: a, status: 200}]}": "status is for http",
+		"app: s\ndeploy: {checks: [{tcp: a, every: 0s}]}":   "every must be more than nothing",
+		"app: s\ndeploy: {waits: {drain: 3 weeks}}":         "drain must be a time such as",
+		"app: s\ndeploy: {waits: {drian: 3s}}":              `unknown key "drian" in waits`,
+		"app: s\ndeploy: {checks: [{tcp: a, tcp: b}]}":      `the key "tcp" is there twice`,
+		"app: s\nkeep: *x":                                  "this is not YAML",
+	} {
+		a, err := appfile.Parse("app.yaml", []byte(text))
+		var all appfile.Errors
+		if err == nil || !errors.As(err, &all) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %+v, %v; it shall say %q", text, a, err, want)
+		}
+	}
+}
+
+// FuzzParse: whatever is read has what a deploy needs.
+func FuzzParse(f *testing.F) {
+	f.Add("app: shop\ndeploy: {root: /srv/shop, checks: [{http: x}]}")
+	f.Fuzz(func(t *testing.T, text string) {
+		a, err := appfile.Parse("app.yaml", []byte(text))
+		if err != nil {
+			return
+		}
+		if a.App == "" || a.Artifact == "" || strings.Count(a.Deploy.Root, "/") < 2 || a.Deploy.Keep < 2 || strings.Contains(a.App, "/") {
+			t.Errorf("%q: %+v", text, a)
+		}
+	})
+}

@@ -1,0 +1,245 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sluice"
+	"sluice/internal/core/appfile"
+	"sluice/internal/core/artifact"
+	"sluice/internal/core/config"
+	"sluice/internal/core/release"
+	"sluice/internal/run/control"
+)
+
+// deployFlags say what is deployed, and where its configuration comes from.
+type deployFlags struct {
+	depotFlags
+	env, cluster, branch, file, appFile string
+	layers                              configFlags
+}
+
+func (a *app) deployCommand() *cobra.Command {
+	var f jobFlags
+	var d deployFlags
+	c := &cobra.Command{
+		Use:   "deploy APP[@VERSION] --env ENV {-f FLEET -t EXPR | -w HOSTS}",
+		Short: "Deploy a version of an app on hosts, under the fleet's rules",
+		Long: `Deploy a version of an app: its artifact from the repository, its configuration
+from the layers, put on hosts in the order and at the width that the fleet's
+rules allow. Without VERSION it is the latest.
+
+What the artifact's app.yaml says of itself is frozen in the job, and so is the
+configuration. Only one deploy of an app in an environment goes on at a time;
+a second one waits, or cancels the first with --supersede.`,
+		Example: `  sluice deploy shop --env production -f fleet.yaml -t '$app.shop'
+  sluice deploy shop@1.4.2 --env staging -w 'web[1-3]' --sudo
+  sluice deploy shop --env production -f fleet.yaml -t all --shared config/`,
+		Args: args(1, 1, "the name of an app, and a version behind @"),
+		RunE: func(c *cobra.Command, words []string) error {
+			defer d.layers.close()
+			name, version, named := strings.Cut(words[0], "@")
+			if !named {
+				version = sluice.LatestVersion
+			}
+			if d.env == "" {
+				return sluice.Errorf(sluice.Usage, "the environment is missing").WithHint("--env ENV")
+			}
+			r, err := a.request(c.Context(), &f)
+			if err != nil {
+				return err
+			}
+			return a.submit(c.Context(), &f, r, func(svc control.Desk, r *control.Request) error {
+				return a.inDepot(&d.depotFlags, func(ctx context.Context, depot Depot, _ []string) error {
+					rel, err := a.release(ctx, svc, depot, &d, r.Targets, sluice.ArtifactName{App: name, Target: d.branch, File: d.file, Version: version})
+					if err != nil {
+						return err
+					}
+					r.Action, r.Command = sluice.Action{Kind: sluice.DeployTo, Release: rel}, release.Told(sluice.DeployTo, rel)
+					if r.Options.Lock == "" {
+						r.Options.Lock = release.Lock(rel)
+					}
+					return nil
+				})(c, nil)
+			})
+		},
+	}
+	f.addCarrying(a, c)
+	fs := c.Flags()
+	fs.StringVar(&d.env, "env", "", "`environment` that the hosts are of")
+	fs.StringVar(&d.cluster, "cluster", "", "`cluster` of the environment")
+	fs.StringVar(&d.branch, "branch", "master", "`target` in the repository")
+	fs.StringVar(&d.file, "file", "", "`file` of the artifact (default: that of app.yaml, or the only one)")
+	fs.StringVar(&d.appFile, "app-file", "", "local app.yaml in place of the artifact's")
+	fs.StringVar(&d.store, "store", "", "the repository: a `directory` or s3://BUCKET/PREFIX (default $SLUICE_ARTIFACTS)")
+	fs.StringArrayVar(&d.keys, "key-file", nil, "take only what a public key in this `file` signed; may be repeated (default $SLUICE_ARTIFACT_KEYS)")
+	d.layers.where(c)
+	d.layers.moment(c)
+	return c
+}
+
+// release finds what is to be deployed, and keeps all of it where the job is carried out.
+func (a *app) release(ctx context.Context, svc control.Desk, depot Depot, d *deployFlags, hosts []sluice.Host, n sluice.ArtifactName) (*sluice.Release, error) {
+	if n.File == "" {
+		files, err := depot.Names(ctx, sluice.ArtifactName{App: n.App, Target: n.Target})
+		switch {
+		case err != nil:
+			return nil, err
+		case len(files) == 0:
+			return nil, sluice.Errorf(sluice.NotFound, "the repository has nothing of %s in %s", n.App, n.Target).WithHint("sluice artifact apps; sluice artifact targets %s", n.App)
+		case len(files) > 1:
+			return nil, sluice.Errorf(sluice.Usage, "%s has several files: %s", n.App, strings.Join(files, ", ")).WithHint("--file FILE")
+		}
+		n.File = files[0]
+	}
+	found, err := depot.Find(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	about, err := a.appFile(ctx, depot, d, found.Record)
+	if err != nil {
+		return nil, err
+	}
+	if about.App != n.App {
+		return nil, sluice.Errorf(sluice.Config, "%s says that it is of the app %s, not of %s", appfile.Name, about.App, n.App)
+	}
+	rel := &sluice.Release{App: n.App, Env: d.env, Cluster: d.cluster, Version: found.Version, Artifact: found.Digest, Manifest: found.Manifest, Deploy: about.Deploy}
+	if err := release.Check(sluice.DeployTo, rel); err != nil {
+		return nil, &sluice.Error{Code: sluice.Config, Text: "this cannot be deployed", Err: err}
+	}
+	if rel.Config, err = a.freeze(ctx, svc, d, rel, hosts); err != nil {
+		return nil, err
+	}
+	return rel, a.bring(ctx, svc, depot, found.Record)
+}
+
+// appFile is what the app says of itself: in its artifact, or in a local file.
+func (a *app) appFile(ctx context.Context, depot Depot, d *deployFlags, r artifact.Record) (*appfile.App, error) {
+	if d.appFile != "" {
+		text, err := a.Files.Read(d.appFile)
+		if err != nil {
+			return nil, &sluice.Error{Code: sluice.Usage, Text: "--app-file", Err: err}
+		}
+		return appfile.Parse(d.appFile, text)
+	}
+	for _, name := range []string{appfile.Name, "deploy/" + appfile.Name} {
+		text, err := depot.File(ctx, r, name, appfile.MaxBytes)
+		switch {
+		case err == nil:
+			return appfile.Parse(name, text)
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		}
+	}
+	return appfile.Parse(appfile.Name, []byte("app: "+r.App+"\n"))
+}
+
+// freeze renders the configuration of all hosts and keeps it; "" where there are no layers.
+func (a *app) freeze(ctx context.Context, svc control.Desk, d *deployFlags, rel *sluice.Release, hosts []sluice.Host) (string, error) {
+	if len(d.layers.shared) == 0 && a.Env(sharedVariable) == "" && d.layers.appDir == "" {
+		return "", nil
+	}
+	l, err := a.library(ctx, &d.layers)
+	if err != nil {
+		return "", err
+	}
+	if err := a.addApp(ctx, &d.layers, l, config.App(rel.App)); err != nil {
+		return "", err
+	}
+	of := make(map[sluice.Host][]byte, len(hosts))
+	for _, h := range hosts {
+		r, err := l.Render(config.For{App: config.App(rel.App), Environment: config.Environment(rel.Env), Cluster: config.Cluster(rel.Cluster), Host: h})
+		if err != nil {
+			return "", err
+		}
+		of[h] = r.Freeze().JSON
+	}
+	text, err := release.CommonConfigs(hosts, of).Encode()
+	if err != nil {
+		return "", err
+	}
+	digest, _, err := svc.Keep(ctx, bytes.NewReader(text))
+	return digest, err
+}
+
+// bring keeps the archive and its manifest where the job is carried out, unless they are there.
+func (a *app) bring(ctx context.Context, svc control.Desk, depot Depot, r artifact.Record) error {
+	keep := func(digest string, open func() (io.ReadCloser, error)) error {
+		if !svc.Elsewhere() { // a server does not tell what it keeps
+			if _, err := svc.Kept(ctx, digest); sluice.CodeOf(err) != sluice.NotFound {
+				return err
+			}
+		}
+		in, err := open()
+		if err != nil {
+			return err
+		}
+		defer func() { _ = in.Close() }()
+		got, _, err := svc.Keep(ctx, in)
+		if err == nil && got != digest {
+			err = sluice.Errorf(sluice.Conflict, "%s is not what the repository has on record", r.ArtifactName)
+		}
+		return err
+	}
+	m, err := depot.Manifest(ctx, r)
+	if err != nil {
+		return err
+	}
+	if err := keep(r.Manifest, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(m.Encode())), nil }); err != nil {
+		return err
+	}
+	return keep(r.Digest, func() (io.ReadCloser, error) { return depot.Content(ctx, r) })
+}
+
+func (a *app) rollbackCommand() *cobra.Command {
+	var f jobFlags
+	c := &cobra.Command{
+		Use:   "rollback JOB",
+		Short: "Bring hosts back to what they had before a deploy",
+		Long: `Bring each host of a deploy back to the version and the configuration that it had
+before, under the fleet's rules. Nothing is fetched: every host has what it goes
+back to, and checks it first. If the deploy still has its lock, it is cancelled,
+and so is what waits behind it.`,
+		Example: `  sluice rollback k3v9q2m7x1ab
+  sluice rollback k3v9q2m7x1ab -w web1 --sudo`,
+		Args: args(1, 1, "the id of a job that deployed"),
+		RunE: func(c *cobra.Command, words []string) error {
+			return a.onJournal(c.Context(), func(svc control.Desk) error {
+				back, info, err := wayBack(c.Context(), svc, words[0])
+				if err != nil {
+					return err
+				}
+				if f.expression == "" && f.hosts == "" {
+					f.hosts = back.hosts()
+				}
+				if f.file == "" && !a.elsewhere() {
+					f.file = back.fleet
+				}
+				if f.namespace == "" && f.file == "" {
+					f.namespace = string(info.Spec.Namespace)
+				}
+				r, err := a.request(c.Context(), &f)
+				if err != nil {
+					return err
+				}
+				if err := back.fill(&r, info); err != nil {
+					return err
+				}
+				for _, h := range back.none {
+					fmt.Fprintf(a.Stderr, "sluice: left out: %s had nothing before\n", h)
+				}
+				return a.submitTo(c.Context(), svc, &f, r)
+			})
+		},
+		ValidArgsFunction: a.completeJob,
+	}
+	f.addCarrying(a, c)
+	return c
+}
