@@ -1,0 +1,205 @@
+package versions_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+
+	"filippo.io/age"
+	"filippo.io/age/armor"
+
+	"sluice"
+	"sluice/internal/core/config"
+	"sluice/internal/core/manifest"
+	"sluice/internal/core/release"
+	"sluice/internal/lab/fake"
+	"sluice/internal/run/stock"
+	"sluice/internal/run/tarball"
+	"sluice/internal/run/versions"
+)
+
+// repository keeps content in memory.
+type repository struct {
+	*fake.Blobs
+	t *testing.T
+}
+
+func (r repository) put(content []byte) string {
+	r.t.Helper()
+	digest, _, err := r.Put(r.t.Context(), bytes.NewReader(content))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return digest
+}
+
+// artifact keeps an archive with these files, and its manifest.
+func (r repository) artifact(files map[string]string) (archive, list string) {
+	r.t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for name, content := range files {
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(content))}); err != nil {
+			r.t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, content); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		r.t.Fatal(err)
+	}
+	m, err := tarball.Read(r.t.Context(), bytes.NewReader(b.Bytes()), tarball.DefaultLimits(), nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return r.put(b.Bytes()), r.put(m.Encode())
+}
+
+func (r repository) configs(common, ofWeb1 string) string {
+	r.t.Helper()
+	frozen := func(text string) []byte {
+		l, err := config.ReadLayer("common.yaml", []byte(text))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		rendered, err := config.Render(config.For{App: "shop", Environment: "production"}, []*config.Layer{l})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return rendered.Freeze().JSON
+	}
+	text, err := release.CommonConfigs([]sluice.Host{"web2", "web3", "web1"},
+		map[sluice.Host][]byte{"web1": frozen(ofWeb1), "web2": frozen(common), "web3": frozen(common)}).Encode()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return r.put(text)
+}
+
+func newVersions(t *testing.T, r repository) *versions.Versions {
+	dir := t.TempDir()
+	v := &versions.Versions{From: r, Stock: func() (*stock.Stock, error) { return stock.Open(dir, 1<<30) }}
+	t.Cleanup(func() {
+		if err := v.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return v
+}
+
+func job(archive, list, configs string) *sluice.Job {
+	return &sluice.Job{Action: sluice.Action{Kind: sluice.DeployTo,
+		Release: &sluice.Release{App: "shop", Env: "production", Version: "1", Artifact: archive, Manifest: list, Config: configs}}}
+}
+
+// TestVersionOfAHost: the files of the artifact and the host's own configuration, each with its content.
+func TestVersionOfAHost(t *testing.T) {
+	r := repository{fake.NewBlobs(), t}
+	archive, list := r.artifact(map[string]string{"bin/shop": "run", "readme": "text"})
+	v := newVersions(t, r)
+	j := job(archive, list, r.configs("port: 80\n", "port: 8080\n"))
+	for host, port := range map[sluice.Host]string{"web1": "8080", "web2": "80", "another": "80"} {
+		got, err := v.Version(t.Context(), j, host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]string{"bin/shop": "run", "readme": "text", release.ConfigPath: fmt.Sprintf("{\"port\":%s}\n", port)}
+		for _, e := range got.Files {
+			if e.Kind != manifest.File {
+				continue
+			}
+			in, err := got.Open(t.Context(), e.SHA256)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(in)
+			if err != nil || string(text) != want[e.Path] || int64(len(text)) != e.Size {
+				t.Errorf("%s on %s: %q, %v; want %q", e.Path, host, text, err, want[e.Path])
+			}
+			_ = in.Close()
+			delete(want, e.Path)
+		}
+		if len(want) > 0 {
+			t.Errorf("on %s there is no %v", host, want)
+		}
+		if i := slices.IndexFunc(got.Files, func(e manifest.Entry) bool { return e.Path == release.ConfigPath }); got.Files[i].Mode != release.ConfigMode {
+			t.Errorf("the configuration has the mode %o", got.Files[i].Mode)
+		}
+		got.Close()
+	}
+}
+
+// changed gives other content than the digest says.
+type changed struct {
+	repository
+	digest string
+}
+
+func (c changed) Open(ctx context.Context, digest string) (io.ReadCloser, error) {
+	if digest == c.digest {
+		return io.NopCloser(strings.NewReader("something else")), nil
+	}
+	return c.repository.Open(ctx, digest)
+}
+
+// sealedYAML is a layer with a value that somebody else can open.
+func sealedYAML(t *testing.T) string {
+	t.Helper()
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	lines := armor.NewWriter(&b)
+	w, err := age.Encrypt(lines, id.Recipient())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(w, "secret"); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Close(), lines.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return "key: !sealed |\n  " + strings.ReplaceAll(strings.TrimSpace(b.String()), "\n", "\n  ") + "\n"
+}
+
+func TestWhatIsNoVersion(t *testing.T) {
+	r := repository{fake.NewBlobs(), t}
+	archive, list := r.artifact(map[string]string{"bin/shop": "run"})
+	inTheWay, itsList := r.artifact(map[string]string{release.ConfigPath: "{}"})
+	plain, sealed := r.configs("port: 80\n", "port: 80\n"), r.configs(sealedYAML(t), "port: 80\n")
+	for name, c := range map[string]struct {
+		from stock.Opener
+		j    *sluice.Job
+		why  string
+	}{
+		"a manifest that was changed":    {changed{r, list}, job(archive, list, ""), "the manifest of the artifact is not what its digest says"},
+		"a configuration that was":       {changed{r, plain}, job(archive, list, plain), "the configuration is not what its digest says"},
+		"an archive that was":            {changed{r, archive}, job(archive, list, plain), "artifact"},
+		"a file where ours belongs":      {r, job(inTheWay, itsList, plain), "and what is made for the host belongs there"},
+		"what nobody here can open":      {r, job(archive, list, sealed), "has no identity to open it with"},
+		"a configuration that is gone":   {r, job(archive, list, "sha256:"+strings.Repeat("0", 64)), fs.ErrNotExist.Error()},
+		"another artifact than was said": {r, job(inTheWay, list, ""), "artifact"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := newVersions(t, r)
+			v.From = c.from
+			got, err := v.Version(t.Context(), c.j, "web2")
+			if err == nil {
+				got.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), c.why) {
+				t.Errorf("%v; it shall say %q", err, c.why)
+			}
+		})
+	}
+}
