@@ -158,7 +158,7 @@ func (k Key) Unlock(armored string) (sluice.Secret, error) {
 		return sluice.Secret{}, sluice.Errorf(sluice.Denied, "it is sealed to others: no identity here opens it").WithHint("seal it to the recipient of this identity as well: age-keygen -y FILE says it")
 	}
 	if err != nil {
-		return sluice.Secret{}, &sluice.Error{Code: sluice.Config, Text: "age has not sealed this, or it is damaged", Err: err}
+		return sluice.Secret{}, &sluice.Error{Code: sluice.Config, Text: "age has not sealed this, or it is damaged"} // the cause may quote what stands there
 	}
 	text, err := io.ReadAll(io.LimitReader(r, maxText+1))
 	if err != nil || len(text) > maxText {
