@@ -2,7 +2,6 @@ package document
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -65,16 +64,14 @@ func (p *Problems) Add(err *sluice.Error) {
 
 // Join takes the errors of an error: those of [Errors] one by one, another one as what it is.
 func (p *Problems) Join(err error) {
-	var several Errors
-	var one *sluice.Error
-	switch {
-	case err == nil:
-	case errors.As(err, &several):
-		for _, e := range several {
-			p.Add(e)
+	switch e := err.(type) { //nolint:errorlint // what wraps several has words of its own for them
+	case nil:
+	case Errors:
+		for _, one := range e {
+			p.Add(one)
 		}
-	case errors.As(err, &one):
-		p.Add(one)
+	case *sluice.Error:
+		p.Add(e)
 	default:
 		p.Add(&sluice.Error{Code: sluice.Config, Text: "it failed", Err: err})
 	}
