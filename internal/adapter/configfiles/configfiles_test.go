@@ -137,6 +137,15 @@ func TestProgramsEnd(t *testing.T) {
 	if b, err := os.ReadFile(filepath.Join(dir, "pid")); err == nil { // else it was ended before
 		gone(t, strings.TrimSpace(string(b)))
 	}
+	write(t, dir, map[string]string{"leaves": "#!/bin/sh\nsleep 600 >/dev/null 2>&1 & echo $! >pid\n"})
+	if _, err := (program{timeout: time.Minute, limit: 10, dir: dir, words: []string{filepath.Join(dir, "leaves")}}).run(t.Context()); err != nil {
+		t.Error(err)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone(t, strings.TrimSpace(string(b)))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := (program{timeout: time.Minute, limit: 10, dir: dir, words: []string{filepath.Join(dir, "slow")}}).run(ctx); !errors.Is(err, context.Canceled) {

@@ -44,8 +44,11 @@ func (r *Rendered) leaves(p Path) []Path {
 	}
 	slices.SortFunc(out, comparePaths)
 	out = slices.CompactFunc(out, func(a, b Path) bool { return slices.Equal(a, b) })
-	// A map that is deleted, missing or empty in one layer has keys in another: those are told.
+	// A map that is deleted, missing or empty in one layer has keys in another: those are told, unless it is no map in the end.
 	return slices.DeleteFunc(slices.Clone(out), func(p Path) bool {
+		if v := r.Tree.Lookup(p); v != nil && v.Kind != Map {
+			return false
+		}
 		i, _ := slices.BinarySearchFunc(out, p, comparePaths)
 		return i+1 < len(out) && len(out[i+1]) > len(p) && slices.Equal(out[i+1][:len(p)], p)
 	})

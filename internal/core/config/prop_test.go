@@ -133,7 +133,10 @@ func copyOf(m map[string]any) map[string]any {
 }
 
 // encoded is a tree of the model as JSON that a layer may be.
-func encoded(t *rapid.T, v any) string {
+func encoded(t *rapid.T, v any) string { return encodedAs(t, v, func() bool { return false }) }
+
+// encodedAs writes some lists and maps as such that replace what was there.
+func encodedAs(t *rapid.T, v any, whole func() bool) string {
 	var walk func(any) any
 	walk = func(v any) any {
 		switch v := v.(type) {
@@ -144,8 +147,14 @@ func encoded(t *rapid.T, v any) string {
 			return map[string]any{"!delete": true}
 		case map[string]any:
 			out := map[string]any{}
-			for k, e := range v {
-				out[k] = walk(e)
+			for _, k := range slices.Sorted(maps.Keys(v)) {
+				out[k] = walk(v[k])
+				switch v[k].(type) {
+				case map[string]any, []any:
+					if whole() {
+						out[k] = map[string]any{"!replace": out[k]}
+					}
+				}
 			}
 			return out
 		}
@@ -245,7 +254,14 @@ func TestMergeIsIdempotent(t *testing.T) {
 // what every layer says about the key is told in the order of layers.
 func TestProvenance(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		_, layers := drawLayers(t, true)
+		models, layers := drawLayers(t, true)
+		for i, m := range models {
+			text := encodedAs(t, m, func() bool { return rapid.IntRange(0, 3).Draw(t, "whole") == 0 })
+			var err error
+			if layers[i], err = config.ReadLayer(layers[i].File, []byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		r, err := config.Render(place, layers)
 		if err != nil {
 			return
