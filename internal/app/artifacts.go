@@ -13,6 +13,7 @@ import (
 	"sluice"
 	"sluice/internal/adapter/dirartifacts"
 	"sluice/internal/adapter/minisign"
+	"sluice/internal/adapter/s3/s3artifacts"
 	"sluice/internal/core/artifact"
 	"sluice/internal/front/cli"
 	"sluice/internal/run/depot"
@@ -42,9 +43,20 @@ func (a artifacts) Open(ctx context.Context, p cli.ArtifactPlace) (cli.Depot, fu
 }
 
 // openArtifacts opens what a repository is kept in: a bucket, or a directory.
-func openArtifacts(_ context.Context, where string) (sluice.Artifacts, func() error, error) {
+func openArtifacts(ctx context.Context, where string) (sluice.Artifacts, func() error, error) {
+	if strings.HasPrefix(where, "s3://") {
+		place, err := s3artifacts.Parse(where)
+		if err != nil {
+			return nil, nil, err
+		}
+		s, err := s3artifacts.New(ctx, place)
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, s.Close, nil
+	}
 	if strings.Contains(where, "://") {
-		return nil, nil, sluice.Errorf(sluice.Usage, "%q is no repository of artifacts", where).WithHint("a directory is one")
+		return nil, nil, sluice.Errorf(sluice.Usage, "%q is no repository of artifacts", where).WithHint("a directory is one, or s3://BUCKET/PREFIX")
 	}
 	s, err := dirartifacts.New(where)
 	return s, func() error { return nil }, err

@@ -9,7 +9,7 @@ import (
 	"sluice"
 	"sluice/internal/adapter/dirarchive"
 	"sluice/internal/adapter/dirfetched"
-	"sluice/internal/adapter/s3archive"
+	"sluice/internal/adapter/s3/s3archive"
 	"sluice/internal/run/control"
 	"sluice/internal/run/retain"
 )

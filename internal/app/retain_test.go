@@ -6,7 +6,7 @@ import (
 
 	"sluice"
 	"sluice/internal/adapter/dirarchive"
-	"sluice/internal/adapter/s3archive"
+	"sluice/internal/adapter/s3/s3archive"
 )
 
 // What is not kept goes into a bucket or a directory, by how it is named; what is wrong with a name ends the start.

@@ -22,7 +22,8 @@ import (
 	"go.uber.org/goleak"
 
 	"sluice"
-	"sluice/internal/adapter/s3archive"
+	"sluice/internal/adapter/s3/bucket"
+	"sluice/internal/adapter/s3/s3archive"
 	"sluice/internal/lab/conform"
 	"sluice/internal/lab/s3store"
 )
@@ -353,7 +354,7 @@ func TestStopped(t *testing.T) {
 }
 
 func TestParse(t *testing.T) {
-	for text, want := range map[string]s3archive.Place{
+	for text, want := range map[string]bucket.Place{
 		"s3://b":                                     {Bucket: "b"},
 		"s3://b/":                                    {Bucket: "b"},
 		"s3://b/a/c/?region=eu-central-1":            {Bucket: "b", Prefix: "a/c/", Region: "eu-central-1"},

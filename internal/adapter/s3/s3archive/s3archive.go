@@ -20,29 +20,20 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/smithy-go"
 
 	"sluice"
+	"sluice/internal/adapter/s3/bucket"
 )
 
 const (
 	indexDir = "index/"
-	// tries is how often a request is made before its error counts; the SDK waits longer each time.
-	tries = 5
-	// patience bounds one request with all its tries. A piece is small, so a store that needs longer is as good as gone.
-	patience = 10 * time.Minute
-	// quiet is how long a store may take to begin with an answer.
-	quiet = time.Minute
 	// maxLine bounds an object of the index.
 	maxLine = 64 << 10
 )
@@ -64,10 +55,8 @@ func (l line) key() string  { return fmt.Sprintf("%s%08d.json", indexDir, l.Seq)
 // Archive is one prefix of a bucket. It is safe for concurrent use by one process; of two processes, one is told that
 // somebody else was there first.
 type Archive struct {
-	at     Place
-	client *s3.Client
-	http   *http.Client
-	piece  int
+	at    *bucket.Bucket
+	piece int
 
 	mu   sync.Mutex
 	last string // the key of the last line that is known; "" if none is
@@ -75,43 +64,23 @@ type Archive struct {
 
 var _ sluice.Archive = (*Archive)(nil)
 
-// New makes an archive of a place. Credentials, and what the place leaves open, come from the environment and the files that
-// every program for S3 reads. Nothing is asked of the store yet: it need not be there when a server starts.
-func New(ctx context.Context, at Place) (*Archive, error) {
-	// A client of the SDK's own kind, or it cannot heed AWS_CA_BUNDLE.
-	build := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-		t.DialContext = (&net.Dialer{Timeout: quiet}).DialContext
-		t.ResponseHeaderTimeout, t.IdleConnTimeout = quiet, quiet
-	})
-	options := []func(*config.LoadOptions) error{config.WithHTTPClient(build), config.WithRetryMaxAttempts(tries)}
-	if at.Region != "" {
-		options = append(options, config.WithRegion(at.Region))
-	}
-	cfg, err := config.LoadDefaultConfig(ctx, options...)
+// Parse reads an s3:// URL.
+func Parse(text string) (bucket.Place, error) { return bucket.Parse("--archive", text) }
+
+// New makes an archive of a place. Nothing is asked of the store yet.
+func New(ctx context.Context, at bucket.Place) (*Archive, error) {
+	b, err := bucket.Open(ctx, at, "the archive")
 	if err != nil {
-		return nil, &sluice.Error{Code: sluice.Config, Text: "the archive in " + at.String(), Err: err}
+		return nil, err
 	}
-	if cfg.Region == "" {
-		cfg.Region = anyRegion
-	}
-	if is, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
-		build = is
-	}
-	client := &http.Client{Transport: build.GetTransport()} // which can be closed
-	cfg.HTTPClient = client
-	return &Archive{at: at, http: client, piece: defaultPiece, client: s3.NewFromConfig(cfg, func(o *s3.Options) {
-		if at.Endpoint != "" {
-			o.BaseEndpoint = aws.String(at.Endpoint)
-		}
-		o.UsePathStyle = at.PathStyle
-		o.DisableLogOutputChecksumValidationSkipped = true // of an object in pieces; what is read is proved here
-	})}, nil
+	return &Archive{at: b, piece: defaultPiece}, nil
 }
 
 // Close lets go of the connections.
-func (a *Archive) Close() error {
-	a.http.CloseIdleConnections()
-	return nil
+func (a *Archive) Close() error { return a.at.Close() }
+
+func (a *Archive) explain(err error) error {
+	return a.at.Explain(err, "s3:PutObject, s3:GetObject, s3:ListBucket and s3:AbortMultipartUpload")
 }
 
 // Put writes a segment and its line of the index.
@@ -175,7 +144,7 @@ func (a *Archive) add(ctx context.Context, l line) error {
 		return err
 	}
 	err = a.put(ctx, a.at.Prefix+l.key(), text, "*")
-	if status(err) == http.StatusPreconditionFailed {
+	if bucket.Status(err) == http.StatusPreconditionFailed {
 		// Ours, if the acknowledgement of an earlier try was lost.
 		if is, readErr := a.read(ctx, l.key()); readErr != nil || !bytes.Equal(is, text) {
 			return errors.Join(sluice.Errorf(sluice.Conflict, "somebody else writes to the archive in %s: %s is there already", a.at, l.key()).
@@ -219,8 +188,8 @@ func (a *Archive) keys(ctx context.Context, after string) iter.Seq2[string, erro
 		if after != "" {
 			in.StartAfter = aws.String(a.at.Prefix + after)
 		}
-		for pages := s3.NewListObjectsV2Paginator(a.client, in); pages.HasMorePages(); {
-			page, err := within(ctx, func(ctx context.Context) (*s3.ListObjectsV2Output, error) { return pages.NextPage(ctx) })
+		for pages := s3.NewListObjectsV2Paginator(a.at.Client, in); pages.HasMorePages(); {
+			page, err := bucket.Within(ctx, func(ctx context.Context) (*s3.ListObjectsV2Output, error) { return pages.NextPage(ctx) })
 			if err != nil {
 				yield("", err)
 				return
@@ -237,8 +206,8 @@ func (a *Archive) keys(ctx context.Context, after string) iter.Seq2[string, erro
 
 // read returns a line of the index.
 func (a *Archive) read(ctx context.Context, key string) ([]byte, error) {
-	return within(ctx, func(ctx context.Context) ([]byte, error) {
-		o, err := a.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &a.at.Bucket, Key: aws.String(a.at.Prefix + key)})
+	return bucket.Within(ctx, func(ctx context.Context) ([]byte, error) {
+		o, err := a.at.Client.GetObject(ctx, &s3.GetObjectInput{Bucket: &a.at.Bucket, Key: aws.String(a.at.Prefix + key)})
 		if err != nil {
 			return nil, err
 		}
@@ -283,15 +252,15 @@ func (a *Archive) Verify(ctx context.Context) (n int, err error) {
 func (a *Archive) digest(ctx context.Context, key string) (string, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	slow := time.AfterFunc(patience, func() { cancel(fmt.Errorf("nothing came for %v", patience)) })
+	slow := time.AfterFunc(bucket.Patience, func() { cancel(fmt.Errorf("nothing came for %v", bucket.Patience)) })
 	defer slow.Stop()
-	o, err := a.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &a.at.Bucket, Key: &key})
+	o, err := a.at.Client.GetObject(ctx, &s3.GetObjectInput{Bucket: &a.at.Bucket, Key: &key})
 	if err != nil {
 		return "", err
 	}
 	sum := sha256.New()
 	_, err = io.Copy(writeFunc(func(b []byte) (int, error) {
-		slow.Reset(patience)
+		slow.Reset(bucket.Patience)
 		return sum.Write(b)
 	}), o.Body)
 	if err != nil {
@@ -303,45 +272,3 @@ func (a *Archive) digest(ctx context.Context, key string) (string, error) {
 type writeFunc func([]byte) (int, error)
 
 func (f writeFunc) Write(b []byte) (int, error) { return f(b) }
-
-// within bounds one request with all its tries.
-func within[T any](ctx context.Context, request func(context.Context) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer within %v", patience))
-	defer cancel()
-	got, err := request(ctx)
-	if err != nil && ctx.Err() != nil {
-		err = errors.Join(err, context.Cause(ctx))
-	}
-	return got, err
-}
-
-// status is the HTTP status of an error of the store; 0 if it has none.
-func status(err error) int {
-	var r interface{ HTTPStatusCode() int }
-	if errors.As(err, &r) {
-		return r.HTTPStatusCode()
-	}
-	return 0
-}
-
-// explain says where it was, and what to do about it.
-func (a *Archive) explain(err error) error {
-	var mine *sluice.Error
-	if errors.As(err, &mine) {
-		return err
-	}
-	e := &sluice.Error{Code: sluice.Contact, Text: "the archive in " + a.at.String(), Err: err}
-	var said smithy.APIError
-	if !errors.As(err, &said) {
-		return e
-	}
-	switch code := said.ErrorCode(); {
-	case code == "NoSuchBucket":
-		return e.WithHint("make the bucket first; it is not made here")
-	case code == "InvalidAccessKeyId" || code == "SignatureDoesNotMatch":
-		return e.WithHint("the keys of the server's user, in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or in its ~/.aws/credentials, are not those of the store")
-	case status(err) == http.StatusForbidden:
-		return e.WithHint("the key needs s3:PutObject, s3:GetObject, s3:ListBucket and s3:AbortMultipartUpload there")
-	}
-	return e
-}

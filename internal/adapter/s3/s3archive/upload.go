@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"sluice"
+	"sluice/internal/adapter/s3/bucket"
 )
 
 const (
@@ -57,8 +58,8 @@ func (u *upload) Write(p []byte) (n int, err error) {
 // flush sends a piece.
 func (u *upload) flush() error {
 	if u.id == "" {
-		made, err := within(u.ctx, func(ctx context.Context) (*s3.CreateMultipartUploadOutput, error) {
-			return u.a.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: &u.a.at.Bucket, Key: &u.key, ChecksumAlgorithm: types.ChecksumAlgorithmSha256})
+		made, err := bucket.Within(u.ctx, func(ctx context.Context) (*s3.CreateMultipartUploadOutput, error) {
+			return u.a.at.Client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: &u.a.at.Bucket, Key: &u.key, ChecksumAlgorithm: types.ChecksumAlgorithmSha256})
 		})
 		if err != nil {
 			return err
@@ -67,8 +68,8 @@ func (u *upload) flush() error {
 	}
 	sum, text := sumOf(u.buf)
 	number := int32(len(u.pieces) + 1)
-	sent, err := within(u.ctx, func(ctx context.Context) (*s3.UploadPartOutput, error) {
-		return u.a.client.UploadPart(ctx, &s3.UploadPartInput{Bucket: &u.a.at.Bucket, Key: &u.key, UploadId: &u.id, PartNumber: &number,
+	sent, err := bucket.Within(u.ctx, func(ctx context.Context) (*s3.UploadPartOutput, error) {
+		return u.a.at.Client.UploadPart(ctx, &s3.UploadPartInput{Bucket: &u.a.at.Bucket, Key: &u.key, UploadId: &u.id, PartNumber: &number,
 			Body: bytes.NewReader(u.buf), ChecksumSHA256: &text, ChecksumAlgorithm: types.ChecksumAlgorithmSha256})
 	})
 	if err != nil {
@@ -105,11 +106,11 @@ func (u *upload) finish() error {
 	}
 	_, all := sumOf(u.sums)
 	all = fmt.Sprintf("%s-%d", all, len(u.pieces))
-	done, err := within(u.ctx, func(ctx context.Context) (*s3.CompleteMultipartUploadOutput, error) {
-		return u.a.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{Bucket: &u.a.at.Bucket, Key: &u.key, UploadId: &u.id,
+	done, err := bucket.Within(u.ctx, func(ctx context.Context) (*s3.CompleteMultipartUploadOutput, error) {
+		return u.a.at.Client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{Bucket: &u.a.at.Bucket, Key: &u.key, UploadId: &u.id,
 			MultipartUpload: &types.CompletedMultipartUpload{Parts: u.pieces}})
 	})
-	if err != nil && status(err) != http.StatusNotFound { // not found: completed by a try whose answer was lost, or gone; the bytes tell
+	if err != nil && bucket.Status(err) != http.StatusNotFound { // not found: completed by a try whose answer was lost, or gone; the bytes tell
 		return err
 	}
 	var has *string
@@ -129,8 +130,8 @@ func (u *upload) abort() error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), tidying)
 	defer cancel()
-	_, err := u.a.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &u.a.at.Bucket, Key: &u.key, UploadId: &u.id})
-	if status(err) == http.StatusNotFound {
+	_, err := u.a.at.Client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &u.a.at.Bucket, Key: &u.key, UploadId: &u.id})
+	if bucket.Status(err) == http.StatusNotFound {
 		return nil
 	}
 	return err
@@ -144,7 +145,7 @@ func (a *Archive) put(ctx context.Context, key string, b []byte, unless string) 
 	if unless != "" {
 		in.IfNoneMatch = &unless
 	}
-	done, err := within(ctx, func(ctx context.Context) (*s3.PutObjectOutput, error) { return a.client.PutObject(ctx, in) })
+	done, err := bucket.Within(ctx, func(ctx context.Context) (*s3.PutObjectOutput, error) { return a.at.Client.PutObject(ctx, in) })
 	if err != nil {
 		return err
 	}

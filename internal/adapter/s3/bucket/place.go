@@ -1,4 +1,4 @@
-package s3archive
+package bucket
 
 import (
 	"net"
@@ -15,7 +15,7 @@ const anyRegion = "us-east-1"
 
 const form = "s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=REGION&path-style=true"
 
-// Place is where an archive is.
+// Place is a prefix of a bucket.
 type Place struct {
 	Bucket string
 	Prefix string // "" or with a slash at the end
@@ -28,15 +28,18 @@ type Place struct {
 
 func (p Place) String() string { return "s3://" + p.Bucket + "/" + strings.TrimSuffix(p.Prefix, "/") }
 
-// Parse reads an s3:// URL.
-func Parse(text string) (Place, error) {
+// Parse reads an s3:// URL. flag is what it was given with, for errors.
+func Parse(flag, text string) (Place, error) {
+	wrong := func(format string, args ...any) *sluice.Error {
+		return sluice.Errorf(sluice.Usage, flag+": "+format, args...).WithHint("such as %s", form)
+	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "s3" || u.Host == "" || u.Port() != "" || u.Fragment != "" {
 		return Place{}, wrong("%q names no bucket", text)
 	}
 	if u.User != nil {
 		return Place{}, wrong("everybody on the machine could see a key that is on the command line").
-			WithHint("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the server's environment, or ~/.aws/credentials of its user")
+			WithHint("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, or ~/.aws/credentials")
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
@@ -52,7 +55,7 @@ func Parse(text string) (Place, error) {
 		p.Prefix = prefix + "/"
 	}
 	if p.Endpoint != "" {
-		if err := endpoint(p.Endpoint); err != nil {
+		if err := endpoint(p.Endpoint, wrong); err != nil {
 			return Place{}, err
 		}
 		p.PathStyle = true // what stores of one's own understand, as a rule
@@ -65,8 +68,8 @@ func Parse(text string) (Place, error) {
 	return p, nil
 }
 
-// endpoint looks at the URL of a store. What is archived is not encrypted, so it goes over no network in clear text.
-func endpoint(text string) error {
+// endpoint looks at the URL of a store. What is kept is not encrypted, so it goes over no network in clear text.
+func endpoint(text string, wrong func(format string, args ...any) *sluice.Error) error {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
@@ -74,13 +77,9 @@ func endpoint(text string) error {
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return wrong("the endpoint is the URL of the store alone, such as https://%s", u.Host)
 	case u.Scheme == "http" && !loopback(u.Hostname()):
-		return wrong("without TLS everybody on the way to %s could read what is archived", u.Host).WithHint("endpoint=https://%s", u.Host)
+		return wrong("without TLS everybody on the way to %s could read what is kept there", u.Host).WithHint("endpoint=https://%s", u.Host)
 	}
 	return nil
-}
-
-func wrong(format string, args ...any) *sluice.Error {
-	return sluice.Errorf(sluice.Usage, "--archive: "+format, args...).WithHint("such as %s", form)
 }
 
 func loopback(host string) bool {
