@@ -109,7 +109,7 @@ type Artifacts interface {
 	// Read returns what was written last under the whole name of a version, or of [LatestVersion].
 	Read(ctx context.Context, n ArtifactName) ([]byte, error)
 	// Write puts text, of at most 64 KiB, under such a name, if what is there now is was; nil is nothing. Else the error has
-	// the code Conflict, and nothing is changed. Of two that write at once, one does.
+	// the code Conflict, and nothing is changed. Of two that write different texts at once, one does.
 	Write(ctx context.Context, n ArtifactName, text, was []byte) error
 	// Names lists what is one part below a name, sorted: apps, their targets, files, versions. The latest is not one. Below
 	// a name that is not there is nothing.

@@ -323,7 +323,7 @@ func artifactsWriteTogether(t *testing.T, open func(*testing.T) sluice.Artifacts
 	}
 }
 
-// artifactsCountTogether: many change the same text, and no change is lost.
+// artifactsCountTogether: many change the same text, each in a way of its own, and no change is lost.
 func artifactsCountTogether(t *testing.T, open func(*testing.T) sluice.Artifacts) {
 	latest := theVersion
 	latest.Version = sluice.LatestVersion
@@ -332,13 +332,13 @@ func artifactsCountTogether(t *testing.T, open func(*testing.T) sluice.Artifacts
 	}
 	const each, many = 4, 4
 	var wg sync.WaitGroup
-	for range many {
+	for i := range many {
 		a := open(t)
 		wg.Go(func() {
 			for done := 0; done < each; {
 				is, err := a.Read(t.Context(), latest)
 				if err == nil {
-					err = a.Write(t.Context(), latest, append(bytes.Clone(is), '.'), is)
+					err = a.Write(t.Context(), latest, append(bytes.Clone(is), byte('a'+i)), is)
 				}
 				if err == nil {
 					done++
