@@ -104,3 +104,38 @@ func TestALinkWasChanged(t *testing.T) {
 		}
 	})
 }
+
+// A swing that fails before the rename leaves the host where it was, and it goes back; one that fails behind it does not.
+func TestASwingThatFails(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		m.want(0, m.wish("1", m.tree(map[string]string{"a": "1"})))
+		for _, c := range []struct{ version, spoil, live, last string }{
+			{"2", "echo foreign >", "1", "swing 1,undrain/x 0"},
+			{"3", "rmdir $(dirname ", "3", "drain/x 0,swing 1"},
+		} {
+			etc := m.dir + "/etc" + c.version
+			if err := os.Mkdir(etc, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			spoil := c.spoil + etc + "/site"
+			if strings.Contains(spoil, "$(") {
+				spoil += ")"
+			}
+			w := m.wish(c.version, m.tree(map[string]string{"site": c.version, "*deploy/hooks/drain.d/x": hook(spoil), "*deploy/hooks/undrain.d/x": hook("")}))
+			w.Outside = append(w.Outside, link(etc+"/site", "site"))
+			m.want(1, w)
+			var steps []string
+			for _, s := range m.steps {
+				if !strings.HasPrefix(s, "=") {
+					steps = append(steps, s)
+				}
+			}
+			if got := strings.Join(steps, ","); !strings.HasSuffix(got, c.last) {
+				t.Errorf("%s: %s\n%s", c.version, got, m.out)
+			}
+			if live, _ := os.Readlink(m.file("live")); live != "versions/"+c.live {
+				t.Errorf("%s: %s is live", c.version, live)
+			}
+		}
+	})
+}

@@ -183,9 +183,10 @@ func (m *machine) kill(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("its processes do not end: %w", context.Cause(ctx))
 	}
-	// The kernel removes the network later. Until then the old port would get what is meant for the new one.
+	// The kernel removes the network later. Until then the old port would get what is meant for the new one. It may do so
+	// just now: before ip looks for the port, or behind that.
 	err := m.control.ip(ctx, "link del "+m.run.port)
-	if err != nil && strings.Contains(err.Error(), "Cannot find device") {
+	if err != nil && (strings.Contains(err.Error(), "Cannot find device") || strings.Contains(err.Error(), "No such device")) {
 		return nil
 	}
 	return err
