@@ -359,3 +359,5 @@ func (m *machine) write(text string, parts ...string) {
 		m.t.Fatal(err)
 	}
 }
+
+func link(path, to string) release.Link { return release.Link{Path: path, To: to} }

@@ -42,7 +42,6 @@ type field struct {
 	f       *testfleet.Fleet
 	shelf   *shelf
 	outputs *outputs
-	points  string
 	content map[string]map[string]string // of versions, for who checks
 }
 
