@@ -153,11 +153,9 @@ func stopAt(point string) string {
 // TestDeployIsInterrupted: at every point between two changes everything is killed, by a power cut or by kill -9, many
 // times (SLUICE_TEST_ROUNDS says how many). What is live is the old version or the new one, whole, and the next run succeeds and leaves nothing over.
 func TestDeployIsInterrupted(t *testing.T) {
-	rounds := 4
+	rounds := 2
 	if n, err := strconv.Atoi(os.Getenv("SLUICE_TEST_ROUNDS")); err == nil {
 		rounds = n
-	} else if testing.Short() {
-		rounds = 2
 	}
 	sh := []string{"dash", "busybox"}
 	d := newField(t, testfleet.Config{Hosts: len(sh), Each: func(i int, h *testfleet.HostConfig) { h.Sh = sh[i] }})
