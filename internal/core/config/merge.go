@@ -3,7 +3,6 @@ package config
 import (
 	"maps"
 
-	"sluice"
 	"sluice/internal/core/document"
 )
 
@@ -126,5 +125,3 @@ func saidOfList(before, now *Value) *Value {
 	out.Whole = true
 	return &out
 }
-
-func nowhere(file string) sluice.Position { return sluice.Position{File: file} }

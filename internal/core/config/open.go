@@ -162,3 +162,6 @@ const shut = "[configuration with secrets]"
 func (o *Opened) String() string             { return shut }
 func (o *Opened) GoString() string           { return shut }
 func (o *Opened) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, shut) }
+
+// MarshalText is what JSON and logs get.
+func (o *Opened) MarshalText() ([]byte, error) { return []byte(shut), nil }

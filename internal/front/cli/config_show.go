@@ -194,7 +194,7 @@ type changeLine struct {
 func (a *app) configDiff() *cobra.Command {
 	var f, to configFlags
 	c := &cobra.Command{
-		Use:   "diff APP --env ENV {--to-env ENV | --at REVISION ...}",
+		Use:   "diff APP --env ENVIRONMENT {--to-env ... | --at ...}",
 		Short: "Show what is different between two configurations",
 		Long: `Show what is different between two configurations: of two environments, clusters
 or hosts, or of one at two revisions of git, or times. What is not said of the
