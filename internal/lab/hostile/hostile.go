@@ -135,7 +135,7 @@ func names() []Archive {
 		{"not UTF-8", "UTF-8", Tar(file("app/\xff\xfe"))},
 		{"from right to left", "control characters", Tar(file("app/\u202egpj.sh"))},
 		{"a long part", "255 bytes", pax('x', file("x"), "path="+strings.Repeat("a", 256))},
-		{"a long path", "longer than", pax('x', file("x"), "path="+strings.Repeat(strings.Repeat("a", 200)+"/", 6)+"x")},
+		{"a long path", "1024 bytes", pax('x', file("x"), "path="+strings.Repeat(strings.Repeat("a", 200)+"/", 6)+"x")},
 		{"NUL in a name", "damaged", pax('x', file("x"), "path=app/x\x00/../../y")},
 		{"twice", "there twice", Tar(file("app/x"), file("app/x"))},
 		{"twice, behind a dot", "there twice", Tar(file("app/x"), file("./app/x"))},
