@@ -461,3 +461,16 @@ func TestKilled(t *testing.T) {
 		}), err)
 	}
 }
+
+// TestNothingWrongIsKept: a file of the right name and size with another content is refused, and not kept under the digest that it
+// should have.
+func TestNothingWrongIsKept(t *testing.T) {
+	good, bad := made(t, map[string]string{"x": "right"}), made(t, map[string]string{"x": "wrong"})
+	s := open(t, t.TempDir(), roomy)
+	if _, err := s.Take(t.Context(), bad.digest, good.m, bad); sluice.CodeOf(err) != sluice.Conflict {
+		t.Errorf("%v", err)
+	}
+	if has(s, good) {
+		t.Error("it is kept")
+	}
+}
