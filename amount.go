@@ -60,6 +60,14 @@ func (a Amount) Floor(members int) int {
 	return a.n
 }
 
+// Ceil is the number itself, or the share of members rounded up. Minimums are counted this way.
+func (a Amount) Ceil(members int) int {
+	if a.percent {
+		return (a.n*members + 9999) / 10000
+	}
+	return a.n
+}
+
 // IsPercent reports whether the amount is a share.
 func (a Amount) IsPercent() bool { return a.percent }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"net"
 	"time"
 )
 
@@ -175,6 +176,11 @@ type Link interface {
 	// Start runs command in the login shell of the user (as sshd does). On a tty its output and errors are
 	// one stream.
 	Start(ctx context.Context, command string, tty bool) (Session, error)
+	// Dial opens a connection from the host: to "tcp" HOST:PORT as the host understands it, or to the socket "unix" PATH
+	// there. The context bounds the opening only. The connection may end with the link, and may know no
+	// deadlines: to end a wait, close it. Where it is cut off, its reader may see no more than the end of what came. The
+	// error is or wraps [ErrNoAnswer] where the host tried, and nobody took the connection.
+	Dial(ctx context.Context, network, address string) (net.Conn, error)
 	// User is who is logged in.
 	User() string
 	// Close gives the link back. The connection may stay open for others.
@@ -195,6 +201,29 @@ type Session interface {
 	Close() error
 }
 
+// Balancer is what hands requests to servers. It is safe for concurrent use, every call listens to its context, and may
+// be repeated: a call that failed, or whose answer was lost, is done again.
+type Balancer interface {
+	// Pool reads how the servers of a pool are now. What cannot be read as a whole is an error; an answer is never made
+	// up of parts. The code of the error is NotFound where there is no such pool.
+	Pool(ctx context.Context, pool string) (BalancedPool, error)
+	// Set has a server be [ServerUp], [ServerDraining] or [ServerMaintenance]. Where it is so already, nothing changes. That
+	// there is no error says that the balancer took it, not that it is so: read it back. A balancer that does not tell
+	// draining from maintenance may show the one for the other. One that checks its servers shows [ServerDown] after
+	// ServerUp until its own checks pass. The code of the error is NotFound where there is no such server.
+	Set(ctx context.Context, pool, server string, state ServerState) error
+}
+
+// Run runs a program on a host and waits for its end. Standard output and errors are cut where they are long. An error says
+// that it is not known how, or whether, the program ended.
+type Run func(ctx context.Context, argv []string, stdin []byte) (Ran, error)
+
+// Ran is what became of a program.
+type Ran struct {
+	Stdout, Stderr []byte
+	Status         ExitStatus
+}
+
 // ExitStatus is how a command ended: a code from 0 to 255, or the name of a signal without "SIG".
 type ExitStatus struct {
 	Code   int
@@ -203,6 +232,9 @@ type ExitStatus struct {
 
 // ErrLinkLost says that a connection ended before the command did.
 var ErrLinkLost = errors.New("the link to the host was lost")
+
+// ErrNoAnswer says that a host could not connect to where it was asked to.
+var ErrNoAnswer = errors.New("nobody answers")
 
 // ConnectFailure says why there is no link.
 type ConnectFailure string

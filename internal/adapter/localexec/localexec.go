@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"sync"
@@ -136,6 +137,25 @@ func (l *link) Start(ctx context.Context, command string, tty bool) (sluice.Sess
 		return nil, refuse(err)
 	}
 	return s, nil
+}
+
+// Dial implements [sluice.Link].
+func (l *link) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	l.mu.Lock()
+	closed := l.closed
+	l.mu.Unlock()
+	if closed {
+		return nil, errLinkClosed
+	}
+	if network != "tcp" && network != "unix" {
+		return nil, fmt.Errorf("a host connects to tcp and unix, not to %q", network)
+	}
+	var d net.Dialer
+	c, err := d.DialContext(ctx, network, address)
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w: %w", sluice.ErrNoAnswer, err)
+	}
+	return c, err
 }
 
 // session is one command.

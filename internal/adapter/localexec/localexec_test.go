@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"sluice"
+	"sluice/internal/lab/conform"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -187,4 +188,11 @@ func TestRefusals(t *testing.T) {
 	if _, err := tr.Connect(t.Context(), "here", sluice.SSH{}); !errors.Is(err, errClosed) {
 		t.Errorf("after Close: %v", err)
 	}
+}
+
+func TestDial(t *testing.T) {
+	conform.Dialing(t, func(t *testing.T) sluice.Link {
+		_, l := open(t)
+		return l
+	})
 }

@@ -163,21 +163,37 @@ func (c *conn) lookedAt(beat time.Duration) {
 	}
 }
 
-// tunnel opens a connection to an address that the host can reach.
+// tunnel opens a connection to an address that the host can reach. A host that does not answer in time is not asked again.
 func (c *conn) tunnel(ctx context.Context, address string, port int) (net.Conn, error) {
+	t, err := c.forward(ctx, "direct-tcpip", directTCPIP(address, port), tunnelAddr{"tcp", hostPort(address, port)})
+	var refused *ssh.OpenChannelError
+	switch {
+	case errors.As(err, &refused):
+		return nil, fmt.Errorf("%s cannot reach it: %s", c.d.host, printable(refused.Message))
+	case err != nil:
+		if ctx.Err() != nil {
+			c.t.retire(c.shared)
+		}
+		return nil, err
+	}
+	return t, nil
+}
+
+// forward opens a channel that the host forwards to somewhere.
+func (c *conn) forward(ctx context.Context, kind string, payload []byte, to tunnelAddr) (*tunnel, error) {
 	type answer struct {
 		tunnel *tunnel
 		err    error
 	}
 	answers := make(chan answer, 1)
 	ok := c.spawn(func() {
-		ch, reqs, err := c.ssh.OpenChannel("direct-tcpip", directTCPIP(address, port))
+		ch, reqs, err := c.ssh.OpenChannel(kind, payload)
 		if err != nil {
 			answers <- answer{err: err}
 			return
 		}
 		c.spawn(func() { ssh.DiscardRequests(reqs) })
-		tunnel := newTunnel(c, ch, tunnelAddr(hostPort(address, port)))
+		tunnel := newTunnel(c, ch, to)
 		select {
 		case <-ctx.Done():
 			_ = tunnel.Close()
@@ -190,18 +206,9 @@ func (c *conn) tunnel(ctx context.Context, address string, port int) (net.Conn, 
 	}
 	select {
 	case a := <-answers:
-		var refused *ssh.OpenChannelError
-		if errors.As(a.err, &refused) {
-			return nil, fmt.Errorf("%s cannot reach it: %s", c.d.host, printable(refused.Message))
-		}
-		if a.err != nil {
-			return nil, a.err
-		}
-		return a.tunnel, nil
+		return a.tunnel, a.err
 	case <-ctx.Done():
-		// Whoever opens it later closes it; a jump host that never answers is not asked again.
-		c.t.retire(c.shared)
-		c.spawn(func() {
+		c.spawn(func() { // whoever opens it later closes it
 			if a := <-answers; a.tunnel != nil {
 				_ = a.tunnel.Close()
 			}

@@ -11,10 +11,10 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// tunnel is a connection through a jump host. The library's channels cannot be closed from this side while
-// somebody reads or writes: they wait for the other side to agree, and a hostile jump host does not. So
-// between them and the user of the tunnel are pipes, and the goroutines that wait for the jump host belong to
-// the connection to it.
+// tunnel is a connection that a host forwards: a jump host, or one that was asked to dial. The library's channels cannot
+// be closed from this side while somebody reads or writes: they wait for the other side to agree, and a hostile host does
+// not. So between them and the user of the tunnel are pipes, and the goroutines that wait for the host belong to the
+// connection to it.
 type tunnel struct {
 	in     *io.PipeReader // what the channel sends
 	out    *io.PipeWriter // what goes to the channel
@@ -57,7 +57,7 @@ func (t *tunnel) Close() error {
 	return nil
 }
 
-func (t *tunnel) LocalAddr() net.Addr  { return tunnelAddr("") }
+func (t *tunnel) LocalAddr() net.Addr  { return tunnelAddr{t.remote.Network(), ""} }
 func (t *tunnel) RemoteAddr() net.Addr { return t.remote }
 
 var errNoDeadline = errors.New("a tunnel has no deadlines; close it")
@@ -66,10 +66,10 @@ func (t *tunnel) SetDeadline(time.Time) error      { return errNoDeadline }
 func (t *tunnel) SetReadDeadline(time.Time) error  { return errNoDeadline }
 func (t *tunnel) SetWriteDeadline(time.Time) error { return errNoDeadline }
 
-type tunnelAddr string
+type tunnelAddr struct{ network, address string }
 
-func (tunnelAddr) Network() string  { return "tcp" }
-func (a tunnelAddr) String() string { return string(a) }
+func (a tunnelAddr) Network() string { return a.network }
+func (a tunnelAddr) String() string  { return a.address }
 
 // directTCPIP is the request for a tunnel (RFC 4254, 7.2).
 func directTCPIP(address string, port int) []byte {

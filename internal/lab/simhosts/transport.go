@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -48,6 +49,11 @@ func (l link) Start(ctx context.Context, command string, _ bool) (sluice.Session
 	s.stderr, s.errEnd = io.Pipe()
 	go s.read()
 	return s, nil
+}
+
+// Dial implements [sluice.Link]: simulated hosts have no network.
+func (l link) Dial(_ context.Context, _, address string) (net.Conn, error) {
+	return nil, fmt.Errorf("%s is simulated, and connects to nothing, not to %s", l.host, address)
 }
 
 // remote is a session from the worker's side.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -152,6 +153,11 @@ func (l *link) Start(_ context.Context, command string, tty bool) (sluice.Sessio
 		}
 	}
 	return l.h.start(command)
+}
+
+func (l *link) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, network, address)
 }
 
 func (h *host) start(command string) (*session, error) {

@@ -154,6 +154,10 @@ func (l *sshLink) Start(_ context.Context, command string, tty bool) (sluice.Ses
 	return &sshSession{s: s, in: in, out: out, err: errs}, nil
 }
 
+func (l *sshLink) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return l.c.DialContext(ctx, network, address)
+}
+
 type sshSession struct {
 	s        *ssh.Session
 	in       io.WriteCloser
