@@ -117,3 +117,10 @@ func TestDeadDriver(t *testing.T) {
 		t.Error("the claim outlives its process")
 	}
 }
+
+func TestBalancer(t *testing.T) {
+	up := sluice.BalancedServer{State: sluice.ServerUp, Weight: 1}
+	a, b, c := up, up, up
+	a.Name, b.Name, c.Name = "a", "b", "c"
+	conform.Balancer(t, fake.NewBalancer("app", a, b, c), "app")
+}

@@ -1,0 +1,312 @@
+// Package drain takes servers out of their balancers and puts them back, as core/balance allows it. It does not know which
+// balancers those are, nor why a server goes.
+//
+// # What is guaranteed
+//
+// Nothing is assumed: a server is out when its balancer shows it out, and back when it shows it up. Within one process a
+// pool never falls under its minimum by what is done here: between the look that allows it and the look that shows it done
+// nobody else takes a server out of the same pool. Between processes there is no such lock. There a server that was taken
+// out is put back at once where the pool shows fewer than its minimum afterwards, and it is tried again after a random
+// pause; so two that act in the same moment can have a pool one short for the time of two calls, and no longer.
+package drain
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"sluice"
+	"sluice/internal/core/balance"
+)
+
+// Seat is a server in a pool of a balancer.
+type Seat struct {
+	Balancer sluice.Balancer
+	Name     string // of the balancer; seats of one balancer have the same
+	Pool     string
+	Server   string
+	// Least is how many servers of the pool must stay up.
+	Least sluice.Amount
+	// Limit is how long requests in flight may take.
+	Limit time.Duration
+}
+
+// Times are how long to wait.
+type Times struct {
+	Room time.Duration // for others to come back, so that the minimum holds
+	Back time.Duration // for the balancer to find a server up
+}
+
+// Note is what happens meanwhile, for people.
+type Note struct {
+	Balancer string
+	Text     string
+}
+
+// Result is what became of one seat.
+type Result struct {
+	Balancer string             `json:"balancer"`
+	Before   sluice.ServerState `json:"before"` // how it was when it was looked at first
+	balance.Progress
+}
+
+// Desk takes servers out and puts them back. Whoever does so in one process shares one. The zero Desk is ready.
+type Desk struct {
+	mu    sync.Mutex
+	locks map[string]chan struct{}
+}
+
+const (
+	firstLook = 50 * time.Millisecond
+	lastLook  = time.Second
+	undoLimit = 30 * time.Second
+)
+
+// lock has the pool of a seat for one alone.
+func (d *Desk) lock(ctx context.Context, s Seat) (unlock func(), err error) {
+	key := s.Name + "\x00" + s.Pool
+	d.mu.Lock()
+	if d.locks == nil {
+		d.locks = map[string]chan struct{}{}
+	}
+	l := d.locks[key]
+	if l == nil {
+		l = make(chan struct{}, 1)
+		d.locks[key] = l
+	}
+	d.mu.Unlock()
+	select {
+	case l <- struct{}{}:
+		return func() { <-l }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// Drain takes a server out of all its pools, and waits until it has nothing in flight, or the limit of each has passed. Where
+// it cannot, those seats that it took out are put back, and the error says which could not be. say may be nil.
+func (d *Desk) Drain(ctx context.Context, seats []Seat, state sluice.ServerState, t Times, say func(Note)) (out []Result, err error) {
+	if say == nil {
+		say = func(Note) {}
+	}
+	// One order for all, so that nobody waits for a place in one balancer while they keep one in another.
+	seats = slices.SortedStableFunc(slices.Values(seats), func(a, b Seat) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Pool, b.Pool)) })
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, undo(ctx, seats, out))
+			out = nil
+		}
+	}()
+	for _, s := range seats {
+		before, err := d.take(ctx, s, state, t.Room, say)
+		out = append(out, Result{Balancer: s.Name, Before: before})
+		if err != nil {
+			return out, s.wrap(err)
+		}
+	}
+	for i, s := range seats {
+		if out[i].Progress, err = d.wait(ctx, s, state, t.Room, say); err != nil {
+			return out, s.wrap(err)
+		}
+		say(Note{s.Name, out[i].Text()})
+	}
+	return out, nil
+}
+
+func (s Seat) wrap(err error) error {
+	return &sluice.Error{Code: sluice.CodeOf(err), Text: fmt.Sprintf("%s in %s of %s", s.Server, s.Pool, s.Name), Err: err}
+}
+
+// undo puts back what was up before.
+func undo(ctx context.Context, seats []Seat, done []Result) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
+	defer cancel()
+	var errs []error
+	for i, r := range done {
+		if s := seats[i]; r.Before == sluice.ServerUp || r.Before == sluice.ServerDown || r.Before == sluice.ServerUnknown {
+			if err := s.Balancer.Set(ctx, s.Pool, s.Server, sluice.ServerUp); err != nil {
+				errs = append(errs, s.wrap(fmt.Errorf("it could not be put back: %w", err)))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// take takes a server out of one pool as soon as that has room. A state before is what it was when that was allowed, "" where
+// nothing was done.
+func (d *Desk) take(ctx context.Context, s Seat, state sluice.ServerState, room time.Duration, say func(Note)) (sluice.ServerState, error) {
+	start := time.Now()
+	var told string
+	for {
+		before, p, err := d.tryTake(ctx, s, state)
+		if err != nil || p.OK {
+			return before, err
+		}
+		if p.Why == balance.NotThere {
+			return "", sluice.Errorf(sluice.NotFound, "%s", p.Text())
+		}
+		if time.Since(start) >= room {
+			return "", sluice.Errorf(sluice.Conflict, "%s", p.Text()).WithHint("it was waited %s for others to be up again", room)
+		}
+		if text := p.Text(); text != told {
+			told = text
+			say(Note{s.Name, text})
+		}
+		if err := pause(ctx, firstLook+rand.N(lastLook/2)); err != nil {
+			return "", err
+		}
+	}
+}
+
+// tryTake takes a server out if that is allowed now, and puts it back if it turns out that it was not.
+func (d *Desk) tryTake(ctx context.Context, s Seat, state sluice.ServerState) (sluice.ServerState, balance.Permission, error) {
+	unlock, err := d.lock(ctx, s)
+	if err != nil {
+		return "", balance.Permission{}, err
+	}
+	defer unlock()
+	pool, err := s.Balancer.Pool(ctx, s.Pool)
+	if err != nil {
+		if ctx.Err() != nil || sluice.CodeOf(err) == sluice.NotFound {
+			return "", balance.Permission{}, err
+		}
+		return "", balance.NotRead(s.Pool, s.Server, err), nil
+	}
+	p := balance.MayTakeOut(pool, s.Server, s.Least)
+	if !p.OK {
+		return "", p, nil
+	}
+	now, _ := pool.Server(s.Server)
+	if err := s.Balancer.Set(ctx, s.Pool, s.Server, state); err != nil {
+		return now.State, p, err // it may be out for all that
+	}
+	after, err := readUntil(ctx, s, sluice.ServerState.Out)
+	if err != nil {
+		return now.State, p, err
+	}
+	if held := balance.StillHolds(after, s.Server, s.Least); now.Serves() && !held.OK {
+		if err := s.Balancer.Set(ctx, s.Pool, s.Server, sluice.ServerUp); err != nil {
+			return now.State, held, err
+		}
+		return "", held, nil
+	}
+	return now.State, p, nil
+}
+
+// wait waits until a server that was taken out is drained. One that slipped back is taken out again, by permission.
+func (d *Desk) wait(ctx context.Context, s Seat, state sluice.ServerState, room time.Duration, say func(Note)) (balance.Progress, error) {
+	start := time.Now()
+	for next := firstLook; ; next = min(next*2, lastLook) {
+		pool, err := s.Balancer.Pool(ctx, s.Pool)
+		if ctx.Err() != nil {
+			return balance.Progress{}, context.Cause(ctx)
+		}
+		p := balance.Progress{}
+		if err != nil { // it may be restarted just now
+			say(Note{s.Name, err.Error()})
+			if time.Since(start) >= s.Limit+room {
+				return p, err
+			}
+		} else {
+			p = balance.Drained(pool, s.Server, time.Since(start), s.Limit)
+		}
+		if p.Done {
+			return p, nil
+		}
+		if p.Slipped {
+			say(Note{s.Name, p.Text()})
+			if _, err := d.take(ctx, s, state, room, say); err != nil {
+				return p, err
+			}
+		}
+		if err := pause(ctx, next); err != nil {
+			return p, err
+		}
+	}
+}
+
+// Return puts a server back into all its pools, and waits until each balancer shows it up.
+func (d *Desk) Return(ctx context.Context, seats []Seat, t Times, say func(Note)) ([]Result, error) {
+	if say == nil {
+		say = func(Note) {}
+	}
+	var out []Result
+	var errs []error
+	for _, s := range seats { // one that fails keeps no other one out
+		r, err := giveBack(ctx, s, t.Back)
+		if err != nil {
+			errs = append(errs, s.wrap(err))
+			continue
+		}
+		say(Note{s.Name, r.Text()})
+		out = append(out, r)
+	}
+	return out, errors.Join(errs...)
+}
+
+func giveBack(ctx context.Context, s Seat, limit time.Duration) (Result, error) {
+	start := time.Now()
+	r := Result{Balancer: s.Name}
+	for next := firstLook; ; next = min(next*2, lastLook) {
+		pool, err := s.Balancer.Pool(ctx, s.Pool)
+		if err == nil {
+			r.Progress = balance.IsBack(pool, s.Server, time.Since(start))
+			if r.Before == "" {
+				r.Before = r.State
+			}
+			if r.Done {
+				return r, nil
+			}
+			if r.State != sluice.ServerDown { // then it is its own checks that keep it out
+				err = s.Balancer.Set(ctx, s.Pool, s.Server, sluice.ServerUp)
+			}
+		}
+		switch {
+		case ctx.Err() != nil:
+			return r, context.Cause(ctx)
+		case sluice.CodeOf(err) == sluice.NotFound:
+			return r, err
+		case time.Since(start) >= limit && err != nil:
+			return r, err
+		case time.Since(start) >= limit:
+			return r, sluice.Errorf(sluice.Conflict, "%s", r.Text())
+		}
+		if err := pause(ctx, next); err != nil {
+			return r, err
+		}
+	}
+}
+
+// readUntil reads a pool until the server is as it should be: a balancer may take a moment to show it.
+func readUntil(ctx context.Context, s Seat, is func(sluice.ServerState) bool) (sluice.BalancedPool, error) {
+	const often = 20
+	for range often {
+		pool, err := s.Balancer.Pool(ctx, s.Pool)
+		if err != nil {
+			return pool, err
+		}
+		if now, _ := pool.Server(s.Server); is(now.State) {
+			return pool, nil
+		}
+		if err := pause(ctx, firstLook); err != nil {
+			return pool, err
+		}
+	}
+	return sluice.BalancedPool{}, errors.New("the balancer took it, but does not show it")
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
