@@ -129,7 +129,7 @@ func undo(ctx context.Context, seats []Seat, done []Result) error {
 	var errs []error
 	for i, r := range done {
 		if s := seats[i]; r.Before == sluice.ServerUp || r.Before == sluice.ServerDown || r.Before == sluice.ServerUnknown {
-			if err := s.Balancer.Set(ctx, s.Pool, s.Server, sluice.ServerUp); err != nil {
+			if err := insist(ctx, s); err != nil {
 				errs = append(errs, s.wrap(fmt.Errorf("it could not be put back: %w", err)))
 			}
 		}
@@ -137,28 +137,40 @@ func undo(ctx context.Context, seats []Seat, done []Result) error {
 	return errors.Join(errs...)
 }
 
-// take takes a server out of one pool as soon as that has room. A state before is what it was when that was allowed, "" where
-// nothing was done.
+// insist has a server be up, also where the balancer is away for a moment.
+func insist(ctx context.Context, s Seat) error {
+	for {
+		err := s.Balancer.Set(ctx, s.Pool, s.Server, sluice.ServerUp)
+		if err == nil || sluice.CodeOf(err) == sluice.NotFound || pause(ctx, lastLook) != nil {
+			return err
+		}
+	}
+}
+
+// take takes a server out of one pool as soon as that has room. A state before is what it was when that was allowed first, ""
+// where nothing was done.
 func (d *Desk) take(ctx context.Context, s Seat, state sluice.ServerState, room time.Duration, say func(Note)) (sluice.ServerState, error) {
 	start := time.Now()
 	var told string
+	var before sluice.ServerState
 	for {
-		before, p, err := d.tryTake(ctx, s, state)
+		was, p, err := d.tryTake(ctx, s, state)
+		before = cmp.Or(before, was)
 		if err != nil || p.OK {
 			return before, err
 		}
 		if p.Why == balance.NotThere {
-			return "", sluice.Errorf(sluice.NotFound, "%s", p.Text())
+			return before, sluice.Errorf(sluice.NotFound, "%s", p.Text())
 		}
 		if time.Since(start) >= room {
-			return "", sluice.Errorf(sluice.Conflict, "%s", p.Text()).WithHint("it was waited %s for others to be up again", room)
+			return before, sluice.Errorf(sluice.Conflict, "%s", p.Text()).WithHint("it was waited %s for others to be up again", room)
 		}
 		if text := p.Text(); text != told {
 			told = text
 			say(Note{s.Name, text})
 		}
 		if err := pause(ctx, firstLook+rand.N(lastLook/2)); err != nil {
-			return "", err
+			return before, err
 		}
 	}
 }
@@ -187,7 +199,10 @@ func (d *Desk) tryTake(ctx context.Context, s Seat, state sluice.ServerState) (s
 	}
 	after, err := readUntil(ctx, s, sluice.ServerState.Out)
 	if err != nil {
-		return now.State, p, err
+		if ctx.Err() != nil {
+			return now.State, p, context.Cause(ctx)
+		}
+		return now.State, balance.NotRead(s.Pool, s.Server, err), nil // it may have been restarted, and have forgotten
 	}
 	if held := balance.StillHolds(after, s.Server, s.Least); now.Serves() && !held.OK {
 		if err := s.Balancer.Set(ctx, s.Pool, s.Server, sluice.ServerUp); err != nil {
@@ -285,19 +300,20 @@ func giveBack(ctx context.Context, s Seat, limit time.Duration) (Result, error) 
 // readUntil reads a pool until the server is as it should be: a balancer may take a moment to show it.
 func readUntil(ctx context.Context, s Seat, is func(sluice.ServerState) bool) (sluice.BalancedPool, error) {
 	const often = 20
+	last := errors.New("the balancer took it, but does not show it")
 	for range often {
 		pool, err := s.Balancer.Pool(ctx, s.Pool)
-		if err != nil {
-			return pool, err
-		}
-		if now, _ := pool.Server(s.Server); is(now.State) {
+		if now, _ := pool.Server(s.Server); err == nil && is(now.State) {
 			return pool, nil
+		}
+		if err != nil {
+			last = err
 		}
 		if err := pause(ctx, firstLook); err != nil {
 			return pool, err
 		}
 	}
-	return sluice.BalancedPool{}, errors.New("the balancer took it, but does not show it")
+	return sluice.BalancedPool{}, last
 }
 
 func pause(ctx context.Context, d time.Duration) error {

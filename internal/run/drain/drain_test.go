@@ -134,6 +134,7 @@ func TestMinimumBetweenProcesses(t *testing.T) {
 				if _, err := d.Drain(t.Context(), one, sluice.ServerDraining, Times{Room: time.Hour}, nil); err != nil {
 					t.Error(err)
 				}
+				time.Sleep(time.Second) // the other one may just be finding out, and putting its own back
 				p, err := b.Pool(t.Context(), "app")
 				if held := balance.StillHolds(p, server, sluice.Count(2)); err != nil || !held.OK {
 					t.Errorf("%s, %v", held.Text(), err)
