@@ -2,6 +2,7 @@ package sshexec
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -17,6 +18,25 @@ func TestDial(t *testing.T) {
 	conform.Dialing(t, func(t *testing.T) sluice.Link {
 		return connect(t, h.transport(t), "h", s.ssh())
 	})
+}
+
+// A link that was given back opens nothing, also where others keep the connection.
+func TestDialOnALinkGivenBack(t *testing.T) {
+	h := newHome(t)
+	s := startSSHD(t, h)
+	tr := h.transport(t)
+	a, b := connect(t, tr, "h", s.ssh()), connect(t, tr, "h", s.ssh())
+	_ = a.Close()
+	at := fmt.Sprintf("127.0.0.1:%d", s.port)
+	if c, err := a.Dial(t.Context(), "tcp", at); err == nil {
+		_ = c.Close()
+		t.Error("it opened a connection")
+	}
+	c, err := b.Dial(t.Context(), "tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
 }
 
 // An administrator may forbid it; then the message says what to look at.
