@@ -12,7 +12,9 @@ const (
 )
 
 // Valid reports whether the state is one of the above.
-func (s ServerState) Valid() bool { return s == ServerUp || s == ServerDown || s == ServerUnknown || s.Out() }
+func (s ServerState) Valid() bool {
+	return s == ServerUp || s == ServerDown || s == ServerUnknown || s.Out()
+}
 
 // Out reports whether somebody took the server out: it stays so, whatever the balancer's checks find.
 func (s ServerState) Out() bool { return s == ServerDraining || s == ServerMaintenance }
