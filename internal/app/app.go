@@ -22,6 +22,7 @@ import (
 	"sluice/internal/run/dispatch"
 	"sluice/internal/run/pool"
 	"sluice/internal/run/secrets"
+	"sluice/internal/run/serving"
 	"sluice/internal/run/work"
 )
 
@@ -170,7 +171,7 @@ func (l *Local) driveWith(ctx context.Context, svc *control.Service, ns sluice.N
 			}
 			return ssh
 		},
-		Outputs: svc.Outputs, Blobs: svc.Blobs, Credentials: keeper, Clock: l.Clock, Releases: releases,
+		Outputs: svc.Outputs, Blobs: svc.Blobs, Credentials: keeper, Clock: l.Clock, Releases: releases, Service: serving.Of, Serves: serving.Asked,
 	})
 	defer func() {
 		err = errors.Join(err, worker.Close(), releases.Close(), ssh.Close(), local.Close(), svc.Outputs.Close(id))

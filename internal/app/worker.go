@@ -34,6 +34,7 @@ import (
 	"sluice/internal/adapter/workerwire"
 	"sluice/internal/front/cli"
 	"sluice/internal/run/outpost"
+	"sluice/internal/run/serving"
 	"sluice/internal/run/tree"
 	"sluice/internal/run/work"
 	"sluice/sealed"
@@ -422,7 +423,7 @@ func (h *workerHands) forJob(_ *sluice.Job, c sluice.Credentials) (outpost.Worke
 	}
 	local := localexec.New(localexec.Config{Env: h.w.Environ})
 	releases := newVersions(h.w.path(""), h.w.path(""), h.blobs)
-	worker := work.New(work.Config{Outputs: h.outputs, Blobs: h.blobs, Releases: releases, Clock: h.w.Clock, Credentials: c, Transport: func(s sluice.SSH) sluice.Transport {
+	worker := work.New(work.Config{Outputs: h.outputs, Blobs: h.blobs, Releases: releases, Service: serving.Of, Serves: serving.Asked, Clock: h.w.Clock, Credentials: c, Transport: func(s sluice.SSH) sluice.Transport {
 		switch {
 		case h.w.Over != nil:
 			return h.w.Over

@@ -63,7 +63,7 @@ func (t *attempt) prepareDeploy(ctx context.Context) error {
 		return nil
 	}
 	d.wish = release.Wish{Kind: t.job.Action.Kind, Namespace: t.job.Namespace, Job: t.job.ID, Attempt: t.a.Attempt, By: t.job.By,
-		Since: t.w.cfg.Clock().UTC().Format(time.RFC3339), Release: t.job.Action.Release, Wait: t.w.cfg.Service != nil}
+		Since: t.w.cfg.Clock().UTC().Format(time.RFC3339), Release: t.job.Action.Release, Wait: t.waits()}
 	if back, ok := t.job.Action.Back[t.a.Host]; ok {
 		d.wish.Back = &back
 	}
@@ -78,6 +78,11 @@ func (t *attempt) prepareDeploy(ctx context.Context) error {
 		d.version, d.wish.Tree, d.wish.Outside = v, v.Files, v.Links
 	}
 	return d.wish.Check()
+}
+
+// waits reports whether the steps wait for the worker.
+func (t *attempt) waits() bool {
+	return t.w.cfg.Service != nil && (t.w.cfg.Serves == nil || t.w.cfg.Serves(t.job))
 }
 
 // survey looks at the host, before anything of the attempt is there, and decides what would be done. Whether it is, and

@@ -91,6 +91,8 @@ type Config struct {
 	// Service is how a host is taken out of service and brought back while a release is made live there. Its Service may be
 	// nil, and is made anew for each step. Nil: that is no business of deploys.
 	Service func(ctx context.Context, job *sluice.Job, host sluice.Host, link sluice.Link) (Service, error)
+	// Serves reports whether a job's hosts have to be taken out of service or looked at; nil: all have, where there is Service.
+	Serves func(job *sluice.Job) bool
 	// HelloTimeout bounds the time in which a login shell must get to its first command; 0: 30 s.
 	HelloTimeout time.Duration
 }
