@@ -2,6 +2,7 @@ package appfile_test
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -101,4 +102,24 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q: %+v", text, a)
 		}
 	})
+}
+
+// TestTheManual: the file that the manual shows is one, and every key of it counts.
+func TestTheManual(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/releases.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(text), "```yaml\n")
+	example, _, closed := strings.Cut(rest, "```")
+	if !ok || !closed {
+		t.Fatal("the manual has no example")
+	}
+	a, err := appfile.Parse("app.yaml", []byte(example))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := a.Deploy; a.App != "shop" || len(d.Services) != 2 || len(d.Checks) != 4 || d.User != "www-data" || d.Waits.Steady != 10*time.Second || d.NoHooks {
+		t.Errorf("%+v", a)
+	}
 }
