@@ -203,16 +203,16 @@ func (a *app) rollbackCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rollback JOB",
 		Short: "Bring hosts back to what they had before a deploy",
-		Long: `Bring each host of a deploy back to the version and the configuration that it had
-before, under the fleet's rules. Nothing is fetched: every host has what it goes
-back to, and checks it first. If the deploy still has its lock, it is cancelled,
-and so is what waits behind it.`,
+		Long: `Bring each host of a deploy back to the version and the configuration that it
+had before, under the fleet's rules. Nothing is fetched: every host has what it
+goes back to, and checks it first. If the deploy still has its lock, it is
+cancelled, and so is what waits behind it.`,
 		Example: `  sluice rollback k3v9q2m7x1ab
   sluice rollback k3v9q2m7x1ab -w web1 --sudo`,
 		Args: args(1, 1, "the id of a job that deployed"),
 		RunE: func(c *cobra.Command, words []string) error {
 			return a.onJournal(c.Context(), func(svc control.Desk) error {
-				back, info, err := wayBack(c.Context(), svc, words[0])
+				back, info, err := wayBack(c.Context(), svc, words[0], f.expression != "" || f.hosts != "")
 				if err != nil {
 					return err
 				}

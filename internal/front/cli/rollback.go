@@ -18,10 +18,12 @@ type theWayBack struct {
 	fleet   string          // file that it went by, "" for none
 	to      map[sluice.Host]sluice.Installed
 	none    []sluice.Host // had nothing before
+	unknown []sluice.Host // nobody knows what they have now
 }
 
-// wayBack reads what the hosts of a deploy had before it. Where that is not known, nothing is made up.
-func wayBack(ctx context.Context, svc control.Desk, prefix string) (*theWayBack, schedule.Info, error) {
+// wayBack reads what the hosts of a deploy had before it. Where that is not known, nothing is made up; it keeps nobody from
+// bringing other hosts back that are named.
+func wayBack(ctx context.Context, svc control.Desk, prefix string, named bool) (*theWayBack, schedule.Info, error) {
 	info, _, err := svc.Info(ctx, prefix)
 	if err != nil {
 		return nil, info, err
@@ -31,14 +33,16 @@ func wayBack(ctx context.Context, svc control.Desk, prefix string) (*theWayBack,
 	if err != nil {
 		return nil, info, err
 	}
-	w, unknown := backOf(events)
+	w := backOf(events)
 	if w.release == nil {
 		return nil, info, sluice.Errorf(sluice.Usage, "job %s deployed nothing", id).WithHint("sluice jobs")
 	}
 	switch {
-	case len(unknown) > 0:
-		return nil, info, sluice.Errorf(sluice.Conflict, "it is not known what %s has now", fleet.Fold(unknown)).
-			WithHint("sluice status %s --refresh asks the hosts", id)
+	case !named && len(w.unknown) > 0:
+		return nil, info, sluice.Errorf(sluice.Conflict, "it is not known what %s has now", fleet.Fold(w.unknown)).
+			WithHint("sluice status %s --refresh asks it; -w HOSTS brings others back without it", id)
+	case len(w.to) == 0 && len(w.unknown) > 0:
+		return nil, info, w.notKnown(w.unknown[0])
 	case len(w.to) == 0 && len(w.none) > 0:
 		return nil, info, sluice.Errorf(sluice.Conflict, "no host of job %s had a version before it", id)
 	case len(w.to) == 0:
@@ -47,11 +51,11 @@ func wayBack(ctx context.Context, svc control.Desk, prefix string) (*theWayBack,
 	return w, info, nil
 }
 
-// backOf is the way back from what the events of a deploy say, and the hosts of which nobody knows what they have. What a host had
-// is what the first attempt on it found; what it has is what the last one left.
-func backOf(events []sluice.Event) (w *theWayBack, unknown []sluice.Host) {
+// backOf is the way back from what the events of a deploy say. What a host had is what the first attempt on it found; what it has is
+// what the last one left.
+func backOf(events []sluice.Event) *theWayBack {
 	before, live, lost := map[sluice.Host]sluice.Installed{}, map[sluice.Host]sluice.Installed{}, map[sluice.Host]bool{}
-	w = &theWayBack{to: map[sluice.Host]sluice.Installed{}}
+	w := &theWayBack{to: map[sluice.Host]sluice.Installed{}}
 	for _, e := range events {
 		if b, is := e.Body.(sluice.JobSubmitted); is && b.Submitted.Action.Kind == sluice.DeployTo {
 			w.release, w.fleet = b.Submitted.Action.Release, b.Submitted.Fleet
@@ -71,16 +75,21 @@ func backOf(events []sluice.Event) (w *theWayBack, unknown []sluice.Host) {
 			delete(lost, b.Host)
 		}
 	}
+	w.unknown = slices.Sorted(maps.Keys(lost))
 	for _, h := range slices.Sorted(maps.Keys(before)) {
 		switch {
-		case live[h] == before[h]:
+		case lost[h], live[h] == before[h]:
 		case before[h].Version == "":
 			w.none = append(w.none, h)
 		default:
 			w.to[h] = before[h]
 		}
 	}
-	return w, slices.Sorted(maps.Keys(lost))
+	return w
+}
+
+func (w *theWayBack) notKnown(h sluice.Host) error {
+	return sluice.Errorf(sluice.Conflict, "it is not known what %s has now", h).WithHint("sluice status JOB --refresh asks it")
 }
 
 // hosts are those that go back, as an expression.
@@ -93,6 +102,9 @@ func (w *theWayBack) fill(r *control.Request, info schedule.Info) error {
 	back := map[sluice.Host]sluice.Installed{}
 	for _, h := range r.Targets {
 		to, ok := w.to[h]
+		if slices.Contains(w.unknown, h) {
+			return w.notKnown(h)
+		}
 		if !ok {
 			return sluice.Errorf(sluice.Usage, "job %s has nothing on %s that it could go back from", info.Spec.ID, h)
 		}
