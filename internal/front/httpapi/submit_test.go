@@ -212,7 +212,7 @@ func TestSupersedeTakesTheRight(t *testing.T) {
 	if j, err := admin.Submit(t.Context(), job); err != nil {
 		t.Errorf("%+v, error %v", j, err)
 	}
-	if j, err := admin.Job(t.Context(), string(first.ID)); err != nil || !j.Cancelling {
+	if j, err := admin.Job(t.Context(), string(first.ID)); err != nil || !j.Cancelling && j.State != "cancelled" {
 		t.Errorf("%+v, error %v", j, err)
 	}
 	job.Options.Lock = ""
