@@ -29,6 +29,8 @@ type Deploy struct {
 	// NoHooks runs none of the artifact's hooks.
 	NoHooks  bool          `json:"no_hooks,omitzero"`
 	Services []Service     `json:"services,omitzero"`
+	// Balancers hand requests to the host: it leaves them before another version goes live, and comes back when it is well.
+	Balancers []Balancing `json:"balancers,omitzero"`
 	Checks   []HealthCheck `json:"checks,omitzero"`
 	Waits    Waits         `json:"waits,omitzero"`
 }
@@ -40,6 +42,22 @@ type Service struct {
 	By string `json:"by"`
 	// Reload keeps it running, and has it read again what it reads.
 	Reload bool `json:"reload,omitzero"`
+}
+
+// Balancing is where a host stands in a balancer.
+type Balancing struct {
+	// Driver is "haproxy", "nginx" or "exec".
+	Driver string `json:"driver"`
+	// At is, for haproxy, the path of its socket or its address; for nginx the file with its upstreams; for exec a program.
+	At string `json:"at"`
+	// On is the host of the balancer, reached as SSH says; "" is the machine of whoever carries the job out.
+	On  Host `json:"on,omitzero"`
+	SSH SSH  `json:"ssh,omitzero"`
+	// Pool is the balancer's word for those that share requests, and Server that for the host; "" is the host's name.
+	Pool   string `json:"pool"`
+	Server string `json:"server,omitzero"`
+	// Least is how many servers of the pool must stay up, whatever the job's rules say.
+	Least Amount `json:"least,omitzero"`
 }
 
 // HealthCheck is asked whether a host is well.

@@ -160,6 +160,10 @@ func (l *Local) driveWith(ctx context.Context, svc *control.Service, ns sluice.N
 		return sluice.Event{}, err
 	}
 	local := localexec.New(localexec.Config{Env: l.Environ})
+	here := sluice.Transport(local)
+	if l.pool != nil { // a server: who may submit a job may not act as it
+		here = nil
+	}
 	releases := newVersions(l.Places.State, l.Places.Config, svc.Blobs)
 	worker := work.New(work.Config{
 		Transport: func(s sluice.SSH) sluice.Transport {
@@ -171,7 +175,7 @@ func (l *Local) driveWith(ctx context.Context, svc *control.Service, ns sluice.N
 			}
 			return ssh
 		},
-		Outputs: svc.Outputs, Blobs: svc.Blobs, Credentials: keeper, Clock: l.Clock, Releases: releases, Service: serving.Of, Serves: serving.Asked,
+		Outputs: svc.Outputs, Blobs: svc.Blobs, Credentials: keeper, Clock: l.Clock, Releases: releases, Service: newServing(over(l.Over, ssh), here).Of, Serves: serving.Asked,
 	})
 	defer func() {
 		err = errors.Join(err, worker.Close(), releases.Close(), ssh.Close(), local.Close(), svc.Outputs.Close(id))

@@ -422,8 +422,12 @@ func (h *workerHands) forJob(_ *sluice.Job, c sluice.Credentials) (outpost.Worke
 		return nil, nil, &sluice.Error{Code: sluice.Config, Text: "cannot set up ssh", Err: err}
 	}
 	local := localexec.New(localexec.Config{Env: h.w.Environ})
+	here := sluice.Transport(local)
+	if !h.w.LocalTargets {
+		here = nil
+	}
 	releases := newVersions(h.w.path(""), h.w.path(""), h.blobs)
-	worker := work.New(work.Config{Outputs: h.outputs, Blobs: h.blobs, Releases: releases, Service: serving.Of, Serves: serving.Asked, Clock: h.w.Clock, Credentials: c, Transport: func(s sluice.SSH) sluice.Transport {
+	worker := work.New(work.Config{Outputs: h.outputs, Blobs: h.blobs, Releases: releases, Service: newServing(over(h.w.Over, ssh), here).Of, Serves: serving.Asked, Clock: h.w.Clock, Credentials: c, Transport: func(s sluice.SSH) sluice.Transport {
 		switch {
 		case h.w.Over != nil:
 			return h.w.Over

@@ -125,7 +125,7 @@ func (r *reader) word(n *yaml.Node, meant string) string {
 
 func (r *reader) deploy(n *yaml.Node) (d sluice.Deploy) {
 	for _, p := range r.Pairs(n, "deploy") {
-		if !r.Known(p, "deploy", []string{"root", "user", "group", "keep", "hooks", "services", "checks", "waits"}) {
+		if !r.Known(p, "deploy", []string{"root", "user", "group", "keep", "hooks", "services", "balancers", "checks", "waits"}) {
 			continue
 		}
 		switch p.Name {
@@ -142,6 +142,10 @@ func (r *reader) deploy(n *yaml.Node) (d sluice.Deploy) {
 		case "services":
 			for _, s := range r.some(p.Value, "services") {
 				d.Services = append(d.Services, r.service(s))
+			}
+		case "balancers":
+			for _, b := range r.some(p.Value, "balancers") {
+				d.Balancers = append(d.Balancers, r.balancer(b))
 			}
 		case "checks":
 			for _, c := range r.some(p.Value, "checks") {
@@ -216,6 +220,48 @@ func (r *reader) one(n *yaml.Node, meant string, of []string) string {
 	}
 	r.Fail(n, "%s must be one of %s, not %.40q", meant, strings.Join(of, ", "), w).Hint = document.DidYouMean("", w, of)
 	return w
+}
+
+var drivers = []string{"haproxy", "nginx", "exec"}
+
+// balancer is where the host stands in a balancer. By which settings the balancer's host is reached is the fleet's to say.
+func (r *reader) balancer(n *yaml.Node) (b sluice.Balancing) {
+	known := append([]string{"on", "pool", "server", "least"}, drivers...)
+	for _, p := range r.Pairs(n, "a balancer") {
+		if !r.Known(p, "a balancer", known) {
+			continue
+		}
+		switch p.Name {
+		case "on":
+			b.On = sluice.Host(r.word(p.Value, "the host of a balancer"))
+		case "pool":
+			b.Pool, _ = r.Word(p.Value, "pool")
+		case "server":
+			b.Server, _ = r.Word(p.Value, "server")
+		case "least":
+			if w, ok := r.Word(p.Value, "least"); ok {
+				var err error
+				if b.Least, err = sluice.ParseAmount(w); err != nil {
+					r.Fail(p.Value, "least: %v", err)
+				}
+			}
+		default:
+			if b.Driver != "" {
+				r.Fail(p.Key, "a balancer is one thing, and this one has %s and %s", b.Driver, p.Name).Hint = "make two of it"
+			}
+			b.Driver = p.Name
+			b.At, _ = r.Word(p.Value, p.Name)
+		}
+	}
+	switch {
+	case b.Driver == "":
+		r.Fail(n, "a balancer does not say what it is").Hint = "it has one of " + strings.Join(drivers, ", ")
+	case b.Pool == "":
+		r.Fail(n, "a balancer has no pool")
+	case b.Driver != "haproxy" && !path.IsAbs(b.At):
+		r.Fail(n, "%s needs an absolute path, not %.100q", b.Driver, b.At)
+	}
+	return b
 }
 
 var kinds = []string{"http", "tcp", "exec", "systemd"}

@@ -3,6 +3,7 @@ package appfile_test
 import (
 	"errors"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,9 @@ deploy:
   group: www-data
   keep: 3
   hooks: false
+  balancers:
+    - {haproxy: "10.0.0.1:9999", pool: shop, least: 50%}
+    - {nginx: /etc/nginx/shop.conf, on: lb1, pool: shop, server: "10.0.0.7:80"}
   services:
     - nginx
     - {name: shop-worker, by: supervisor, reload: true}
@@ -49,6 +53,12 @@ deploy:
 	if len(d.Services) != 2 || d.Services[0] != (sluice.Service{Name: "nginx", By: "systemd"}) || d.Services[1] != (sluice.Service{Name: "shop-worker", By: "supervisor", Reload: true}) {
 		t.Errorf("%+v", d.Services)
 	}
+	if len(d.Balancers) != 2 || !reflect.DeepEqual(d.Balancers[0], sluice.Balancing{Driver: "haproxy", At: "10.0.0.1:9999", Pool: "shop", Least: sluice.Percent(50)}) {
+		t.Fatalf("%+v", d.Balancers)
+	}
+	if b := d.Balancers[1]; b.Driver != "nginx" || b.At != "/etc/nginx/shop.conf" || b.On != "lb1" || b.Server != "10.0.0.7:80" {
+		t.Errorf("%+v", b)
+	}
 	if len(d.Checks) != 2 || d.Checks[0] != (sluice.HealthCheck{Kind: "http", At: "http://127.0.0.1:8080/health", Status: 204, Every: 2 * time.Second, Timeout: time.Second, Successes: 5}) ||
 		d.Checks[1] != (sluice.HealthCheck{Kind: "exec", At: "/usr/local/bin/ok --deep", Every: time.Second, Timeout: 5 * time.Second, Successes: 3}) {
 		t.Errorf("%+v", d.Checks)
@@ -60,27 +70,32 @@ deploy:
 
 func TestMistakesHavePlaces(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                                  "app.yaml:1:1: the file is empty",
-		"deploy: {}":                                        "app.yaml:1:1: the file does not say which app it is of",
-		"app: shop\nap: x":                                  `app.yaml:2:1: unknown key "ap" in app.yaml`,
-		"app: ../shop":                                      `app.yaml:1:6: the name of the app must be letters`,
-		"app: s\ndeploy: {root: srv/s}":                     "root must be an absolute path",
-		"app: s\ndeploy: {root: /srv/../s}":                 "root must be an absolute path",
-		"app: s\ndeploy: {root: /srv}":                      `root must be a directory of the app alone, not "/srv"`,
-		"app: s\ndeploy: {root: /}":                         "root must be a directory of the app alone",
-		"app: s\ndeploy: {keep: 1}":                         "keep must be a number from 2 to 1000",
-		"app: s\ndeploy: {user: '-r'}":                      "user must be letters",
-		"app: s\ndeploy: {hooks: maybe}":                    "hooks must be true or false",
-		"app: s\ndeploy: {services: [{by: x}]}":             "app.yaml:2:26: by must be one of systemd, supervisor, service",
-		"app: s\ndeploy: {services: [{by: systemd}]}":       "a service has no name",
-		"app: s\ndeploy: {checks: [{http: a, tcp: b}]}":     "a check asks one thing, and this one has http and tcp",
-		"app: s\ndeploy: {checks: [{every: 1s}]}":           "a check asks nothing",
-		"app: s\ndeploy: {checks: [{tcp: a, status: 200}]}": "status is for http",
-		"app: s\ndeploy: {checks: [{tcp: a, every: 0s}]}":   "every must be more than nothing",
-		"app: s\ndeploy: {waits: {drain: 3 weeks}}":         "drain must be a time such as",
-		"app: s\ndeploy: {waits: {drian: 3s}}":              `unknown key "drian" in waits`,
-		"app: s\ndeploy: {checks: [{tcp: a, tcp: b}]}":      `the key "tcp" is there twice`,
-		"app: s\nkeep: *x":                                  "this is not YAML",
+		"":                                                               "app.yaml:1:1: the file is empty",
+		"deploy: {}":                                                     "app.yaml:1:1: the file does not say which app it is of",
+		"app: shop\nap: x":                                               `app.yaml:2:1: unknown key "ap" in app.yaml`,
+		"app: ../shop":                                                   `app.yaml:1:6: the name of the app must be letters`,
+		"app: s\ndeploy: {root: srv/s}":                                  "root must be an absolute path",
+		"app: s\ndeploy: {root: /srv/../s}":                              "root must be an absolute path",
+		"app: s\ndeploy: {root: /srv}":                                   `root must be a directory of the app alone, not "/srv"`,
+		"app: s\ndeploy: {root: /}":                                      "root must be a directory of the app alone",
+		"app: s\ndeploy: {keep: 1}":                                      "keep must be a number from 2 to 1000",
+		"app: s\ndeploy: {user: '-r'}":                                   "user must be letters",
+		"app: s\ndeploy: {hooks: maybe}":                                 "hooks must be true or false",
+		"app: s\ndeploy: {services: [{by: x}]}":                          "app.yaml:2:26: by must be one of systemd, supervisor, service",
+		"app: s\ndeploy: {services: [{by: systemd}]}":                    "a service has no name",
+		"app: s\ndeploy: {checks: [{http: a, tcp: b}]}":                  "a check asks one thing, and this one has http and tcp",
+		"app: s\ndeploy: {balancers: [{pool: a}]}":                       "a balancer does not say what it is",
+		"app: s\ndeploy: {balancers: [{haproxy: /s}]}":                   "a balancer has no pool",
+		"app: s\ndeploy: {balancers: [{nginx: s, pool: a}]}":             "nginx needs an absolute path",
+		"app: s\ndeploy: {balancers: [{exec: /s, nginx: /s, pool: a}]}":  "a balancer is one thing, and this one has exec and nginx",
+		"app: s\ndeploy: {balancers: [{exec: /s, pool: a, least: few}]}": "least: ",
+		"app: s\ndeploy: {checks: [{every: 1s}]}":                        "a check asks nothing",
+		"app: s\ndeploy: {checks: [{tcp: a, status: 200}]}":              "status is for http",
+		"app: s\ndeploy: {checks: [{tcp: a, every: 0s}]}":                "every must be more than nothing",
+		"app: s\ndeploy: {waits: {drain: 3 weeks}}":                      "drain must be a time such as",
+		"app: s\ndeploy: {waits: {drian: 3s}}":                           `unknown key "drian" in waits`,
+		"app: s\ndeploy: {checks: [{tcp: a, tcp: b}]}":                   `the key "tcp" is there twice`,
+		"app: s\nkeep: *x":                                               "this is not YAML",
 	} {
 		a, err := appfile.Parse("app.yaml", []byte(text))
 		var all appfile.Errors
@@ -119,7 +134,7 @@ func TestTheManual(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := a.Deploy; a.App != "shop" || len(d.Services) != 2 || len(d.Checks) != 4 || d.User != "www-data" || d.Waits.Steady != 10*time.Second || d.NoHooks {
+	if d := a.Deploy; a.App != "shop" || len(d.Services) != 2 || len(d.Checks) != 4 || len(d.Balancers) != 3 || d.User != "www-data" || d.Waits.Steady != 10*time.Second || d.NoHooks {
 		t.Errorf("%+v", a)
 	}
 }

@@ -37,6 +37,16 @@ func Check(kind sluice.ActionKind, r *sluice.Release) error {
 			return fmt.Errorf("the service %s is run by %q: expected systemd, supervisor or service", s.Name, s.By)
 		}
 	}
+	for _, b := range d.Balancers {
+		switch {
+		case b.Driver != "haproxy" && b.Driver != "nginx" && b.Driver != "exec":
+			return fmt.Errorf("%q is no balancer: expected haproxy, nginx or exec", b.Driver)
+		case b.At == "" || b.Pool == "" || odd(b.At) || odd(b.Pool) || odd(b.Server):
+			return fmt.Errorf("the balancer %s says no pool, or has an odd name", b.Driver)
+		case b.Driver != "haproxy" && !path.IsAbs(b.At):
+			return fmt.Errorf("the balancer %s needs an absolute path, not %q", b.Driver, b.At)
+		}
+	}
 	return nil
 }
 

@@ -291,7 +291,10 @@ d_await() {
 	while IFS= read -r d_l; do
 		case $d_l in
 		"$1 hello "*) d_note "here $d_l" || return ;;
-		"$1 ok") return 0 ;;
+		"$1 ok" | "$1 ok "*)
+			case $d_l in "$1 ok "*) s_w "sluice: ${d_l#"$1 ok "}$s_nl" ;; esac
+			return 0
+			;;
 		"$1 no "*)
 			d_no "${d_l#"$1 no "}"
 			return

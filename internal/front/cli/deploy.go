@@ -58,7 +58,7 @@ a second one waits, or cancels the first with --supersede.`,
 			}
 			return a.submit(c.Context(), &f, r, func(svc control.Desk, r *control.Request) error {
 				return a.inDepot(&d.depotFlags, func(ctx context.Context, depot Depot, _ []string) error {
-					rel, err := a.release(ctx, svc, depot, &d, r.Targets, sluice.ArtifactName{App: name, Target: d.branch, File: d.file, Version: version})
+					rel, err := a.release(ctx, svc, depot, &d, r.Fleet, r.Targets, sluice.ArtifactName{App: name, Target: d.branch, File: d.file, Version: version})
 					if err != nil {
 						return err
 					}
@@ -86,7 +86,7 @@ a second one waits, or cancels the first with --supersede.`,
 }
 
 // release finds what is to be deployed, and keeps all of it where the job is carried out.
-func (a *app) release(ctx context.Context, svc control.Desk, depot Depot, d *deployFlags, hosts []sluice.Host, n sluice.ArtifactName) (*sluice.Release, error) {
+func (a *app) release(ctx context.Context, svc control.Desk, depot Depot, d *deployFlags, f *sluice.Fleet, hosts []sluice.Host, n sluice.ArtifactName) (*sluice.Release, error) {
 	if n.File == "" {
 		files, err := depot.Names(ctx, sluice.ArtifactName{App: n.App, Target: n.Target})
 		switch {
@@ -111,6 +111,11 @@ func (a *app) release(ctx context.Context, svc control.Desk, depot Depot, d *dep
 		return nil, sluice.Errorf(sluice.Config, "%s says that it is of the app %s, not of %s", appfile.Name, about.App, n.App)
 	}
 	rel := &sluice.Release{App: n.App, Env: d.env, Cluster: d.cluster, Version: found.Version, Artifact: found.Digest, Manifest: found.Manifest, Deploy: about.Deploy}
+	for i := range rel.Deploy.Balancers {
+		if b := &rel.Deploy.Balancers[i]; b.On != "" {
+			b.SSH = f.SSHFor(b.On)
+		}
+	}
 	if err := release.Check(sluice.DeployTo, rel); err != nil {
 		return nil, &sluice.Error{Code: sluice.Config, Text: "this cannot be deployed", Err: err}
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -162,6 +163,8 @@ func New(cfg Config) *API {
 		rehearsals: pace{rate: rehearsalRate, burst: rehearsalBurst}, rehearsing: make(chan struct{}, rehearsalsAtOnce),
 		spaces: pace{rate: float64(cfg.NamespaceRate), burst: namespaceBurst * float64(cfg.NamespaceRate)}}
 	c := huma.DefaultConfig("Sluice", cfg.Version)
+	// An amount is a number or a text such as 5%; it reads itself, and says what is wrong.
+	c.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[sluice.Amount](), reflect.TypeFor[any]())
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "/api/v1/openapi", "", ""
 	c.Transformers = append(c.Transformers, discreet)
 	c.CreateHooks = nil // answers are what the forms say, without a link to a schema

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path"
 	"reflect"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -105,8 +106,36 @@ func (c caller) wanted(ctx context.Context, desk control.Desk, s api.Submit) (r 
 	if err := c.api.reachable(r); err != nil {
 		return r, given, err
 	}
-	r.Command, r.Action, err = actionOf(ctx, desk, s)
-	return r, given, err
+	if r.Command, r.Action, err = actionOf(ctx, desk, s); err != nil {
+		return r, given, err
+	}
+	return r, given, c.balancers(ctx, &r)
+}
+
+// balancers asks for the right to the hosts of balancers: what is done there is done with what the server reaches hosts with. How
+// they are reached is the fleet's to say, and nobody else's.
+func (c caller) balancers(ctx context.Context, r *control.Request) error {
+	if r.Action.Release == nil || len(r.Action.Release.Deploy.Balancers) == 0 {
+		return nil
+	}
+	rel := *r.Action.Release
+	rel.Deploy.Balancers = slices.Clone(rel.Deploy.Balancers)
+	r.Action.Release = &rel
+	for i := range rel.Deploy.Balancers {
+		b := &rel.Deploy.Balancers[i]
+		if b.On == "" {
+			b.SSH = sluice.SSH{}
+			continue
+		}
+		b.SSH = r.Fleet.SSHFor(b.On)
+		if b.SSH.Transport == "local" && !c.api.cfg.Local {
+			return sluice.Errorf(sluice.Denied, "the balancer's host %s is this server's own machine (transport: local), and it runs no commands on itself", b.On)
+		}
+		if err := c.may(ctx, r.Fleet.Namespace, []sluice.Host{b.On}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // draft is the job that is asked for, as it would be submitted.

@@ -192,6 +192,44 @@ func TestSubmitUnderRules(t *testing.T) {
 	}
 }
 
+// TestBalancersTakeTheRight: a deploy has things done on the hosts of its balancers, so it takes the right to them; how they are
+// reached is what the fleet says, whatever is sent along.
+func TestBalancersTakeTheRight(t *testing.T) {
+	w := newWorld(t)
+	admin := w.client(w.token("root2", sluice.Grant{Role: access.Admin}))
+	text := fmt.Sprintf(fleetText, "1") + "host:\n  db1: {ssh: {user: lb, port: 2222}}\n"
+	if _, err := admin.ApplyFleet(t.Context(), "prod", bundle(t, text), "", -1); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := admin.Put(t.Context(), strings.NewReader("an archive"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := func(on sluice.Host) api.Submit {
+		return api.Submit{Namespace: "prod", Targets: "$web", Release: &sluice.Release{App: "shop", Env: "prod", Version: "1", Artifact: kept.Digest, Manifest: kept.Digest,
+			Deploy: sluice.Deploy{Root: "/srv/shop", Keep: 2, Balancers: []sluice.Balancing{{Driver: "exec", At: "/bin/lb", On: on, Pool: "shop", SSH: sluice.SSH{User: "root", Address: "elsewhere"}}}}}}
+	}
+	webber := w.client(w.token("will", sluice.Grant{Role: access.Operator, Namespace: "prod", Tags: []sluice.Tag{"web"}}))
+	if j, err := webber.Submit(t.Context(), release("db1")); sluice.CodeOf(err) != sluice.Denied {
+		t.Errorf("%+v, error %v", j, err)
+	}
+	if j, err := webber.Submit(t.Context(), release("web2")); err != nil {
+		t.Errorf("%+v, error %v", j, err)
+	}
+	j, err := admin.Submit(t.Context(), release("db1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := w.service.Events(t.Context(), j.ID)
+	if err != nil || len(events) == 0 {
+		t.Fatal(err)
+	}
+	submitted, _ := events[0].Body.(sluice.JobSubmitted)
+	if got := submitted.Submitted.Action.Release.Deploy.Balancers[0].SSH; got.User != "lb" || got.Port != 2222 || got.Address != "" {
+		t.Errorf("it is reached by %+v", got)
+	}
+}
+
 // TestSupersedeTakesTheRight: who may submit a job, but not cancel the one that has the lock, does not take it.
 func TestSupersedeTakesTheRight(t *testing.T) {
 	w := newWorld(t)

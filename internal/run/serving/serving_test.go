@@ -29,7 +29,7 @@ func TestUnknownCheck(t *testing.T) {
 
 func TestAskedForNothing(t *testing.T) {
 	job := &sluice.Job{Action: sluice.Action{Release: &sluice.Release{}}}
-	if s, err := Of(t.Context(), job, "web1", nil); s != nil || err != nil || Asked(job) || Asked(&sluice.Job{}) {
+	if s, err := (&Serving{}).Of(t.Context(), job, "web1", nil); s != nil || err != nil || Asked(job) || Asked(&sluice.Job{}) {
 		t.Errorf("%v %v", s, err)
 	}
 }

@@ -161,8 +161,8 @@ func (t *attempt) concludeDeploy(ctx context.Context, link sluice.Link, e target
 	r.Release = l.report.Activation(rel.App, rel.Env, t.a.Attempt)
 	swung := l.report.Intent.Attempt == t.a.Attempt && l.report.Live == "versions/"+l.report.Intent.Tree
 	if d.out && !swung && r.Outcome != sluice.Succeeded {
-		if text := t.serve(ctx, link, "return"); text != "" {
-			r.Reason += "; the host could not be brought back into its balancer: " + text
+		if w := t.serve(ctx, link, "return"); w.why != "" {
+			r.Reason += "; the host could not be brought back into its balancer: " + w.why
 		}
 	}
 }

@@ -114,9 +114,15 @@ func (s *service) said() string {
 	return strings.Join(s.asked, " ")
 }
 
-func (s *service) Drain(ctx context.Context) error   { return s.do(ctx, "drain") }
-func (s *service) Healthy(ctx context.Context) error { return s.do(ctx, "healthy") }
-func (s *service) Return(ctx context.Context) error  { return s.do(ctx, "return") }
+func (s *service) Drain(ctx context.Context) (string, error) {
+	return "drain is done", s.do(ctx, "drain")
+}
+func (s *service) Healthy(ctx context.Context) (string, error) {
+	return "healthy is done", s.do(ctx, "healthy")
+}
+func (s *service) Return(ctx context.Context) (string, error) {
+	return "return is done", s.do(ctx, "return")
+}
 
 // deployBench is a bench that deploys.
 type deployBench struct {

@@ -35,9 +35,12 @@ func TestDeploy(t *testing.T) {
 		var out strings.Builder
 		out.WriteString("pre\n")
 		for _, phase := range []string{"prepare", "drain", "deployed", "undrain"} {
+			if said, waits := map[string]string{"drain": "drain", "undrain": "healthy"}[phase]; waits {
+				out.WriteString("sluice: " + said + " is done\n") // what the worker did first
+			}
 			out.WriteString(phase + " shop prod 1.0 " + string(d.job.ID) + "\n")
 		}
-		if d.stdout() != out.String()+"post\n" {
+		if d.stdout() != out.String()+"sluice: return is done\npost\n" {
 			t.Errorf("stdout %q, stderr %q", d.stdout(), d.stderr())
 		}
 		d.wantClean()

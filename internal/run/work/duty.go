@@ -10,12 +10,18 @@ import (
 // Service takes a host out of service and brings it back. Each may be called again when it was done already, also by
 // another worker, and then finds that out; each reads back what it did.
 type Service interface {
-	// Drain stops new requests to the host and waits for those in flight.
-	Drain(ctx context.Context) error
+	// Drain stops new requests to the host and waits for those in flight. What each says is for people, in one line.
+	Drain(ctx context.Context) (said string, err error)
 	// Healthy waits until the host is well.
-	Healthy(ctx context.Context) error
+	Healthy(ctx context.Context) (said string, err error)
 	// Return has requests sent to the host again.
-	Return(ctx context.Context) error
+	Return(ctx context.Context) (said string, err error)
+}
+
+// word is what came of the worker's part.
+type word struct {
+	why  string // it could not be done; "" if it was
+	said string
 }
 
 // duty is the worker's part in a step that waits for its word. The step says that it waits; but who joins reads that of
@@ -24,7 +30,7 @@ type duty struct {
 	step  string // that may wait; "" for none
 	token string // under which it was asked
 	end   context.CancelFunc
-	done  chan string // why it could not be done, "" if it was
+	done  chan word
 }
 
 // note takes what a step says to who follows.
@@ -55,7 +61,7 @@ func (f *follower) beginDuty(ctx context.Context) {
 	d := &f.t.deploy.duty
 	ctx, d.end = context.WithCancel(ctx)
 	unwatch := context.AfterFunc(f.t.kill, d.end)
-	done, step := make(chan string, 1), d.step
+	done, step := make(chan word, 1), d.step
 	d.done = done
 	f.t.helpers.Go(func() {
 		defer unwatch()
@@ -79,44 +85,45 @@ func (f *follower) leaveDuty() {
 }
 
 // report gives the step its word. What was ended because we go away, or by a kill, is no word at all.
-func (f *follower) report(ctx context.Context, why string) {
+func (f *follower) report(ctx context.Context, w word) {
 	d := &f.t.deploy.duty
-	word := " ok"
-	if why != "" {
-		word = " no " + why
+	text := strings.TrimSpace("ok " + w.said)
+	if w.why != "" {
+		text = "no " + w.why
 	}
 	if f.t.killWord() == "" && ctx.Err() == nil {
-		f.c.say("p " + d.step + word + "\n")
+		f.c.say("p " + d.step + " " + text + "\n")
 	}
 	d.end()
 	*d = duty{}
 }
 
 // waiting is where the worker's own part ends; nil where it has none.
-func (f *follower) waiting() <-chan string {
+func (f *follower) waiting() <-chan word {
 	if f.t.deploy == nil {
 		return nil
 	}
 	return f.t.deploy.duty.done
 }
 
-// serve does the worker's part of a step, and returns why it could not.
-func (t *attempt) serve(ctx context.Context, link sluice.Link, step string) string {
+// serve does the worker's part of a step.
+func (t *attempt) serve(ctx context.Context, link sluice.Link, step string) word {
 	if t.w.cfg.Service == nil {
-		return ""
+		return word{}
 	}
+	var said string
 	s, err := t.w.cfg.Service(ctx, t.job, t.a.Host, link)
 	switch {
 	case err != nil || s == nil:
 	case step == "drain":
-		err = s.Drain(ctx)
+		said, err = s.Drain(ctx)
 	case step == "healthy":
-		err = s.Healthy(ctx)
+		said, err = s.Healthy(ctx)
 	case step == "return":
-		err = s.Return(ctx)
+		said, err = s.Return(ctx)
 	}
 	if err != nil {
-		return printable(t.secrets.Text(err.Error()))
+		return word{why: printable(t.secrets.Text(err.Error()))}
 	}
-	return ""
+	return word{said: printable(t.secrets.Text(said))}
 }

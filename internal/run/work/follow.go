@@ -87,8 +87,8 @@ func (f *follower) follow(ctx context.Context) (target.Evidence, error) {
 			}
 		case <-killed:
 			f.passKill(ctx)
-		case why := <-f.waiting():
-			f.report(ctx, why)
+		case w := <-f.waiting():
+			f.report(ctx, w)
 		case <-f.limit.C:
 			return f.late()
 		}
