@@ -27,12 +27,12 @@ type Deploy struct {
 	// Keep is how many versions stay, the live one counted.
 	Keep int `json:"keep"`
 	// NoHooks runs none of the artifact's hooks.
-	NoHooks  bool          `json:"no_hooks,omitzero"`
-	Services []Service     `json:"services,omitzero"`
+	NoHooks  bool      `json:"no_hooks,omitzero"`
+	Services []Service `json:"services,omitzero"`
 	// Balancers hand requests to the host: it leaves them before another version goes live, and comes back when it is well.
-	Balancers []Balancing `json:"balancers,omitzero"`
-	Checks   []HealthCheck `json:"checks,omitzero"`
-	Waits    Waits         `json:"waits,omitzero"`
+	Balancers []Balancing   `json:"balancers,omitzero"`
+	Checks    []HealthCheck `json:"checks,omitzero"`
+	Waits     Waits         `json:"waits,omitzero"`
 }
 
 // Service is a service of the host that learns of another version.

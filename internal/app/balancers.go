@@ -21,7 +21,9 @@ var drains drain.Desk
 func newServing(ssh, here sluice.Transport) *serving.Serving {
 	s := &serving.Serving{Desk: &drains, Balancer: balancerAt, Connect: ssh.Connect}
 	if here != nil {
-		s.Here = func(ctx context.Context) (sluice.Link, error) { return here.Connect(ctx, "localhost", sluice.SSH{Transport: "local"}) }
+		s.Here = func(ctx context.Context) (sluice.Link, error) {
+			return here.Connect(ctx, "localhost", sluice.SSH{Transport: "local"})
+		}
 	}
 	return s
 }
