@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -20,7 +21,9 @@ const identityFile = "identity.txt"
 
 // newVersions are the versions of releases for a worker whose data are in a directory, and whose identity is in another.
 func newVersions(data, identity string, from stock.Opener) *versions.Versions {
-	v := &versions.Versions{From: from, Stock: func() (*stock.Stock, error) { return stock.Open(filepath.Join(data, "stock"), stockRoom) }}
+	v := &versions.Versions{From: from, Stock: func(ctx context.Context) (*stock.Stock, error) {
+		return stock.Open(ctx, filepath.Join(data, "stock"), stockRoom)
+	}}
 	path := filepath.Join(identity, identityFile)
 	v.Unlock = func(armored string) (sluice.Secret, error) {
 		text, err := os.ReadFile(path)

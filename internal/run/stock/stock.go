@@ -50,15 +50,16 @@ type Stock struct {
 	proved map[string]os.FileInfo // by digest, as the file was when it was proved
 }
 
-// Open opens the cache in dir, which it makes if it is missing, for this user alone. It keeps to most bytes of files.
-func Open(dir string, most int64) (*Stock, error) {
+// Open opens the cache in dir, which it makes if it is missing, for this user alone. It keeps to most bytes of files. The context
+// bounds the wait for others who make or free room.
+func Open(ctx context.Context, dir string, most int64) (*Stock, error) {
 	s := &Stock{dir: dir, most: most, limits: tarball.DefaultLimits(), proved: map[string]os.FileInfo{}}
 	for _, d := range []string{"trees", "files", "new"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
 			return nil, fmt.Errorf("the cache of artifacts: %w", err)
 		}
 	}
-	err := s.locked(context.Background(), func() (err error) {
+	err := s.locked(ctx, func() (err error) {
 		s.sweep()
 		own := filepath.Join(dir, "new", rand.Text())
 		if err := os.Mkdir(own, 0o700); err != nil {

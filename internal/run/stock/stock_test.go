@@ -40,7 +40,7 @@ const roomy = 1 << 30
 
 func open(t testing.TB, dir string, most int64) *Stock {
 	t.Helper()
-	s, err := Open(dir, most)
+	s, err := Open(t.Context(), dir, most)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -370,7 +370,7 @@ const (
 
 // takeFor takes artifacts and reads them until it is killed.
 func takeFor(dir string) {
-	s, err := Open(dir, narrow)
+	s, err := Open(context.Background(), dir, narrow)
 	r := rand.New(rand.NewPCG(uint64(os.Getpid()), 1))
 	for err == nil {
 		a := numbered(r.IntN(many))

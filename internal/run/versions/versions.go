@@ -26,7 +26,7 @@ type Versions struct {
 	// From reads content by its digest.
 	From stock.Opener
 	// Stock opens the cache of files; it is called once, when the first release is asked for.
-	Stock func() (*stock.Stock, error)
+	Stock func(ctx context.Context) (*stock.Stock, error)
 	// Unlock opens what is sealed in configurations; nil: there is no identity to open it with.
 	Unlock config.Unlock
 
@@ -57,7 +57,7 @@ func (v *Versions) Version(ctx context.Context, job *sluice.Job, host sluice.Hos
 	if err != nil {
 		return work.Version{}, err
 	}
-	s, err := v.opened()
+	s, err := v.opened(ctx)
 	if err != nil {
 		return work.Version{}, err
 	}
@@ -91,13 +91,13 @@ func (v *Versions) Close() error {
 	return err
 }
 
-func (v *Versions) opened() (*stock.Stock, error) {
+func (v *Versions) opened(ctx context.Context) (*stock.Stock, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.stock != nil {
 		return v.stock, nil
 	}
-	s, err := v.Stock()
+	s, err := v.Stock(ctx)
 	v.stock = s
 	return s, err
 }

@@ -86,7 +86,7 @@ func (r repository) configs(common, ofWeb1 string) string {
 
 func newVersions(t *testing.T, r repository) *versions.Versions {
 	dir := t.TempDir()
-	v := &versions.Versions{From: r, Stock: func() (*stock.Stock, error) { return stock.Open(dir, 1<<30) }}
+	v := &versions.Versions{From: r, Stock: func(ctx context.Context) (*stock.Stock, error) { return stock.Open(ctx, dir, 1<<30) }}
 	t.Cleanup(func() {
 		if err := v.Close(); err != nil {
 			t.Error(err)
