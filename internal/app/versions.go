@@ -26,6 +26,9 @@ func newVersions(data, identity string, from stock.Opener) *versions.Versions {
 	}}
 	path := filepath.Join(identity, identityFile)
 	v.Unlock = func(armored string) (sluice.Secret, error) {
+		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+			return sluice.Secret{}, sluice.Errorf(sluice.Config, "%s has the mode %04o: others can read what opens sealed values", path, info.Mode().Perm()).WithHint("chmod 600 %s", path)
+		}
 		text, err := os.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			return sluice.Secret{}, sluice.Errorf(sluice.Denied, "it is sealed, and there is no identity to open it with").

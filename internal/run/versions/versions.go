@@ -43,7 +43,7 @@ const (
 )
 
 // Version is what the job's release is on a host.
-func (v *Versions) Version(ctx context.Context, job *sluice.Job, host sluice.Host) (work.Version, error) {
+func (v *Versions) Version(ctx context.Context, job *sluice.Job, host sluice.Host) (_ work.Version, err error) {
 	r := job.Action.Release
 	files, err := v.files(ctx, r.Manifest)
 	if err != nil {
@@ -53,6 +53,11 @@ func (v *Versions) Version(ctx context.Context, job *sluice.Job, host sluice.Hos
 	if err != nil {
 		return work.Version{}, err
 	}
+	defer func() {
+		if err != nil {
+			wipe(made)
+		}
+	}()
 	all, err := with(files, made)
 	if err != nil {
 		return work.Version{}, err
@@ -67,9 +72,7 @@ func (v *Versions) Version(ctx context.Context, job *sluice.Job, host sluice.Hos
 	}
 	done := func() {
 		_ = tree.Close()
-		for _, f := range made { // there may be secrets in it
-			clear(f.content)
-		}
+		wipe(made)
 	}
 	return work.Version{Files: all, Close: done, Open: func(ctx context.Context, sum string) (io.ReadCloser, error) {
 		if text, ok := made[sum]; ok {
@@ -150,6 +153,13 @@ type made struct {
 	path    string
 	mode    uint32
 	content []byte
+}
+
+// wipe forgets what was made: there may be secrets in it.
+func wipe(files map[string]made) {
+	for _, f := range files {
+		clear(f.content)
+	}
 }
 
 // configuration is the file that a host's configuration becomes, by its digest; none where the release has none.
