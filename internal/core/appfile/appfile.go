@@ -27,9 +27,8 @@ type Errors = document.Errors
 
 // App is what the file says.
 type App struct {
-	App      string
-	Artifact string // the file that is pushed and deployed
-	Deploy   sluice.Deploy
+	App    string
+	Deploy sluice.Deploy
 }
 
 // Limits and defaults of the section deploy.
@@ -81,23 +80,18 @@ func (r *reader) app() *App {
 		return a
 	}
 	for _, p := range r.Pairs(r.Root, "app.yaml") {
-		if !r.Known(p, "app.yaml", []string{"app", "artifact", "deploy"}) {
+		if !r.Known(p, "app.yaml", []string{"app", "deploy"}) {
 			continue
 		}
 		switch p.Name {
 		case "app":
 			a.App = r.word(p.Value, "the name of the app")
-		case "artifact":
-			a.Artifact = r.word(p.Value, "the file of the artifact")
 		case "deploy":
 			a.Deploy = r.deploy(p.Value)
 		}
 	}
 	if a.App == "" {
 		r.Fail(r.Root, "the file does not say which app it is of").Hint = "app: NAME"
-	}
-	if a.Artifact == "" {
-		a.Artifact = a.App + ".tar.gz"
 	}
 	if a.Deploy.Root == "" {
 		a.Deploy.Root = "/srv/" + a.App

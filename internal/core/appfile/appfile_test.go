@@ -17,7 +17,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.App != "shop" || a.Artifact != "shop.tar.gz" || a.Deploy.Root != "/srv/shop" || a.Deploy.Keep != appfile.DefaultKeep || a.Deploy.NoHooks || a.Deploy.Waits.Drain != 30*time.Second {
+	if a.App != "shop" || a.Deploy.Root != "/srv/shop" || a.Deploy.Keep != appfile.DefaultKeep || a.Deploy.NoHooks || a.Deploy.Waits.Drain != 30*time.Second {
 		t.Errorf("%+v", a)
 	}
 }
@@ -25,7 +25,6 @@ func TestDefaults(t *testing.T) {
 func TestAllThatCanBeSaid(t *testing.T) {
 	a, err := appfile.Parse("app.yaml", []byte(`
 app: shop
-artifact: bundle.tar.zst
 deploy:
   root: /srv/www/shop
   user: www-data
@@ -47,7 +46,7 @@ deploy:
 		t.Fatal(err)
 	}
 	d := a.Deploy
-	if a.Artifact != "bundle.tar.zst" || d.Root != "/srv/www/shop" || d.User != "www-data" || d.Group != "www-data" || d.Keep != 3 || !d.NoHooks {
+	if a.App != "shop" || d.Root != "/srv/www/shop" || d.User != "www-data" || d.Group != "www-data" || d.Keep != 3 || !d.NoHooks {
 		t.Errorf("%+v", a)
 	}
 	if len(d.Services) != 2 || d.Services[0] != (sluice.Service{Name: "nginx", By: "systemd"}) || d.Services[1] != (sluice.Service{Name: "shop-worker", By: "supervisor", Reload: true}) {
@@ -113,7 +112,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if a.App == "" || a.Artifact == "" || strings.Count(a.Deploy.Root, "/") < 2 || a.Deploy.Keep < 2 || strings.Contains(a.App, "/") {
+		if a.App == "" || strings.Count(a.Deploy.Root, "/") < 2 || a.Deploy.Keep < 2 || strings.Contains(a.App, "/") {
 			t.Errorf("%q: %+v", text, a)
 		}
 	})

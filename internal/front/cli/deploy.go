@@ -76,7 +76,7 @@ a second one waits, or cancels the first with --supersede.`,
 	fs.StringVar(&d.env, "env", "", "`environment` that the hosts are of")
 	fs.StringVar(&d.cluster, "cluster", "", "`cluster` of the environment")
 	fs.StringVar(&d.branch, "branch", "master", "`target` in the repository")
-	fs.StringVar(&d.file, "file", "", "`file` of the artifact (default: that of app.yaml, or the only one)")
+	fs.StringVar(&d.file, "file", "", "`file` of the artifact (default: the only one)")
 	fs.StringVar(&d.appFile, "app-file", "", "local app.yaml in place of the artifact's")
 	fs.StringVar(&d.store, "store", "", "the repository: a `directory` or s3://BUCKET/PREFIX (default $SLUICE_ARTIFACTS)")
 	fs.StringArrayVar(&d.keys, "key-file", nil, "take only what a public key in this `file` signed; may be repeated (default $SLUICE_ARTIFACT_KEYS)")
