@@ -63,7 +63,7 @@ func (n ArtifactName) Check() error {
 		if part == "" || artifactPart(part) {
 			continue
 		}
-		e := Errorf(Usage, "%.140q is no name of a %s: letters, digits and . _ + - make one, the first is a letter or a digit, and there are at most %d",
+		e := Errorf(Usage, "%.140q cannot name this %s: letters, digits and . _ + - make one, the first is a letter or a digit, and there are at most %d",
 			part, what, maxArtifactPart)
 		if near := strings.NewReplacer("/", "-", " ", "-", ":", "-").Replace(part); artifactPart(near) {
 			return e.WithHint("such as %s", near)

@@ -170,11 +170,12 @@ func unlocked(s *schedule.State, i schedule.Info) error {
 	if !i.State.Over() {
 		return nil
 	}
-	for _, o := range s.Locked(i.Spec.Options.Lock) {
-		return sluice.Errorf(sluice.Conflict, "job %s of %s has the lock %s until it ends", o.Spec.ID, o.Spec.By, i.Spec.Options.Lock).
-			WithHint("sluice status %s", o.Spec.ID)
+	have := s.Locked(i.Spec.Options.Lock)
+	if len(have) == 0 {
+		return nil
 	}
-	return nil
+	o := have[0].Spec
+	return sluice.Errorf(sluice.Conflict, "job %s of %s has the lock %s until it ends", o.ID, o.By, o.Options.Lock).WithHint("sluice status %s", o.ID)
 }
 
 func (a Act) resumed(i schedule.Info) sluice.JobResumed {

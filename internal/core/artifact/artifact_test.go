@@ -90,7 +90,7 @@ func TestEveryBit(t *testing.T) {
 func TestWhatARecordMayBe(t *testing.T) {
 	for why, change := range map[string]func(*artifact.Record){
 		"says which one is the latest": func(r *artifact.Record) { r.Version = "latest" },
-		"no name of a target":          func(r *artifact.Record) { r.Target = "a/b" },
+		"cannot name this target":      func(r *artifact.Record) { r.Target = "a/b" },
 		"names no version":             func(r *artifact.Record) { r.Version = "" },
 		"digests or sizes":             func(r *artifact.Record) { r.Manifest = "sha256:12" },
 		"odd name":                     func(r *artifact.Record) { r.By = "ann\n" },
