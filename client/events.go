@@ -94,7 +94,13 @@ func (c *Client) Watch(ctx context.Context, id string, o WatchOptions) (sluice.E
 			if e.Seq <= o.After {
 				return // the server sent it again
 			}
-			o.After, last = e.Seq, e
+			o.After = e.Seq
+			switch e.Body.(type) {
+			case sluice.JobFinished, sluice.JobHalted:
+				last = e // what comes behind, as a line that is lost, is of those who carried it out
+			case sluice.JobResumed, sluice.JobCancelling: // it goes on, if only to its end
+				last = sluice.Event{}
+			}
 			got.end(e)
 			o.Observe(e)
 		})

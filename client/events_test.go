@@ -1,8 +1,12 @@
 package client
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -70,3 +74,29 @@ func TestOutputGoesOn(t *testing.T) {
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// TestFollowReturnsTheEnd: what comes behind the end of a job is handed on, and is not the end.
+func TestFollowReturnsTheEnd(t *testing.T) {
+	bodies := []sluice.Body{sluice.JobHalting{Reason: "stop"}, sluice.JobHalted{Reason: "stop"}, sluice.HostReleased{Host: "h"}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for i, b := range bodies {
+			text, err := json.Marshal(sluice.Event{Seq: uint64(i + 1), Job: "j", Body: b})
+			if err != nil {
+				t.Error(err)
+			}
+			fmt.Fprintf(w, "data: %s\n\n", text)
+		}
+		fmt.Fprint(w, "event: end\ndata: {}\n\n")
+	}))
+	defer server.Close()
+	c, err := New(server.URL, "token", server.Client())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	last, err := c.Follow(t.Context(), "j", 0, func(sluice.Event) { seen++ }, nil)
+	if _, is := last.Body.(sluice.JobHalted); err != nil || !is || seen != len(bodies) {
+		t.Errorf("the end is %+v, error %v; %d were seen", last, err, seen)
+	}
+}

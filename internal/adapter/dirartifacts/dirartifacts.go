@@ -65,6 +65,9 @@ func (s *Store) is() (bool, error) {
 			return false, nil
 		}
 		if err == nil && slices.ContainsFunc(found, foreign) {
+			if s.marked() { // since it was looked for, by another process
+				return s.is()
+			}
 			return false, sluice.Errorf(sluice.Config, "%s has something else in it than artifacts", s.dir).WithHint("a repository begins in a directory that is empty or not there")
 		}
 		return false, err
@@ -73,6 +76,11 @@ func (s *Store) is() (bool, error) {
 		err = sluice.Errorf(sluice.Config, "%s says %.40q, and this program knows %q: a newer program may read it", filepath.Join(s.dir, markName), text, mark)
 	}
 	return err == nil, err
+}
+
+func (s *Store) marked() bool {
+	_, err := os.Lstat(filepath.Join(s.dir, markName))
+	return err == nil
 }
 
 // foreign is what is not there when a repository begins, be it that another process is just making it.
