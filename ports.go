@@ -77,6 +77,9 @@ type Blobs interface {
 	Put(ctx context.Context, r io.Reader) (digest string, size int64, err error)
 	// Open reads a blob; fs.ErrNotExist if there is none.
 	Open(ctx context.Context, digest string) (io.ReadCloser, error)
+	// Renew is for who needs what may be there already: a blob counts as put just now, so that it is not taken away before a
+	// job names it. It returns its size; fs.ErrNotExist if there is none.
+	Renew(ctx context.Context, digest string) (size int64, err error)
 }
 
 // Kept is something that is kept under a name.

@@ -99,6 +99,17 @@ func (c *Client) Fetched(ctx context.Context, id string, h sluice.Host) (io.Read
 	return body, err
 }
 
+// Kept asks for what may be in the server's store already, and keeps it there as if it had just been put. Its code is
+// [sluice.NotFound] if it is not there.
+func (c *Client) Kept(ctx context.Context, digest string) (api.Blob, error) {
+	var b api.Blob
+	err := c.again(ctx, func() (err error) {
+		b, err = once[api.Blob](ctx, c, request{method: http.MethodPut, path: []string{"blobs", digest}})
+		return err
+	})
+	return b, err
+}
+
 // Put puts a script, or a packed tree, into the server's store, and returns the digest by which a job names it.
 func (c *Client) Put(ctx context.Context, r io.Reader) (api.Blob, error) {
 	sum := sha256.New()

@@ -22,6 +22,10 @@ func (b *remoteBlobs) Put(ctx context.Context, r io.Reader) (string, int64, erro
 	return b.kept.Put(ctx, r)
 }
 
+func (b *remoteBlobs) Renew(ctx context.Context, digest string) (int64, error) {
+	return b.kept.Renew(ctx, digest)
+}
+
 func (b *remoteBlobs) Open(ctx context.Context, digest string) (io.ReadCloser, error) {
 	if r, err := b.kept.Open(ctx, digest); !errors.Is(err, fs.ErrNotExist) {
 		return r, err

@@ -91,6 +91,28 @@ func (b *Blobs) Put(ctx context.Context, r io.Reader) (digest string, size int64
 	return digest, size, nil
 }
 
+// Renew makes a blob as young as one that is put now.
+func (b *Blobs) Renew(ctx context.Context, digest string) (int64, error) {
+	r, err := b.Open(ctx, digest)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = r.Close() }()
+	now := time.Now()
+	err = os.Chtimes(b.path(digest), now, now)
+	if errors.Is(err, fs.ErrNotExist) { // it was just taken away
+		return 0, fmt.Errorf("there is no blob %s: %w", digest, fs.ErrNotExist)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("blobs: %w", err)
+	}
+	info, err := os.Stat(b.path(digest))
+	if err != nil {
+		return 0, fmt.Errorf("blobs: %w", err)
+	}
+	return info.Size(), nil
+}
+
 // Open reads a blob. If it is not what its digest says, the reader ends with an error instead of the end of file.
 func (b *Blobs) Open(ctx context.Context, digest string) (io.ReadCloser, error) {
 	if err := ctx.Err(); err != nil {

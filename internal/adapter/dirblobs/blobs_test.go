@@ -168,3 +168,24 @@ func TestStale(t *testing.T) {
 		}
 	}
 }
+
+// TestRenew: what somebody needs again is as young as what was just put.
+func TestRenew(t *testing.T) {
+	dir := t.TempDir()
+	b := newBlobs(t, dir)
+	digest, _, err := b.Put(t.Context(), strings.NewReader("needed again"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-1000 * time.Hour)
+	if err := os.Chtimes(filepath.Join(dir, "sha256-"+digest[len("sha256:"):]), old, old); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Renew(t.Context(), digest); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := b.Kept(t.Context())
+	if err != nil || len(kept) != 1 || !kept[0].Changed.After(old.Add(time.Hour)) {
+		t.Errorf("it is kept as %+v, error %v", kept, err)
+	}
+}

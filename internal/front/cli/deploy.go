@@ -177,10 +177,8 @@ func (a *app) freeze(ctx context.Context, svc control.Desk, d *deployFlags, rel 
 // bring keeps the archive and its manifest where the job is carried out, unless they are there.
 func (a *app) bring(ctx context.Context, svc control.Desk, depot Depot, r artifact.Record) error {
 	keep := func(digest string, open func() (io.ReadCloser, error)) error {
-		if !svc.Elsewhere() { // a server does not tell what it keeps
-			if _, err := svc.Kept(ctx, digest); sluice.CodeOf(err) != sluice.NotFound {
-				return err
-			}
+		if _, err := svc.Kept(ctx, digest); sluice.CodeOf(err) != sluice.NotFound {
+			return err
 		}
 		in, err := open()
 		if err != nil {

@@ -171,7 +171,7 @@ func (w *world) refusals() (out []sluice.AccessNoted) {
 // path fills a route's path in.
 func path(route string, job sluice.JobID) string {
 	return strings.NewReplacer("{id}", string(job), "{host}", "web1", "{stream}", "stdout", "{namespace}", "prod", "{act}", "hold", "{webhook}", "chat", "{name}", "w1",
-		"{principal}", "nobody", "{role}", "new", "{token}", "none", "{digest}", strings.Repeat("0", 32)).Replace(route)
+		"{principal}", "nobody", "{role}", "new", "{token}", "none", "{digest}", strings.Repeat("0", 32), "{blob}", "sha256:"+strings.Repeat("0", 64)).Replace(route)
 }
 
 // bodies are good requests of the routes that need more than {}.
@@ -208,7 +208,7 @@ func forServer(r httpapi.Route) bool {
 
 // forAnybody reports whether a right anywhere opens a route: what it gives is bounded by itself, or is for no namespace yet.
 func forAnybody(r httpapi.Route) bool {
-	return r.Path == "/api/v1/heads" || r.Path == "/api/v1/blobs" || r.Path == "/api/v1/feed" || r.Path == "/api/v1/search" || r.Path == "/api/v1/hosts/out" || r.Path == "/api/v1/namespaces" || r.Path == "/api/v1/jobs" && r.Method == http.MethodGet
+	return r.Path == "/api/v1/heads" || strings.HasPrefix(r.Path, "/api/v1/blobs") || r.Path == "/api/v1/feed" || r.Path == "/api/v1/search" || r.Path == "/api/v1/hosts/out" || r.Path == "/api/v1/namespaces" || r.Path == "/api/v1/jobs" && r.Method == http.MethodGet
 }
 
 // where a right must be given for a route of the job's namespace: everywhere, for what concerns the server.

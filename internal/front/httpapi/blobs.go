@@ -19,6 +19,10 @@ const maxBlob = 16 << 30
 
 type oneBlob struct{ Body api.Blob }
 
+type whichBlob struct {
+	Digest string `path:"blob" pattern:"^sha256:[0-9a-f]{64}$" doc:"sha256: and 64 hexadecimal digits"`
+}
+
 type bodyKey struct{}
 
 func (a *API) addBlobs() {
@@ -27,6 +31,9 @@ func (a *API) addBlobs() {
 			"to put the same content again does no harm.",
 		RequestBody: &huma.RequestBody{Content: map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}},
 		Middlewares: huma.Middlewares{withBody}, Errors: []int{http.StatusRequestEntityTooLarge}}, putBlob)
+	route(a, sluice.SubmitJob, huma.Operation{OperationID: "keep-blob", Method: http.MethodPut, Path: "/api/v1/blobs/{blob}", Tags: []string{jobTag},
+		Summary: "Keep what may be in the store already", Description: "There is no body. What is there is kept as if it had just been put, so that a job " +
+			"can name it; without it the answer is 404, and it must be put.", Errors: []int{http.StatusNotFound}}, keepBlob)
 }
 
 // withBody hands on the body as it comes: it is larger than one would keep in memory.
@@ -45,13 +52,29 @@ func (p *patient) Read(b []byte) (int, error) {
 	return p.body.Read(b)
 }
 
-func putBlob(ctx context.Context, c caller, _ *struct{}) (*oneBlob, error) {
+// submitsSomewhere is nil for who may submit jobs in any namespace: blobs belong to none.
+func (c caller) submitsSomewhere(ctx context.Context) error {
 	all, some, err := c.api.cfg.Rights.Namespaces(ctx, c.Bearer, c.right)
+	if err == nil && !all && len(some) == 0 {
+		err = c.mayLook(ctx, "")
+	}
+	return err
+}
+
+func keepBlob(ctx context.Context, c caller, in *whichBlob) (*oneBlob, error) {
+	if err := c.submitsSomewhere(ctx); err != nil {
+		return nil, err
+	}
+	size, err := c.desk().Kept(ctx, in.Digest)
 	if err != nil {
 		return nil, err
 	}
-	if !all && len(some) == 0 {
-		return nil, c.mayLook(ctx, "")
+	return &oneBlob{api.Blob{Digest: in.Digest, Size: size}}, nil
+}
+
+func putBlob(ctx context.Context, c caller, _ *struct{}) (*oneBlob, error) {
+	if err := c.submitsSomewhere(ctx); err != nil {
+		return nil, err
 	}
 	body, ok := ctx.Value(bodyKey{}).(io.Reader)
 	if !ok {

@@ -60,10 +60,16 @@ func TestWhatAJobSends(t *testing.T) {
 	w := newWorld(t)
 	c := w.client(w.token("olga", sluice.Grant{Role: access.Operator, Namespace: "prod"}))
 	content := "#!/bin/sh\n" + strings.Repeat("x", 2<<20) // more than a request may have otherwise
-	blob, err := c.Put(t.Context(), strings.NewReader(content))
 	sum := sha256.Sum256([]byte(content))
+	if _, err := c.Kept(t.Context(), "sha256:"+hex.EncodeToString(sum[:])); sluice.CodeOf(err) != sluice.NotFound {
+		t.Errorf("what nobody put is kept: %v", err)
+	}
+	blob, err := c.Put(t.Context(), strings.NewReader(content))
 	if err != nil || blob.Digest != "sha256:"+hex.EncodeToString(sum[:]) || blob.Size != int64(len(content)) {
 		t.Fatalf("%+v, error %v", blob, err)
+	}
+	if again, err := c.Kept(t.Context(), blob.Digest); err != nil || again != blob {
+		t.Errorf("what is kept: %+v, error %v", again, err)
 	}
 	none := "sha256:" + strings.Repeat("0", 64)
 	for _, try := range []struct {
@@ -93,6 +99,9 @@ func TestWhatAJobSends(t *testing.T) {
 	}
 	if _, err := w.client(w.token("vera", sluice.Grant{Role: access.Viewer})).Put(t.Context(), strings.NewReader("x")); sluice.CodeOf(err) != sluice.Denied {
 		t.Errorf("a viewer puts something into the store: %v", err)
+	}
+	if _, err := w.client(w.token("vic", sluice.Grant{Role: access.Viewer})).Kept(t.Context(), blob.Digest); sluice.CodeOf(err) != sluice.Denied {
+		t.Errorf("a viewer learns what is in the store: %v", err)
 	}
 	mine := errors.New("cannot read my own file")
 	if _, err := c.Put(t.Context(), io.MultiReader(strings.NewReader("some"), broken{mine})); !errors.Is(err, mine) {

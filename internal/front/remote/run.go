@@ -24,9 +24,10 @@ func (d *Desk) Keep(ctx context.Context, r io.Reader) (string, int64, error) {
 	return b.Digest, b.Size, err
 }
 
-// Kept cannot be asked of a server: it says so itself when a job names what it does not have.
-func (d *Desk) Kept(context.Context, string) (int64, error) {
-	return 0, sluice.Errorf(sluice.Usage, "a server does not tell what it keeps")
+// Kept asks the server's store.
+func (d *Desk) Kept(ctx context.Context, digest string) (int64, error) {
+	b, err := d.cfg.Client.Kept(ctx, digest)
+	return b.Size, err
 }
 
 // Prepare plans a request, with what the server knows of the hosts.

@@ -208,7 +208,7 @@ func (s schema) kind() string {
 }
 
 // examples are values of fields and parameters by name, so that calls can be read and work.
-var examples = map[string]any{"id": "$JOB", "namespace": "prod", "host": "web1", "stream": "stdout", "act": "hold", "webhook": "chat",
+var examples = map[string]any{"id": "$JOB", "blob": "sha256:" + strings.Repeat("0", 64), "namespace": "prod", "host": "web1", "stream": "stdout", "act": "hold", "webhook": "chat",
 	"targets": "web1", "command": "uptime", "hosts": []string{"web1"}, "reason": "new disk", "url": "https://chat.example.com/hooks/sluice",
 	"keys":   []any{map[string]any{"host": "web1", "type": "ssh-ed25519", "key": "AAAAC3NzaC1lZDI1NTE5AAAAIFhB7ThCHtQjNsEjKyIYRXs1j5VCnPxJRZrxwGzmHQ0a"}},
 	"events": []string{"job.halted", "job.finished"}, "fleet": map[string]any{}}

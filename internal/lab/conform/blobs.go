@@ -42,6 +42,9 @@ func blobsPutAndOpen(t *testing.T, b sluice.Blobs) {
 			if err != nil || digest != digestOf(content) || size != int64(len(content)) {
 				t.Fatalf("Put: %s, %d, %v; want %s, %d", digest, size, err, digestOf(content), len(content))
 			}
+			if size, err := b.Renew(t.Context(), digest); err != nil || size != int64(len(content)) {
+				t.Fatalf("Renew: %d, %v; want %d", size, err, len(content))
+			}
 			r, err := b.Open(t.Context(), digest)
 			if err != nil {
 				t.Fatal(err)
@@ -59,6 +62,9 @@ func blobsPutAndOpen(t *testing.T, b sluice.Blobs) {
 func blobsNotThere(t *testing.T, b sluice.Blobs) {
 	if _, err := b.Open(t.Context(), digestOf([]byte("nobody put this"))); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a blob that is not there: %v", err)
+	}
+	if _, err := b.Renew(t.Context(), digestOf([]byte("nobody put this"))); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a blob that is not there is renewed: %v", err)
 	}
 }
 

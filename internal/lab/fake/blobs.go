@@ -51,6 +51,15 @@ func (b *Blobs) Put(ctx context.Context, r io.Reader) (string, int64, error) {
 	return digest, int64(content.Len()), nil
 }
 
+// Renew returns the size of a blob.
+func (b *Blobs) Renew(ctx context.Context, digest string) (int64, error) {
+	r, err := b.Open(ctx, digest)
+	if err != nil {
+		return 0, err
+	}
+	return io.Copy(io.Discard, r)
+}
+
 // Open reads a blob.
 func (b *Blobs) Open(ctx context.Context, digest string) (io.ReadCloser, error) {
 	if err := ctx.Err(); err != nil {

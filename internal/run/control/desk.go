@@ -100,24 +100,13 @@ func (s *Service) Keep(ctx context.Context, r io.Reader) (digest string, size in
 	return s.Blobs.Put(ctx, r)
 }
 
-// Kept is the size of what was kept.
+// Kept is the size of what was kept, and keeps it as if that had been now.
 func (s *Service) Kept(ctx context.Context, digest string) (int64, error) {
-	r, err := s.Blobs.Open(ctx, digest)
+	size, err := s.Blobs.Renew(ctx, digest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, sluice.Errorf(sluice.NotFound, "nothing with the digest %q is kept", digest).WithHint("it must be put there first")
 	}
-	if err != nil {
-		return 0, err
-	}
-	defer r.Close()
-	if file, ok := r.(interface{ Stat() (fs.FileInfo, error) }); ok {
-		info, err := file.Stat()
-		if err != nil {
-			return 0, err
-		}
-		return info.Size(), nil
-	}
-	return io.Copy(io.Discard, r)
+	return size, err
 }
 
 // RulesInForce is the digest of the rules of a namespace; "" if there are none yet.
