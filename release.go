@@ -15,6 +15,15 @@ type Release struct {
 	Manifest string `json:"manifest,omitzero"`
 	Config   string `json:"config,omitzero"`
 	Deploy   Deploy `json:"deploy"`
+	// Commit is what the artifact was built from, as its metadata said when the job was made; nil where it said nothing.
+	Commit *Commit `json:"commit,omitzero"`
+}
+
+// Commit says what an artifact was built from, when that was committed, and who built it.
+type Commit struct {
+	ID      string    `json:"id"`
+	Time    time.Time `json:"time,omitzero"`
+	Builder string    `json:"builder,omitzero"`
 }
 
 // Deploy says how a release is put on a host: the section "deploy" of app.yaml, with what it leaves out filled in.
