@@ -57,6 +57,7 @@ func TestWhatIsLive(t *testing.T) {
 		"fails before swing":    {[]sluice.Event{end(5, "j2", "a", "x2", sluice.Failed, "1", "1")}, 9, true, "", "1", 2, "j1"},
 		"fails after swing":     {[]sluice.Event{end(5, "j2", "a", "x2", sluice.Failed, "1", "2")}, 9, false, live.Broken, "1", 2, "j1"},
 		"says nothing":          {[]sluice.Event{end(5, "j2", "a", "x2", sluice.Succeeded, "", "")}, 9, false, live.Silent, "1", 2, "j1"},
+		"withdrawn":             {[]sluice.Event{{Time: at(5), Job: "j2", Body: sluice.TaskWithdrawn{Host: "a", Attempt: "x2"}}}, 9, true, "", "1", 2, "j1"},
 		"unknown":               {[]sluice.Event{end(5, "j2", "a", "x2", sluice.Unknown, "1", "2")}, 9, false, live.Unclear, "1", 2, "j1"},
 		"late truth":            {[]sluice.Event{end(5, "j2", "a", "x2", sluice.Unknown, "", ""), end(7, "j2", "a", "x2", sluice.Succeeded, "1", "2")}, 9, true, "", "2", 7, "j2"},
 		"before the late truth": {[]sluice.Event{end(5, "j2", "a", "x2", sluice.Unknown, "", ""), end(7, "j2", "a", "x2", sluice.Succeeded, "1", "2")}, 6, false, live.Unclear, "1", 2, "j1"},
@@ -108,12 +109,12 @@ func TestLastWordCounts(t *testing.T) {
 
 func TestLatencyAndMost(t *testing.T) {
 	es := []sluice.Event{submit(0, "j", "1")}
-	for n := 1; n <= 200; n++ {
+	for n := 1; n <= 201; n++ {
 		h := sluice.Host(fmt.Sprint("h", n))
 		es = append(es, start(n, "j", h, "x"), end(n, "j", h, "x", sluice.Succeeded, "0", "1"))
 	}
 	m := live.At(es, at(999))
-	if got := m.Latency("hello", "prod", "1"); got != (live.Latency{Hosts: 200, P50: 100 * time.Minute, P99: 198 * time.Minute}) {
+	if got := m.Latency("hello", "prod", "1"); got != (live.Latency{Hosts: 201, P50: 101 * time.Minute, P99: 199 * time.Minute}) {
 		t.Errorf("got %+v", got)
 	}
 	if v, ok := live.Most(m.States(func(live.Place) bool { return true })); !ok || v != inst("1") {
