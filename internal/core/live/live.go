@@ -1,5 +1,7 @@
 // Package live knows what runs where: which version of an app is live on each host of an environment, since when and by whom,
 // as the events of deploys and rollbacks prove it. What they do not prove is said to be unknown.
+//
+// It is values in and values out, and must not know where events come from. What is not needed of them any more it forgets.
 package live
 
 import (
@@ -16,72 +18,28 @@ type Place struct {
 	Host     sluice.Host
 }
 
-// State is what is known of a place.
-type State struct {
-	Place
-	// Known says that Live is proved. Where it is not, Live is what was proved last, and Why says what came after it.
-	Known bool
-	Live  sluice.Installed
-	Why   Why
-	// Since is when Live was first proved without a break, By and Job whose work that was; both are "" where the version had
-	// been there before the first job that looked.
-	Since time.Time
-	By    string
-	Job   sluice.JobID
-	// Before is what was live before Live.
-	Before sluice.Installed
-	// Last is the job that last touched the place.
-	Last sluice.JobID
-}
-
-// Why says why it is not known what is live.
-type Why string
-
-const (
-	Running Why = "an attempt is running"
-	Unclear Why = "the outcome of the last attempt is not known"
-	Silent  Why = "the last attempt ended, and the host did not say what is live"
-	Broken  Why = "the last attempt failed after it had made another version live"
-)
-
 // Map is what runs where. The zero value is not ready: see [New].
 type Map struct {
-	jobs   map[sluice.JobID]*sluice.Job
-	places map[Place]*place
+	jobs     map[sluice.JobID]*Release
+	releases []*Release // as they were submitted
+	places   map[Place]*place
+	retired  map[sluice.Host]bool
+	took     map[key]*took
+	numbers  map[sluice.Host]int // of hosts, for what is kept by host
 }
 
-// place has the attempts in the order in which they started. A late outcome changes its own attempt, and never what a later one proved.
-type place struct {
-	attempts []*attempt
-	byID     map[attemptKey]*attempt
-}
-
-type attemptKey struct {
-	job sluice.JobID
-	id  sluice.AttemptID
-}
-
-type attempt struct {
-	job      *sluice.Job
-	ended    *sluice.TaskFinished // nil while it runs
-	at       time.Time            // when it ended
-	withdraw bool
-}
-
-// New returns a map without places.
-func New() *Map {
-	return &Map{jobs: map[sluice.JobID]*sluice.Job{}, places: map[Place]*place{}}
-}
-
-// At is what the events up to t, t included, come to.
-func At(events []sluice.Event, t time.Time) *Map {
-	m := New()
-	for _, e := range events {
-		if !e.Time.After(t) {
-			m.Apply(e)
-		}
-	}
-	return m
+// Release is a job that makes a version live, or brings hosts back.
+type Release struct {
+	Job      sluice.JobID
+	Kind     sluice.ActionKind
+	App, Env string
+	// Version and Config are "" for a rollback where they are not the same on all hosts.
+	Version, Config string
+	Commit          *sluice.Commit
+	By              string
+	Submitted       time.Time
+	Targets         int
+	Changed         int // attempts that made something else live, as far as hosts said so
 }
 
 // Deploys reports whether a job changes what is live.
@@ -89,60 +47,98 @@ func Deploys(j *sluice.Job) bool {
 	return j.Action.Release != nil && (j.Action.Kind == sluice.DeployTo || j.Action.Kind == sluice.RollBack)
 }
 
+// New returns a map without places.
+func New() *Map {
+	return &Map{jobs: map[sluice.JobID]*Release{}, places: map[Place]*place{}, retired: map[sluice.Host]bool{}, took: map[key]*took{},
+		numbers: map[sluice.Host]int{}}
+}
+
+// Until are the events that had happened at a time, t included: those before the first one that is later. So nothing that is
+// appended afterwards changes what is said of a past moment, whatever the clock does. Where it was set back, what came after that
+// belongs to the moments after the highest time before.
+func Until(events []sluice.Event, t time.Time) []sluice.Event {
+	for i, e := range events {
+		if e.Time.After(t) {
+			return events[:i]
+		}
+	}
+	return events
+}
+
 // Apply takes one more event, in the order of the log.
 func (m *Map) Apply(e sluice.Event) {
 	switch b := e.Body.(type) {
 	case sluice.JobSubmitted:
-		if j := b.Submitted; Deploys(&j) {
-			j.ID = e.Job
-			m.jobs[e.Job] = &j
+		if j := &b.Submitted; Deploys(j) {
+			r := j.Action.Release
+			one := &Release{Job: e.Job, Kind: j.Action.Kind, App: r.App, Env: r.Env, Version: r.Version, Config: r.Config, Commit: r.Commit,
+				By: j.By, Submitted: e.Time, Targets: len(j.Targets)}
+			m.jobs[e.Job], m.releases = one, append(m.releases, one)
 		}
 	case sluice.TaskStarted:
-		m.attempt(e.Job, b.Host, b.Attempt)
+		if r := m.jobs[e.Job]; r != nil {
+			m.start(r, b.Host, b.Attempt)
+		}
 	case sluice.TaskWithdrawn:
-		if a := m.attempt(e.Job, b.Host, b.Attempt); a != nil {
-			a.withdraw = true
-		}
+		m.end(e, b.Host, b.Attempt, func(a *attempt) { a.ended, a.nothing = true, true })
 	case sluice.TaskFinished:
-		if a := m.attempt(e.Job, b.Host, b.Attempt); a != nil {
-			a.ended, a.at = &b, e.Time
-		}
+		m.end(e, b.Host, b.Attempt, func(a *attempt) {
+			a.ended, a.at, a.outcome, a.word = true, e.Time, b.Outcome, b.Release
+			a.nothing = b.NotStarted && b.Release == nil
+		})
+	case sluice.HostRetired:
+		m.retired[b.Host] = true
+	case sluice.HostReturned:
+		delete(m.retired, b.Host)
 	}
 }
 
-// attempt is nil for jobs that deploy nothing, and where no attempt was made.
-func (m *Map) attempt(job sluice.JobID, host sluice.Host, id sluice.AttemptID) *attempt {
-	j := m.jobs[job]
-	if j == nil || id == "" {
-		return nil
-	}
-	at := Place{j.Action.Release.App, j.Action.Release.Env, host}
+func (m *Map) start(r *Release, h sluice.Host, id sluice.AttemptID) {
+	at := Place{r.App, r.Env, h}
 	p := m.places[at]
 	if p == nil {
-		p = &place{byID: map[attemptKey]*attempt{}}
+		p = &place{base: State{Place: at}}
 		m.places[at] = p
 	}
-	k := attemptKey{job, id}
-	if p.byID[k] == nil {
-		p.byID[k] = &attempt{job: j}
-		p.attempts = append(p.attempts, p.byID[k])
+	if p.attempt(r.Job, id) == nil {
+		p.open = append(p.open, &attempt{id: id, of: r})
 	}
-	return p.byID[k]
 }
 
-// States lists the places that keep says yes to, by app, environment and host.
+// end takes how an attempt ended. One that is not open is over, or a later one has proved what matters.
+func (m *Map) end(e sluice.Event, h sluice.Host, id sluice.AttemptID, how func(*attempt)) {
+	r := m.jobs[e.Job]
+	if r == nil {
+		return
+	}
+	p := m.places[Place{r.App, r.Env, h}]
+	if p == nil {
+		return
+	}
+	a := p.attempt(r.Job, id)
+	if a == nil || a.over() {
+		return
+	}
+	how(a)
+	if a.said() {
+		if a.word.Live != a.word.Before {
+			r.Changed++
+		}
+		if a.outcome == sluice.Succeeded {
+			m.note(a, h)
+		}
+	}
+	p.settle()
+}
+
+// States lists the places that keep says yes to, by app, environment and host. Hosts that are retired have none.
 func (m *Map) States(keep func(Place) bool) []State {
 	var all []State
 	for at, p := range m.places {
-		if !keep(at) {
+		if m.retired[at.Host] || !keep(at) {
 			continue
 		}
-		s := State{Place: at}
-		touched := false
-		for _, a := range p.attempts {
-			touched = a.apply(&s) || touched
-		}
-		if touched {
+		if s, ok := p.now(); ok {
 			all = append(all, s)
 		}
 	}
@@ -152,43 +148,12 @@ func (m *Map) States(keep func(Place) bool) []State {
 	return all
 }
 
-// apply reports whether the attempt says anything of the place.
-func (a *attempt) apply(s *State) bool {
-	f := a.ended
-	switch {
-	case a.withdraw, f != nil && f.NotStarted && f.Release == nil:
-		return false // nothing ran: what was so before is still so
-	case f == nil:
-		s.doubt(Running)
-	case f.Outcome == sluice.Unknown:
-		s.doubt(Unclear)
-	case f.Release == nil:
-		s.doubt(Silent)
-	case f.Outcome == sluice.Succeeded:
-		s.prove(a)
-	case f.Release.Live != f.Release.Before:
-		s.doubt(Broken)
-	case s.Last != "" && !s.Known:
-		// It failed before its swing, and what it found is what one that failed or is not known had left behind.
-	default:
-		s.prove(a)
+// Releases lists those of an app in an environment, as they were submitted; "" stands for all. Nobody may change them.
+func (m *Map) Releases(app, env string) (out []*Release) {
+	for _, r := range m.releases {
+		if (app == "" || r.App == app) && (env == "" || r.Env == env) {
+			out = append(out, r)
+		}
 	}
-	s.Last = a.job.ID
-	return true
-}
-
-func (s *State) doubt(why Why) { s.Known, s.Why = false, why }
-
-// prove takes what the host said.
-func (s *State) prove(a *attempt) {
-	r := a.ended.Release
-	same := s.Known && s.Live == r.Live && r.Before == r.Live
-	s.Known, s.Why = true, ""
-	if same {
-		return // it has been live all along
-	}
-	s.Live, s.Before, s.Since, s.By, s.Job = r.Live, r.Before, a.at, "", ""
-	if a.ended.Outcome == sluice.Succeeded {
-		s.By, s.Job = a.job.By, a.job.ID
-	}
+	return out
 }

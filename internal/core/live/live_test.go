@@ -2,7 +2,6 @@ package live_test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -15,6 +14,8 @@ var t0 = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 func at(n int) time.Time { return t0.Add(time.Duration(n) * time.Minute) }
 
 func inst(v string) sluice.Installed { return sluice.Installed{Version: v} }
+
+func all(live.Place) bool { return true }
 
 func submit(n int, job sluice.JobID, version string) sluice.Event {
 	j := sluice.Job{By: "ann", Action: sluice.Action{Kind: sluice.DeployTo,
@@ -34,90 +35,131 @@ func end(n int, job sluice.JobID, h sluice.Host, a sluice.AttemptID, o sluice.Ou
 	return sluice.Event{Time: at(n), Job: job, Body: f}
 }
 
+// nothing says that nothing ran.
+func nothing(e sluice.Event) sluice.Event {
+	f := e.Body.(sluice.TaskFinished)
+	f.NotStarted = true
+	e.Body = f
+	return e
+}
+
+func mapOf(events []sluice.Event) *live.Map {
+	m := live.New()
+	for _, e := range events {
+		m.Apply(e)
+	}
+	return m
+}
+
 func TestWhatIsLive(t *testing.T) {
 	one := []sluice.Event{submit(0, "j1", "1"), start(1, "j1", "a", "x1"), end(2, "j1", "a", "x1", sluice.Succeeded, "0", "1"),
 		submit(3, "j2", "2"), start(4, "j2", "a", "x2")}
-	nothing := end(5, "j2", "a", "x2", sluice.Unreachable, "", "")
-	f := nothing.Body.(sluice.TaskFinished)
-	f.NotStarted = true
-	nothing.Body = f
+	ends := func(o sluice.Outcome, before, now string) sluice.Event {
+		return end(5, "j2", "a", "x2", o, before, now)
+	}
+	again := start(6, "j2", "a", "x3")
+	was := live.State{Known: true, Live: inst("1"), Since: at(2), Job: "j1", Before: inst("0"), Last: "j2"}
+	is := func(v string, since int, before string) live.State {
+		return live.State{Known: true, Live: inst(v), Since: at(since), Job: "j2", Before: inst(before), Last: "j2"}
+	}
+	but := func(s live.State, how func(*live.State)) live.State { how(&s); return s }
+	unknown := func(s live.State, why live.Why) live.State { s.Known, s.Why = false, why; return s }
+	failed := func(s *live.State) { s.Failed = true }
+	byHand := func(s *live.State) { s.Job, s.Changed = "", true }
 	for name, c := range map[string]struct {
-		more  []sluice.Event
-		at    int
-		known bool
-		why   live.Why
-		live  string
-		since int
-		job   sluice.JobID
+		more []sluice.Event
+		at   int
+		want live.State
 	}{
-		"runs":                  {nil, 9, false, live.Running, "1", 2, "j1"},
-		"before it":             {nil, 3, true, "", "1", 2, "j1"},
-		"succeeds":              {[]sluice.Event{end(5, "j2", "a", "x2", sluice.Succeeded, "1", "2")}, 9, true, "", "2", 5, "j2"},
-		"nothing ran":           {[]sluice.Event{nothing}, 9, true, "", "1", 2, "j1"},
-		"fails before swing":    {[]sluice.Event{end(5, "j2", "a", "x2", sluice.Failed, "1", "1")}, 9, true, "", "1", 2, "j1"},
-		"fails after swing":     {[]sluice.Event{end(5, "j2", "a", "x2", sluice.Failed, "1", "2")}, 9, false, live.Broken, "1", 2, "j1"},
-		"says nothing":          {[]sluice.Event{end(5, "j2", "a", "x2", sluice.Succeeded, "", "")}, 9, false, live.Silent, "1", 2, "j1"},
-		"withdrawn":             {[]sluice.Event{{Time: at(5), Job: "j2", Body: sluice.TaskWithdrawn{Host: "a", Attempt: "x2"}}}, 9, true, "", "1", 2, "j1"},
-		"unknown":               {[]sluice.Event{end(5, "j2", "a", "x2", sluice.Unknown, "1", "2")}, 9, false, live.Unclear, "1", 2, "j1"},
-		"late truth":            {[]sluice.Event{end(5, "j2", "a", "x2", sluice.Unknown, "", ""), end(7, "j2", "a", "x2", sluice.Succeeded, "1", "2")}, 9, true, "", "2", 7, "j2"},
-		"before the late truth": {[]sluice.Event{end(5, "j2", "a", "x2", sluice.Unknown, "", ""), end(7, "j2", "a", "x2", sluice.Succeeded, "1", "2")}, 6, false, live.Unclear, "1", 2, "j1"},
-		"broken, then fails early": {[]sluice.Event{end(5, "j2", "a", "x2", sluice.Failed, "1", "2"), start(6, "j2", "a", "x3"),
-			end(7, "j2", "a", "x3", sluice.Failed, "2", "2")}, 9, false, live.Broken, "1", 2, "j1"},
-		"broken, then back": {[]sluice.Event{end(5, "j2", "a", "x2", sluice.Failed, "1", "2"), start(6, "j2", "a", "x3"),
-			end(7, "j2", "a", "x3", sluice.Succeeded, "2", "1")}, 9, true, "", "1", 7, "j2"},
-		"late truth of an older one": {[]sluice.Event{end(5, "j2", "a", "x2", sluice.Unknown, "", ""), start(6, "j2", "a", "x3"),
-			end(7, "j2", "a", "x3", sluice.Succeeded, "1", "3"), end(8, "j2", "a", "x2", sluice.Succeeded, "1", "2")}, 9, true, "", "3", 7, "j2"},
+		"runs":               {nil, 9, unknown(was, live.Running)},
+		"before it":          {nil, 3, but(was, func(s *live.State) { s.Last = "j1" })},
+		"succeeds":           {[]sluice.Event{ends(sluice.Succeeded, "1", "2")}, 9, is("2", 5, "1")},
+		"nothing ran":        {[]sluice.Event{nothing(ends(sluice.Unreachable, "", ""))}, 9, but(was, func(s *live.State) { s.Last = "j1" })},
+		"refused":            {[]sluice.Event{nothing(ends(sluice.Failed, "1", "1"))}, 9, was},
+		"fails before swing": {[]sluice.Event{ends(sluice.Failed, "1", "1")}, 9, was},
+		"fails after swing":  {[]sluice.Event{ends(sluice.Failed, "1", "2")}, 9, but(is("2", 5, "1"), failed)},
+		"says nothing":       {[]sluice.Event{ends(sluice.Succeeded, "", "")}, 9, unknown(was, live.Silent)},
+		"withdrawn": {[]sluice.Event{{Time: at(5), Job: "j2", Body: sluice.TaskWithdrawn{Host: "a", Attempt: "x2"}}}, 9,
+			but(was, func(s *live.State) { s.Last = "j1" })},
+		"unknown":               {[]sluice.Event{ends(sluice.Unknown, "1", "2")}, 9, unknown(was, live.Unclear)},
+		"late truth":            {[]sluice.Event{ends(sluice.Unknown, "", ""), end(7, "j2", "a", "x2", sluice.Succeeded, "1", "2")}, 9, is("2", 7, "1")},
+		"before the late truth": {[]sluice.Event{ends(sluice.Unknown, "", ""), end(7, "j2", "a", "x2", sluice.Succeeded, "1", "2")}, 6, unknown(was, live.Unclear)},
+		"fails, and again before the swing": {[]sluice.Event{ends(sluice.Failed, "1", "2"), again, end(7, "j2", "a", "x3", sluice.Failed, "2", "2")}, 9,
+			but(is("2", 5, "1"), failed)},
+		"fails, and succeeds": {[]sluice.Event{ends(sluice.Failed, "1", "2"), again, end(7, "j2", "a", "x3", sluice.Succeeded, "2", "2")}, 9, is("2", 5, "1")},
+		"late truth of an older one": {[]sluice.Event{ends(sluice.Unknown, "", ""), again, end(7, "j2", "a", "x3", sluice.Succeeded, "1", "2"),
+			end(8, "j2", "a", "x2", sluice.Succeeded, "1", "1")}, 9, is("2", 7, "1")},
+		"said by the next": {[]sluice.Event{ends(sluice.Unknown, "", ""), again, end(7, "j2", "a", "x3", sluice.Failed, "2", "2")}, 9, is("2", 7, "1")},
+		"changed by hand":  {[]sluice.Event{ends(sluice.Failed, "8", "8")}, 9, but(is("8", 5, "1"), byHand)},
+		"changed by hand, then wanted": {[]sluice.Event{submit(5, "j3", "8"), ends(sluice.Failed, "8", "8"), start(6, "j3", "a", "y"), end(7, "j3", "a", "y", sluice.Succeeded, "8", "8")}, 9,
+			but(is("8", 5, "1"), func(s *live.State) { s.Job, s.Last = "j3", "j3" })},
+		"changed by hand, then deployed": {[]sluice.Event{ends(sluice.Succeeded, "8", "2")}, 9, is("2", 5, "8")},
+		"changed while it ran":           {[]sluice.Event{ends(sluice.Failed, "1", "8")}, 9, but(is("8", 5, "1"), byHand)},
+		"retired":                        {[]sluice.Event{{Time: at(5), Body: sluice.HostRetired{Host: "a"}}}, 9, live.State{}},
+		"retired, and back": {[]sluice.Event{{Time: at(5), Body: sluice.HostRetired{Host: "a"}}, ends(sluice.Succeeded, "1", "2"),
+			{Time: at(6), Body: sluice.HostReturned{Host: "a"}}}, 9, is("2", 5, "1")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := live.At(append(append([]sluice.Event{}, one...), c.more...), at(c.at)).States(func(live.Place) bool { return true })
+			got := mapOf(live.Until(append(append([]sluice.Event{}, one...), c.more...), at(c.at))).States(all)
+			if c.want.Last == "" {
+				if len(got) > 0 {
+					t.Errorf("got %+v, want none", got)
+				}
+				return
+			}
 			if len(got) != 1 {
 				t.Fatalf("%d places, want 1", len(got))
 			}
-			s := got[0]
-			if s.Known != c.known || s.Why != c.why || s.Live.Version != c.live || !s.Since.Equal(at(c.since)) || s.Job != c.job {
-				t.Errorf("got %+v, want %+v", s, c)
+			c.want.Place = live.Place{App: "hello", Env: "prod", Host: "a"}
+			if c.want.Job != "" {
+				c.want.By = "ann"
+			}
+			if got[0] != c.want {
+				t.Errorf("got %+v\nwant %+v", got[0], c.want)
 			}
 		})
 	}
 }
 
-// Where hosts only succeed or fall silent, what is live is what the last event of the host said: read without the package.
-func TestLastWordCounts(t *testing.T) {
-	for seed := range uint64(300) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		var es []sluice.Event
-		last := map[sluice.Host]string{}
-		for n := range 40 {
-			j, h, v := sluice.JobID(fmt.Sprint("j", n)), sluice.Host(fmt.Sprint("h", r.IntN(4))), fmt.Sprint(r.IntN(3)+1)
-			es = append(es, submit(n, j, v), start(n, j, h, "x"))
-			switch r.IntN(3) {
-			case 0:
-				es, last[h] = append(es, end(n, j, h, "x", sluice.Succeeded, "0", v)), v
-			case 1:
-				es, last[h] = append(es, end(n, j, h, "x", sluice.Unknown, "", "")), ""
-			default:
-				es, last[h] = append(es, end(n, j, h, "x", sluice.Failed, "0", v)), ""
-			}
-		}
-		for _, s := range live.At(es, at(99)).States(func(live.Place) bool { return true }) {
-			if want := last[s.Host]; s.Known != (want != "") || s.Known && s.Live.Version != want {
-				t.Fatalf("seed %d: %+v, want %q", seed, s, want)
-			}
+func TestAMomentIsCutByTheOrderOfTheLog(t *testing.T) {
+	events := []sluice.Event{submit(1, "j", "1"), submit(5, "k", "1"), submit(2, "l", "1"), submit(6, "m", "1")}
+	for n, want := range map[int]int{0: 0, 1: 1, 2: 1, 4: 1, 5: 3, 6: 4} {
+		if got := len(live.Until(events, at(n))); got != want {
+			t.Errorf("until %d there are %d events, want %d", n, got, want)
 		}
 	}
 }
 
-func TestLatencyAndMost(t *testing.T) {
-	es := []sluice.Event{submit(0, "j", "1")}
+func TestReleasesInTheirOrder(t *testing.T) {
+	m := mapOf([]sluice.Event{submit(0, "j", "1"), {Job: "no", Body: sluice.JobSubmitted{}}, submit(1, "k", "2"), start(2, "k", "a", "x"),
+		end(3, "k", "a", "x", sluice.Failed, "1", "2"), start(4, "k", "a", "y"), end(5, "k", "a", "y", sluice.Succeeded, "2", "2")})
+	got := m.Releases("hello", "")
+	if len(got) != 2 || got[0].Job != "j" || got[1].Job != "k" || got[0].Changed != 0 || got[1].Changed != 1 || !got[1].Submitted.Equal(at(1)) {
+		t.Errorf("got %+v", got)
+	}
+	if len(m.Releases("hello", "test")) != 0 || len(m.Releases("", "prod")) != 2 {
+		t.Error("the environment is not looked at")
+	}
+}
+
+func TestLatency(t *testing.T) {
+	es := []sluice.Event{submit(0, "j", "1"), submit(0, "k", "1")}
 	for n := 1; n <= 201; n++ {
 		h := sluice.Host(fmt.Sprint("h", n))
 		es = append(es, start(n, "j", h, "x"), end(n, "j", h, "x", sluice.Succeeded, "0", "1"))
+		es = append(es, start(n+1, "k", h, "y"), end(n+1, "k", h, "y", sluice.Succeeded, "1", "1")) // it has it already
 	}
-	m := live.At(es, at(999))
-	if got := m.Latency("hello", "prod", "1"); got != (live.Latency{Hosts: 201, P50: 101 * time.Minute, P99: 199 * time.Minute}) {
-		t.Errorf("got %+v", got)
-	}
-	if v, ok := live.Most(m.States(func(live.Place) bool { return true })); !ok || v != inst("1") {
-		t.Errorf("got %v %v", v, ok)
+	other := submit(0, "o", "1")
+	other.Body.(sluice.JobSubmitted).Submitted.Action.Release.Config = "sha256:1"
+	es = append(es, other, start(300, "o", "h1", "z"))
+	last := end(300, "o", "h1", "z", sluice.Succeeded, "1", "1")
+	last.Body.(sluice.TaskFinished).Release.Live.Config = "sha256:1"
+	es = append(es, last)
+	m := mapOf(es)
+	for i, want := range []live.Latency{{Hosts: 201, P50: 101 * time.Minute, P99: 199 * time.Minute}, {Hosts: 201, P50: 101 * time.Minute, P99: 199 * time.Minute},
+		{Hosts: 1, P50: 300 * time.Minute, P99: 300 * time.Minute}} {
+		if got := m.Latency(m.Releases("", "")[i]); got != want {
+			t.Errorf("release %d: got %+v, want %+v", i, got, want)
+		}
 	}
 }

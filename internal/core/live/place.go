@@ -1,0 +1,157 @@
+package live
+
+import (
+	"time"
+
+	"sluice"
+)
+
+// State is what is known of a place.
+type State struct {
+	Place
+	// Known says that Live is proved, and that nothing came after that could have changed it. Where it is not, Live is what was
+	// proved last, and Why says what came after it.
+	Known bool
+	Live  sluice.Installed // without a version: nothing
+	Why   Why
+	// Since is when Live was first proved, By and Job whose work that was; both are "" where that is not on record.
+	Since time.Time
+	By    string
+	Job   sluice.JobID
+	// Changed says that nothing on record made Live so, though something else was proved before: it was changed by hand.
+	Changed bool
+	// Failed says that the attempt that made it live failed afterwards, and that none has succeeded since: it may not be well.
+	Failed bool
+	// Before is what was live before Live.
+	Before sluice.Installed
+	// Last is the job that last touched the place.
+	Last sluice.JobID
+}
+
+// Why says why it is not known what is live.
+type Why string
+
+const (
+	Running Why = "an attempt is running"
+	Unclear Why = "the outcome of the last attempt is not known"
+	Silent  Why = "the last attempt ended, and the host did not say what is live"
+)
+
+// place has the attempts that matter still, in the order in which they started: a late outcome changes its own attempt, and never
+// what a later one proved. What those before them came to is in base.
+type place struct {
+	base State
+	open []*attempt
+	// doubt is in base who may have changed the place since a host last said what it has.
+	doubt []*Release
+}
+
+type attempt struct {
+	of      *Release
+	id      sluice.AttemptID
+	ended   bool
+	nothing bool // it is proved that nothing ran
+	outcome sluice.Outcome
+	at      time.Time          // when it ended
+	word    *sluice.Activation // what the host said then; nil: nothing
+}
+
+func (p *place) attempt(job sluice.JobID, id sluice.AttemptID) *attempt {
+	for _, a := range p.open {
+		if a.of.Job == job && a.id == id {
+			return a
+		}
+	}
+	return nil
+}
+
+// over reports whether nothing can be learned of the attempt any more.
+func (a *attempt) over() bool { return a.ended && a.outcome != sluice.Unknown }
+
+// said reports whether the host said at the end what is live.
+func (a *attempt) said() bool { return a.over() && a.word != nil }
+
+// settle forgets attempts: those before one that made something else live and said so, and those that are over with all before them.
+func (p *place) settle() {
+	for i := len(p.open) - 1; i > 0; i-- {
+		if a := p.open[i]; a.said() && a.word.Live != a.word.Before {
+			p.open, p.base, p.doubt = p.open[i:], State{Place: p.base.Place}, nil
+			break
+		}
+	}
+	for len(p.open) > 0 && p.open[0].over() {
+		p.doubt = p.open[0].apply(&p.base, p.doubt)
+		p.open = p.open[1:]
+	}
+}
+
+// now is false where nothing is known that ever ran there.
+func (p *place) now() (State, bool) {
+	s, doubt := p.base, p.doubt[:len(p.doubt):len(p.doubt)]
+	for _, a := range p.open {
+		doubt = a.apply(&s, doubt)
+	}
+	return s, s.Last != ""
+}
+
+// apply brings a state from before an attempt to after it, and so those who may have changed it unseen.
+func (a *attempt) apply(s *State, doubt []*Release) []*Release {
+	if a.nothing {
+		return doubt // what was so before is still so
+	}
+	s.Last = a.of.Job
+	why := Silent
+	switch {
+	case a.said():
+		s.find(a.word.Before, a.at, doubt)
+		s.leave(a)
+		return nil
+	case !a.ended:
+		why = Running
+	case a.outcome == sluice.Unknown:
+		why = Unclear
+	}
+	s.Known, s.Why = false, why
+	return append(doubt, a.of)
+}
+
+// find takes what an attempt found on the host: what was there, what one of those in doubt left, or what nobody on record put there.
+func (s *State) find(found sluice.Installed, at time.Time, doubt []*Release) {
+	first := s.Since.IsZero()
+	s.Known, s.Why = true, ""
+	if !first && s.Live == found {
+		return
+	}
+	s.Live, s.Before, s.Since, s.By, s.Job, s.Failed = found, s.Live, at, "", "", false
+	s.Changed = !first && len(doubt) == 0
+	for _, r := range doubt {
+		if r.makes(found) {
+			s.By, s.Job = r.By, r.Job
+		}
+	}
+}
+
+// leave takes what an attempt left on the host.
+func (s *State) leave(a *attempt) {
+	w, good := a.word, a.outcome == sluice.Succeeded
+	switch {
+	case w.Live != w.Before:
+		s.Live, s.Before, s.Since, s.By, s.Job, s.Failed, s.Changed = w.Live, w.Before, a.at, a.of.By, a.of.Job, !good, false
+		if !a.of.makes(w.Live) {
+			s.By, s.Job, s.Failed, s.Changed = "", "", false, true
+		}
+	case good && a.of.makes(w.Live):
+		s.Failed = false
+		if s.Job == "" { // it was there, and now somebody wants it there
+			s.By, s.Job, s.Changed = a.of.By, a.of.Job, false
+		}
+	}
+}
+
+// makes reports whether it may be the job's work that this is live.
+func (r *Release) makes(live sluice.Installed) bool {
+	if r.Kind == sluice.RollBack {
+		return r.Version == "" || r.Version == live.Version
+	}
+	return r.Version == live.Version && r.Config == live.Config
+}
