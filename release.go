@@ -19,11 +19,23 @@ type Release struct {
 	Commit *Commit `json:"commit,omitzero"`
 }
 
-// Commit says what an artifact was built from, when that was committed, and who built it.
+// Commit says what an artifact was built from, when that was committed, and who built it when.
 type Commit struct {
-	ID      string    `json:"id"`
+	ID      string    `json:"id,omitzero"`
 	Time    time.Time `json:"time,omitzero"`
 	Builder string    `json:"builder,omitzero"`
+	Built   time.Time `json:"built,omitzero"`
+}
+
+// Since is from when on it could have been live: since it was committed, or else since it was built. Zero where neither is known.
+func (c *Commit) Since() time.Time {
+	if c == nil {
+		return time.Time{}
+	}
+	if c.Time.IsZero() {
+		return c.Built
+	}
+	return c.Time
 }
 
 // Deploy says how a release is put on a host: the section "deploy" of app.yaml, with what it leaves out filled in.

@@ -24,6 +24,7 @@ type Map struct {
 	releases []*Release // as they were submitted
 	places   map[Place]*place
 	retired  map[sluice.Host]bool
+	deploys  map[key]*Release // the last one of each release
 	took     map[key]*took
 	numbers  map[sluice.Host]int // of hosts, for what is kept by host
 }
@@ -42,6 +43,13 @@ type Release struct {
 	Changed         int // attempts that made something else live, as far as hosts said so
 }
 
+// key is a release, whichever jobs bring it to hosts.
+type key struct{ app, env, version, config string }
+
+func (r *Release) key() key { return key{r.App, r.Env, r.Version, r.Config} }
+
+func (s *State) key() key { return key{s.App, s.Env, s.Live.Version, s.Live.Config} }
+
 // Deploys reports whether a job changes what is live.
 func Deploys(j *sluice.Job) bool {
 	return j.Action.Release != nil && (j.Action.Kind == sluice.DeployTo || j.Action.Kind == sluice.RollBack)
@@ -49,7 +57,7 @@ func Deploys(j *sluice.Job) bool {
 
 // New returns a map without places.
 func New() *Map {
-	return &Map{jobs: map[sluice.JobID]*Release{}, places: map[Place]*place{}, retired: map[sluice.Host]bool{}, took: map[key]*took{},
+	return &Map{jobs: map[sluice.JobID]*Release{}, places: map[Place]*place{}, retired: map[sluice.Host]bool{}, deploys: map[key]*Release{}, took: map[key]*took{},
 		numbers: map[sluice.Host]int{}}
 }
 
@@ -74,6 +82,9 @@ func (m *Map) Apply(e sluice.Event) {
 			one := &Release{Job: e.Job, Kind: j.Action.Kind, App: r.App, Env: r.Env, Version: r.Version, Config: r.Config, Commit: r.Commit,
 				By: j.By, Submitted: e.Time, Targets: len(j.Targets)}
 			m.jobs[e.Job], m.releases = one, append(m.releases, one)
+			if one.Kind == sluice.DeployTo {
+				m.deploys[one.key()] = one
+			}
 		}
 	case sluice.TaskStarted:
 		if r := m.jobs[e.Job]; r != nil {
@@ -156,4 +167,26 @@ func (m *Map) Releases(app, env string) (out []*Release) {
 		}
 	}
 	return out
+}
+
+// Origin is the last job that deployed what is live in a place, there or elsewhere in the environment: a rollback knows no commit.
+// It is nil where none did.
+func (m *Map) Origin(s *State) *Release { return m.deploys[s.key()] }
+
+// On counts on how many of the hosts a release is live: what a job deployed, whichever job brought it there; of a rollback, what it
+// brought back itself.
+func On(states []State) func(*Release) int {
+	by, of := map[sluice.JobID]int{}, map[key]int{}
+	for i := range states {
+		if s := &states[i]; s.Known {
+			by[s.Job]++
+			of[s.key()]++
+		}
+	}
+	return func(r *Release) int {
+		if r.Kind == sluice.RollBack {
+			return by[r.Job]
+		}
+		return of[r.key()]
+	}
 }

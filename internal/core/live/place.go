@@ -155,3 +155,16 @@ func (r *Release) makes(live sluice.Installed) bool {
 	}
 	return r.Version == live.Version && r.Config == live.Config
 }
+
+// Told says in one word how it stands with a place, live, unknown or changed, and in a line what is to be known beside that.
+func (s *State) Told() (word, reason string) {
+	switch {
+	case !s.Known:
+		return "unknown", string(s.Why)
+	case s.Changed:
+		return "changed", "no job on record made it live: it was changed by hand"
+	case s.Failed:
+		return "live", "the attempt that made it live failed afterwards"
+	}
+	return "live", ""
+}

@@ -176,6 +176,7 @@ func New(cfg Config) *API {
 	a.huma = humago.New(a.mux, c)
 	a.addJobs()
 	a.addLists()
+	a.addReleases()
 	a.addBoards()
 	a.addSubmit()
 	a.addSecrets()

@@ -47,7 +47,8 @@ type Service struct {
 	states *fold.Live // what was read of the jobs of namespaces
 	news   *fold.Tail // what is read for those who follow them
 	boards *fold.Boards
-	of     *Service // whose these are, where they are another's
+	lives  *fold.Places // what is live where
+	of     *Service     // whose these are, where they are another's
 
 	foresees chan struct{} // holds one for each effect that is being worked out
 }
@@ -73,7 +74,7 @@ func (s *Service) begun() *Service {
 	s = s.first()
 	s.begin.Do(func() {
 		s.states, s.news = fold.NewLive(s.Log), fold.NewTail(s.Log)
-		s.boards = fold.NewBoards(s.Log, s.states)
+		s.boards, s.lives = fold.NewBoards(s.Log, s.states), fold.NewPlaces(s.Log)
 		s.foresees = make(chan struct{}, foreseenAtOnce)
 	})
 	return s

@@ -65,6 +65,10 @@ type Desk interface {
 	ApproveSigned(ctx context.Context, id sluice.JobID, stage, plan string, a sealed.Approval) ([]sluice.Event, error)
 	ChangeHosts(ctx context.Context, ns sluice.Namespace, act HostAct, hosts []sluice.Host, reason string) ([]sluice.Event, error)
 	Out(ctx context.Context, ns sluice.Namespace) ([]schedule.HostInfo, error)
+
+	// Live lists what is live, by app, environment and host, and Releases deploys and rollbacks, newest first.
+	Live(ctx context.Context, q LiveQuery) ([]Live, error)
+	Releases(ctx context.Context, q LiveQuery) ([]Released, error)
 }
 
 var _ Desk = (*Service)(nil)

@@ -1,0 +1,53 @@
+package api
+
+import (
+	"time"
+
+	"sluice"
+)
+
+// Live is what is known of an app on one host of an environment.
+type Live struct {
+	Namespace sluice.Namespace `json:"namespace"`
+	App       string           `json:"app"`
+	Env       string           `json:"env"`
+	Host      sluice.Host      `json:"host"`
+	// State is live, unknown or changed.
+	State    string         `json:"state" enum:"live,unknown,changed" doc:"live: the host proved it; unknown: something came after that which proves nothing, so the version is the one that was proved last; changed: no job on record made it so"`
+	Reason   string         `json:"reason,omitempty" doc:"why it is not known, who has changed it, or what else is wrong"`
+	Failed   bool           `json:"failed,omitempty" doc:"the attempt that made it live failed afterwards: it may not be well"`
+	Version  string         `json:"version,omitempty" doc:"there is none where nothing is live"`
+	Config   string         `json:"config,omitempty" doc:"digest of its configuration"`
+	Manifest string         `json:"manifest,omitempty" doc:"digest of all files on the host; there is none for a version that Sluice has not put there"`
+	Commit   *sluice.Commit `json:"commit,omitempty" doc:"what it was built from, where that is known"`
+	Job      sluice.JobID   `json:"job,omitempty" doc:"the job whose work it is, where that is on record"`
+	By       string         `json:"by,omitempty" doc:"who submitted that job"`
+	Since    *time.Time     `json:"since,omitempty" doc:"when it was first proved"`
+	Before   string         `json:"before,omitempty" doc:"the version that was live before"`
+	Origin   sluice.JobID   `json:"origin,omitempty" doc:"the last job that deployed this version with this configuration in the environment; after a rollback another one than job"`
+	Last     sluice.JobID   `json:"last" doc:"the job that touched the host last"`
+}
+
+// Released is a deploy or a rollback.
+type Released struct {
+	Namespace sluice.Namespace  `json:"namespace"`
+	Job       sluice.JobID      `json:"job"`
+	Kind      sluice.ActionKind `json:"kind" enum:"deploy,rollback"`
+	App       string            `json:"app"`
+	Env       string            `json:"env"`
+	Version   string            `json:"version,omitempty" doc:"there is none for a rollback that brings hosts back to several"`
+	Config    string            `json:"config,omitempty" doc:"digest of the configuration"`
+	Commit    *sluice.Commit    `json:"commit,omitempty" doc:"what it was built from, where that is known"`
+	By        string            `json:"by" doc:"who submitted it"`
+	Submitted time.Time         `json:"submitted"`
+	Ended     *time.Time        `json:"ended,omitempty"`
+	State     string            `json:"state" enum:"waiting,running,paused,halted,succeeded,failed,cancelled" doc:"of the job"`
+	Hosts     int               `json:"hosts" doc:"that the job is for"`
+	Changed   int               `json:"changed" doc:"attempts after which something else was live than before"`
+	Failed    int               `json:"failed" doc:"hosts whose last outcome counts as a failure"`
+	Live      int               `json:"live" doc:"hosts on which it is live now, of those that you may see; of a rollback, those that have what it brought back"`
+	// Measured, LatencyMS and LatencyP99MS are there where it is known when it was committed or built.
+	Measured     int   `json:"measured,omitempty" doc:"hosts that have had it, where it is known when it was committed or built"`
+	LatencyMS    int64 `json:"latency_ms,omitempty" doc:"from its commit, or else its build, until it was live on a host for the first time: the median of the hosts"`
+	LatencyP99MS int64 `json:"latency_p99_ms,omitempty" doc:"the 99th percentile"`
+}
