@@ -52,6 +52,18 @@ const sumPrefix = "sum sha256:"
 // Commit is what it was built of; "" where the metadata do not say.
 func (r Record) Commit() string { return r.Meta["commit"] }
 
+// BuiltOf is what the metadata say of what it was built of; nil where they say nothing.
+func (r Record) BuiltOf() *sluice.Commit {
+	c := sluice.Commit{ID: r.Commit(), Builder: r.Meta["builder"]}
+	// A time that is none is not known.
+	c.Time, _ = time.Parse(time.RFC3339, r.Meta["committed"])
+	c.Built, _ = time.Parse(time.RFC3339, r.Meta["built"])
+	if c == (sluice.Commit{}) {
+		return nil
+	}
+	return &c
+}
+
 // Statement is the text that a signature is made over: one line.
 func (r Record) Statement() ([]byte, error) {
 	r.Form = form

@@ -110,7 +110,7 @@ func (a *app) release(ctx context.Context, svc control.Desk, depot Depot, d *dep
 	if about.App != n.App {
 		return nil, sluice.Errorf(sluice.Config, "%s says that it is of the app %s, not of %s", appfile.Name, about.App, n.App)
 	}
-	rel := &sluice.Release{App: n.App, Env: d.env, Cluster: d.cluster, Version: found.Version, Artifact: found.Digest, Manifest: found.Manifest, Deploy: about.Deploy}
+	rel := &sluice.Release{App: n.App, Env: d.env, Cluster: d.cluster, Version: found.Version, Artifact: found.Digest, Manifest: found.Manifest, Deploy: about.Deploy, Commit: found.BuiltOf()}
 	for i := range rel.Deploy.Balancers {
 		if b := &rel.Deploy.Balancers[i]; b.On != "" {
 			b.SSH = f.SSHFor(b.On)
