@@ -48,7 +48,7 @@ type key struct{ app, env, version, config string }
 
 func (r *Release) key() key { return key{r.App, r.Env, r.Version, r.Config} }
 
-func (s *State) key() key { return key{s.App, s.Env, s.Live.Version, s.Live.Config} }
+func (s *State) key() key { return key{s.App, s.Env, s.Live.Version, s.Config} }
 
 // Deploys reports whether a job changes what is live.
 func Deploys(j *sluice.Job) bool {

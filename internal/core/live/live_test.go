@@ -163,3 +163,40 @@ func TestLatency(t *testing.T) {
 		}
 	}
 }
+
+// withConfig gives what a job deploys, and what a host says, a configuration.
+func withConfig(e sluice.Event, config string) sluice.Event {
+	switch b := e.Body.(type) {
+	case sluice.JobSubmitted:
+		r := *b.Submitted.Action.Release
+		r.Config = config
+		b.Submitted.Action.Release = &r
+		e.Body = b
+	case sluice.TaskFinished:
+		b.Release.Live.Config = config
+		if b.Release.Before.Version == b.Release.Live.Version {
+			b.Release.Before.Config = config
+		}
+	}
+	return e
+}
+
+// A configuration that comes to the same files on a host is not put there again, and the release is live all the same.
+func TestAnotherConfigurationWithTheSameFiles(t *testing.T) {
+	m := mapOf([]sluice.Event{withConfig(submit(0, "j", "1"), "c1"), start(1, "j", "a", "x"), withConfig(end(2, "j", "a", "x", sluice.Succeeded, "0", "1"), "c1"),
+		withConfig(submit(3, "k", "1"), "c2"), start(4, "k", "a", "y"), withConfig(end(5, "k", "a", "y", sluice.Succeeded, "1", "1"), "c1"), // as the host knows them
+		withConfig(submit(6, "l", "2"), "c2"), start(7, "l", "b", "z"), withConfig(end(8, "l", "b", "z", sluice.Succeeded, "1", "2"), "c1")})
+	states := m.States(all)
+	if s := states[0]; s.Config != "c2" || s.Job != "j" || s.Changed || !s.Since.Equal(at(2)) || m.Origin(&s).Job != "k" {
+		t.Errorf("%+v", s)
+	}
+	if s := states[1]; s.Config != "c2" || s.Job != "l" || s.Changed || m.Origin(&s).Job != "l" {
+		t.Errorf("%+v", s)
+	}
+	on := live.On(states)
+	for i, want := range []int{0, 1, 1} {
+		if got := on(m.Releases("", "")[i]); got != want {
+			t.Errorf("release %d is live on %d hosts, want %d", i, got, want)
+		}
+	}
+}

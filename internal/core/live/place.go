@@ -14,6 +14,9 @@ type State struct {
 	Known bool
 	Live  sluice.Installed // without a version: nothing
 	Why   Why
+	// Config is the configuration of the release that is live. The host may know its files by an older one, in Live, that came to the
+	// same there.
+	Config string
 	// Since is when Live was first proved, By and Job whose work that was; both are "" where that is not on record.
 	Since time.Time
 	By    string
@@ -122,7 +125,7 @@ func (s *State) find(found sluice.Installed, at time.Time, doubt []*Release) {
 	if !first && s.Live == found {
 		return
 	}
-	s.Live, s.Before, s.Since, s.By, s.Job, s.Failed = found, s.Live, at, "", "", false
+	s.Live, s.Config, s.Before, s.Since, s.By, s.Job, s.Failed = found, found.Config, s.Live, at, "", "", false
 	s.Changed = !first && len(doubt) == 0
 	for _, r := range doubt {
 		if r.makes(found) {
@@ -136,24 +139,27 @@ func (s *State) leave(a *attempt) {
 	w, good := a.word, a.outcome == sluice.Succeeded
 	switch {
 	case w.Live != w.Before:
-		s.Live, s.Before, s.Since, s.By, s.Job, s.Failed, s.Changed = w.Live, w.Before, a.at, a.of.By, a.of.Job, !good, false
+		s.Live, s.Config, s.Before, s.Since, s.By, s.Job, s.Failed, s.Changed = w.Live, w.Live.Config, w.Before, a.at, a.of.By, a.of.Job, !good, false
 		if !a.of.makes(w.Live) {
 			s.By, s.Job, s.Failed, s.Changed = "", "", false, true
+			return
 		}
 	case good && a.of.makes(w.Live):
 		s.Failed = false
 		if s.Job == "" { // it was there, and now somebody wants it there
 			s.By, s.Job, s.Changed = a.of.By, a.of.Job, false
 		}
+	default:
+		return
+	}
+	if a.of.Kind == sluice.DeployTo {
+		s.Config = a.of.Config
 	}
 }
 
 // makes reports whether it may be the job's work that this is live.
 func (r *Release) makes(live sluice.Installed) bool {
-	if r.Kind == sluice.RollBack {
-		return r.Version == "" || r.Version == live.Version
-	}
-	return r.Version == live.Version && r.Config == live.Config
+	return r.Version == live.Version || r.Kind == sluice.RollBack && r.Version == ""
 }
 
 // Told says in one word how it stands with a place, live, unknown or changed, and in a line what is to be known beside that.

@@ -17,7 +17,7 @@ func (a *app) releasesCommand() *cobra.Command {
 	var most int
 	c := &cobra.Command{
 		Use:   "releases ENV [APP]",
-		Short: "List what is live in an environment, and its deploys and rollbacks, newest first",
+		Short: "List what an environment has live, and its releases",
 		Long: `List what is live in an environment, and its deploys and rollbacks, newest
 first. LATENCY is how long it took from the commit, or where that is not known
 from the build, until a host had the release: the median of the hosts, and the

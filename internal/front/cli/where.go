@@ -87,7 +87,7 @@ type liveLine struct {
 func liveForm(l control.Live) liveLine {
 	word, reason := l.Told()
 	line := liveLine{Namespace: l.Namespace, App: l.App, Env: l.Env, Host: l.Host, State: word, Reason: reason, Failed: l.Failed, Version: l.Live.Version,
-		Config: l.Live.Config, Manifest: l.Live.Manifest, Commit: l.Commit, Job: l.Job, By: l.By, Before: l.Before.Version, Last: l.Last}
+		Config: l.Config, Manifest: l.Live.Manifest, Commit: l.Commit, Job: l.Job, By: l.By, Before: l.Before.Version, Last: l.Last}
 	if !l.Since.IsZero() {
 		line.Since = l.Since.UTC()
 	}
@@ -127,7 +127,7 @@ type liveRow struct {
 func rows(list []control.Live) (out []*liveRow) {
 	at := map[alike]*liveRow{}
 	for _, l := range list {
-		k := alike{app: l.App, env: l.Env, version: l.Live.Version, config: l.Live.Config, by: l.By, job: l.Job}
+		k := alike{app: l.App, env: l.Env, version: l.Live.Version, config: l.Config, by: l.By, job: l.Job}
 		if k.word, k.reason = l.Told(); k.reason != "" {
 			k.last = l.Last
 		}

@@ -34,7 +34,7 @@ func TestWhatIsLiveInWords(t *testing.T) {
 	a := &app{World: World{Stdout: &out, Clock: func() time.Time { return t0 }}}
 	commit := &sluice.Commit{ID: "1a2b3c4d5e6f7a8b", Built: t0.Add(-time.Hour)}
 	on := func(host sluice.Host, version string, how func(*live.State)) control.Live {
-		s := live.State{Place: live.Place{App: "shop", Env: "production", Host: host}, Known: true, Live: sluice.Installed{Version: version, Config: "sha256:9f86d081884c7d65"},
+		s := live.State{Place: live.Place{App: "shop", Env: "production", Host: host}, Known: true, Live: sluice.Installed{Version: version}, Config: "sha256:9f86d081884c7d65",
 			Since: t0, By: "ann@laptop", Job: "k3v9q2m7x1ab", Last: "k3v9q2m7x1ab"}
 		if how != nil {
 			how(&s)
@@ -46,7 +46,7 @@ func TestWhatIsLiveInWords(t *testing.T) {
 		on("web4", "1.0", func(s *live.State) { s.Known, s.Why, s.Last = false, live.Unclear, "z3v9q2m7x1ab" }),
 		on("web5", "1.0", func(s *live.State) { s.Known, s.Why, s.Last = false, live.Unclear, "z3v9q2m7x1ab" }),
 		on("web6", "0.9", func(s *live.State) { s.Changed, s.Job, s.By = true, "", "" }),
-		on("web7", "", func(s *live.State) { s.Live, s.Job, s.By = sluice.Installed{}, "", "" })}
+		on("web7", "", func(s *live.State) { s.Live, s.Config, s.Job, s.By = sluice.Installed{}, "", "", "" })}
 	list[6].Commit = nil
 	if err := a.printLive(list); err != nil {
 		t.Fatal(err)

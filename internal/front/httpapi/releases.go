@@ -87,7 +87,7 @@ func listLive(ctx context.Context, c caller, in *liveQuery) (*liveHosts, error) 
 func liveOf(l control.Live) api.Live {
 	word, reason := l.Told()
 	return api.Live{Namespace: l.Namespace, App: l.App, Env: l.Env, Host: l.Host, State: word, Reason: reason, Failed: l.Failed,
-		Version: l.Live.Version, Config: l.Live.Config, Manifest: l.Live.Manifest, Commit: l.Commit, Job: l.Job, By: l.By, Since: moment(l.Since),
+		Version: l.Live.Version, Config: l.Config, Manifest: l.Live.Manifest, Commit: l.Commit, Job: l.Job, By: l.By, Since: moment(l.Since),
 		Before: l.Before.Version, Origin: l.Origin, Last: l.Last}
 }
 

@@ -18,7 +18,7 @@ func (d *Desk) Live(ctx context.Context, q control.LiveQuery) ([]control.Live, e
 	for i, l := range list {
 		out[i] = control.Live{Namespace: l.Namespace, Commit: l.Commit, Origin: l.Origin, State: live.State{
 			Place: live.Place{App: l.App, Env: l.Env, Host: l.Host}, Known: l.State != "unknown", Changed: l.State == "changed", Failed: l.Failed,
-			Live: sluice.Installed{Version: l.Version, Manifest: l.Manifest, Config: l.Config}, By: l.By, Job: l.Job, Last: l.Last,
+			Live: sluice.Installed{Version: l.Version, Manifest: l.Manifest, Config: l.Config}, Config: l.Config, By: l.By, Job: l.Job, Last: l.Last,
 			Before: sluice.Installed{Version: l.Before}}}
 		if !out[i].Known {
 			out[i].Why = live.Why(l.Reason)
