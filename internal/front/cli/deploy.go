@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"strings"
@@ -199,50 +198,4 @@ func (a *app) bring(ctx context.Context, svc control.Desk, depot Depot, r artifa
 		return err
 	}
 	return keep(r.Digest, func() (io.ReadCloser, error) { return depot.Content(ctx, r) })
-}
-
-func (a *app) rollbackCommand() *cobra.Command {
-	var f jobFlags
-	c := &cobra.Command{
-		Use:   "rollback JOB",
-		Short: "Bring hosts back to what they had before a deploy",
-		Long: `Bring each host of a deploy back to the version and the configuration that it
-had before, under the fleet's rules. Nothing is fetched: every host has what it
-goes back to, and checks it first. If the deploy still has its lock, it is
-cancelled, and so is what waits behind it.`,
-		Example: `  sluice rollback k3v9q2m7x1ab
-  sluice rollback k3v9q2m7x1ab -w web1 --sudo`,
-		Args: args(1, 1, "the id of a job that deployed"),
-		RunE: func(c *cobra.Command, words []string) error {
-			return a.onJournal(c.Context(), func(svc control.Desk) error {
-				back, info, err := wayBack(c.Context(), svc, words[0], f.expression != "" || f.hosts != "")
-				if err != nil {
-					return err
-				}
-				if f.expression == "" && f.hosts == "" {
-					f.hosts = back.hosts()
-				}
-				if f.file == "" && !a.elsewhere() {
-					f.file = back.fleet
-				}
-				if f.namespace == "" && f.file == "" {
-					f.namespace = string(info.Spec.Namespace)
-				}
-				r, err := a.request(c.Context(), &f)
-				if err != nil {
-					return err
-				}
-				if err := back.fill(&r, info); err != nil {
-					return err
-				}
-				for _, h := range back.none {
-					fmt.Fprintf(a.Stderr, "sluice: left out: %s had nothing before\n", h)
-				}
-				return a.submitTo(c.Context(), svc, &f, r)
-			})
-		},
-		ValidArgsFunction: a.completeJob,
-	}
-	f.addCarrying(a, c)
-	return c
 }

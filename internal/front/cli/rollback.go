@@ -1,9 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
 
 	"sluice"
 	"sluice/internal/core/fleet"
@@ -11,6 +16,169 @@ import (
 	"sluice/internal/core/schedule"
 	"sluice/internal/run/control"
 )
+
+// rollbackFlags say which deploy is taken back, and what does not keep from it.
+type rollbackFlags struct {
+	jobFlags
+	env     string
+	changed bool
+}
+
+func (a *app) rollbackCommand() *cobra.Command {
+	var f rollbackFlags
+	c := &cobra.Command{
+		Use:   "rollback {JOB | APP --env ENV}",
+		Short: "Bring hosts back to what they had before a deploy",
+		Long: `Bring each host of a deploy back to the version and the configuration that it
+had before, under the fleet's rules. Nothing is fetched: every host has what it
+goes back to, and checks it first. If the deploy still has its lock, it is
+cancelled, and so is what waits behind it.
+
+APP and --env mean the last deploy of the app there that changed hosts. Hosts
+that something has changed since are in the way, unless they are left out or
+--even-if-changed is given.`,
+		Example: `  sluice rollback k3v9q2m7x1ab
+  sluice rollback k3v9q2m7x1ab -w web1 --sudo
+  sluice rollback shop --env production --sudo`,
+		Args: args(1, 1, "the id of a job that deployed, or the name of an app"),
+		RunE: func(c *cobra.Command, words []string) error {
+			return a.onJournal(c.Context(), func(svc control.Desk) error { return a.rollBack(c.Context(), svc, &f, words[0]) })
+		},
+		ValidArgsFunction: a.completeJob,
+	}
+	f.addCarrying(a, c)
+	c.Flags().StringVar(&f.env, "env", "", "the last deploy in this `environment`, of the app that is named in place of a job")
+	c.Flags().BoolVar(&f.changed, "even-if-changed", false, "bring back hosts, too, that something has changed since")
+	return c
+}
+
+func (a *app) rollBack(ctx context.Context, svc control.Desk, f *rollbackFlags, word string) error {
+	if f.env != "" {
+		id, err := lastDeploy(ctx, svc, control.LiveQuery{Namespace: sluice.Namespace(f.namespace), App: word, Env: f.env})
+		if err != nil {
+			return err
+		}
+		word = string(id)
+	}
+	back, info, err := wayBack(ctx, svc, word, f.expression != "" || f.hosts != "")
+	if err != nil {
+		return err
+	}
+	if f.expression == "" && f.hosts == "" {
+		f.hosts = back.hosts()
+	}
+	if f.file == "" && !a.elsewhere() {
+		f.file = back.fleet
+	}
+	if f.namespace == "" && f.file == "" {
+		f.namespace = string(info.Spec.Namespace)
+	}
+	r, err := a.request(ctx, &f.jobFlags)
+	if err != nil {
+		return err
+	}
+	if err := back.fill(&r, info); err != nil {
+		return err
+	}
+	if !f.changed {
+		now, err := svc.Live(ctx, control.LiveQuery{Namespace: info.Spec.Namespace, App: back.release.App, Env: back.release.Env})
+		if err != nil {
+			return err
+		}
+		if err := changedSince(info.Spec.ID, back.release.Env, r.Targets, now); err != nil {
+			return err
+		}
+	}
+	for _, h := range back.none {
+		fmt.Fprintf(a.Stderr, "sluice: left out: %s had nothing before\n", h)
+	}
+	return a.submitTo(ctx, svc, &f.jobFlags, r)
+}
+
+// lastDeploy is the last deploy of an app in an environment after which a host had something else.
+func lastDeploy(ctx context.Context, svc control.Desk, q control.LiveQuery) (sluice.JobID, error) {
+	list, err := svc.Releases(ctx, q)
+	if err != nil {
+		return "", err
+	}
+	var of sluice.Namespace
+	var id sluice.JobID
+	for _, r := range list {
+		switch {
+		case r.Kind != sluice.DeployTo || r.Changed == 0:
+		case id == "":
+			of, id = r.Namespace, r.Job
+		case r.Namespace != of:
+			return "", sluice.Errorf(sluice.Usage, "%s is deployed to %s in several namespaces: %s, %s", q.App, q.Env, of, r.Namespace).WithHint("--namespace NAME")
+		}
+	}
+	if id == "" {
+		return "", sluice.Errorf(sluice.NotFound, "no deploy of %s to %s that changed a host is on record", q.App, q.Env).WithHint("sluice releases %s", q.Env)
+	}
+	return id, nil
+}
+
+// changedSince says which hosts are not any more as a deploy left them, as far as that is on record: whatever came after it would be
+// undone unseen.
+func changedSince(id sluice.JobID, env string, hosts []sluice.Host, now []control.Live) error {
+	at := map[sluice.Host]control.Live{}
+	for _, l := range now {
+		at[l.Host] = l
+	}
+	var whys []string
+	var same []sluice.Host
+	changed := map[string][]sluice.Host{}
+	next := ""
+	for _, h := range hosts {
+		l, known := at[h]
+		why := sinceThen(id, l)
+		if !known || why == "" {
+			same = append(same, h)
+			continue
+		}
+		if changed[why] == nil {
+			whys = append(whys, why)
+		}
+		changed[why] = append(changed[why], h)
+		switch {
+		case !l.Known || l.Changed || l.Origin == "":
+		case l.Job == l.Origin:
+			next = "sluice rollback " + string(l.Job) + " takes that one back first"
+		default: // it was brought back to what an earlier deploy had left
+			next = "sluice rollback " + string(l.Origin) + " goes further back from there"
+		}
+	}
+	if len(whys) == 0 {
+		return nil
+	}
+	for i, why := range whys {
+		whys[i] = fleet.Fold(changed[why]) + ": " + why
+	}
+	hints := []string{cmp.Or(next, "sluice releases "+env+" shows it")}
+	if len(same) > 0 {
+		hints = append(hints, "-w "+fleet.Fold(same)+" leaves them out")
+	}
+	hints = append(hints, "--even-if-changed goes back all the same")
+	return sluice.Errorf(sluice.Conflict, "hosts have changed since job %s: %s", id, strings.Join(whys, "; ")).WithHint("%s", strings.Join(hints, "; "))
+}
+
+// sinceThen is what has changed a host since a deploy; "" for nothing.
+func sinceThen(id sluice.JobID, l control.Live) string {
+	switch version := cmp.Or(l.Live.Version, "nothing"); {
+	case l.Known && (l.Job == id || l.Origin == id && !l.Changed): // perhaps it was brought back to that
+		return ""
+	case !l.Known && l.Last == id: // that its own end is not known is another matter
+		return ""
+	case !l.Known:
+		return fmt.Sprintf("%s (job %s)", l.Why, l.Last)
+	case l.Changed:
+		return fmt.Sprintf("%s was made live by hand", version)
+	case l.Job == "":
+		return fmt.Sprintf("%s is live, and it is not on record by whom", version)
+	default:
+		return fmt.Sprintf("job %s of %s made %s live", l.Job, l.By, version)
+	}
+}
 
 // theWayBack is what each host of a deploy goes back to.
 type theWayBack struct {
