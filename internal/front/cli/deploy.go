@@ -22,6 +22,7 @@ import (
 type deployFlags struct {
 	depotFlags
 	env, cluster, branch, file, appFile string
+	like                                string
 	layers                              configFlags
 }
 
@@ -29,7 +30,7 @@ func (a *app) deployCommand() *cobra.Command {
 	var f jobFlags
 	var d deployFlags
 	c := &cobra.Command{
-		Use:   "deploy APP[@VERSION] --env ENV {-f FLEET -t EXPR | -w HOSTS}",
+		Use:   "deploy {APP[@VERSION] | --like TIME [APP]...} --env ENV",
 		Short: "Deploy a version of an app on hosts, under the fleet's rules",
 		Long: `Deploy a version of an app: its artifact from the repository, its configuration
 from the layers, put on hosts in the order and at the width that the fleet's
@@ -37,19 +38,32 @@ rules allow. Without VERSION it is the latest.
 
 What the artifact's app.yaml says of itself is frozen in the job, and so is the
 configuration. Only one deploy of an app in an environment goes on at a time;
-a second one waits, or cancels the first with --supersede.`,
+a second one waits, or cancels the first with --supersede.
+
+--like brings an environment back to what it was at a time: every host of it
+that has something else now gets the version and the configuration that it had,
+by a job for each release. A time is as for sluice at.`,
 		Example: `  sluice deploy shop --env production -f fleet.yaml -t '$app.shop'
   sluice deploy shop@1.4.2 --env staging -w 'web[1-3]' --sudo
-  sluice deploy shop --env production -f fleet.yaml -t all --shared config/`,
-		Args: args(1, 1, "the name of an app, and a version behind @"),
+  sluice deploy shop --env production -f fleet.yaml -t all --shared config/
+  sluice deploy --like 2026-01-02T15:04:05Z --env production`,
+		Args: func(c *cobra.Command, words []string) error {
+			if d.like != "" {
+				return nil // all apps, or those that are named
+			}
+			return args(1, 1, "the name of an app, and a version behind @")(c, words)
+		},
 		RunE: func(c *cobra.Command, words []string) error {
 			defer d.layers.close()
+			if d.env == "" {
+				return sluice.Errorf(sluice.Usage, "the environment is missing").WithHint("--env ENV")
+			}
+			if d.like != "" {
+				return a.deployLike(c, &f, &d, words)
+			}
 			name, version, named := strings.Cut(words[0], "@")
 			if !named {
 				version = sluice.LatestVersion
-			}
-			if d.env == "" {
-				return sluice.Errorf(sluice.Usage, "the environment is missing").WithHint("--env ENV")
 			}
 			r, err := a.request(c.Context(), &f)
 			if err != nil {
@@ -73,6 +87,7 @@ a second one waits, or cancels the first with --supersede.`,
 	f.addCarrying(a, c)
 	fs := c.Flags()
 	fs.StringVar(&d.env, "env", "", "`environment` that the hosts are of")
+	fs.StringVar(&d.like, "like", "", "what was live at this `time`, in place of a version")
 	fs.StringVar(&d.cluster, "cluster", "", "`cluster` of the environment")
 	fs.StringVar(&d.branch, "branch", "master", "`target` in the repository")
 	fs.StringVar(&d.file, "file", "", "`file` of the artifact (default: the only one)")
