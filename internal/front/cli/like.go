@@ -149,15 +149,13 @@ func (a *app) likeRequest(ctx context.Context, svc control.Desk, f jobFlags, k *
 		return control.Request{}, err
 	}
 	rel := *j.Spec.Action.Release
-	if !svc.Elsewhere() { // a server says it when it is asked for the job
-		for _, digest := range []string{rel.Artifact, rel.Manifest, rel.Config} {
-			if digest == "" {
-				continue
-			}
-			if _, err := svc.Kept(ctx, digest); err != nil {
-				return control.Request{}, &sluice.Error{Code: sluice.CodeOf(err), Text: fmt.Sprintf("%s %s cannot be had as it was deployed by job %s", rel.App, rel.Version, k.origin), Err: err,
-					Hint: fmt.Sprintf("sluice deploy %s@%s --env %s takes it from the repository, with the configuration of now", rel.App, rel.Version, rel.Env)}
-			}
+	for _, digest := range []string{rel.Artifact, rel.Manifest, rel.Config} {
+		if digest == "" {
+			continue
+		}
+		if _, err := svc.Kept(ctx, digest); err != nil {
+			return control.Request{}, &sluice.Error{Code: sluice.CodeOf(err), Text: fmt.Sprintf("%s %s cannot be had as it was deployed by job %s", rel.App, rel.Version, k.origin), Err: err,
+				Hint: fmt.Sprintf("sluice deploy %s@%s --env %s takes it from the repository, with the configuration of now", rel.App, rel.Version, rel.Env)}
 		}
 	}
 	f.expression, f.hosts = "", fleet.Fold(k.hosts)
