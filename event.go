@@ -196,6 +196,8 @@ type JobCancelling struct {
 type JobFinished struct {
 	Outcome Outcome         `json:"outcome"`
 	Counts  map[Outcome]int `json:"counts"`
+	// Undo is the job that brings its hosts back, submitted in the same step; "" for none.
+	Undo JobID `json:"undo,omitzero"`
 }
 
 // HostHeld says that an operator takes a host out of service.

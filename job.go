@@ -153,6 +153,14 @@ type Action struct {
 	Release *Release `json:"release,omitzero"`
 	// Back is what each host goes back to (rollback), or must be able to go back to, so that it is there and stays (deploy).
 	Back map[Host]Installed `json:"back,omitzero"`
+	// Undoes is the deploy that ended badly, and that this rollback was made for without anybody asking. It has the place of that
+	// job among those that want its lock.
+	Undoes JobID `json:"undoes,omitzero"`
+}
+
+// UndoneOnFailure reports whether it is a deploy after whose failure the hosts are to be brought back.
+func (a *Action) UndoneOnFailure() bool {
+	return a.Kind == DeployTo && a.Release != nil && a.Release.Deploy.OnFailure == FailureRollsBack
 }
 
 // Options say how a job is carried out.

@@ -54,7 +54,19 @@ type Deploy struct {
 	Balancers []Balancing   `json:"balancers,omitzero"`
 	Checks    []HealthCheck `json:"checks,omitzero"`
 	Waits     Waits         `json:"waits,omitzero"`
+	// OnFailure says what follows when a deploy ends badly; "" is [FailureHalts].
+	OnFailure OnFailure `json:"on_failure,omitzero"`
 }
+
+// OnFailure is what follows when a deploy ends badly.
+type OnFailure string
+
+const (
+	// FailureHalts leaves all as it is: a person decides.
+	FailureHalts OnFailure = "halt"
+	// FailureRollsBack brings every host back that the deploy changed, by a job that is made in the same step.
+	FailureRollsBack OnFailure = "rollback"
+)
 
 // Service is a service of the host that learns of another version.
 type Service struct {

@@ -78,7 +78,7 @@ func (e *entrusted) Check() error {
 	defer e.mu.Unlock()
 	switch {
 	case e.of == nil:
-		return envelopes.Missing(e.spec.ID)
+		return envelopes.Missing(e.spec)
 	case e.err != nil:
 		return e.err
 	case !e.c.clock().Before(e.expires):

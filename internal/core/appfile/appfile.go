@@ -119,7 +119,7 @@ func (r *reader) word(n *yaml.Node, meant string) string {
 
 func (r *reader) deploy(n *yaml.Node) (d sluice.Deploy) {
 	for _, p := range r.Pairs(n, "deploy") {
-		if !r.Known(p, "deploy", []string{"root", "user", "group", "keep", "hooks", "services", "balancers", "checks", "waits"}) {
+		if !r.Known(p, "deploy", []string{"root", "user", "group", "keep", "hooks", "services", "balancers", "checks", "waits", "on_failure"}) {
 			continue
 		}
 		switch p.Name {
@@ -147,6 +147,8 @@ func (r *reader) deploy(n *yaml.Node) (d sluice.Deploy) {
 			}
 		case "waits":
 			d.Waits = r.waits(p.Value)
+		case "on_failure":
+			d.OnFailure = sluice.OnFailure(r.one(p.Value, "on_failure", failures))
 		}
 	}
 	return d
@@ -173,6 +175,8 @@ func (r *reader) root(n *yaml.Node) string {
 	}
 	return w
 }
+
+var failures = []string{string(sluice.FailureHalts), string(sluice.FailureRollsBack)}
 
 var managers = []string{"systemd", "supervisor", "service"}
 

@@ -41,6 +41,7 @@ deploy:
     - {http: "http://127.0.0.1:8080/health", status: 204, every: 2s, timeout: 1s, successes: 5}
     - {exec: "/usr/local/bin/ok --deep"}
   waits: {drain: 1m, healthy: 3m, steady: 10s}
+  on_failure: rollback
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -62,8 +63,8 @@ deploy:
 		d.Checks[1] != (sluice.HealthCheck{Kind: "exec", At: "/usr/local/bin/ok --deep", Every: time.Second, Timeout: 5 * time.Second, Successes: 3}) {
 		t.Errorf("%+v", d.Checks)
 	}
-	if d.Waits != (sluice.Waits{Drain: time.Minute, Healthy: 3 * time.Minute, Steady: 10 * time.Second}) {
-		t.Errorf("%+v", d.Waits)
+	if d.Waits != (sluice.Waits{Drain: time.Minute, Healthy: 3 * time.Minute, Steady: 10 * time.Second}) || d.OnFailure != sluice.FailureRollsBack {
+		t.Errorf("%+v, %q", d.Waits, d.OnFailure)
 	}
 }
 
@@ -92,6 +93,7 @@ func TestMistakesHavePlaces(t *testing.T) {
 		"app: s\ndeploy: {checks: [{tcp: a, status: 200}]}":              "status is for http",
 		"app: s\ndeploy: {checks: [{tcp: a, every: 0s}]}":                "every must be more than nothing",
 		"app: s\ndeploy: {waits: {drain: 3 weeks}}":                      "drain must be a time such as",
+		"app: s\ndeploy: {on_failure: rolback}":                          `on_failure must be one of halt, rollback, not "rolback"`,
 		"app: s\ndeploy: {waits: {drian: 3s}}":                           `unknown key "drian" in waits`,
 		"app: s\ndeploy: {checks: [{tcp: a, tcp: b}]}":                   `the key "tcp" is there twice`,
 		"app: s\nkeep: *x":                                               "this is not YAML",

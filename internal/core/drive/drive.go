@@ -45,6 +45,8 @@ type Machine struct {
 	withheld bool                                // the last decision would have started something, and had not asked for the right
 	stale    bool                                // something landed since the last decision
 	last     sluice.Event                        // job.finished or job.halted, if the job is
+	undone   bool                                // it may have to be undone
+	said     []sluice.Event                      // then: what its hosts said, and who resumed it
 }
 
 // Report is what an attempt has to say: the end of a step, or its outcome.
@@ -100,7 +102,7 @@ func New(cfg Config) *Machine {
 // Load takes the log as it stands: the state that was folded from it, which is the machine's from now on, and the events
 // of the job that are in it. What was reported and is not in there stays to be appended.
 func (m *Machine) Load(state *schedule.State, events []sluice.Event) {
-	m.state, m.decided = state, 0
+	m.state, m.decided, m.said = state, 0, nil
 	for _, e := range events {
 		m.remember(e)
 	}
@@ -111,6 +113,7 @@ func (m *Machine) remember(e sluice.Event) {
 	if e.Job != m.cfg.Job {
 		return
 	}
+	m.listen(e)
 	switch b := e.Body.(type) {
 	case sluice.TaskStarted:
 		m.sign = e.Time

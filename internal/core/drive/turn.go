@@ -87,6 +87,7 @@ func (m *Machine) Decide(tail []sluice.Event, in Input) (Decision, error) {
 		Settling: func(sluice.JobID) bool { return len(m.flights) > 0 },
 		May:      func(sluice.JobID) schedule.Permit { return t.permit(in) },
 	})...)
+	t.undo(tail)
 	t.out.Ask = m.withheld && in.Right == NotAsked
 	return t.out, nil
 }
@@ -98,8 +99,10 @@ type turn struct {
 	out Decision
 }
 
-func (t *turn) add(b sluice.Body) bool {
-	e := sluice.Event{Time: t.now, Job: t.cfg.Job, Body: b}
+func (t *turn) add(b sluice.Body) bool { return t.addTo(t.cfg.Job, b) }
+
+func (t *turn) addTo(id sluice.JobID, b sluice.Body) bool {
+	e := sluice.Event{Time: t.now, Job: id, Body: b}
 	if err := t.state.Apply(e); err != nil {
 		t.notice("%v", err) // such as an outcome of an attempt that was given up
 		return false

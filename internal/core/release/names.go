@@ -24,6 +24,8 @@ func Check(kind sluice.ActionKind, r *sluice.Release) error {
 		return fmt.Errorf("%q cannot be a version: letters, digits, '_', '-', '+' and '.' are allowed, up to 128, and a letter or digit begins it", r.Version)
 	case !path.IsAbs(d.Root) || path.Clean(d.Root) != d.Root || d.Root == "/" || odd(d.Root):
 		return fmt.Errorf("the root %q of the app is no clean absolute path", d.Root)
+	case d.OnFailure != "" && d.OnFailure != sluice.FailureHalts && d.OnFailure != sluice.FailureRollsBack:
+		return fmt.Errorf("%q cannot follow a failure: expected halt or rollback", d.OnFailure)
 	case d.Keep < 0:
 		return fmt.Errorf("%d versions cannot be kept", d.Keep)
 	case d.User != "" && !userName(d.User), d.Group != "" && !userName(d.Group):

@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"cmp"
 	"container/heap"
 	"slices"
 	"time"
@@ -166,17 +167,30 @@ func (j *job) overBudget() bool { return j.budget >= 0 && j.failures > j.budget 
 
 // lockedBy returns the job that has the lock that j wants, or nil. Who was submitted first has it until the end, whether or
 // not anybody drives it: a lock that a lost process sets free would be none. What a later job runs is waited for, too, where an
-// earlier one was opened again.
+// earlier one was opened again. Who undoes another job takes its lock over, before those that wait for it.
 func (s *State) lockedBy(j *job) *job {
 	if j.spec.Options.Lock == "" {
 		return nil
 	}
 	for _, o := range s.open {
-		if o != j && o.spec.Options.Lock == j.spec.Options.Lock && (o.number < j.number || o.running > 0) {
+		if o != j && o.spec.Options.Lock == j.spec.Options.Lock && (s.inLine(o, j) < 0 || o.running > 0) {
 			return o
 		}
 	}
 	return nil
+}
+
+// inLine compares two jobs that want a lock: negative where o comes before j.
+func (s *State) inLine(o, j *job) int {
+	place := func(j *job) (number, undoes int) {
+		if undone := s.byID[j.spec.Action.Undoes]; undone != nil {
+			return undone.number, -1
+		}
+		return j.number, 0
+	}
+	a, x := place(o)
+	b, y := place(j)
+	return cmp.Or(cmp.Compare(a, b), cmp.Compare(x, y), cmp.Compare(o.number, j.number))
 }
 
 // next returns the first task of the job that may start now, or nil. It moves what may not to where it waits.

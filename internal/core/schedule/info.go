@@ -73,12 +73,38 @@ func (s *State) MayStart(id sluice.JobID) bool {
 
 // Locked lists the jobs that have a lock or wait for it, in the order in which they get it.
 func (s *State) Locked(l sluice.Lock) (out []Info) {
+	var want []*job
 	for _, j := range s.open {
 		if l != "" && j.spec.Options.Lock == l {
-			out = append(out, j.info())
+			want = append(want, j)
 		}
 	}
+	slices.SortFunc(want, s.inLine)
+	for _, j := range want {
+		out = append(out, j.info())
+	}
 	return out
+}
+
+// TouchedSince reports whether a job that was submitted after another one, of the same app and environment, has tried something on a
+// host, and the newest attempt there is not the other's.
+func (s *State) TouchedSince(id sluice.JobID, h sluice.Host) bool {
+	j := s.job(id)
+	i, known := s.index[h]
+	if j == nil || !known || s.hosts[i].last.job == j {
+		return false
+	}
+	of := j.spec.Action.Release
+	for _, o := range s.jobs[j.number+1:] {
+		rel := s.base(o).Action.Release
+		if of == nil || rel == nil || rel.App != of.App || rel.Env != of.Env {
+			continue
+		}
+		if t, is := s.Task(o.name, h); is && t.Try > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // Cancelled is the end of an open job that is cancelled now; ok is false where something of it runs.

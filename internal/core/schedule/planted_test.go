@@ -36,7 +36,7 @@ var planted = []struct{ name, file, right, wrong string }{
 	{"a failed job has succeeded", "decide.go", "if !t.outcome.Passed() {\n\t\t\treturn sluice.Failed", "if t.outcome == sluice.Failed {\n\t\t\treturn sluice.Failed"},
 	{"a release frees what runs", "state.go", "if h.attempt != nil && h.unknown {", "if h.attempt != nil {"},
 	{"a lock keeps nobody out", "decide.go", "o != j && o.spec.Options.Lock == j.spec.Options.Lock &&", "false &&"},
-	{"a lock is taken from who runs", "decide.go", "(o.number < j.number || o.running > 0)", "o.number < j.number"},
+	{"a lock is taken from who runs", "decide.go", "(s.inLine(o, j) < 0 || o.running > 0)", "o.number < j.number"},
 	{"a read-only success heals a host", "task.go", "if !j.readOnly() {\n\t\ts.setHost(t.host, func(h *host) { conclude", "if true {\n\t\th := &s.hosts[t.host]\n\t\th.last = t.ref()\n\t\ts.setHost(t.host, func(h *host) { conclude"},
 	{"a later job does not yield", "decide.go", "d.reserve(j)", "_ = j"},
 	{"a class that waits is never looked at again", "class.go", "c.woken, w.woken = nil, nil\n\t\tw.wake()", "c.woken, w.woken = nil, nil"},

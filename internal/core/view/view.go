@@ -137,7 +137,10 @@ func (j *Job) Apply(e sluice.Event) {
 	case sluice.JobResumed:
 		j.Halted, j.Halting, j.Cancel, j.Finished, j.Ended = nil, nil, nil, nil, time.Time{}
 	case sluice.JobFinished:
-		j.Finished, j.Halted, j.Halting, j.Ended = &b, nil, nil, e.Time
+		if b.Undo == "" { // else it is over because it halted, and that says why
+			j.Halted = nil
+		}
+		j.Finished, j.Halting, j.Ended = &b, nil, e.Time
 	}
 }
 

@@ -128,10 +128,14 @@ func (a *app) drive(ctx context.Context, f *driveFlags, id, now string, change f
 			return err
 		}
 		s := showing{quiet: f.quiet, verbose: f.verbose, outputDir: f.outputDir, past: past, now: now}
-		return a.carry(ctx, svc, s, string(found), func(ctx context.Context, o control.DriveOptions) (sluice.Event, error) {
+		err = a.carry(ctx, svc, s, string(found), func(ctx context.Context, o control.DriveOptions) (sluice.Event, error) {
 			o.Secrets, o.FetchDir = secrets, f.outputDir
 			return goOn(ctx, svc, found, past[len(past)-1].Seq, o)
 		})
+		if job.Spec.Action.UndoneOnFailure() {
+			err = a.carryBack(ctx, svc, s, found, secrets, err)
+		}
+		return err
 	})
 }
 

@@ -22,7 +22,7 @@ import (
 type deployFlags struct {
 	depotFlags
 	env, cluster, branch, file, appFile string
-	like                                string
+	like, onFailure                     string
 	layers                              configFlags
 }
 
@@ -65,6 +65,11 @@ by a job for each release. A time is as for sluice at.`,
 			if !named {
 				version = sluice.LatestVersion
 			}
+			switch sluice.OnFailure(d.onFailure) {
+			case "", sluice.FailureHalts, sluice.FailureRollsBack:
+			default:
+				return sluice.Errorf(sluice.Usage, "--on-failure: %q is neither halt nor rollback", d.onFailure)
+			}
 			r, err := a.request(c.Context(), &f)
 			if err != nil {
 				return err
@@ -92,6 +97,7 @@ by a job for each release. A time is as for sluice at.`,
 	fs.StringVar(&d.branch, "branch", "master", "`target` in the repository")
 	fs.StringVar(&d.file, "file", "", "`file` of the artifact (default: the only one)")
 	fs.StringVar(&d.appFile, "app-file", "", "local app.yaml in place of the artifact's")
+	fs.StringVar(&d.onFailure, "on-failure", "", "`what` follows when it ends badly: halt, or rollback of all hosts that it changed (default: what app.yaml says, or else halt)")
 	fs.StringVar(&d.store, "store", "", "the repository: a `directory` or s3://BUCKET/PREFIX (default $SLUICE_ARTIFACTS)")
 	fs.StringArrayVar(&d.keys, "key-file", nil, "take only what a public key in this `file` signed; may be repeated (default $SLUICE_ARTIFACT_KEYS)")
 	d.layers.where(c)
@@ -125,6 +131,9 @@ func (a *app) release(ctx context.Context, svc control.Desk, depot Depot, d *dep
 		return nil, sluice.Errorf(sluice.Config, "%s says that it is of the app %s, not of %s", appfile.Name, about.App, n.App)
 	}
 	rel := &sluice.Release{App: n.App, Env: d.env, Cluster: d.cluster, Version: found.Version, Artifact: found.Digest, Manifest: found.Manifest, Deploy: about.Deploy, Commit: found.BuiltOf()}
+	if d.onFailure != "" {
+		rel.Deploy.OnFailure = sluice.OnFailure(d.onFailure)
+	}
 	for i := range rel.Deploy.Balancers {
 		if b := &rel.Deploy.Balancers[i]; b.On != "" {
 			b.SSH = f.SSHFor(b.On)

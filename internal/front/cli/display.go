@@ -32,6 +32,7 @@ type showing struct {
 	outputDir      string
 	record         string
 	log            bool // the events come from the log alone, without output
+	beside         bool // it is not the job that was asked for: a stream of events has those of one job
 	past           []sluice.Event
 	now            string // what becomes of a job that has a past
 }
@@ -46,11 +47,11 @@ func (a *app) showsOutput(s showing) bool {
 }
 
 // show chooses the display: events as JSON, a live view on a terminal, or plain lines.
-func (a *app) show(ctx context.Context, svc control.Desk, s showing) display {
+func (a *app) show(ctx context.Context, svc control.Desk, s showing) *ending {
 	var d display
 	switch {
 	case a.json():
-		d = &jsonDisplay{a: a}
+		d = &jsonDisplay{a: a, mute: s.beside}
 	default:
 		d = a.textDisplay(ctx, svc, s)
 	}
@@ -63,16 +64,44 @@ func (a *app) show(ctx context.Context, svc control.Desk, s showing) display {
 	if s.past != nil {
 		d.Past(s.past, s.now)
 	}
-	return d
+	return &ending{display: d}
+}
+
+// ending remembers whether a job came to its end by being halted: one that another job takes back is over, and was halted for all that.
+type ending struct {
+	display
+	halted bool
+}
+
+func (d *ending) Event(e sluice.Event) {
+	switch e.Body.(type) {
+	case sluice.JobHalted:
+		d.halted = true
+	case sluice.JobResumed:
+		d.halted = false
+	}
+	d.display.Event(e)
+}
+
+// exit is the exit status for a job that ended so.
+func (d *ending) exit(last sluice.Event) error {
+	if end, is := last.Body.(sluice.JobFinished); is && end.Undo != "" && d.halted {
+		return exitError(exitHalted)
+	}
+	return exitOf(last)
 }
 
 // jsonDisplay prints one object a line, as it happens.
 type jsonDisplay struct {
-	a  *app
-	mu sync.Mutex
+	a    *app
+	mute bool
+	mu   sync.Mutex
 }
 
 func (d *jsonDisplay) Event(e sluice.Event) {
+	if d.mute {
+		return
+	}
 	b, err := json.Marshal(e)
 	if err != nil {
 		d.a.complain(err)

@@ -124,14 +124,18 @@ func cut(s string, n int) string {
 // jobStatus is a whole job, as JSON.
 type jobStatus struct {
 	jobLine
-	Started time.Time     `json:"started,omitzero"`
-	Ended   time.Time     `json:"ended,omitzero"`
-	Fleet   string        `json:"fleet,omitzero"`
-	Halted  *haltedLine   `json:"halted,omitzero"`
-	Gates   []gateLine    `json:"gates,omitzero"`
-	Plan    string        `json:"plan,omitzero"` // digest of what is approved at a gate
-	Stages  []stageLine   `json:"stages"`
-	Hosts   []hostOutcome `json:"hosts"`
+	Started time.Time    `json:"started,omitzero"`
+	Ended   time.Time    `json:"ended,omitzero"`
+	Fleet   string       `json:"fleet,omitzero"`
+	Halted  *haltedLine  `json:"halted,omitzero"`
+	Undone  sluice.JobID `json:"undone,omitzero"` // the job that brings its hosts back
+	Undoes  sluice.JobID `json:"undoes,omitzero"` // the job whose hosts it brings back
+	// NotUndone is why hosts are not brought back that were to be.
+	NotUndone string        `json:"not_undone,omitzero"`
+	Gates     []gateLine    `json:"gates,omitzero"`
+	Plan      string        `json:"plan,omitzero"` // digest of what is approved at a gate
+	Stages    []stageLine   `json:"stages"`
+	Hosts     []hostOutcome `json:"hosts"`
 }
 
 type haltedLine struct {
@@ -174,6 +178,10 @@ func status(j *view.Job, driven bool, unplaced map[sluice.Host]string) jobStatus
 	if h := j.Halted; h != nil {
 		s.Halted = &haltedLine{h.Rule, h.Reason, h.Constraint, h.Holders}
 	}
+	if j.Finished != nil {
+		s.Undone = j.Finished.Undo
+	}
+	s.Undoes = j.Spec.Action.Undoes
 	for _, g := range j.Gates {
 		s.Gates = append(s.Gates, gateLine{g.Track, g.Stage, g.Kind, g.Until})
 	}
@@ -214,10 +222,16 @@ func (a *app) statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.json() {
-				return a.printJSON(status(j, driven, unplaced))
+			left, err := notUndone(c.Context(), svc, j)
+			if err != nil {
+				return err
 			}
-			return live.Status(a.Stdout, j, live.StatusOptions{Driven: driven, Now: a.Clock(), Zone: a.Clock().Local().Location(), Unplaced: unplaced})
+			if a.json() {
+				s := status(j, driven, unplaced)
+				s.NotUndone = left
+				return a.printJSON(s)
+			}
+			return live.Status(a.Stdout, j, live.StatusOptions{Driven: driven, Now: a.Clock(), Zone: a.Clock().Local().Location(), Unplaced: unplaced, NotUndone: left})
 		}),
 	}
 	c.Flags().BoolVar(&refresh, "refresh", false, "ask the hosts for outcomes that are not known")

@@ -14,6 +14,7 @@ import (
 	"sluice/internal/core/fleet"
 	"sluice/internal/core/release"
 	"sluice/internal/core/schedule"
+	"sluice/internal/core/undo"
 	"sluice/internal/run/control"
 )
 
@@ -219,38 +220,13 @@ func wayBack(ctx context.Context, svc control.Desk, prefix string, named bool) (
 	return w, info, nil
 }
 
-// backOf is the way back from what the events of a deploy say. What a host had is what the first attempt on it found; what it has is
-// what the last one left.
+// backOf is the way back from what the events of a deploy say.
 func backOf(events []sluice.Event) *theWayBack {
-	before, live, lost := map[sluice.Host]sluice.Installed{}, map[sluice.Host]sluice.Installed{}, map[sluice.Host]bool{}
-	w := &theWayBack{to: map[sluice.Host]sluice.Installed{}}
+	ways := undo.WaysBack(events)
+	w := &theWayBack{to: ways.To, none: ways.None, unknown: ways.Unknown}
 	for _, e := range events {
 		if b, is := e.Body.(sluice.JobSubmitted); is && b.Submitted.Action.Kind == sluice.DeployTo {
 			w.release, w.fleet = b.Submitted.Action.Release, b.Submitted.Fleet
-		}
-		b, is := e.Body.(sluice.TaskFinished)
-		switch {
-		case !is || b.Attempt == "":
-		case b.Release == nil:
-			if !b.NotStarted {
-				lost[b.Host] = true
-			}
-		default:
-			if _, ok := before[b.Host]; !ok {
-				before[b.Host] = b.Release.Before
-			}
-			live[b.Host] = b.Release.Live
-			delete(lost, b.Host)
-		}
-	}
-	w.unknown = slices.Sorted(maps.Keys(lost))
-	for _, h := range slices.Sorted(maps.Keys(before)) {
-		switch {
-		case lost[h], live[h] == before[h]:
-		case before[h].Version == "":
-			w.none = append(w.none, h)
-		default:
-			w.to[h] = before[h]
 		}
 	}
 	return w
@@ -265,8 +241,6 @@ func (w *theWayBack) hosts() string { return fleet.Fold(slices.Sorted(maps.Keys(
 
 // fill makes a request one to go back.
 func (w *theWayBack) fill(r *control.Request, info schedule.Info) error {
-	rel := *w.release
-	rel.Version, rel.Artifact, rel.Manifest, rel.Config = "", "", "", ""
 	back := map[sluice.Host]sluice.Installed{}
 	for _, h := range r.Targets {
 		to, ok := w.to[h]
@@ -277,16 +251,12 @@ func (w *theWayBack) fill(r *control.Request, info schedule.Info) error {
 			return sluice.Errorf(sluice.Usage, "job %s has nothing on %s that it could go back from", info.Spec.ID, h)
 		}
 		back[h] = to
-		if len(back) == 1 {
-			rel.Version = to.Version
-		} else if rel.Version != to.Version {
-			rel.Version = ""
-		}
 	}
-	r.Action = sluice.Action{Kind: sluice.RollBack, Release: &rel, Back: back}
-	r.Command = release.Told(sluice.RollBack, &rel)
+	rel := undo.Release(*w.release, back)
+	r.Action = sluice.Action{Kind: sluice.RollBack, Release: rel, Back: back}
+	r.Command = release.Told(sluice.RollBack, rel)
 	if r.Options.Lock == "" {
-		r.Options.Lock = release.Lock(&rel)
+		r.Options.Lock = release.Lock(rel)
 	}
 	r.Options.Supersede = r.Options.Supersede || !info.State.Over()
 	return nil

@@ -273,10 +273,14 @@ func (a *app) submitTo(ctx context.Context, svc control.Desk, f *jobFlags, r con
 			return svc.Carry(ctx, d.Job.ID, o)
 		}
 	}
-	return a.carry(ctx, svc, s, string(d.Job.ID), func(ctx context.Context, o control.DriveOptions) (sluice.Event, error) {
+	err = a.carry(ctx, svc, s, string(d.Job.ID), func(ctx context.Context, o control.DriveOptions) (sluice.Event, error) {
 		o.Secrets, o.FetchDir = secrets, f.outputDir
 		return drive(ctx, o)
 	})
+	if r.Action.UndoneOnFailure() {
+		err = a.carryBack(ctx, svc, s, d.Job.ID, secrets, err)
+	}
+	return err
 }
 
 // handIn submits a job to a server, which carries it out from then on.
@@ -351,11 +355,11 @@ func (a *app) carry(ctx context.Context, svc control.Desk, s showing, id string,
 }
 
 // ended says how the job ended, to the person and to whoever started this program.
-func ended(show display, last sluice.Event) error {
+func ended(show *ending, last sluice.Event) error {
 	if err := show.Summary(last); err != nil {
 		return err
 	}
-	return exitOf(last)
+	return show.exit(last)
 }
 
 var errLetGo = errors.New("let go")

@@ -126,6 +126,19 @@ func (a *app) nothingWaits(ctx context.Context, svc control.Desk, id string, h s
 		return err
 	}
 	text := fmt.Sprintf("nothing waits: job %s is %s", j.ID, j.State())
+	left, err := notUndone(ctx, svc, j)
+	if err != nil {
+		return err
+	}
+	switch of := j.Spec.Action.Undoes; {
+	case of != "":
+		text += fmt.Sprintf("; it brings the hosts back that job %s had changed, which failed", of)
+	case j.Finished != nil && j.Finished.Undo != "":
+		text += fmt.Sprintf("; job %s brings the hosts back that it changed", j.Finished.Undo)
+	}
+	if left != "" {
+		text += "; not brought back: " + left
+	}
 	if t := j.Task(h); t != nil {
 		text = fmt.Sprintf("%s does not wait: %s", h, live.TaskState(t))
 	}

@@ -15,7 +15,10 @@ func (s *summary) next() {
 	var hints []hint
 	switch {
 	case j.Finished != nil:
-		hints = s.afterFailures()
+		if j.Halted != nil {
+			s.halted(j.Halted)
+		}
+		hints = s.undone(s.afterFailures())
 	case j.Halted != nil:
 		s.halted(j.Halted)
 		hints = s.afterHalt(j.Halted)
@@ -38,6 +41,16 @@ func (s *summary) next() {
 		}
 		s.line(text(head).add(bold, "sluice "+h.command).add(plain, spaces(longest-width(h.command)+3)).add(dim, h.does))
 	}
+}
+
+// undone says which job brings the hosts back, where one does. The first thing to do is to look at that.
+func (s *summary) undone(hints []hint) []hint {
+	by := s.job.Finished.Undo
+	if by == "" {
+		return hints
+	}
+	s.line(styled(warn, "Rolled back").add(plain, ": job "+string(by)+" brings the hosts back that it changed"))
+	return append([]hint{{"status " + string(by), "where that stands"}}, hints...)
 }
 
 // halted writes the rule out that halted the job, with its constraint and who holds it.

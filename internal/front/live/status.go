@@ -22,6 +22,8 @@ type StatusOptions struct {
 	Zone *time.Location
 	// Unplaced says of hosts that run, as far as the log goes, that no worker has taken them yet, and why.
 	Unplaced map[sluice.Host]string
+	// NotUndone is why hosts are not brought back of a deploy that was to be rolled back when it fails; "" where nobody has to.
+	NotUndone string
 }
 
 // TaskState is where a task stands: waiting, running, or its outcome.
@@ -78,7 +80,7 @@ func Status(w io.Writer, j *view.Job, o StatusOptions) error {
 			fmt.Fprintf(&b, "%5d  %s\n       %s\n", len(r.Hosts), text, fleet.Fold(r.Hosts))
 		}
 	}
-	statusNext(&b, j, o.Driven)
+	statusNext(&b, j, o)
 	_, err := w.Write(b.Bytes())
 	return err
 }
@@ -101,6 +103,15 @@ func statusHead(b *bytes.Buffer, j *view.Job, o StatusOptions) {
 	if h := j.Halted; h != nil {
 		fmt.Fprintf(b, "halted   %s: %s\n", h.Rule, clean.Line(h.Reason))
 	}
+	if j.Finished != nil && j.Finished.Undo != "" {
+		fmt.Fprintf(b, "undone   by job %s, which brings the hosts back that it changed\n", j.Finished.Undo)
+	}
+	if of := j.Spec.Action.Undoes; of != "" {
+		fmt.Fprintf(b, "undoes   job %s, which failed\n", of)
+	}
+	if o.NotUndone != "" {
+		fmt.Fprintf(b, "not back %s\n", clean.Line(o.NotUndone))
+	}
 	for _, g := range j.Gates {
 		where := "after " + clean.Line(g.Stage)
 		if g.Stage == sluice.BeforeStart {
@@ -119,18 +130,24 @@ func statusHead(b *bytes.Buffer, j *view.Job, o StatusOptions) {
 }
 
 // statusNext names the commands to type next.
-func statusNext(b *bytes.Buffer, j *view.Job, driven bool) {
+func statusNext(b *bytes.Buffer, j *view.Job, o StatusOptions) {
 	type next struct{ command, why string }
 	id := string(j.ID)
 	var out []next
+	if j.Finished != nil && j.Finished.Undo != "" {
+		out = append(out, next{"status " + string(j.Finished.Undo), "where the rollback stands"})
+	}
+	if o.NotUndone != "" {
+		out = append(out, next{"rollback " + id, "brings its hosts back"})
+	}
 	switch {
-	case j.Ended.IsZero() && !driven:
+	case j.Ended.IsZero() && !o.Driven:
 		out = append(out, next{"resume " + id, "carries it on"})
 	case j.Ended.IsZero() && slices.ContainsFunc(j.Gates, func(g sluice.GateWaiting) bool { return g.Kind == sluice.GateApproval }):
 		out = append(out, next{"approve " + id, "lets it go on"}, next{"watch " + id, "follows it"})
 	case j.Ended.IsZero():
 		out = append(out, next{"watch " + id, "follows it"}, next{"why " + id, "says what waits, and why"})
-	case j.Halted != nil:
+	case j.Halted != nil && j.Finished == nil:
 		out = append(out, next{"why " + id, "says what waits, and why"}, next{"retry " + id, "tries what failed again"}, next{"resume " + id, "goes on"})
 	case j.Counts[sluice.Unknown] > 0:
 		out = append(out, next{"resume " + id, "asks the hosts how it ended"})

@@ -192,11 +192,17 @@ func (c *Checker) jobFinished(j *job, b sluice.JobFinished) {
 		c.rightOutcome(j, b.Outcome)
 	}
 	j.stopped, j.finished = b.Type(), true
-	for _, h := range j.Targets { // what a cancel kept from being tried counts as cancelled from here on
-		if t := j.tasks[h]; b.Outcome == sluice.Cancelled && t.state == planned {
+	for _, h := range j.Targets { // what was kept from being tried counts as cancelled from here on
+		if t := j.tasks[h]; neverStarts(b) && t.state == planned {
 			j.end(h, sluice.Cancelled, c.event.Time)
 		}
 	}
+}
+
+// neverStarts says of the end of a job that it may come before all of its targets were tried: because of a cancel, or because the
+// job failed and another one takes back what it did.
+func neverStarts(b sluice.JobFinished) bool {
+	return b.Outcome == sluice.Cancelled || b.Outcome == sluice.Failed && b.Undo != ""
 }
 
 // allCounted compares the counts of a finished job with its tasks. Of a cancelled job, what was not tried counts
@@ -209,7 +215,7 @@ func (c *Checker) allCounted(j *job, b sluice.JobFinished) bool {
 		case t.state == settled:
 			least[t.outcome]++
 			most[t.outcome]++
-		case b.Outcome != sluice.Cancelled:
+		case !neverStarts(b):
 			c.report(AllCounted, h, "the job finishes and the host has no outcome")
 			return false
 		case t.outcome == "" || t.outcome == sluice.Cancelled:

@@ -67,19 +67,37 @@ func againstJob(j *job) []objection {
 	return all
 }
 
-// againstLock goes over all jobs: one that is not finished and was submitted before has the lock, and so has one that runs.
+// againstLock goes over all jobs: one that is not finished and was submitted before has the lock, and so has one that runs. One that
+// undoes another counts as submitted right before that.
 func (c *Checker) againstLock(j *job) []objection {
+	if j.Options.Lock == "" {
+		return nil
+	}
 	before := true
-	for _, o := range c.order {
+	for _, o := range c.inLine() {
 		switch {
 		case o == j:
 			before = false
-		case j.Options.Lock == "" || o.Options.Lock != j.Options.Lock || o.finished:
+		case o.Options.Lock != j.Options.Lock || o.finished:
 		case before, len(o.running) > 0:
 			return object(Locked, "job %s has the lock %s", o.id, j.Options.Lock)
 		}
 	}
 	return nil
+}
+
+func (c *Checker) inLine() (line []*job) {
+	for _, j := range c.order {
+		for _, o := range c.order {
+			if o.Action.Undoes == j.id {
+				line = append(line, o)
+			}
+		}
+		if c.jobs[j.Action.Undoes] == nil {
+			line = append(line, j)
+		}
+	}
+	return line
 }
 
 // againstCapacity asks the rules that the job was planned under, those in force now, and the job's own limit.

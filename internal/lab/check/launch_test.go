@@ -303,6 +303,22 @@ var capacityStories = []story{
 		s.retry(jobA, "h0")
 		s.start(jobA, "h0", 2)
 	}},
+	{"who undoes a job has its lock", breaks(check.Locked), func(s *script) {
+		s.apply()
+		s.submit(jobA, locked("one"), stage(0, "h0"))
+		s.submit(jobB, locked("one"), stage(0, "h1"))
+		s.run(jobA, "h0", sluice.Failed)
+		s.undo(jobA, jobC, count(sluice.Failed, 1))
+		s.start(jobB, "h1", 1)
+	}},
+	{"before those that wait for it, and though not all was tried", nil, func(s *script) {
+		s.apply()
+		s.submit(jobA, locked("one"), stage(0, "h0"), stage(1, "h2"))
+		s.submit(jobB, locked("one"), stage(0, "h1"))
+		s.run(jobA, "h0", sluice.Failed)
+		s.undo(jobA, jobC, map[sluice.Outcome]int{sluice.Failed: 1, sluice.Cancelled: 1})
+		s.start(jobC, "h0", 1)
+	}},
 	{"and another lock is none of it", nil, func(s *script) {
 		s.apply()
 		s.submit(jobA, locked("one"), stage(0, "h0"))

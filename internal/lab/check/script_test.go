@@ -21,6 +21,7 @@ type script struct {
 	events []sluice.Event
 	jobs   map[sluice.JobID]sluice.Job
 	now    time.Time
+	undoes sluice.JobID // by the job that is submitted next; "" for none
 }
 
 func newScript() *script {
@@ -92,7 +93,7 @@ func (s *script) submit(id sluice.JobID, o sluice.Options, stages ...sluice.Stag
 }
 
 func (s *script) submitTracks(id sluice.JobID, o sluice.Options, tracks ...sluice.Track) {
-	j := sluice.Job{ID: id, By: "ann", Options: o, Tracks: tracks, Rules: s.lastRules()}
+	j := sluice.Job{ID: id, By: "ann", Options: o, Tracks: tracks, Rules: s.lastRules(), Action: sluice.Action{Undoes: s.undoes}}
 	for _, t := range tracks {
 		for _, st := range t.Stages {
 			for _, h := range st.Hosts {
@@ -191,6 +192,14 @@ func (s *script) resume(id sluice.JobID, generation int) {
 
 func (s *script) end(id sluice.JobID, o sluice.Outcome, counts map[sluice.Outcome]int) {
 	s.add(id, sluice.JobFinished{Outcome: o, Counts: counts})
+}
+
+// undo ends a job that failed by another one, which takes back what it did.
+func (s *script) undo(id, by sluice.JobID, counts map[sluice.Outcome]int) {
+	s.add(id, sluice.JobFinished{Outcome: sluice.Failed, Counts: counts, Undo: by})
+	s.undoes = id
+	s.submit(by, s.jobs[id].Options, stage(0, s.jobs[id].Targets[0]))
+	s.undoes = ""
 }
 
 func locked(l sluice.Lock) sluice.Options { return sluice.Options{Lock: l} }

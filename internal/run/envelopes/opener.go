@@ -68,7 +68,7 @@ func (j *Job) open() (*secrets.Keeper, error) {
 		}
 		return j.keeper, nil
 	case e == nil && j.keeper == nil:
-		return nil, Missing(j.spec.ID)
+		return nil, Missing(j.spec)
 	case j.from != nil && (e == nil || bytes.Equal(e, j.from)): // what is open stays open, until its time is over
 		if j.err == nil && !now.Before(j.expires) {
 			j.err = j.tooLate()
@@ -113,9 +113,13 @@ func (j *Job) hold(s sluice.Secret) sluice.Secret {
 }
 
 // Missing says that a job cannot go on without its secrets.
-func Missing(id sluice.JobID) error {
-	return sluice.Errorf(sluice.Conflict, "job %s needs its secrets again: they are kept in memory only", id).
-		WithHint("sluice resume %s, with --ask-password, --ask-sudo-password, --ask-passphrase or --identity-file", id)
+func Missing(j *sluice.Job) error {
+	id := j.ID
+	e := sluice.Errorf(sluice.Conflict, "job %s needs its secrets again: they are kept in memory only", id)
+	if of := j.Action.Undoes; of != "" { // nobody could know of it when they sealed theirs
+		e = sluice.Errorf(sluice.Conflict, "job %s needs secrets or a signature of its own: those of job %s, which it takes back, are for that job alone", id, of)
+	}
+	return e.WithHint("sluice resume %s, with --ask-password, --ask-sudo-password, --ask-passphrase or --identity-file", id)
 }
 
 // Close wipes all that was opened.

@@ -1,0 +1,81 @@
+package drive
+
+import (
+	"slices"
+
+	"sluice"
+	"sluice/internal/core/schedule"
+	"sluice/internal/core/undo"
+)
+
+// listen keeps what a job has to know to be undone. Others need none of it.
+func (m *Machine) listen(e sluice.Event) {
+	switch b := e.Body.(type) {
+	case sluice.JobSubmitted:
+		m.undone = b.Submitted.Action.UndoneOnFailure()
+	case sluice.JobResumed, sluice.TaskFinished:
+		if m.undone {
+			m.said = append(m.said, e)
+		}
+	}
+}
+
+// undo makes the job that brings the hosts of a deploy back, in the very step in which the deploy ends badly: whoever reads of the
+// end reads of that job, too, whatever is killed in between, and nothing that waits for the lock of the deploy gets it before. One
+// that was halted is over by that.
+func (t *turn) undo(tail []sluice.Event) {
+	ended := func(e sluice.Event) bool {
+		switch e.Body.(type) {
+		case sluice.JobFinished, sluice.JobHalted:
+			return e.Job == t.cfg.Job
+		}
+		return false
+	}
+	if !t.undone || !slices.ContainsFunc(t.out.Events, ended) {
+		return
+	}
+	info, _ := t.state.Job(t.cfg.Job)
+	due, why := undo.Due(info)
+	var back *sluice.Job
+	if due {
+		ours := func(e sluice.Event) bool { return e.Job == t.cfg.Job }
+		past := slices.Concat(t.said, kept(tail, ours), kept(t.out.Events, ours))
+		back, why = undo.Make(t.state, info, past)
+	}
+	switch {
+	case back == nil && why != "":
+		t.notice("job %s is not rolled back: %s", t.cfg.Job, why)
+	case back != nil && why != "":
+		t.notice("job %s does not bring all hosts back: %s", back.ID, why)
+	}
+	if back == nil {
+		return
+	}
+	t.close(info, back.ID)
+	t.addTo(back.ID, sluice.JobSubmitted{Submitted: *back})
+}
+
+// close has the end of the job name the one that undoes it.
+func (t *turn) close(info schedule.Info, by sluice.JobID) {
+	if info.State == schedule.Halted {
+		end, _ := t.state.Cancelled(t.cfg.Job) // nothing of it runs; what has not started never will
+		end.Outcome, end.Undo = sluice.Failed, by
+		t.add(end)
+		return
+	}
+	for i := range t.out.Events {
+		if end, is := t.out.Events[i].Body.(sluice.JobFinished); is && t.out.Events[i].Job == t.cfg.Job {
+			end.Undo = by
+			t.out.Events[i].Body = end
+		}
+	}
+}
+
+func kept(events []sluice.Event, which func(sluice.Event) bool) (out []sluice.Event) {
+	for _, e := range events {
+		if which(e) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
