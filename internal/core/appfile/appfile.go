@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"sluice"
+	"sluice/internal/core/build"
 	"sluice/internal/core/document"
 )
 
@@ -29,6 +30,7 @@ type Errors = document.Errors
 type App struct {
 	App    string
 	Deploy sluice.Deploy
+	Build  build.Spec
 }
 
 // Limits and defaults of the section deploy.
@@ -80,12 +82,14 @@ func (r *reader) app() *App {
 		return a
 	}
 	for _, p := range r.Pairs(r.Root, "app.yaml") {
-		if !r.Known(p, "app.yaml", []string{"app", "deploy"}) {
+		if !r.Known(p, "app.yaml", []string{"app", "build", "deploy"}) {
 			continue
 		}
 		switch p.Name {
 		case "app":
 			a.App = r.word(p.Value, "the name of the app")
+		case "build":
+			a.Build = r.build(p.Value)
 		case "deploy":
 			a.Deploy = r.deploy(p.Value)
 		}
@@ -105,6 +109,7 @@ func (r *reader) app() *App {
 	if a.Deploy.Waits.Drain == 0 {
 		a.Deploy.Waits.Drain = defaultDrain
 	}
+	a.defaults()
 	return a
 }
 

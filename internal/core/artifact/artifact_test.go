@@ -218,6 +218,30 @@ func TestWhatIsCollected(t *testing.T) {
 	})
 }
 
+// A dependency bundle stays as long as an artifact that stays has it, and while a build may be about to name it.
+func TestBundlesAreKept(t *testing.T) {
+	of := func(target, file, version string, content int, meta map[string]string) artifact.Version {
+		r := record()
+		r.Target, r.File, r.Version, r.Pushed, r.Meta = target, file, version, at.Add(time.Duration(content)*time.Second), meta
+		r.Digest, r.Manifest = digest(content), digest(100+content)
+		return artifact.Version{Record: r}
+	}
+	named := func(n int) map[string]string { return map[string]string{artifact.BundlePrefix + "venv": digest(n)} }
+	all := []artifact.Version{
+		of(artifact.BundleTarget, "venv", "old", 1, nil), of(artifact.BundleTarget, "venv", "kept", 2, nil),
+		of(artifact.BundleTarget, "venv", "other", 3, nil), of(artifact.BundleTarget, "venv", "used", 4, nil), of(artifact.BundleTarget, "venv", "young", 50, nil),
+		of("master", "shop", "1", 10, named(1)), of("master", "shop", "2", 11, named(2)), of("master", "shop", "3", 12, map[string]string{"note": digest(3)}),
+	}
+	gone := artifact.Excess(all, artifact.Keep{Newest: 2, Used: map[string]bool{digest(4): true}, SentSince: at.Add(40 * time.Second)})
+	var names []string
+	for _, v := range gone {
+		names = append(names, v.Version)
+	}
+	if got := strings.Join(names, " "); got != "old other 1" {
+		t.Errorf("%s go", got)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(encoded(f, record(), ""))
 	f.Add(encoded(f, record(), "untrusted comment: x\nRWQ=\n"))

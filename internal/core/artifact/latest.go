@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"sluice"
@@ -60,20 +61,45 @@ type Version struct {
 	Latest bool
 }
 
-// Excess are the versions that may go, oldest first: never one of the newest, never a latest, never one that is used.
+// Dependency bundles are versions, too: of a target of their own, beside the branches. Artifacts that have one name its digest
+// in their metadata.
+const (
+	BundleTarget = "bundles"
+	BundlePrefix = "bundle."
+)
+
+// Excess are the versions that may go, oldest first: never one of the newest, never a latest, never one that is used. Of
+// dependency bundles those may go that no version which stays has: not how many there are counts, and one that was pushed of late
+// may belong to a build that is going on.
 func Excess(all []Version, k Keep) (out []Version) {
 	files := map[sluice.ArtifactName][]Version{}
+	named, bundles := map[string]bool{}, []Version(nil)
 	for _, v := range all {
+		if v.Target == BundleTarget {
+			bundles = append(bundles, v)
+			continue
+		}
 		n := v.ArtifactName
 		n.Version = ""
 		files[n] = append(files[n], v)
 	}
+	stays := func(v Version) bool { return v.Latest || k.Used[v.Digest] || k.Used[v.Manifest] }
 	for _, versions := range files {
 		slices.SortFunc(versions, func(a, b Version) int { return Newer(a.Record, b.Record) })
-		for _, v := range versions[:max(0, len(versions)-max(k.Newest, 1))] {
-			if !v.Latest && !k.Used[v.Digest] && !k.Used[v.Manifest] {
+		old := max(0, len(versions)-max(k.Newest, 1))
+		for i, v := range versions {
+			if i < old && !stays(v) {
 				out = append(out, v)
+				continue
 			}
+			for key, digest := range v.Meta {
+				named[digest] = named[digest] || strings.HasPrefix(key, BundlePrefix)
+			}
+		}
+	}
+	for _, v := range bundles {
+		if !stays(v) && !named[v.Digest] && v.Pushed.Before(k.SentSince) {
+			out = append(out, v)
 		}
 	}
 	slices.SortFunc(out, func(a, b Version) int {

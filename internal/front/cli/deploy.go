@@ -157,7 +157,7 @@ func (a *app) appFile(ctx context.Context, depot Depot, d *deployFlags, r artifa
 		}
 		return appfile.Parse(d.appFile, text)
 	}
-	for _, name := range []string{appfile.Name, "deploy/" + appfile.Name} {
+	for _, name := range appfile.Places() {
 		text, err := depot.File(ctx, r, name, appfile.MaxBytes)
 		switch {
 		case err == nil:
