@@ -1,0 +1,111 @@
+// Package shell runs lines of the shell on this machine, each as a process group that ends with it: what a line leaves
+// behind, and what it runs when it is called off, is killed. So it is when this process is killed itself: a second process in
+// the group waits for that.
+//
+// What leaves the group on purpose (setsid) gets away.
+//
+// It knows nothing of what the lines are for.
+package shell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// grace is how long a line that is called off may take to end by itself.
+const grace = 5 * time.Second
+
+// Line is a line of the shell, and where it runs.
+type Line struct {
+	Text string
+	Dir  string
+	Env  []string // all of it
+	// Output is given what it prints, on both of its outputs, in the order in which it comes.
+	Output io.Writer
+	// Timeout ends it; 0: it may take as long as it likes.
+	Timeout time.Duration
+	// Grace is how long it may take to end when it is called off; 0: 5 s.
+	Grace time.Duration
+}
+
+// Ended says how a line ended that did not end well.
+type Ended struct{ How string }
+
+func (e *Ended) Error() string { return e.How }
+
+// guard waits until whoever has the other end of its input is gone, and kills the group that it leads.
+const guard = `trap '' TERM INT HUP; read x; kill -KILL 0`
+
+// lead starts the guard of a group. stop kills all that is in the group by then.
+func lead() (group int, stop func() error, err error) {
+	in, out, err := os.Pipe()
+	if err != nil {
+		return 0, nil, err
+	}
+	cmd := exec.Command("/bin/sh", "-c", guard)
+	cmd.Stdin, cmd.SysProcAttr = in, &syscall.SysProcAttr{Setpgid: true}
+	if err := errors.Join(cmd.Start(), in.Close()); err != nil {
+		return 0, nil, errors.Join(err, out.Close())
+	}
+	group = cmd.Process.Pid
+	return group, func() error {
+		err := signal(group, syscall.SIGKILL)
+		_ = cmd.Wait() // it was killed
+		return errors.Join(err, out.Close())
+	}, nil
+}
+
+// Run runs a line to its end. A line that does not end well, or in time, is an [*Ended]; one that was called off with the
+// context is the context's error. When Run returns, nothing of the group is left.
+func Run(ctx context.Context, l Line) (err error) {
+	if l.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, l.Timeout, &Ended{fmt.Sprintf("took more than %s", l.Timeout)})
+		defer cancel()
+	}
+	if l.Grace == 0 {
+		l.Grace = grace
+	}
+	group, stop, err := lead()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", l.Text)
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = l.Dir, l.Env, l.Output, l.Output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: group}
+	cmd.Cancel = func() error { return signal(group, syscall.SIGTERM) }
+	cmd.WaitDelay = l.Grace
+	return told(ctx, cmd.Run())
+}
+
+// told says how a line ended.
+func told(ctx context.Context, err error) error {
+	var status *exec.ExitError
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, exec.ErrWaitDelay): // it ended well, and what it left behind had its output open
+		return nil
+	case errors.As(err, &status) && status.Exited():
+		return &Ended{fmt.Sprintf("ended with status %d", status.ExitCode())}
+	case errors.As(err, &status):
+		return &Ended{fmt.Sprintf("was ended by a signal (%v)", status.Sys().(syscall.WaitStatus).Signal())}
+	}
+	return err
+}
+
+// signal signals all that a line has started and that has not left its group.
+func signal(group int, s syscall.Signal) error {
+	err := syscall.Kill(-group, s)
+	if errors.Is(err, syscall.ESRCH) {
+		return os.ErrProcessDone
+	}
+	return err
+}

@@ -1,0 +1,175 @@
+package shell_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"sluice/internal/adapter/shell"
+)
+
+// asked runs a line in a process of its own, which tests kill.
+const asked = "SLUICE_TEST_SHELL_LINE"
+
+func TestMain(m *testing.M) {
+	if line := os.Getenv(asked); line != "" {
+		_ = shell.Run(context.Background(), shell.Line{Text: line, Env: os.Environ()})
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func TestHowLinesEnd(t *testing.T) {
+	for line, want := range map[string]struct{ out, how string }{
+		"echo a; echo b >&2; echo $X": {"a\nb\nx\n", ""},
+		"echo a; exit 3":              {"a\n", "ended with status 3"},
+		"kill -SEGV $$":               {"", "was ended by a signal (segmentation fault)"},
+		"cat":                         {"", ""}, // there is nothing to read
+		"no-such-program 2>/dev/null": {"", "ended with status 127"},
+		"pwd":                         {"/\n", ""},
+	} {
+		var out bytes.Buffer
+		err := shell.Run(t.Context(), shell.Line{Text: line, Dir: "/", Env: []string{"X=x", "PATH=" + os.Getenv("PATH")}, Output: &out})
+		var ended *shell.Ended
+		how := ""
+		if errors.As(err, &ended) {
+			how = ended.How
+		}
+		if out.String() != want.out || how != want.how || (err != nil) != (how != "") {
+			t.Errorf("%s: %q, %v", line, out.String(), err)
+		}
+	}
+	if err := shell.Run(t.Context(), shell.Line{Text: "true", Dir: "/nowhere"}); err == nil {
+		t.Error("it ran nowhere")
+	}
+}
+
+// family is a line of which a child, and a child of that, are not impressed by being asked to end. It writes their ids.
+func family(file string) string {
+	return fmt.Sprintf(`trap '' TERM; (trap '' TERM; sh -c 'trap "" TERM; echo $$ >>%[1]s; sleep 1000' & echo $$ >>%[1]s; wait) & sleep 1000 & echo $! >>%[1]s; wait`, file)
+}
+
+// members are the processes that a family has written down, when all of them have.
+func members(t *testing.T, file string) (pids []int) {
+	t.Helper()
+	await(t, func() bool {
+		text, err := os.ReadFile(file)
+		return err == nil && strings.Count(string(text), "\n") == 3
+	})
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range strings.Fields(string(text)) {
+		pid, err := strconv.Atoi(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+func await(t *testing.T, ok func() bool) {
+	t.Helper()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	late := time.After(time.Minute)
+	for !ok() {
+		select {
+		case <-look.C:
+		case <-late:
+			t.Fatal("it does not come")
+		}
+	}
+}
+
+// gone waits until none of the processes is alive; one that nobody has waited for yet is dead, too.
+func gone(t *testing.T, pids []int) {
+	t.Helper()
+	await(t, func() bool {
+		for _, pid := range pids {
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			if err == nil && !strings.Contains(string(text), ") Z ") {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func TestCalledOff(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pids")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- shell.Run(ctx, shell.Line{Text: family(file), Env: os.Environ(), Output: &bytes.Buffer{}, Grace: time.Millisecond})
+	}()
+	pids := members(t, file)
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	gone(t, pids)
+}
+
+func TestTimeout(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pids")
+	err := shell.Run(t.Context(), shell.Line{Text: family(file), Env: os.Environ(), Timeout: 2 * time.Second, Grace: time.Millisecond})
+	var ended *shell.Ended
+	if !errors.As(err, &ended) || ended.How != "took more than 2s" {
+		t.Errorf("%v", err)
+	}
+	if text, err := os.ReadFile(file); err == nil { // a slow machine may not have come so far
+		var pids []int
+		for _, f := range strings.Fields(string(text)) {
+			pid, _ := strconv.Atoi(f)
+			pids = append(pids, pid)
+		}
+		gone(t, pids)
+	}
+}
+
+// What a line leaves behind ends with it.
+func TestLeftBehind(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pid")
+	if err := shell.Run(t.Context(), shell.Line{Text: "sleep 1000 >/dev/null 2>&1 & echo $! >" + file, Env: os.Environ()}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone(t, []int{pid})
+}
+
+// Who is killed takes the line along.
+func TestKilled(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pids")
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), asked+"="+family(file))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pids := members(t, file)
+	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	gone(t, pids)
+}
