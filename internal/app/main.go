@@ -52,8 +52,9 @@ func MainIn(lab Lab) int {
 		ReadFD: readFD, Interrupts: signals, Clock: Now,
 		Desk: local.Desk, Remote: local.Remote, Client: reach, Greet: greet, Remember: local.remember, LogIn: logIn, Contexts: contexts{filepath.Join(places.Config, "contexts.json")},
 		Artifacts: artifacts{filepath.Join(places.Config, "artifacts.json"), local.who, Now},
+		Builder:   local.build,
 		Journal:   local.Journal, Trail: local.trail, Backup: local.Backup, Restore: local.Restore, Enrol: local.enrol,
-		Serve: local.serve, Work: local.work, Fleets: fleetfiles.New(ctx), Layers: layers, DefaultFleet: places.DefaultFleet(), Files: files{}, Build: build(),
+		Serve: local.serve, Work: local.work, Fleets: fleetfiles.New(ctx), Layers: layers, DefaultFleet: places.DefaultFleet(), Files: files{}, Build: program(),
 	}
 	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {
 		defer tty.Close()
@@ -179,7 +180,7 @@ func readFD(fd int) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, 64<<10))
 }
 
-func build() cli.Build {
+func program() cli.Build {
 	b := cli.Build{Version: Version, Revision: "unknown", Time: "unknown"}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -47,7 +47,7 @@ type sight struct {
 // look makes those who look at a log. Nothing looks before run.
 func (s *Server) look(journal sluice.Log) (*sights, error) {
 	k := &sights{log: s.Log, clock: s.Clock, commands: s.TraceCommands, spaces: map[sluice.Namespace]*sight{}}
-	b := build()
+	b := program()
 	k.metrics = prometheus.New(prometheus.Config{Version: b.Version, Revision: b.Revision, Census: k.census,
 		Waiting: func() map[string]time.Duration { return k.courier.Waiting() },
 		Pools: func() []prometheus.Pool {

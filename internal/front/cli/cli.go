@@ -17,6 +17,7 @@ import (
 	"sluice"
 	"sluice/api"
 	"sluice/client"
+	"sluice/internal/core/build"
 	"sluice/internal/core/document"
 	"sluice/internal/core/fleet"
 	"sluice/internal/front/clean"
@@ -66,6 +67,8 @@ type World struct {
 	Contexts Contexts
 	// Artifacts are the way to repositories of artifacts.
 	Artifacts Artifacts
+	// Builder builds what is in a checkout.
+	Builder func(ctx context.Context, o BuildOrder) (build.Report, error)
 	// Fleets reads fleet files.
 	Fleets fleet.Source
 	// Layers opens a directory with layers of configuration.
@@ -217,7 +220,7 @@ counting; what is not known is never made up.
 	add("job", a.jobsCommand(), a.statusCommand(), a.watchCommand(), a.whyCommand(), a.logCommand(), a.haltCommand(),
 		a.resumeCommand(), a.cancelCommand(), a.retryCommand(), a.skipCommand(), a.approveCommand())
 	add("fleet", a.fleetCommand(), a.hostCommand(), a.schemaCommand())
-	add("app", a.deployCommand(), a.rollbackCommand(), a.whereCommand(), a.releasesCommand(), a.atCommand(), a.artifactCommand(), a.configCommand())
+	add("app", a.buildCommand(), a.deployCommand(), a.rollbackCommand(), a.whereCommand(), a.releasesCommand(), a.atCommand(), a.artifactCommand(), a.configCommand())
 	add("server", a.serverCommand(), a.workerCommand(), a.workersCommand(), a.loginCommand(), a.logoutCommand(), a.contextCommand(),
 		a.whoamiCommand(), a.accessCommand(), a.auditCommand(), a.webhookCommand())
 	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root))

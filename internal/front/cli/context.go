@@ -41,7 +41,7 @@ type Contexts interface {
 func usesServer(c *cobra.Command) bool {
 	for ; c.HasParent(); c = c.Parent() {
 		switch c.Name() {
-		case "server", "worker", "login", "logout", "context", "artifact", "config", "version", "schema", "man", "help", "completion":
+		case "server", "worker", "login", "logout", "context", "artifact", "build", "config", "version", "schema", "man", "help", "completion":
 			return false
 		}
 	}
