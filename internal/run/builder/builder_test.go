@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -401,6 +402,11 @@ func (i *interrupting) Read(ctx context.Context, n sluice.ArtifactName) ([]byte,
 		return nil, err
 	}
 	return i.Artifacts.Read(ctx, n)
+}
+
+func (i *interrupting) Send(ctx context.Context, c sluice.Content, from io.ReadSeeker, sent func(int64)) error {
+	i.asking()
+	return i.Artifacts.Send(ctx, c, from, sent)
 }
 
 func (i *interrupting) Write(ctx context.Context, n sluice.ArtifactName, text, was []byte) error {
