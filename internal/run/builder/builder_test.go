@@ -72,9 +72,9 @@ func newWorld(t *testing.T, app string, files map[string]string) *world {
 			}
 			return "", err
 		},
-		Post: func(_ context.Context, r build.Request) (bool, error) {
+		Post: func(ctx context.Context, r build.Request) (bool, error) {
 			w.posted = append(w.posted, r)
-			return false, nil
+			return false, ctx.Err()
 		},
 		Clock: clock, Environ: []string{"PATH=" + os.Getenv("PATH"), "TOKEN=t0k3n"}, Platform: "linux-test",
 		Pause: func(context.Context, time.Duration) {},

@@ -207,7 +207,11 @@ func TestTheForgeIsTold(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	w.before = func(string) { cancel() }
+	w.told = nil
 	_, err = w.b.Build(ctx, w.order())
+	if strings.Contains(strings.Join(w.told, "\n"), "was not told") {
+		t.Errorf("%q", w.told)
+	}
 	if body := string(w.posted[1].Body); !errors.Is(err, context.Canceled) || !strings.Contains(body, "interrupted") || states() != "pending failure" {
 		t.Errorf("%v, %s", err, body)
 	}
