@@ -19,6 +19,42 @@ func (s ServerState) Valid() bool {
 // Out reports whether somebody took the server out: it stays so, whatever the balancer's checks find.
 func (s ServerState) Out() bool { return s == ServerDraining || s == ServerMaintenance }
 
+// NamedBalancer is a balancer that the fleet has a name for. The host that it is on is reached as the fleet says.
+type NamedBalancer struct {
+	Name    string
+	Driver  string // as in [Balancing]
+	Address string
+	On      Host
+	Pools   []NamedPool
+	At      Position
+}
+
+// NamedPool is a pool of a balancer, and how many of its servers must stay up whoever takes some out.
+type NamedPool struct {
+	Name  string
+	Least Amount
+}
+
+// Balancer returns the balancer that the fleet calls so.
+func (f *Fleet) Balancer(name string) (NamedBalancer, bool) {
+	for _, b := range f.Balancers {
+		if b.Name == name {
+			return b, true
+		}
+	}
+	return NamedBalancer{}, false
+}
+
+// In is a place in one of its pools, as far as the balancer says it. ok is false where it has no such pool.
+func (b NamedBalancer) In(pool string, ssh SSH) (at Balancing, ok bool) {
+	for _, p := range b.Pools {
+		if p.Name == pool {
+			return Balancing{Name: b.Name, Driver: b.Driver, At: b.Address, On: b.On, SSH: ssh, Pool: p.Name, Least: p.Least}, true
+		}
+	}
+	return Balancing{}, false
+}
+
 // BalancedPool is the servers that share requests, as a balancer showed them.
 type BalancedPool struct {
 	Name    string           `json:"pool"`

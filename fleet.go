@@ -28,6 +28,8 @@ type Fleet struct {
 	TagOrder    []Tag
 	Sequences   []Sequence
 	Constraints []Constraint
+	// Balancers are those that the fleet has a name for, as the files define them.
+	Balancers []NamedBalancer
 	// SSH are the settings for all hosts; HostSSH those of hosts that differ, complete (defaults merged in).
 	SSH     SSH
 	HostSSH map[Host]SSH

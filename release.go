@@ -79,6 +79,8 @@ type Service struct {
 
 // Balancing is where a host stands in a balancer.
 type Balancing struct {
+	// Name is what the fleet calls it; "" for one that app.yaml describes itself.
+	Name string `json:"name,omitzero"`
 	// Driver is "haproxy", "nginx" or "exec".
 	Driver string `json:"driver"`
 	// At is, for haproxy, the path of its socket or its address; for nginx the file with its upstreams; for exec a program.
@@ -87,6 +89,7 @@ type Balancing struct {
 	On  Host `json:"on,omitzero"`
 	SSH SSH  `json:"ssh,omitzero"`
 	// Pool is the balancer's word for those that share requests, and Server that for the host; "" is the host's name.
+	// {host} in it stands for that, {address} for where the fleet says that the host is.
 	Pool   string `json:"pool"`
 	Server string `json:"server,omitzero"`
 	// Least is how many servers of the pool must stay up, whatever the job's rules say.

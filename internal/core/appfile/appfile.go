@@ -31,6 +31,8 @@ type App struct {
 	App    string
 	Deploy sluice.Deploy
 	Build  build.Spec
+	// BalancersAt is where the file names each of the balancers, for who finds out what the fleet knows of them.
+	BalancersAt []sluice.Position
 }
 
 // Limits and defaults of the section deploy.
@@ -91,7 +93,7 @@ func (r *reader) app() *App {
 		case "build":
 			a.Build = r.build(p.Value)
 		case "deploy":
-			a.Deploy = r.deploy(p.Value)
+			a.Deploy = r.deploy(p.Value, &a.BalancersAt)
 		}
 	}
 	if a.App == "" {
@@ -122,7 +124,7 @@ func (r *reader) word(n *yaml.Node, meant string) string {
 	return w
 }
 
-func (r *reader) deploy(n *yaml.Node) (d sluice.Deploy) {
+func (r *reader) deploy(n *yaml.Node, at *[]sluice.Position) (d sluice.Deploy) {
 	for _, p := range r.Pairs(n, "deploy") {
 		if !r.Known(p, "deploy", []string{"root", "user", "group", "keep", "hooks", "services", "balancers", "checks", "waits", "on_failure"}) {
 			continue
@@ -145,6 +147,7 @@ func (r *reader) deploy(n *yaml.Node) (d sluice.Deploy) {
 		case "balancers":
 			for _, b := range r.some(p.Value, "balancers") {
 				d.Balancers = append(d.Balancers, r.balancer(b))
+				*at = append(*at, r.At(b))
 			}
 		case "checks":
 			for _, c := range r.some(p.Value, "checks") {
@@ -227,14 +230,21 @@ func (r *reader) one(n *yaml.Node, meant string, of []string) string {
 
 var drivers = []string{"haproxy", "nginx", "exec"}
 
-// balancer is where the host stands in a balancer. By which settings the balancer's host is reached is the fleet's to say.
+// balancer is where the host stands in a balancer. By which settings the balancer's host is reached is the fleet's to say, and of
+// a balancer that the fleet has a name for all that is the same for everybody.
 func (r *reader) balancer(n *yaml.Node) (b sluice.Balancing) {
-	known := append([]string{"on", "pool", "server", "least"}, drivers...)
+	known := append([]string{"use", "on", "pool", "server", "least"}, drivers...)
+	var own *yaml.Node // the first key that is the fleet's to say
 	for _, p := range r.Pairs(n, "a balancer") {
 		if !r.Known(p, "a balancer", known) {
 			continue
 		}
+		if own == nil && p.Name != "use" && p.Name != "pool" && p.Name != "server" {
+			own = p.Key
+		}
 		switch p.Name {
+		case "use":
+			b.Name = r.word(p.Value, "the name of a balancer")
 		case "on":
 			b.On = sluice.Host(r.word(p.Value, "the host of a balancer"))
 		case "pool":
@@ -257,11 +267,13 @@ func (r *reader) balancer(n *yaml.Node) (b sluice.Balancing) {
 		}
 	}
 	switch {
-	case b.Driver == "":
-		r.Fail(n, "a balancer does not say what it is").Hint = "it has one of " + strings.Join(drivers, ", ")
+	case b.Name != "" && own != nil:
+		r.Fail(own, "%s of the balancer %s is the fleet's to say, not the app's", document.What(own).Value, b.Name).Hint = "beside use there may be pool and server"
+	case b.Driver == "" && b.Name == "":
+		r.Fail(n, "a balancer does not say what it is").Hint = "it has one of use, " + strings.Join(drivers, ", ")
 	case b.Pool == "":
 		r.Fail(n, "a balancer has no pool")
-	case b.Driver != "haproxy" && !path.IsAbs(b.At):
+	case b.Name == "" && b.Driver != "haproxy" && !path.IsAbs(b.At):
 		r.Fail(n, "%s needs an absolute path, not %.100q", b.Driver, b.At)
 	}
 	return b

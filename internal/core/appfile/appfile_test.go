@@ -34,6 +34,7 @@ deploy:
   balancers:
     - {haproxy: "10.0.0.1:9999", pool: shop, least: 50%}
     - {nginx: /etc/nginx/shop.conf, on: lb1, pool: shop, server: "10.0.0.7:80"}
+    - {use: web, pool: shop, server: "{host}.internal"}
   services:
     - nginx
     - {name: shop-worker, by: supervisor, reload: true}
@@ -53,11 +54,14 @@ deploy:
 	if len(d.Services) != 2 || d.Services[0] != (sluice.Service{Name: "nginx", By: "systemd"}) || d.Services[1] != (sluice.Service{Name: "shop-worker", By: "supervisor", Reload: true}) {
 		t.Errorf("%+v", d.Services)
 	}
-	if len(d.Balancers) != 2 || !reflect.DeepEqual(d.Balancers[0], sluice.Balancing{Driver: "haproxy", At: "10.0.0.1:9999", Pool: "shop", Least: sluice.Percent(50)}) {
+	if len(d.Balancers) != 3 || !reflect.DeepEqual(d.Balancers[0], sluice.Balancing{Driver: "haproxy", At: "10.0.0.1:9999", Pool: "shop", Least: sluice.Percent(50)}) {
 		t.Fatalf("%+v", d.Balancers)
 	}
 	if b := d.Balancers[1]; b.Driver != "nginx" || b.At != "/etc/nginx/shop.conf" || b.On != "lb1" || b.Server != "10.0.0.7:80" {
 		t.Errorf("%+v", b)
+	}
+	if b := d.Balancers[2]; !reflect.DeepEqual(b, sluice.Balancing{Name: "web", Pool: "shop", Server: "{host}.internal"}) || a.BalancersAt[2] != (sluice.Position{File: "app.yaml", Line: 12, Column: 7}) {
+		t.Errorf("%+v at %v", b, a.BalancersAt)
 	}
 	if len(d.Checks) != 2 || d.Checks[0] != (sluice.HealthCheck{Kind: "http", At: "http://127.0.0.1:8080/health", Status: 204, Every: 2 * time.Second, Timeout: time.Second, Successes: 5}) ||
 		d.Checks[1] != (sluice.HealthCheck{Kind: "exec", At: "/usr/local/bin/ok --deep", Every: time.Second, Timeout: 5 * time.Second, Successes: 3}) {
@@ -89,6 +93,10 @@ func TestMistakesHavePlaces(t *testing.T) {
 		"app: s\ndeploy: {balancers: [{nginx: s, pool: a}]}":             "nginx needs an absolute path",
 		"app: s\ndeploy: {balancers: [{exec: /s, nginx: /s, pool: a}]}":  "a balancer is one thing, and this one has exec and nginx",
 		"app: s\ndeploy: {balancers: [{exec: /s, pool: a, least: few}]}": "least: ",
+		"app: s\ndeploy: {balancers: [{use: web}]}":                      "app.yaml:2:22: a balancer has no pool",
+		"app: s\ndeploy: {balancers: [{use: web, pool: a, least: 1}]}":   "app.yaml:2:42: least of the balancer web is the fleet's to say",
+		"app: s\ndeploy: {balancers: [{use: web, pool: a, exec: /x}]}":   "app.yaml:2:42: exec of the balancer web is the fleet's to say",
+		"app: s\ndeploy: {balancers: [{usee: web, pool: a}]}":            "did you mean use?",
 		"app: s\ndeploy: {checks: [{every: 1s}]}":                        "a check asks nothing",
 		"app: s\ndeploy: {checks: [{tcp: a, status: 200}]}":              "status is for http",
 		"app: s\ndeploy: {checks: [{tcp: a, every: 0s}]}":                "every must be more than nothing",

@@ -151,7 +151,31 @@ func settingsChanged(a, b *sluice.Fleet) (out []string) {
 	say("target pre_hooks", a.Target.PreHooks, b.Target.PreHooks)
 	say("target post_hooks", a.Target.PostHooks, b.Target.PostHooks)
 	say("ssh", SSHWords(a.SSH), SSHWords(b.SSH))
+	for _, now := range b.Balancers {
+		was, _ := a.Balancer(now.Name)
+		say("balancer "+now.Name, balancerWords(was), balancerWords(now))
+	}
+	for _, was := range a.Balancers {
+		if _, there := b.Balancer(was.Name); !there {
+			say("balancer "+was.Name, balancerWords(was), "")
+		}
+	}
 	return out
+}
+
+// balancerWords tells of a balancer in words; "" for none.
+func balancerWords(b sluice.NamedBalancer) string {
+	if b.Name == "" {
+		return ""
+	}
+	words := b.Driver + " " + b.Address
+	if b.On != "" {
+		words += " on " + string(b.On)
+	}
+	for i, p := range b.Pools {
+		words += map[bool]string{true: ", pool ", false: ", "}[i == 0] + p.Name + " " + p.Least.String()
+	}
+	return words
 }
 
 func sshChanged(a, b *sluice.Fleet) (out []SSHChange) {

@@ -7,12 +7,13 @@ import (
 
 // The keys that may stand where. The loader refuses others; the schema says the same.
 var (
-	fileKeys = []string{"namespace", "include", "ssh", "host", "tag", "sequence", "constraint", "resolver", "inventory",
+	fileKeys = []string{"namespace", "include", "ssh", "host", "tag", "sequence", "constraint", "balancer", "resolver", "inventory",
 		"target", "approval", "confirm_above"}
 	sshKeys      = []string{"user", "port", "address", "identity", "jump", "transport", "pool"}
 	hostKeys     = append(slices.Clone(sshKeys), "ssh")
 	entryKeys    = []string{"target", "max_failures", "pause", "approve", "ramp"}
 	limitKeys    = []string{"max_parallel"}
+	balancerKeys = append(slices.Clone(drivers), "on", "least", "pool")
 	resolverKeys = []string{"command", "timeout"}
 	approvalKeys = []string{"by", "start"}
 	targetKeys   = []string{"dir", "pre_hooks", "post_hooks"}

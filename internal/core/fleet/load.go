@@ -255,6 +255,8 @@ func (l *loader) read() {
 			l.readSequences(d, p.Value)
 		case "constraint":
 			l.readConstraints(d, p.Value, nil)
+		case "balancer":
+			l.readBalancers(d, p.Value)
 		case "target":
 			l.readTarget(d, p.Value)
 		case "approval":

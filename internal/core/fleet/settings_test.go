@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -64,6 +65,41 @@ approval: {by: another}
 	}
 	if f.Namespace != "prod" || f.ConfirmAbove != 100 || f.Approval.By != sluice.AnotherApproves || f.Target != (sluice.TargetSettings{Dir: "/srv/sluice", PreHooks: "/etc/sluice/pre.d", PostHooks: "/etc/sluice/post.d"}) {
 		t.Errorf("got %+v", f)
+	}
+}
+
+func TestBalancers(t *testing.T) {
+	f := mustLoad(t, one(`
+ssh: {user: deploy}
+tag: {web: [web1]}
+balancer:
+  web: {haproxy: "10.0.0.1:9999", on: lb1, least: 50%, pool: {shop: , api: 2, none: 0}}
+  static: {nginx: /etc/nginx/static.conf, pool: static}
+  other: {exec: /usr/local/bin/lb, on: lb2, pool: [a, b]}
+`)).Fleet()
+	least := sluice.Count(1)
+	want := []sluice.NamedBalancer{
+		{Name: "web", Driver: "haproxy", Address: "10.0.0.1:9999", On: "lb1", Pools: []sluice.NamedPool{{Name: "shop", Least: sluice.Percent(50)}, {Name: "api", Least: sluice.Count(2)}, {Name: "none"}}},
+		{Name: "static", Driver: "nginx", Address: "/etc/nginx/static.conf", Pools: []sluice.NamedPool{{Name: "static", Least: least}}},
+		{Name: "other", Driver: "exec", Address: "/usr/local/bin/lb", On: "lb2", Pools: []sluice.NamedPool{{Name: "a", Least: least}, {Name: "b", Least: least}}},
+	}
+	if len(f.Balancers) != len(want) {
+		t.Fatalf("%+v", f.Balancers)
+	}
+	for i, b := range f.Balancers {
+		if b.At.Line == 0 || b.At.File != "fleet.yaml" {
+			t.Errorf("%s is at %+v", b.Name, b.At)
+		}
+		if b.At = (sluice.Position{}); !reflect.DeepEqual(b, want[i]) {
+			t.Errorf("%+v, want %+v", b, want[i])
+		}
+	}
+	if !slices.Equal(f.Hosts, []sluice.Host{"web1"}) {
+		t.Errorf("%v: what runs on all hosts would run on balancers", f.Hosts)
+	}
+	two := &world{files: map[string]string{"fleet.yaml": "include: [b.yaml]\nbalancer:\n  web: {exec: /x, pool: a}\n", "b.yaml": "balancer:\n  web: {exec: /x, pool: a}\n"}}
+	if _, err := fleet.Load(two, "fleet.yaml"); err == nil || !strings.Contains(err.Error(), "fleet.yaml:3:3: the balancer web is also at b.yaml:2:3") {
+		t.Error(err)
 	}
 }
 

@@ -41,6 +41,7 @@ func Check(kind sluice.ActionKind, r *sluice.Release) error {
 	}
 	for _, b := range d.Balancers {
 		switch {
+		case b.Name != "" && b.Driver == "" && b.Pool != "": // what it is, is found in the fleet when the job is made
 		case b.Driver != "haproxy" && b.Driver != "nginx" && b.Driver != "exec":
 			return fmt.Errorf("%q is no balancer: expected haproxy, nginx or exec", b.Driver)
 		case b.At == "" || b.Pool == "" || odd(b.At) || odd(b.Pool) || odd(b.Server):

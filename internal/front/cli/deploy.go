@@ -134,10 +134,8 @@ func (a *app) release(ctx context.Context, svc control.Desk, depot Depot, d *dep
 	if d.onFailure != "" {
 		rel.Deploy.OnFailure = sluice.OnFailure(d.onFailure)
 	}
-	for i := range rel.Deploy.Balancers {
-		if b := &rel.Deploy.Balancers[i]; b.On != "" {
-			b.SSH = f.SSHFor(b.On)
-		}
+	if rel.Deploy.Balancers, err = release.Balancers(about.Deploy.Balancers, f, about.BalancersAt); err != nil {
+		return nil, err
 	}
 	if err := release.Check(sluice.DeployTo, rel); err != nil {
 		return nil, &sluice.Error{Code: sluice.Config, Text: "this cannot be deployed", Err: err}

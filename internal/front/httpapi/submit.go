@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"path"
 	"reflect"
-	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -15,6 +14,7 @@ import (
 	"sluice/api"
 	"sluice/internal/core/access"
 	"sluice/internal/core/fleet"
+	"sluice/internal/core/release"
 	"sluice/internal/core/spans"
 	"sluice/internal/core/target"
 	"sluice/internal/run/control"
@@ -119,15 +119,16 @@ func (c caller) balancers(ctx context.Context, r *control.Request) error {
 		return nil
 	}
 	rel := *r.Action.Release
-	rel.Deploy.Balancers = slices.Clone(rel.Deploy.Balancers)
+	var err error
+	if rel.Deploy.Balancers, err = release.Balancers(rel.Deploy.Balancers, r.Fleet, nil); err != nil {
+		return err
+	}
 	r.Action.Release = &rel
 	for i := range rel.Deploy.Balancers {
 		b := &rel.Deploy.Balancers[i]
 		if b.On == "" {
-			b.SSH = sluice.SSH{}
 			continue
 		}
-		b.SSH = r.Fleet.SSHFor(b.On)
 		if b.SSH.Transport == "local" && !c.api.cfg.Local {
 			return sluice.Errorf(sluice.Denied, "the balancer's host %s is this server's own machine (transport: local), and it runs no commands on itself", b.On)
 		}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -227,6 +228,45 @@ func TestBalancersTakeTheRight(t *testing.T) {
 	submitted, _ := events[0].Body.(sluice.JobSubmitted)
 	if got := submitted.Submitted.Action.Release.Deploy.Balancers[0].SSH; got.User != "lb" || got.Port != 2222 || got.Address != "" {
 		t.Errorf("it is reached by %+v", got)
+	}
+}
+
+// TestNamedBalancers: what a balancer is that the fleet has a name for, is what the fleet of the server says, and so is its minimum.
+func TestNamedBalancers(t *testing.T) {
+	w := newWorld(t)
+	admin := w.client(w.token("root2", sluice.Grant{Role: access.Admin}))
+	text := fmt.Sprintf(fleetText, "1") + "host:\n  db1: {ssh: {user: lb}}\nbalancer:\n  web: {haproxy: /run/haproxy.sock, on: db1, pool: {shop: 2}}\n"
+	if _, err := admin.ApplyFleet(t.Context(), "prod", bundle(t, text), "", -1); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := admin.Put(t.Context(), strings.NewReader("an archive"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asking := func(b sluice.Balancing) api.Submit {
+		return api.Submit{Namespace: "prod", Targets: "$web", Release: &sluice.Release{App: "shop", Env: "prod", Version: "1", Artifact: kept.Digest, Manifest: kept.Digest,
+			Deploy: sluice.Deploy{Root: "/srv/shop", Keep: 2, Balancers: []sluice.Balancing{b}}}}
+	}
+	j, err := admin.Submit(t.Context(), asking(sluice.Balancing{Name: "web", Driver: "exec", At: "/tmp/mine", On: "web1", Pool: "shop", Server: "{host}"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := w.service.Events(t.Context(), j.ID)
+	if err != nil || len(events) == 0 {
+		t.Fatal(err)
+	}
+	want := sluice.Balancing{Name: "web", Driver: "haproxy", At: "/run/haproxy.sock", On: "db1", SSH: sluice.SSH{User: "lb"}, Pool: "shop", Server: "{host}", Least: sluice.Count(2)}
+	if got := events[0].Body.(sluice.JobSubmitted).Submitted.Action.Release.Deploy.Balancers[0]; !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	webber := w.client(w.token("will", sluice.Grant{Role: access.Operator, Namespace: "prod", Tags: []sluice.Tag{"web"}}))
+	if _, err := webber.Submit(t.Context(), asking(sluice.Balancing{Name: "web", Pool: "shop"})); sluice.CodeOf(err) != sluice.Denied {
+		t.Errorf("no right to the host of the balancer: %v", err)
+	}
+	for name, says := range map[string]string{"wbe": `the fleet has no balancer "wbe"`, "web": `the balancer web has no pool "shpo"`} {
+		if _, err := admin.Submit(t.Context(), asking(sluice.Balancing{Name: name, Pool: "shpo"})); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v; it shall say %s", err, says)
+		}
 	}
 }
 

@@ -1,0 +1,41 @@
+package release
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"sluice"
+)
+
+func TestBalancersOfTheFleet(t *testing.T) {
+	f := &sluice.Fleet{SSH: sluice.SSH{User: "deploy"}, HostSSH: map[sluice.Host]sluice.SSH{"lb1": {User: "lb", Port: 2222}},
+		Balancers: []sluice.NamedBalancer{{Name: "web", Driver: "haproxy", Address: "/s", On: "lb1", Pools: []sluice.NamedPool{{Name: "shop", Least: sluice.Percent(50)}},
+			At: sluice.Position{File: "fleet.yaml", Line: 3, Column: 3}}}}
+	of := []sluice.Balancing{
+		{Name: "web", Driver: "exec", At: "/mine", On: "web1", SSH: sluice.SSH{User: "root"}, Pool: "shop", Server: "{host}"},
+		{Driver: "exec", At: "/x", On: "lb2", SSH: sluice.SSH{User: "root"}, Pool: "p"},
+		{Driver: "exec", At: "/x", SSH: sluice.SSH{User: "root"}, Pool: "p"},
+		{Name: "gone", Driver: "exec", At: "/x", Pool: "p"}, // of an earlier job
+	}
+	want := []sluice.Balancing{
+		{Name: "web", Driver: "haproxy", At: "/s", On: "lb1", SSH: sluice.SSH{User: "lb", Port: 2222}, Pool: "shop", Server: "{host}", Least: sluice.Percent(50)},
+		{Driver: "exec", At: "/x", On: "lb2", SSH: sluice.SSH{User: "deploy"}, Pool: "p"},
+		{Driver: "exec", At: "/x", Pool: "p"},
+		{Name: "gone", Driver: "exec", At: "/x", Pool: "p"},
+	}
+	if got, err := Balancers(of, f, nil); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, error %v", got, err)
+	}
+	at := []sluice.Position{{File: "app.yaml", Line: 4, Column: 7}, {File: "app.yaml", Line: 5, Column: 7}, {File: "app.yaml", Line: 6, Column: 7}}
+	_, err := Balancers([]sluice.Balancing{{Name: "wbe", Pool: "shop"}, {Name: "web", Pool: "shpo"}, {Name: "else", Pool: "x"}}, f, at)
+	const says = `app.yaml:4:7: the fleet has no balancer "wbe"
+    did you mean web?
+app.yaml:5:7: the balancer web has no pool "shpo"
+    did you mean shop?
+app.yaml:6:7: the fleet has no balancer "else"
+    the section balancer of the fleet file says which there are`
+	if err == nil || strings.TrimSpace(err.Error()) != says {
+		t.Errorf("%v\nwant\n%s", err, says)
+	}
+}
