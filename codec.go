@@ -97,6 +97,10 @@ func decodeBody(h header, b []byte) (Body, error) {
 		return decode[TaskStarted](b)
 	case "task.step":
 		return decode[TaskStep](b)
+	case "balancer.changed":
+		return decode[BalancerChanged](b)
+	case "balancer.asked":
+		return decode[BalancerAsked](b)
 	case "task.finished":
 		return decode[TaskFinished](b)
 	case "task.withdrawn":

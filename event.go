@@ -123,6 +123,44 @@ type TaskStep struct {
 	DurationMS int64     `json:"duration_ms"`
 }
 
+// BalancerChanged says how a server stands in a pool of a balancer after it was to be taken out or put back, as the balancer
+// showed it. In a deploy it is an event of the job, about a host; what somebody did by hand is one of the namespace.
+type BalancerChanged struct {
+	Host     Host      `json:"host,omitzero"`
+	Attempt  AttemptID `json:"attempt,omitzero"`
+	Balancer string    `json:"balancer"`
+	Pool     string    `json:"pool"`
+	Server   string    `json:"server"`
+	// Wanted is [ServerUp], [ServerDraining] or [ServerMaintenance].
+	Wanted ServerState `json:"wanted"`
+	// Before is how it was; "" where nobody saw that.
+	Before ServerState `json:"before,omitzero"`
+	// State is how it is, read back; "" where nothing was done, [ServerUnknown] where it cannot be read.
+	State ServerState `json:"state,omitzero"`
+	// Cut is how many requests were in flight when their time was over; -1 where nobody knows.
+	Cut      int   `json:"cut,omitzero"`
+	WaitedMS int64 `json:"waited_ms"`
+	// Error is why it is not as it was wanted; "" if it is.
+	Error string `json:"error,omitzero"`
+	By    string `json:"by,omitzero"` // whose hand it was
+}
+
+// BalancerAsked says that somebody has servers taken out of balancers or put back by hand. It is in the log before anything is
+// done; what came of it are events of the type [BalancerChanged].
+type BalancerAsked struct {
+	Wanted ServerState    `json:"wanted"`
+	Seats  []BalancerSeat `json:"seats"`
+	Reason string         `json:"reason"`
+	By     string         `json:"by"`
+}
+
+// BalancerSeat is a server in a pool of a balancer.
+type BalancerSeat struct {
+	Balancer string `json:"balancer"`
+	Pool     string `json:"pool"`
+	Server   string `json:"server"`
+}
+
 // TaskFinished says how an attempt ended. After the outcome unknown it may come once more for the same
 // attempt, with the true one.
 type TaskFinished struct {
@@ -266,26 +304,28 @@ type UnknownBody struct {
 	Raw      []byte // the whole event as JSON
 }
 
-func (RulesApplied) Type() string  { return "rules.applied" }
-func (FleetApplied) Type() string  { return "fleet.applied" }
-func (JobSubmitted) Type() string  { return "job.submitted" }
-func (JobStarted) Type() string    { return "job.started" }
-func (StageOpened) Type() string   { return "stage.opened" }
-func (GateWaiting) Type() string   { return "gate.waiting" }
-func (GatePassed) Type() string    { return "gate.passed" }
-func (TaskStarted) Type() string   { return "task.started" }
-func (TaskStep) Type() string      { return "task.step" }
-func (TaskFinished) Type() string  { return "task.finished" }
-func (TaskRetried) Type() string   { return "task.retried" }
-func (TaskWithdrawn) Type() string { return "task.withdrawn" }
-func (TaskOutput) Type() string    { return "task.output" }
-func (JobHalting) Type() string    { return "job.halting" }
-func (JobHalted) Type() string     { return "job.halted" }
-func (JobResumed) Type() string    { return "job.resumed" }
-func (JobCancelling) Type() string { return "job.cancelling" }
-func (JobFinished) Type() string   { return "job.finished" }
-func (HostHeld) Type() string      { return "host.held" }
-func (HostReleased) Type() string  { return "host.released" }
-func (HostRetired) Type() string   { return "host.retired" }
-func (HostReturned) Type() string  { return "host.returned" }
-func (b UnknownBody) Type() string { return b.TypeName }
+func (RulesApplied) Type() string    { return "rules.applied" }
+func (FleetApplied) Type() string    { return "fleet.applied" }
+func (JobSubmitted) Type() string    { return "job.submitted" }
+func (JobStarted) Type() string      { return "job.started" }
+func (StageOpened) Type() string     { return "stage.opened" }
+func (GateWaiting) Type() string     { return "gate.waiting" }
+func (GatePassed) Type() string      { return "gate.passed" }
+func (TaskStarted) Type() string     { return "task.started" }
+func (TaskStep) Type() string        { return "task.step" }
+func (BalancerChanged) Type() string { return "balancer.changed" }
+func (BalancerAsked) Type() string   { return "balancer.asked" }
+func (TaskFinished) Type() string    { return "task.finished" }
+func (TaskRetried) Type() string     { return "task.retried" }
+func (TaskWithdrawn) Type() string   { return "task.withdrawn" }
+func (TaskOutput) Type() string      { return "task.output" }
+func (JobHalting) Type() string      { return "job.halting" }
+func (JobHalted) Type() string       { return "job.halted" }
+func (JobResumed) Type() string      { return "job.resumed" }
+func (JobCancelling) Type() string   { return "job.cancelling" }
+func (JobFinished) Type() string     { return "job.finished" }
+func (HostHeld) Type() string        { return "host.held" }
+func (HostReleased) Type() string    { return "host.released" }
+func (HostRetired) Type() string     { return "host.retired" }
+func (HostReturned) Type() string    { return "host.returned" }
+func (b UnknownBody) Type() string   { return b.TypeName }

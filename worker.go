@@ -101,6 +101,7 @@ type ToServer struct {
 	Beat     *WorkerBeat
 	Output   *WorkerOutput
 	Step     *TaskStep
+	Balanced *BalancerChanged
 	Outcome  *TaskFinished
 	Withdraw *TaskWithdrawn
 	Gone     *WorkerGone

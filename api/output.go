@@ -74,6 +74,7 @@ type Attempt struct {
 	DurationMS int64            `json:"duration_ms"`
 	Reason     string           `json:"reason,omitempty"`
 	Steps      []Step           `json:"steps,omitempty"`
+	Balancers  []Balanced       `json:"balancers,omitempty" doc:"what was done for the host at its balancers"`
 	NotStarted bool             `json:"not_started,omitempty"`
 	Truncated  []string         `json:"truncated,omitempty" doc:"streams of which only the first part was kept"`
 	Leftovers  []int            `json:"leftovers,omitempty" doc:"processes that outlived a kill"`
@@ -86,6 +87,19 @@ type Step struct {
 	Name       string `json:"name"`
 	Exit       int    `json:"exit_code"`
 	DurationMS int64  `json:"duration_ms"`
+}
+
+// Balanced is what was done for a host at one of its balancers.
+type Balanced struct {
+	Balancer string             `json:"balancer"`
+	Pool     string             `json:"pool"`
+	Server   string             `json:"server"`
+	Wanted   sluice.ServerState `json:"wanted" doc:"up, draining or maintenance"`
+	State    sluice.ServerState `json:"state,omitempty" doc:"how it was read back"`
+	Cut      int                `json:"cut,omitempty" doc:"requests that were cut; -1: not known"`
+	WaitedMS int64              `json:"waited_ms"`
+	Error    string             `json:"error,omitempty" doc:"why it is not as it was wanted"`
+	Text     string             `json:"text" doc:"all of it, for people"`
 }
 
 // Lines says where the lines of an output are.

@@ -54,7 +54,8 @@ func MainIn(lab Lab) int {
 		Artifacts: artifacts{filepath.Join(places.Config, "artifacts.json"), local.who, Now},
 		Builder:   local.build,
 		Journal:   local.Journal, Trail: local.trail, Backup: local.Backup, Restore: local.Restore, Enrol: local.enrol,
-		Serve: local.serve, Work: local.work, Fleets: fleetfiles.New(ctx), Layers: layers, DefaultFleet: places.DefaultFleet(), Files: files{}, Build: program(),
+		Balancers: local.balancers,
+		Serve:     local.serve, Work: local.work, Fleets: fleetfiles.New(ctx), Layers: layers, DefaultFleet: places.DefaultFleet(), Files: files{}, Build: program(),
 	}
 	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {
 		defer tty.Close()

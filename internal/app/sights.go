@@ -202,6 +202,12 @@ func (k *sights) tell(ns sluice.Namespace, e sluice.Event) {
 	case sluice.TaskStep:
 		level, at = slog.LevelDebug, append(at, slog.String("host", string(b.Host)), slog.String("attempt", string(b.Attempt)),
 			slog.String("step", b.Step), slog.Int("exit_code", b.ExitCode))
+	case sluice.BalancerChanged:
+		at = append(at, slog.String("host", string(b.Host)), slog.String("attempt", string(b.Attempt)), slog.String("balancer", b.Balancer),
+			slog.String("pool", b.Pool), slog.String("server", b.Server), slog.String("wanted", string(b.Wanted)), slog.String("state", string(b.State)))
+		if b.Error != "" {
+			level, at = slog.LevelWarn, append(at, slog.String("error", b.Error))
+		}
 	case sluice.TaskFinished:
 		if b.Outcome == sluice.Succeeded || b.Outcome == sluice.Skipped {
 			level = slog.LevelDebug

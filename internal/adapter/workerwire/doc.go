@@ -141,6 +141,8 @@ func toServer(m sluice.ToServer) *wirepb.ToServer {
 		return &wirepb.ToServer{Is: &wirepb.ToServer_Output{Output: &wirepb.Output{Attempt: string(o.Attempt), Stream: o.Stream, Offset: o.Offset, Data: o.Data}}}
 	case m.Step != nil:
 		return &wirepb.ToServer{Is: &wirepb.ToServer_Step{Step: encoded(*m.Step)}}
+	case m.Balanced != nil:
+		return &wirepb.ToServer{Is: &wirepb.ToServer_Balanced{Balanced: encoded(*m.Balanced)}}
 	case m.Outcome != nil:
 		return &wirepb.ToServer{Is: &wirepb.ToServer_Outcome{Outcome: encoded(*m.Outcome)}}
 	case m.Withdraw != nil:
@@ -173,6 +175,8 @@ func fromWorker(m *wirepb.ToServer) (out sluice.ToServer, err error) {
 		out.Output = &sluice.WorkerOutput{Attempt: sluice.AttemptID(o.GetAttempt()), Stream: o.GetStream(), Offset: o.GetOffset(), Data: o.GetData()}
 	case *wirepb.ToServer_Step:
 		out.Step, err = decoded[sluice.TaskStep](is.Step)
+	case *wirepb.ToServer_Balanced:
+		out.Balanced, err = decoded[sluice.BalancerChanged](is.Balanced)
 	case *wirepb.ToServer_Outcome:
 		out.Outcome, err = decoded[sluice.TaskFinished](is.Outcome)
 	case *wirepb.ToServer_Withdraw:

@@ -170,6 +170,8 @@ func TestMessages(t *testing.T) {
 		{Beat: &sluice.WorkerBeat{Number: 7, Held: 2}},
 		{Output: &sluice.WorkerOutput{Attempt: "a", Stream: "stdout", Offset: 5, Data: []byte{0, 0xff, '\n'}}},
 		{Step: &sluice.TaskStep{Host: "h", Attempt: "a", Step: "command", ExitCode: 3}},
+		{Balanced: &sluice.BalancerChanged{Host: "h", Attempt: "a", Balancer: "web", Pool: "shop", Server: "s", Wanted: sluice.ServerUp, Before: sluice.ServerDown,
+			State: sluice.ServerDown, Cut: -1, WaitedMS: 7, Error: "why"}},
 		{Outcome: &sluice.TaskFinished{Host: "h", Attempt: "a", Outcome: sluice.Failed, ExitCode: &code, Reason: "why", Truncated: []string{"stderr"}}},
 		{Withdraw: &sluice.TaskWithdrawn{Host: "h", Attempt: "a", Reason: "why"}},
 		{Gone: &sluice.WorkerGone{Attempt: "a", Error: "why"}},

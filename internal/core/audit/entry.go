@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/core/balance"
 )
 
 // Entry is one thing that somebody did.
@@ -94,6 +95,8 @@ func ofFleet(body sluice.Body) (who, what string) {
 		return b.By, fmt.Sprintf("put the rules %.19s in force", b.Rules.Digest)
 	case sluice.FleetApplied:
 		return b.By, because(fmt.Sprintf("applied version %d of the fleet, %d hosts", b.Version, b.Hosts), b.Note)
+	case sluice.BalancerAsked:
+		return b.By, because("wants "+balance.Wanted(b), b.Reason)
 	case sluice.HostHeld:
 		return b.By, because("held "+string(b.Host), b.Reason)
 	case sluice.HostReleased:

@@ -281,3 +281,28 @@ func TestFindings(t *testing.T) {
 		}
 	}
 }
+
+func TestTold(t *testing.T) {
+	at := sluice.BalancerChanged{Balancer: "web", Pool: "shop", Server: "s1", Wanted: dr, Before: up, State: dr, WaitedMS: 1200}
+	cut, back, not := at, at, at
+	cut.Cut, cut.WaitedMS = 3, 30_000
+	back.Wanted, back.State = up, up
+	not.Wanted, not.State, not.Error = mt, up, "no socket"
+	for want, b := range map[string]sluice.BalancerChanged{
+		"web: s1 in shop is drained after 1.2s, nothing was cut":         at,
+		"web: s1 in shop is out after 30s, 3 in flight were cut":         cut,
+		"web: s1 in shop is up":                                          back,
+		"web: s1 in shop is to be in maintenance, and is not: no socket": not,
+	} {
+		if got := Told(b); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	asked := sluice.BalancerAsked{Wanted: mt}
+	for i := range 8 {
+		asked.Seats = append(asked.Seats, sluice.BalancerSeat{Balancer: "web", Pool: "shop", Server: fmt.Sprint("s", i)})
+	}
+	if got := Wanted(asked); got != "s0 in shop of web, s1 in shop of web, s2 in shop of web, s3 in shop of web, s4 in shop of web, 3 more to be in maintenance" {
+		t.Error(got)
+	}
+}

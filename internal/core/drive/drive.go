@@ -12,6 +12,7 @@ package drive
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -117,8 +118,9 @@ func (m *Machine) remember(e sluice.Event) {
 	switch b := e.Body.(type) {
 	case sluice.TaskStarted:
 		m.sign = e.Time
-	case sluice.TaskStep:
-		m.steps[stepKey(b)] = true
+	case sluice.TaskStep, sluice.BalancerChanged:
+		key, _, _ := onTheWay(b)
+		m.steps[key] = true
 		m.sign = e.Time
 	case sluice.TaskFinished:
 		if b.Attempt != "" {
@@ -136,7 +138,17 @@ func (m *Machine) remember(e sluice.Event) {
 	}
 }
 
-func stepKey(b sluice.TaskStep) string { return string(b.Attempt) + "\x00" + b.Step }
+// onTheWay says whether a body tells of something on the way of an attempt, which is told again by whoever joins, and by a key that
+// is the same then. What was done at a balancer is the same if all that is said of it is.
+func onTheWay(b sluice.Body) (key string, a sluice.AttemptID, ok bool) {
+	switch b := b.(type) {
+	case sluice.TaskStep:
+		return string(b.Attempt) + "\x00" + b.Step, b.Attempt, true
+	case sluice.BalancerChanged:
+		return fmt.Sprintf("%s\x00\x00%+v", b.Attempt, b), b.Attempt, true
+	}
+	return "", "", false
+}
 
 // Begin joins what an earlier process left running, asks for the outcomes that it did not learn, and tidies up behind
 // what ended just before it was killed. ok is false if the log has no such job.

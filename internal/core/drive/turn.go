@@ -54,7 +54,7 @@ func (m *Machine) Asks() bool {
 	}
 	steps := len(m.waiting) > 0
 	for _, r := range m.waiting {
-		_, step := r.Body.(sluice.TaskStep)
+		_, _, step := onTheWay(r.Body)
 		steps = steps && step
 	}
 	return !steps && m.state.MayStart(m.cfg.Job)
@@ -126,8 +126,9 @@ func (t *turn) takeReports(tail []sluice.Event) {
 		switch b := e.Body.(type) {
 		case sluice.TaskFinished:
 			fresh[b.Attempt] = b.Outcome
-		case sluice.TaskStep:
-			told[stepKey(b)] = true
+		case sluice.TaskStep, sluice.BalancerChanged:
+			key, _, _ := onTheWay(b)
+			told[key] = true
 		}
 	}
 	for _, r := range t.waiting {
@@ -146,8 +147,8 @@ func (t *turn) takeReports(tail []sluice.Event) {
 			if t.add(b) {
 				fresh[b.Attempt] = b.Outcome
 			}
-		case sluice.TaskStep:
-			if key := stepKey(b); !t.steps[key] && !told[key] { // joined attempts tell it again
+		case sluice.TaskStep, sluice.BalancerChanged:
+			if key, _, _ := onTheWay(b); !t.steps[key] && !told[key] { // joined attempts tell it again
 				told[key] = true
 				t.add(b)
 			}
@@ -214,8 +215,9 @@ const (
 func (m *Machine) Report(r Report, now time.Duration) time.Duration {
 	m.waiting = append(m.waiting, r)
 	switch b := r.Body.(type) {
-	case sluice.TaskStep:
-		if f := m.flights[b.Attempt]; f != nil {
+	case sluice.TaskStep, sluice.BalancerChanged:
+		_, attempt, _ := onTheWay(b)
+		if f := m.flights[attempt]; f != nil {
 			f.lost = lost{given: f.lost.given} // somebody has it in hand
 		}
 		return maxStepDelay

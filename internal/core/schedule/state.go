@@ -216,7 +216,8 @@ func (s *State) apply(e sluice.Event) error {
 		i := s.host(b.Host)
 		s.retired = slices.DeleteFunc(s.retired, func(x int32) bool { return x == i })
 		s.setHost(i, func(h *host) { h.retired = nil })
-	case sluice.UnknownBody, sluice.FleetApplied, sluice.TaskStep, sluice.TaskOutput, sluice.OutputRemoved:
+	case sluice.UnknownBody, sluice.FleetApplied, sluice.TaskStep, sluice.TaskOutput, sluice.OutputRemoved,
+		sluice.BalancerChanged, sluice.BalancerAsked:
 	default:
 		j := s.job(e.Job)
 		if j == nil {

@@ -19,6 +19,7 @@ type Attempt struct {
 	Took       time.Duration
 	Reason     string
 	Steps      []sluice.TaskStep
+	Balanced   []sluice.BalancerChanged
 	NotStarted bool
 	Truncated  []string
 	Leftovers  []int
@@ -39,7 +40,7 @@ func (t *Task) Attempts() []Attempt {
 }
 
 func (t *Task) last() Attempt {
-	return Attempt{t.Attempt, t.Since, t.At, t.Running, t.Outcome, t.ExitCode, t.Took, t.Reason, t.Steps, t.NotStarted, t.Truncated, t.Leftovers}
+	return Attempt{t.Attempt, t.Since, t.At, t.Running, t.Outcome, t.ExitCode, t.Took, t.Reason, t.Steps, t.Balanced, t.NotStarted, t.Truncated, t.Leftovers}
 }
 
 // pass puts the last attempt among the earlier ones.
@@ -76,7 +77,7 @@ func (j *Job) Clone() *Job {
 		c.Stages[i].Counts = maps.Clone(c.Stages[i].Counts)
 	}
 	for i := range c.Tasks { // what is appended later must not be shared
-		c.Tasks[i].Steps = slices.Clip(c.Tasks[i].Steps)
+		c.Tasks[i].Steps, c.Tasks[i].Balanced = slices.Clip(c.Tasks[i].Steps), slices.Clip(c.Tasks[i].Balanced)
 	}
 	return &c
 }

@@ -62,3 +62,27 @@ func TestAttempts(t *testing.T) {
 		})
 	}
 }
+
+// TestBalancedOfAnAttempt: what was done at balancers is of the attempt in which it was.
+func TestBalancedOfAnAttempt(t *testing.T) {
+	id := func(try int) sluice.AttemptID { return sluice.NewAttemptID("0123456789ab", 0, try) }
+	out := func(try int, host sluice.Host) sluice.Body {
+		return sluice.BalancerChanged{Host: host, Attempt: id(try), Balancer: "web", Pool: "shop", Server: "w1", Wanted: sluice.ServerDraining, State: sluice.ServerDraining}
+	}
+	job := sluice.Job{ID: "0123456789ab", Targets: []sluice.Host{"web1"}, Tracks: []sluice.Track{{Name: "t", Stages: []sluice.Stage{{Hosts: []sluice.Host{"web1"}}}}}}
+	j := view.New()
+	for _, b := range []sluice.Body{sluice.JobSubmitted{Submitted: job}, sluice.TaskStarted{Host: "web1", Attempt: id(1), Track: "t"}, out(1, "web1"), out(1, "other"),
+		sluice.TaskFinished{Host: "web1", Attempt: id(1), Outcome: sluice.Failed}, sluice.TaskRetried{Hosts: []sluice.Host{"web1"}},
+		sluice.TaskStarted{Host: "web1", Attempt: id(2), Track: "t"}, out(2, "web1"), out(1, "web1"), out(2, "web1")} {
+		j.Apply(sluice.Event{Job: "0123456789ab", Body: b})
+	}
+	all := j.Tasks[0].Attempts()
+	if len(all) != 2 || len(all[0].Balanced) != 1 || len(all[1].Balanced) != 2 {
+		t.Errorf("%+v", all)
+	}
+	c := j.Clone()
+	j.Apply(sluice.Event{Job: "0123456789ab", Body: out(2, "web1")})
+	if len(c.Tasks[0].Balanced) != 2 || len(j.Tasks[0].Balanced) != 3 {
+		t.Errorf("%d and %d", len(c.Tasks[0].Balanced), len(j.Tasks[0].Balanced))
+	}
+}

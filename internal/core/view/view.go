@@ -70,6 +70,8 @@ type Task struct {
 	Reason   string
 	At       time.Time // of the outcome
 	Steps    []sluice.TaskStep
+	// Balanced is what was done for it at its balancers.
+	Balanced []sluice.BalancerChanged
 	// NotStarted, Truncated and Leftovers are what the outcome says beside.
 	NotStarted bool
 	Truncated  []string
@@ -121,6 +123,10 @@ func (j *Job) Apply(e sluice.Event) {
 	case sluice.TaskStep:
 		if i, ok := j.byHost[b.Host]; ok && j.Tasks[i].Attempt == b.Attempt {
 			j.Tasks[i].Steps = append(j.Tasks[i].Steps, b)
+		}
+	case sluice.BalancerChanged:
+		if i, ok := j.byHost[b.Host]; ok && j.Tasks[i].Attempt == b.Attempt {
+			j.Tasks[i].Balanced = append(j.Tasks[i].Balanced, b)
 		}
 	case sluice.TaskFinished:
 		j.finished(b, e.Time)
@@ -182,7 +188,7 @@ func (j *Job) started(b sluice.TaskStarted, at time.Time) {
 	}
 	t := &j.Tasks[i]
 	t.pass()
-	t.Attempt, t.Since, t.Steps, t.over = b.Attempt, at, nil, false
+	t.Attempt, t.Since, t.Steps, t.Balanced, t.over = b.Attempt, at, nil, nil, false
 	t.NotStarted, t.Truncated, t.Leftovers = false, nil, nil
 	if !t.Running {
 		t.Running = true

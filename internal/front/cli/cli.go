@@ -69,6 +69,8 @@ type World struct {
 	Artifacts Artifacts
 	// Builder builds what is in a checkout.
 	Builder func(ctx context.Context, o BuildOrder) (build.Report, error)
+	// Balancers are the way to balancers, from this machine.
+	Balancers func(s control.Secrets) (Balancers, func() error, error)
 	// Fleets reads fleet files.
 	Fleets fleet.Source
 	// Layers opens a directory with layers of configuration.
@@ -219,7 +221,7 @@ counting; what is not known is never made up.
 	add("see", a.planCommand(), a.rehearseCommand(), a.hostsCommand())
 	add("job", a.jobsCommand(), a.statusCommand(), a.watchCommand(), a.whyCommand(), a.logCommand(), a.haltCommand(),
 		a.resumeCommand(), a.cancelCommand(), a.retryCommand(), a.skipCommand(), a.approveCommand())
-	add("fleet", a.fleetCommand(), a.hostCommand(), a.schemaCommand())
+	add("fleet", a.fleetCommand(), a.hostCommand(), a.balancerCommand(), a.schemaCommand())
 	add("app", a.buildCommand(), a.deployCommand(), a.rollbackCommand(), a.whereCommand(), a.releasesCommand(), a.atCommand(), a.artifactCommand(), a.configCommand())
 	add("server", a.serverCommand(), a.workerCommand(), a.workersCommand(), a.loginCommand(), a.logoutCommand(), a.contextCommand(),
 		a.whoamiCommand(), a.accessCommand(), a.auditCommand(), a.webhookCommand())

@@ -19,6 +19,14 @@ type secretFlags struct {
 }
 
 func (s *secretFlags) add(c *cobra.Command) {
+	s.addHere(c)
+	fs := c.Flags()
+	fs.BoolVar(&s.sign, "sign", false, "sign the job, so that a worker of a server carries out what was asked for and nothing else")
+	fs.StringArrayVar(&s.trust, "trust-worker", nil, "give secrets to the worker of a server whose key has this `fingerprint`, without a question; may be repeated")
+}
+
+// addHere adds those of what is done from this machine.
+func (s *secretFlags) addHere(c *cobra.Command) {
 	fs := c.Flags()
 	fs.BoolVar(&s.askPassword, "ask-password", false, "ask for the password to log in with")
 	fs.BoolVar(&s.askSudo, "ask-sudo-password", false, "ask for the password that sudo asks for")
@@ -27,8 +35,6 @@ func (s *secretFlags) add(c *cobra.Command) {
 	fs.IntVar(&s.sudoFD, "sudo-password-fd", -1, "read the sudo password from file descriptor `N` instead")
 	fs.IntVar(&s.passphraseFD, "passphrase-fd", -1, "read the passphrase from file descriptor `N` instead")
 	fs.StringVar(&s.identityFile, "identity-file", "", "log in with the private key in this local `file`; a server keeps it as it keeps passwords, in memory and sealed")
-	fs.BoolVar(&s.sign, "sign", false, "sign the job, so that a worker of a server carries out what was asked for and nothing else")
-	fs.StringArrayVar(&s.trust, "trust-worker", nil, "give secrets to the worker of a server whose key has this `fingerprint`, without a question; may be repeated")
 	for _, name := range []string{"password-fd", "sudo-password-fd", "passphrase-fd"} {
 		fs.Lookup(name).DefValue = "0" // so that no default is shown
 	}

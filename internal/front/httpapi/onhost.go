@@ -10,6 +10,7 @@ import (
 	"sluice"
 	"sluice/api"
 	"sluice/internal/core/access"
+	"sluice/internal/core/balance"
 	"sluice/internal/core/fleet"
 	"sluice/internal/core/schedule"
 	"sluice/internal/core/view"
@@ -162,6 +163,10 @@ func attemptOf(a *view.Attempt) api.Attempt {
 	}
 	for _, s := range a.Steps {
 		out.Steps = append(out.Steps, api.Step{Name: clean.Line(s.Step), Exit: s.ExitCode, DurationMS: s.DurationMS})
+	}
+	for _, b := range a.Balanced {
+		out.Balancers = append(out.Balancers, api.Balanced{Balancer: clean.Line(b.Balancer), Pool: clean.Line(b.Pool), Server: clean.Line(b.Server), Wanted: b.Wanted, State: b.State,
+			Cut: b.Cut, WaitedMS: b.WaitedMS, Error: clean.Line(b.Error), Text: clean.Line(balance.Told(b))})
 	}
 	return out
 }

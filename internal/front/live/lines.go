@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/core/balance"
 	"sluice/internal/core/schedule"
 	"sluice/internal/core/view"
 )
@@ -114,6 +115,10 @@ func (l *Lines) progress(e sluice.Event) {
 			if st := &l.job.Stages[i]; st.Track == b.Track && st.Index == b.Index && st.Hosts > 0 && (len(l.job.Stages) > 1 || l.o.Verbose) {
 				say("%s: stage %s opened, %s", b.Track, b.Stage, count(st.Hosts, "host"))
 			}
+		}
+	case sluice.BalancerChanged:
+		if l.o.Verbose || b.Error != "" || b.Cut != 0 { // else it is as it should be
+			say("%s: %s", b.Host, balance.Told(b))
 		}
 	case sluice.GateWaiting:
 		if b.Kind == sluice.GateApproval {

@@ -356,6 +356,11 @@ func (d *Desk) ApproveSigned(ctx context.Context, id sluice.JobID, stage, plan s
 	})
 }
 
+// Balanced is nothing that a server does.
+func (d *Desk) Balanced(context.Context, sluice.Namespace, sluice.Body) ([]sluice.Event, error) {
+	return nil, sluice.Errorf(sluice.Usage, "a server changes nothing at balancers by hand").WithHint("--server local")
+}
+
 // ChangeHosts holds, releases, retires or returns hosts of a namespace.
 func (d *Desk) ChangeHosts(ctx context.Context, ns sluice.Namespace, act control.HostAct, hosts []sluice.Host, reason string) ([]sluice.Event, error) {
 	return d.cfg.Client.ChangeHosts(ctx, ns, string(act), slices.Clone(hosts), reason)

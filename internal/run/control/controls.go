@@ -126,6 +126,21 @@ const (
 	Return  = act.Return
 )
 
+// Balanced notes what is asked for at balancers by hand, or what came of it.
+func (s *Service) Balanced(ctx context.Context, ns sluice.Namespace, b sluice.Body) ([]sluice.Event, error) {
+	switch is := b.(type) {
+	case sluice.BalancerAsked:
+		is.By = s.By
+		b = is
+	case sluice.BalancerChanged:
+		is.By = s.By
+		b = is
+	default:
+		return nil, sluice.Errorf(sluice.Usage, "%s says nothing of balancers", b.Type())
+	}
+	return s.change(ctx, ns, func(*schedule.State) ([]sluice.Event, error) { return s.events("", []sluice.Body{b}), nil })
+}
+
 // ChangeHosts holds, releases, retires or returns hosts of a namespace.
 func (s *Service) ChangeHosts(ctx context.Context, ns sluice.Namespace, what HostAct, hosts []sluice.Host, reason string) ([]sluice.Event, error) {
 	if !what.OnHosts() {

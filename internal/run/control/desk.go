@@ -64,6 +64,8 @@ type Desk interface {
 	// key of who is acting, where a is nil.
 	ApproveSigned(ctx context.Context, id sluice.JobID, stage, plan string, a sealed.Approval) ([]sluice.Event, error)
 	ChangeHosts(ctx context.Context, ns sluice.Namespace, act HostAct, hosts []sluice.Host, reason string) ([]sluice.Event, error)
+	// Balanced notes what is asked for at balancers by hand, or came of it, in the name of who is acting. A server does no such thing.
+	Balanced(ctx context.Context, ns sluice.Namespace, b sluice.Body) ([]sluice.Event, error)
 	Out(ctx context.Context, ns sluice.Namespace) ([]schedule.HostInfo, error)
 
 	// Live lists what is live, by app, environment and host, and Releases deploys and rollbacks, newest first.

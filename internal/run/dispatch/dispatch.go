@@ -220,6 +220,7 @@ func (d *driver) launch(ctx context.Context, l drive.Launch) {
 	d.kills[l.Attempt] = end
 	a.Kill, a.FetchDir, a.Stopped = kill, d.cfg.FetchDir, d.stopped.Load
 	a.Step = func(s sluice.TaskStep) { d.report(ctx, report{body: s}) }
+	a.Balanced = func(b sluice.BalancerChanged) { d.report(ctx, report{body: b}) }
 	a.Commit = func(c context.Context, r sluice.TaskFinished) error { return d.commit(c, r) }
 	a.Withdraw = func(c context.Context, b sluice.TaskWithdrawn) error { return d.commit(c, b) }
 	if d.cfg.Observe != nil {

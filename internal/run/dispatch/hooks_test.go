@@ -294,3 +294,38 @@ func TestOutputIsNumberedAsItIsShown(t *testing.T) {
 		t.Errorf("%d pieces are shown", printed)
 	}
 }
+
+// TestBalancersAreOnRecord: what a worker tells of balancers is in the log, once, however often who joins tells it again.
+func TestBalancersAreOnRecord(t *testing.T) {
+	w := newWorld(t, 3, func(j *sluice.Job, f *sluice.Fleet) { f.Constraints = nil })
+	worker := &targets{started: map[sluice.Host]int{}, does: func(_ context.Context, a work.Assignment) (sluice.TaskFinished, error) {
+		out := sluice.BalancerChanged{Host: a.Host, Attempt: a.Attempt, Balancer: "web", Pool: "shop", Server: string(a.Host), Wanted: sluice.ServerDraining, State: sluice.ServerDraining}
+		back := out
+		back.Wanted, back.State = sluice.ServerUp, sluice.ServerUp
+		for _, b := range []sluice.BalancerChanged{out, back, out, back} {
+			a.Balanced(b)
+		}
+		return sluice.TaskFinished{Outcome: sluice.Succeeded}, nil
+	}}
+	if _, err := w.driveWith(t.Context(), worker, func(*dispatch.Config) {}); err != nil {
+		t.Fatal(err)
+	}
+	events, err := w.log.ReadJob(t.Context(), ns, w.job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int{}
+	for _, e := range events {
+		if b, ok := e.Body.(sluice.BalancerChanged); ok {
+			got[string(b.Host)+" "+string(b.Wanted)]++
+		}
+	}
+	if len(got) != 6 {
+		t.Errorf("%v", got)
+	}
+	for what, n := range got {
+		if n != 1 {
+			t.Errorf("%s is in the log %d times", what, n)
+		}
+	}
+}

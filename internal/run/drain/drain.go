@@ -27,9 +27,11 @@ import (
 // Seat is a server in a pool of a balancer.
 type Seat struct {
 	Balancer sluice.Balancer
-	Name     string // of the balancer; seats of one balancer have the same
-	Pool     string
-	Server   string
+	Name     string // of the balancer, for people
+	// Key is what seats of one balancer have in common, whoever speaks of it; "" is its name.
+	Key    string
+	Pool   string
+	Server string
 	// Least is how many servers of the pool must stay up.
 	Least sluice.Amount
 	// Limit is how long requests in flight may take.
@@ -46,6 +48,8 @@ type Times struct {
 type Note struct {
 	Balancer string
 	Text     string
+	// Changed is the same for the record, where something is over that was done, or could not be.
+	Changed *sluice.BalancerChanged
 }
 
 // Result is what became of one seat.
@@ -67,9 +71,11 @@ const (
 	undoLimit = 30 * time.Second
 )
 
+func (s Seat) key() string { return cmp.Or(s.Key, s.Name) }
+
 // lock has the pool of a seat for one alone.
 func (d *Desk) lock(ctx context.Context, s Seat) (unlock func(), err error) {
-	key := s.Name + "\x00" + s.Pool
+	key := s.key() + "\x00" + s.Pool
 	d.mu.Lock()
 	if d.locks == nil {
 		d.locks = map[string]chan struct{}{}
@@ -95,25 +101,27 @@ func (d *Desk) Drain(ctx context.Context, seats []Seat, state sluice.ServerState
 		say = func(Note) {}
 	}
 	// One order for all, so that nobody waits for a place in one balancer while they keep one in another.
-	seats = slices.SortedStableFunc(slices.Values(seats), func(a, b Seat) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Pool, b.Pool)) })
+	seats = slices.SortedStableFunc(slices.Values(seats), func(a, b Seat) int { return cmp.Or(cmp.Compare(a.key(), b.key()), cmp.Compare(a.Pool, b.Pool)) })
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, undo(ctx, seats, out))
+			err = errors.Join(err, undo(ctx, seats, out, say))
 			out = nil
 		}
 	}()
 	for _, s := range seats {
 		before, err := d.take(ctx, s, state, t.Room, say)
-		out = append(out, Result{Balancer: s.Name, Before: before})
+		out = append(out, Result{Balancer: s.Name, Before: before, Progress: balance.Progress{Pool: s.Pool, Server: s.Server}})
 		if err != nil {
+			s.failed(ctx, state, out[len(out)-1], err, say)
 			return out, s.wrap(err)
 		}
 	}
 	for i, s := range seats {
 		if out[i].Progress, err = d.wait(ctx, s, state, t.Room, say); err != nil {
+			s.failed(ctx, state, out[i], err, say)
 			return out, s.wrap(err)
 		}
-		say(Note{s.Name, out[i].Text()})
+		say(Note{s.Name, out[i].Text(), s.changed(state, out[i], nil)})
 	}
 	return out, nil
 }
@@ -122,16 +130,44 @@ func (s Seat) wrap(err error) error {
 	return &sluice.Error{Code: sluice.CodeOf(err), Text: fmt.Sprintf("%s in %s of %s", s.Server, s.Pool, s.Name), Err: err}
 }
 
+// changed is what became of a seat, for the record. err is why it is not as it was wanted.
+func (s Seat) changed(wanted sluice.ServerState, r Result, err error) *sluice.BalancerChanged {
+	c := &sluice.BalancerChanged{Balancer: s.Name, Pool: s.Pool, Server: s.Server, Wanted: wanted, Before: r.Before, State: r.State, Cut: r.Cut, WaitedMS: r.Waited.Milliseconds()}
+	if err != nil {
+		c.Error = err.Error()
+		if c.State == "" && r.Before != "" { // something was done, and nobody saw what came of it
+			c.State = sluice.ServerUnknown
+		}
+	}
+	return c
+}
+
+// failed tells of a seat that could not be taken out, unless that is only because somebody wants no more of it.
+func (s Seat) failed(ctx context.Context, wanted sluice.ServerState, r Result, err error, say func(Note)) {
+	if ctx.Err() == nil {
+		say(Note{s.Name, err.Error(), s.changed(wanted, r, err)})
+	}
+}
+
 // undo puts back what was up before.
-func undo(ctx context.Context, seats []Seat, done []Result) error {
+func undo(ctx context.Context, seats []Seat, done []Result, say func(Note)) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 	defer cancel()
 	var errs []error
 	for i, r := range done {
 		if s := seats[i]; r.Before == sluice.ServerUp || r.Before == sluice.ServerDown || r.Before == sluice.ServerUnknown {
-			if err := insist(ctx, s); err != nil {
-				errs = append(errs, s.wrap(fmt.Errorf("it could not be put back: %w", err)))
+			err := insist(ctx, s)
+			back := Result{Balancer: s.Name, Before: r.Before, Progress: balance.Progress{Pool: s.Pool, Server: s.Server, State: sluice.ServerUnknown, Back: true}}
+			if pool, unread := s.Balancer.Pool(ctx, s.Pool); unread == nil {
+				back.Progress = balance.IsBack(pool, s.Server, 0)
 			}
+			text := s.Server + " in " + s.Pool + " is put back"
+			if err != nil {
+				err = fmt.Errorf("it could not be put back: %w", err)
+				text = err.Error()
+				errs = append(errs, s.wrap(err))
+			}
+			say(Note{s.Name, text, s.changed(sluice.ServerUp, back, err)})
 		}
 	}
 	return errors.Join(errs...)
@@ -167,7 +203,7 @@ func (d *Desk) take(ctx context.Context, s Seat, state sluice.ServerState, room 
 		}
 		if text := p.Text(); text != told {
 			told = text
-			say(Note{s.Name, text})
+			say(Note{Balancer: s.Name, Text: text})
 		}
 		if err := pause(ctx, firstLook+rand.N(lastLook/2)); err != nil {
 			return before, err
@@ -215,7 +251,7 @@ func (d *Desk) tryTake(ctx context.Context, s Seat, state sluice.ServerState) (s
 
 // wait waits until a server that was taken out is drained. One that slipped back is taken out again, by permission.
 func (d *Desk) wait(ctx context.Context, s Seat, state sluice.ServerState, room time.Duration, say func(Note)) (balance.Progress, error) {
-	start := time.Now()
+	start, told := time.Now(), 0
 	for next := firstLook; ; next = min(next*2, lastLook) {
 		pool, err := s.Balancer.Pool(ctx, s.Pool)
 		if ctx.Err() != nil {
@@ -223,7 +259,7 @@ func (d *Desk) wait(ctx context.Context, s Seat, state sluice.ServerState, room 
 		}
 		p := balance.Progress{}
 		if err != nil { // it may be restarted just now
-			say(Note{s.Name, err.Error()})
+			say(Note{Balancer: s.Name, Text: err.Error()})
 			if time.Since(start) >= s.Limit+room {
 				return p, err
 			}
@@ -233,8 +269,12 @@ func (d *Desk) wait(ctx context.Context, s Seat, state sluice.ServerState, room 
 		if p.Done {
 			return p, nil
 		}
+		if err == nil && !p.Slipped && p.InFlight != told {
+			told = p.InFlight
+			say(Note{Balancer: s.Name, Text: p.Text()})
+		}
 		if p.Slipped {
-			say(Note{s.Name, p.Text()})
+			say(Note{Balancer: s.Name, Text: p.Text()})
 			if _, err := d.take(ctx, s, state, room, say); err != nil {
 				return p, err
 			}
@@ -255,10 +295,13 @@ func (d *Desk) Return(ctx context.Context, seats []Seat, t Times, say func(Note)
 	for _, s := range seats { // one that fails keeps no other one out
 		r, err := giveBack(ctx, s, t.Back)
 		if err != nil {
+			if ctx.Err() == nil {
+				say(Note{s.Name, err.Error(), s.changed(sluice.ServerUp, r, err)})
+			}
 			errs = append(errs, s.wrap(err))
 			continue
 		}
-		say(Note{s.Name, r.Text()})
+		say(Note{s.Name, r.Text(), s.changed(sluice.ServerUp, r, nil)})
 		out = append(out, r)
 	}
 	return out, errors.Join(errs...)

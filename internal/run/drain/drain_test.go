@@ -1,9 +1,11 @@
 package drain
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -204,9 +206,12 @@ func TestUndone(t *testing.T) {
 		seats := []Seat{seat(two, "s1", 1), seat(one, "s1", 1)}
 		seats[0].Name, seats[1].Name = "lb2", "lb1"
 		var d Desk
-		if _, err := d.Drain(t.Context(), seats, sluice.ServerDraining, times, nil); err == nil || !strings.Contains(err.Error(), "lb2") {
+		var r record
+		if _, err := d.Drain(t.Context(), seats, sluice.ServerDraining, times, r.say); err == nil || !strings.Contains(err.Error(), "lb2") {
 			t.Errorf("got %v", err)
 		}
+		// The one that may not go is looked at last, and nothing was done to it.
+		r.want(t, "lb2 s1: draining, was -, is -, error", "lb1 s1: up, was up, is up")
 		if got := stateOf(t, one, "s1"); got != sluice.ServerUp {
 			t.Errorf("it is %s", got)
 		}
@@ -219,6 +224,69 @@ func TestUndone(t *testing.T) {
 		if got := stateOf(t, one, "s1"); got != sluice.ServerUp {
 			t.Errorf("it is %s", got)
 		}
+	})
+}
+
+// record is what is for the record.
+type record []string
+
+func (r *record) say(n Note) {
+	c := n.Changed
+	if c == nil {
+		return
+	}
+	text := fmt.Sprintf("%s %s: %s, was %s, is %s", c.Balancer, c.Server, c.Wanted, cmp.Or(c.Before, "-"), cmp.Or(c.State, "-"))
+	if c.Cut != 0 {
+		text += fmt.Sprintf(", %d cut", c.Cut)
+	}
+	if c.Error != "" {
+		text += ", error"
+	}
+	*r = append(*r, text)
+}
+
+func (r *record) want(t *testing.T, all ...string) {
+	t.Helper()
+	if !slices.Equal(*r, all) {
+		t.Errorf("the record has %q, want %q", *r, all)
+	}
+	*r = nil
+}
+
+// What is done is for the record, as it was read back; what could not be, with the reason.
+func TestForTheRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := fake.NewBalancer("app", servers(3)...)
+		var d Desk
+		var r record
+		var waited int64
+		at := []Seat{seat(b, "s1", 2)}
+		at[0].Key = "the same" // what it is called is for people
+		b.Change("app", "s1", func(s *sluice.BalancedServer) { s.InFlight = 2 })
+		if _, err := d.Drain(t.Context(), at, sluice.ServerDraining, times, func(n Note) {
+			if r.say(n); n.Changed != nil {
+				waited = n.Changed.WaitedMS
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		r.want(t, "lb s1: draining, was up, is draining, 2 cut")
+		if waited < 10_000 || waited > 12_000 {
+			t.Errorf("it waited %d ms, and the limit is 10 s", waited)
+		}
+		if _, err := d.Drain(t.Context(), at, sluice.ServerMaintenance, times, r.say); err != nil {
+			t.Fatal(err)
+		}
+		r.want(t, "lb s1: maintenance, was draining, is maintenance, 2 cut")
+		if _, err := d.Return(t.Context(), at, times, r.say); err != nil {
+			t.Fatal(err)
+		}
+		r.want(t, "lb s1: up, was maintenance, is up")
+		b.Change("app", "s1", func(s *sluice.BalancedServer) { s.State = sluice.ServerDown })
+		if _, err := d.Return(t.Context(), at, times, r.say); err == nil {
+			t.Error("it is back")
+		}
+		r.want(t, "lb s1: up, was down, is down, error")
 	})
 }
 

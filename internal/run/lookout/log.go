@@ -41,7 +41,7 @@ func safe(body sluice.Body) bool {
 	switch b := body.(type) {
 	case sluice.TaskFinished:
 		return b.By == "" // a skip opens stages
-	case sluice.TaskStep, sluice.TaskWithdrawn, sluice.JobStarted, sluice.JobHalting, sluice.JobHalted, sluice.JobCancelling,
+	case sluice.TaskStep, sluice.BalancerChanged, sluice.TaskWithdrawn, sluice.JobStarted, sluice.JobHalting, sluice.JobHalted, sluice.JobCancelling,
 		sluice.JobFinished, sluice.AccessNoted, sluice.LogRepaired:
 		return true
 	}

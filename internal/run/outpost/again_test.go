@@ -122,3 +122,61 @@ func TestWhoLetGoKeepsNothing(t *testing.T) {
 		}
 	})
 }
+
+// drainer takes its host out of a balancer, and then waits.
+type drainer struct{}
+
+func (drainer) Do(ctx context.Context, a work.Assignment) error {
+	a.Balanced(sluice.BalancerChanged{Host: a.Host, Attempt: a.Attempt, Balancer: "web", Wanted: sluice.ServerDraining, State: sluice.ServerDraining})
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestBalancersAreToldAgain: what was done at balancers while the line was away, or was perhaps lost with it, is told on the next one.
+func TestBalancersAreToldAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := sluice.NewAttemptID("0123456789ab", 0, 1)
+		lines := []*talk{newTalk(), newTalk()}
+		opened := 0
+		o, err := New(Config{Outputs: kept{fake.NewOutputs()}, Dir: t.TempDir(), Limit: 1, Notice: func(string) {},
+			Worker: func(*sluice.Job, sluice.Credentials) (Worker, func(), error) { return drainer{}, func() {}, nil },
+			Open: func(ctx context.Context, _ sluice.WorkerHello) (Line, error) {
+				if opened == len(lines) {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+				opened++
+				return lines[opened-1], nil
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- o.Run(ctx) }()
+		for i, l := range lines {
+			l.in <- sluice.ToWorker{Assign: &sluice.WorkerAssign{Job: &sluice.Job{ID: "0123456789ab"}, Host: "h", Attempt: a}}
+			synctest.Wait()
+			told := 0
+			l.mu.Lock()
+			for _, m := range l.got {
+				if m.Balanced != nil && m.Balanced.Attempt == a && m.Balanced.State == sluice.ServerDraining {
+					told++
+				}
+			}
+			l.mu.Unlock()
+			if told != 1 {
+				t.Errorf("on line %d it is told %d times", i, told)
+			}
+			if i == 0 {
+				l.Close()
+				time.Sleep(time.Second)
+			}
+		}
+		stop()
+		lines[1].Close()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -150,7 +150,7 @@ func (o *Outpost) do(doing context.Context, a *attempt, mode work.Mode, resumed 
 	a.mu.Lock()
 	a.proved = resumed || mode == work.Settle
 	a.mu.Unlock()
-	w := work.Assignment{Job: a.job, Host: a.host, Attempt: a.id, Mode: mode, Resumed: resumed, Kill: kill, Stop: stop, Step: a.step, Output: a.output,
+	w := work.Assignment{Job: a.job, Host: a.host, Attempt: a.id, Mode: mode, Resumed: resumed, Kill: kill, Stop: stop, Step: a.step, Balanced: a.balanced, Output: a.output,
 		Commit: func(ctx context.Context, r sluice.TaskFinished) error { return a.commit(ctx, record{Finished: &r}) },
 		Withdraw: func(ctx context.Context, b sluice.TaskWithdrawn) error {
 			return a.commit(ctx, record{Withdrawn: &b})
@@ -224,6 +224,9 @@ func (a *attempt) bind(l *link, w *sluice.WorkerAssign) {
 	for _, s := range a.record.Steps {
 		l.send(sluice.ToServer{Step: &s})
 	}
+	for _, b := range a.record.Balanced {
+		l.send(sluice.ToServer{Balanced: &b})
+	}
 	a.tellOutcome()
 }
 
@@ -286,13 +289,22 @@ func (a *attempt) step(s sluice.TaskStep) {
 	}
 }
 
+func (a *attempt) balanced(b sluice.BalancerChanged) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.record.Balanced = append(a.record.Balanced, b)
+	if a.line != nil {
+		a.line.send(sluice.ToServer{Balanced: &b})
+	}
+}
+
 // commit keeps an outcome on the disk, tells the server, and waits until it is durable there.
 func (a *attempt) commit(ctx context.Context, r record) error {
 	if err := a.handFetched(ctx, &r); err != nil {
 		return err
 	}
 	a.mu.Lock()
-	r.Host, r.Attempt, r.Steps, r.Proved = a.host, a.id, a.record.Steps, a.proved
+	r.Host, r.Attempt, r.Steps, r.Balanced, r.Proved = a.host, a.id, a.record.Steps, a.record.Balanced, a.proved
 	if a.shared && r.doubtful() {
 		a.mu.Unlock()
 		return errDoubtful // the server has the host asked

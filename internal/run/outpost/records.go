@@ -14,11 +14,13 @@ import (
 
 // record is what is known of an attempt that the server may not know yet.
 type record struct {
-	Host      sluice.Host           `json:"host"`
-	Attempt   sluice.AttemptID      `json:"attempt"`
-	Steps     []sluice.TaskStep     `json:"steps,omitzero"`
-	Finished  *sluice.TaskFinished  `json:"finished,omitzero"`
-	Withdrawn *sluice.TaskWithdrawn `json:"withdrawn,omitzero"`
+	Host    sluice.Host       `json:"host"`
+	Attempt sluice.AttemptID  `json:"attempt"`
+	Steps   []sluice.TaskStep `json:"steps,omitzero"`
+	// Balanced is what was done for the host at its balancers.
+	Balanced  []sluice.BalancerChanged `json:"balanced,omitzero"`
+	Finished  *sluice.TaskFinished     `json:"finished,omitzero"`
+	Withdrawn *sluice.TaskWithdrawn    `json:"withdrawn,omitzero"`
 	// Proved says that the host was asked: that nothing was started holds then, whoever else had the attempt.
 	Proved bool            `json:"proved,omitzero"`
 	Job    json.RawMessage `json:"job,omitzero"` // as the log has it, for this host alone

@@ -28,6 +28,7 @@ type message struct {
 	giveUp   string
 	output   *sluice.WorkerOutput
 	step     *sluice.TaskStep
+	balanced *sluice.BalancerChanged
 	outcome  *sluice.TaskFinished
 	withdraw *sluice.TaskWithdrawn
 	gone     *sluice.WorkerGone
@@ -40,6 +41,8 @@ func (m *message) size() int {
 		return len(m.output.Data)
 	case m.step != nil:
 		return len(m.step.Step)
+	case m.balanced != nil:
+		return len(m.balanced.Error)
 	case m.outcome != nil:
 		return len(m.outcome.Reason)
 	case m.withdraw != nil:
@@ -297,6 +300,12 @@ func (f *flight) take(ctx context.Context, m message) error {
 	case m.step != nil:
 		if f.a.Step != nil && m.step.Host == f.a.Host {
 			f.a.Step(*m.step)
+		}
+	case m.balanced != nil:
+		if f.a.Balanced != nil && m.balanced.Host == f.a.Host {
+			b := *m.balanced
+			b.By = "" // it is nobody's hand
+			f.a.Balanced(b)
 		}
 	case m.outcome != nil:
 		return f.outcome(ctx, *m.outcome)

@@ -22,6 +22,7 @@ type yard struct {
 	attempt sluice.AttemptID
 	stopped atomic.Bool
 	stall   chan struct{} // a step waits for it
+	told    []sluice.BalancerChanged
 	outputs *fake.Outputs
 
 	mu   sync.Mutex
@@ -39,7 +40,8 @@ func (y *yard) run(ctx context.Context) {
 	y.all.Go(func() { _ = y.p.Run(ctx) })
 	y.all.Go(func() {
 		_ = y.p.Job(nil).Do(ctx, work.Assignment{Job: &sluice.Job{ID: "0123456789ab"}, Host: "h", Attempt: y.attempt, Stopped: y.stopped.Load,
-			Step: func(sluice.TaskStep) { <-y.stall },
+			Step:     func(sluice.TaskStep) { <-y.stall },
+			Balanced: func(b sluice.BalancerChanged) { y.told = append(y.told, b) },
 			Commit: func(_ context.Context, r sluice.TaskFinished) error {
 				y.mu.Lock()
 				defer y.mu.Unlock()
@@ -236,6 +238,29 @@ func TestWhoLostItIsNotGivenIt(t *testing.T) {
 		stop()
 		w1.Close()
 		w2.Close()
+		y.all.Wait()
+	})
+}
+
+// TestBalancersFromAWorker: what a worker did at a balancer is told, of the host that it was given and of no other; it is in nobody's name.
+func TestBalancersFromAWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := newYard(t, time.Hour)
+		ctx, stop := context.WithCancel(t.Context())
+		y.run(ctx)
+		w := y.serve("w1")
+		out := sluice.BalancerChanged{Host: "h", Attempt: y.attempt, Balancer: "web", Pool: "shop", Server: "h", Wanted: sluice.ServerDraining, State: sluice.ServerDraining}
+		other, forged := out, out
+		other.Host, forged.By = "other", "ann"
+		for _, b := range []sluice.BalancerChanged{other, out, forged} {
+			w.in <- sluice.ToServer{Balanced: &b}
+		}
+		synctest.Wait()
+		if len(y.told) != 2 || y.told[0] != out || y.told[1] != out {
+			t.Errorf("%+v", y.told)
+		}
+		stop()
+		w.Close()
 		y.all.Wait()
 	})
 }

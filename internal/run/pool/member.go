@@ -175,6 +175,8 @@ func (p *Pool) take(m *member, msg sluice.ToServer) error {
 		p.pass(m, msg.Output.Attempt, message{output: msg.Output})
 	case msg.Step != nil:
 		p.pass(m, msg.Step.Attempt, message{step: msg.Step})
+	case msg.Balanced != nil:
+		p.pass(m, msg.Balanced.Attempt, message{balanced: msg.Balanced})
 	case msg.Outcome != nil:
 		p.pass(m, msg.Outcome.Attempt, message{outcome: msg.Outcome})
 	case msg.Withdraw != nil:

@@ -171,7 +171,7 @@ func (sp *space) after(n uint64, limit int) []sluice.Event {
 // all, it is cheap.
 func own(e sluice.Event) (out sluice.Event, err error) {
 	switch b := e.Body.(type) {
-	case sluice.TaskStarted, sluice.TaskStep, sluice.JobStarted, sluice.StageOpened:
+	case sluice.TaskStarted, sluice.TaskStep, sluice.BalancerChanged, sluice.JobStarted, sluice.StageOpened:
 	case sluice.JobFinished:
 		b.Counts = maps.Clone(b.Counts)
 		e.Body = b

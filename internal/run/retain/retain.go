@@ -180,7 +180,7 @@ func (s *sweep) event(ns sluice.Namespace, e sluice.Event) error {
 		j.last = e.Time
 	}
 	switch e.Body.(type) {
-	case sluice.TaskStarted, sluice.TaskStep, sluice.TaskFinished, sluice.StageOpened: // most, and they name nothing
+	case sluice.TaskStarted, sluice.TaskStep, sluice.BalancerChanged, sluice.TaskFinished, sluice.StageOpened: // most, and they name nothing
 		return nil
 	}
 	text, err := json.Marshal(e)

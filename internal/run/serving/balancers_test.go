@@ -3,7 +3,9 @@ package serving
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,7 +34,10 @@ type stage struct {
 	opened    int
 	closed    int
 	job       *sluice.Job
+	told      []sluice.BalancerChanged
 }
+
+func (s *stage) tell(b sluice.BalancerChanged) { s.told = append(s.told, b) }
 
 func servers(names ...string) (out []sluice.BalancedServer) {
 	for _, n := range names {
@@ -91,7 +96,7 @@ func TestOutAndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		said, err := h.Drain(t.Context())
+		said, err := h.Drain(t.Context(), s.tell)
 		if got := s.states(t); err != nil || got != "web1 first" && got != "first web1" {
 			t.Fatalf("out are %q: %q, %v", got, said, err)
 		}
@@ -100,15 +105,59 @@ func TestOutAndBack(t *testing.T) {
 		}
 	}
 	for range 2 {
-		if said, err := h.Return(t.Context()); err != nil || s.states(t) != "" {
+		if said, err := h.Return(t.Context(), s.tell); err != nil || s.states(t) != "" {
 			t.Fatalf("out are %q: %q, %v", s.states(t), said, err)
 		}
+	}
+	const all = "haproxy /run/haproxy.sock on lb1 shop web1 draining|exec /usr/bin/lb all first draining|"
+	var told string
+	for _, b := range s.told[:4] {
+		told = fmt.Sprintf("%s%s %s %s %s|", told, b.Balancer, b.Pool, b.Server, b.State)
+	}
+	if len(s.told) != 8 || !sameParts(told, all+all) {
+		t.Errorf("told is %q, and %d times in all", told, len(s.told))
 	}
 	if s.opened != 8 || s.closed != 8 {
 		t.Errorf("%d links were opened and %d given back", s.opened, s.closed)
 	}
 	if said, err := h.Healthy(t.Context()); said != "" || err != nil {
 		t.Errorf("without checks: %q, %v", said, err)
+	}
+}
+
+func sameParts(a, b string) bool {
+	sorted := func(s string) []string { return slices.Sorted(strings.SplitSeq(s, "|")) }
+	return slices.Equal(sorted(a), sorted(b))
+}
+
+// TestNamesOfAHost: a host is called in a balancer as app.yaml says, which may be made of its name and its address; the balancer is
+// called as the fleet does, and is the same one under any name.
+func TestNamesOfAHost(t *testing.T) {
+	s := newStage()
+	s.job.HostSSH = map[sluice.Host]sluice.SSH{"web2": {Address: "10.0.0.7"}}
+	for server, want := range map[string]string{"": "web2", "{address}:8080": "10.0.0.7:8080", "{host}.internal": "web2.internal", "x": "x"} {
+		s.job.Action.Release.Deploy.Balancers = []sluice.Balancing{
+			{Name: "web", Driver: "haproxy", At: "/run/haproxy.sock", On: "lb1", SSH: sluice.SSH{User: "lb"}, Pool: "shop", Server: server}}
+		of, err := s.Of(t.Context(), s.job, "web2", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seats, closing, err := of.(*host).seats(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		closing()
+		if got := seats[0]; got.Server != want || got.Name != "web" || got.Key != "haproxy /run/haproxy.sock on lb1" {
+			t.Errorf("%q: %+v", server, got)
+		}
+	}
+	of, err := s.Of(t.Context(), s.job, "web1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.job.Action.Release.Deploy.Balancers[0].Server = "{address}"
+	if got := of.(*host).server(s.job.Action.Release.Deploy.Balancers[0]); got != "web1" {
+		t.Errorf("a host without an address is %q", got)
 	}
 }
 
@@ -128,7 +177,7 @@ func TestAPoolKeepsItsLeast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if said, err := h.Drain(ctx); !errors.Is(err, context.Canceled) {
+	if said, err := h.Drain(ctx, s.tell); !errors.Is(err, context.Canceled) {
 		t.Errorf("%q, %v", said, err)
 	}
 	s.lb1.Before = nil
@@ -144,11 +193,11 @@ func TestBalancersThatCannotBeReached(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Drain(t.Context()); sluice.CodeOf(err) != sluice.Denied || !strings.Contains(err.Error(), "no balancer on its own machine") {
+	if _, err := h.Drain(t.Context(), s.tell); sluice.CodeOf(err) != sluice.Denied || !strings.Contains(err.Error(), "no balancer on its own machine") {
 		t.Errorf("%v", err)
 	}
 	s.job.Action.Release.Deploy.Balancers[0].On = "lb2"
-	if _, err := h.Drain(t.Context()); err == nil || !strings.Contains(err.Error(), "the balancer haproxy /run/haproxy.sock on lb2") {
+	if _, err := h.Drain(t.Context(), s.tell); err == nil || !strings.Contains(err.Error(), "the balancer haproxy /run/haproxy.sock on lb2") {
 		t.Errorf("%v", err)
 	}
 	if s.opened != s.closed || s.states(t) != "" {

@@ -30,9 +30,9 @@ type Serving struct {
 
 // Bounds of waiting, beside those that a release names.
 const (
-	roomTime   = 10 * time.Minute // for others to come back, so that a pool keeps its least
-	backTime   = 2 * time.Minute  // for a balancer to find a server up
-	drainLimit = 30 * time.Second // for requests in flight, where nothing is said
+	RoomTime   = 10 * time.Minute // for others to come back, so that a pool keeps its least
+	BackTime   = 2 * time.Minute  // for a balancer to find a server up
+	DrainLimit = 30 * time.Second // for requests in flight, where nothing is said
 )
 
 // Asked reports whether a job's release asks for anything of this.
@@ -46,13 +46,14 @@ func (s *Serving) Of(_ context.Context, job *sluice.Job, h sluice.Host, link slu
 	if !Asked(job) {
 		return nil, nil
 	}
-	return &host{s, h, link, job.Action.Release.Deploy}, nil
+	return &host{s, h, link, job.SSHFor(h), job.Action.Release.Deploy}, nil
 }
 
 type host struct {
 	s      *Serving
 	name   sluice.Host
 	link   sluice.Link
+	ssh    sluice.SSH // how it is reached
 	deploy sluice.Deploy
 }
 
@@ -65,61 +66,88 @@ func (h *host) seats(ctx context.Context) (out []drain.Seat, closing func(), err
 		}
 	}
 	for _, b := range h.deploy.Balancers {
-		var link sluice.Link
-		switch {
-		case b.On != "":
-			link, err = h.s.Connect(ctx, b.On, b.SSH)
-		case h.s.Here != nil:
-			link, err = h.s.Here(ctx)
-		default:
-			err = sluice.Errorf(sluice.Denied, "this worker reaches no balancer on its own machine").WithHint("on: HOST in app.yaml says where the balancer is")
-		}
-		if err != nil {
-			closing()
-			return nil, nil, &sluice.Error{Code: sluice.CodeOf(err), Text: "the balancer " + name(b), Err: err}
-		}
-		links = append(links, link)
-		balancer, err := h.s.Balancer(b, link)
+		balancer, link, err := h.s.open(ctx, b)
 		if err != nil {
 			closing()
 			return nil, nil, err
 		}
-		out = append(out, drain.Seat{Balancer: balancer, Name: name(b), Pool: b.Pool, Server: cmp.Or(b.Server, string(h.name)),
-			Least: b.Least, Limit: cmp.Or(h.deploy.Waits.Drain, drainLimit)})
+		links = append(links, link)
+		out = append(out, drain.Seat{Balancer: balancer, Name: name(b), Key: place(b), Pool: b.Pool, Server: h.server(b),
+			Least: b.Least, Limit: cmp.Or(h.deploy.Waits.Drain, DrainLimit)})
 	}
 	return out, closing, nil
 }
 
-// name is what a balancer is called: the same one has the same name, whichever job speaks of it.
-func name(b sluice.Balancing) string {
+// open reaches a balancer, by a link that the caller gives back.
+func (s *Serving) open(ctx context.Context, b sluice.Balancing) (sluice.Balancer, sluice.Link, error) {
+	var link sluice.Link
+	var err error
+	switch {
+	case b.On != "":
+		link, err = s.Connect(ctx, b.On, b.SSH)
+	case s.Here != nil:
+		link, err = s.Here(ctx)
+	default:
+		err = sluice.Errorf(sluice.Denied, "this worker reaches no balancer on its own machine").WithHint("on: HOST says where the balancer is")
+	}
+	if err != nil {
+		return nil, nil, &sluice.Error{Code: sluice.CodeOf(err), Text: "the balancer " + name(b), Err: err}
+	}
+	balancer, err := s.Balancer(b, link)
+	if err != nil {
+		return nil, nil, errors.Join(err, link.Close())
+	}
+	return balancer, link, nil
+}
+
+// server is what the host is called in a balancer.
+func (h *host) server(b sluice.Balancing) string {
+	address := cmp.Or(h.ssh.Address, string(h.name))
+	return strings.NewReplacer("{host}", string(h.name), "{address}", address).Replace(cmp.Or(b.Server, string(h.name)))
+}
+
+// name is what a balancer is called for people: as the fleet does, or by where it is.
+func name(b sluice.Balancing) string { return cmp.Or(b.Name, place(b)) }
+
+// place is where a balancer is: the same one has the same place, whichever job speaks of it.
+func place(b sluice.Balancing) string {
 	if b.On == "" {
 		return b.Driver + " " + b.At
 	}
 	return b.Driver + " " + b.At + " on " + string(b.On)
 }
 
-var times = drain.Times{Room: roomTime, Back: backTime}
+var times = drain.Times{Room: RoomTime, Back: BackTime}
 
 // Drain takes the host out of all its balancers, as soon as each of its pools can do without it, and waits for what is in flight.
-func (h *host) Drain(ctx context.Context) (string, error) {
+func (h *host) Drain(ctx context.Context, tell func(sluice.BalancerChanged)) (string, error) {
 	seats, closing, err := h.seats(ctx)
 	if err != nil || len(seats) == 0 {
 		return "", err
 	}
 	defer closing()
-	done, err := h.s.Desk.Drain(ctx, seats, sluice.ServerDraining, times, nil)
+	done, err := h.s.Desk.Drain(ctx, seats, sluice.ServerDraining, times, changes(tell))
 	return told(done), err
 }
 
 // Return puts the host back into all its balancers, and waits until each shows it up.
-func (h *host) Return(ctx context.Context) (string, error) {
+func (h *host) Return(ctx context.Context, tell func(sluice.BalancerChanged)) (string, error) {
 	seats, closing, err := h.seats(ctx)
 	if err != nil || len(seats) == 0 {
 		return "", err
 	}
 	defer closing()
-	done, err := h.s.Desk.Return(ctx, seats, times, nil)
+	done, err := h.s.Desk.Return(ctx, seats, times, changes(tell))
 	return told(done), err
+}
+
+// changes hands on what is for the record.
+func changes(tell func(sluice.BalancerChanged)) func(drain.Note) {
+	return func(n drain.Note) {
+		if n.Changed != nil && tell != nil {
+			tell(*n.Changed)
+		}
+	}
 }
 
 func told(done []drain.Result) string {

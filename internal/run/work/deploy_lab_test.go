@@ -114,13 +114,14 @@ func (s *service) said() string {
 	return strings.Join(s.asked, " ")
 }
 
-func (s *service) Drain(ctx context.Context) (string, error) {
+func (s *service) Drain(ctx context.Context, tell func(sluice.BalancerChanged)) (string, error) {
+	tell(sluice.BalancerChanged{Balancer: "web", Pool: "shop", Server: "h", Wanted: sluice.ServerDraining, State: sluice.ServerDraining, Error: "two\nlines"})
 	return "drain is done", s.do(ctx, "drain")
 }
 func (s *service) Healthy(ctx context.Context) (string, error) {
 	return "healthy is done", s.do(ctx, "healthy")
 }
-func (s *service) Return(ctx context.Context) (string, error) {
+func (s *service) Return(ctx context.Context, tell func(sluice.BalancerChanged)) (string, error) {
 	return "return is done", s.do(ctx, "return")
 }
 

@@ -23,9 +23,13 @@ func TestDeploy(t *testing.T) {
 		d.host.hook("pre.d/a", "#!/bin/sh\necho pre\n", 0o755)
 		d.host.hook("post.d/a", "#!/bin/sh\necho post\n", 0o755)
 		d.deploy("1.0")
-		r := d.go1(work.Assignment{})
+		var changed []sluice.BalancerChanged
+		r := d.go1(work.Assignment{Balanced: func(b sluice.BalancerChanged) { changed = append(changed, b) }})
 		want(t, r, sluice.Succeeded, 0, "")
 		d.wantLive(r, "1.0", "")
+		if len(changed) != 1 || changed[0].Host != "web1" || changed[0].Attempt == "" || changed[0].Error != "twolines" {
+			t.Errorf("of the balancers is told %+v", changed)
+		}
 		if got := strings.Join(d.steps, " "); got != "pre/a unpack prepare/1 check drain drain/1 swing deployed/1 healthy undrain/1 return collect post/a" {
 			t.Error(got)
 		}

@@ -10,12 +10,13 @@ import (
 // Service takes a host out of service and brings it back. Each may be called again when it was done already, also by
 // another worker, and then finds that out; each reads back what it did.
 type Service interface {
-	// Drain stops new requests to the host and waits for those in flight. What each says is for people, in one line.
-	Drain(ctx context.Context) (said string, err error)
+	// Drain stops new requests to the host and waits for those in flight. What each says is for people, in one line. tell is
+	// called for everything that was done at a balancer.
+	Drain(ctx context.Context, tell func(sluice.BalancerChanged)) (said string, err error)
 	// Healthy waits until the host is well.
 	Healthy(ctx context.Context) (said string, err error)
 	// Return has requests sent to the host again.
-	Return(ctx context.Context) (said string, err error)
+	Return(ctx context.Context, tell func(sluice.BalancerChanged)) (said string, err error)
 }
 
 // word is what came of the worker's part.
@@ -116,14 +117,24 @@ func (t *attempt) serve(ctx context.Context, link sluice.Link, step string) word
 	switch {
 	case err != nil || s == nil:
 	case step == "drain":
-		said, err = s.Drain(ctx)
+		said, err = s.Drain(ctx, t.balanced)
 	case step == "healthy":
 		said, err = s.Healthy(ctx)
 	case step == "return":
-		said, err = s.Return(ctx)
+		said, err = s.Return(ctx, t.balanced)
 	}
 	if err != nil {
 		return word{why: printable(t.secrets.Text(err.Error()))}
 	}
 	return word{said: printable(t.secrets.Text(said))}
+}
+
+// balanced tells of something that was done at a balancer. Names are those of a file, but errors may be anything.
+func (t *attempt) balanced(b sluice.BalancerChanged) {
+	if t.a.Balanced == nil {
+		return
+	}
+	b.Host, b.Attempt = t.a.Host, t.a.Attempt
+	b.Error = printable(t.secrets.Text(b.Error))
+	t.a.Balanced(b)
 }

@@ -57,6 +57,8 @@ type Assignment struct {
 	// Step is called as steps end, once for each; nil: nobody wants to know. Joining an attempt calls it
 	// again for the steps that ended before.
 	Step func(sluice.TaskStep)
+	// Balanced is called when something was done for the host at a balancer; nil: nobody wants to know.
+	Balanced func(sluice.BalancerChanged)
 	// Output is called with redacted output after it was written to Outputs; may be nil.
 	Output func(stream string, offset int64, data []byte)
 	// Commit is called exactly once when the attempt has an outcome. It returns when the outcome is durable;

@@ -340,6 +340,7 @@ type ToServer struct {
 	//	*ToServer_Withdraw
 	//	*ToServer_Gone
 	//	*ToServer_Opened
+	//	*ToServer_Balanced
 	Is            isToServer_Is `protobuf_oneof:"is"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -454,6 +455,15 @@ func (x *ToServer) GetOpened() *Opened {
 	return nil
 }
 
+func (x *ToServer) GetBalanced() []byte {
+	if x != nil {
+		if x, ok := x.Is.(*ToServer_Balanced); ok {
+			return x.Balanced
+		}
+	}
+	return nil
+}
+
 type isToServer_Is interface {
 	isToServer_Is()
 }
@@ -490,6 +500,10 @@ type ToServer_Opened struct {
 	Opened *Opened `protobuf:"bytes,8,opt,name=opened,proto3,oneof"`
 }
 
+type ToServer_Balanced struct {
+	Balanced []byte `protobuf:"bytes,9,opt,name=balanced,proto3,oneof"` // balancer.changed, as JSON
+}
+
 func (*ToServer_Hello) isToServer_Is() {}
 
 func (*ToServer_Beat) isToServer_Is() {}
@@ -505,6 +519,8 @@ func (*ToServer_Withdraw) isToServer_Is() {}
 func (*ToServer_Gone) isToServer_Is() {}
 
 func (*ToServer_Opened) isToServer_Is() {}
+
+func (*ToServer_Balanced) isToServer_Is() {}
 
 type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1582,7 +1598,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\"5\n" +
 	"\x05Chunk\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\tR\aattempt\"\xd5\x02\n" +
+	"\aattempt\x18\x02 \x01(\tR\aattempt\"\xf3\x02\n" +
 	"\bToServer\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.sluice.worker.v1.HelloH\x00R\x05hello\x12,\n" +
 	"\x04beat\x18\x02 \x01(\v2\x16.sluice.worker.v1.BeatH\x00R\x04beat\x122\n" +
@@ -1591,7 +1607,8 @@ const file_wire_proto_rawDesc = "" +
 	"\aoutcome\x18\x05 \x01(\fH\x00R\aoutcome\x12\x1c\n" +
 	"\bwithdraw\x18\x06 \x01(\fH\x00R\bwithdraw\x12,\n" +
 	"\x04gone\x18\a \x01(\v2\x16.sluice.worker.v1.GoneH\x00R\x04gone\x122\n" +
-	"\x06opened\x18\b \x01(\v2\x18.sluice.worker.v1.OpenedH\x00R\x06openedB\x04\n" +
+	"\x06opened\x18\b \x01(\v2\x18.sluice.worker.v1.OpenedH\x00R\x06opened\x12\x1c\n" +
+	"\bbalanced\x18\t \x01(\fH\x00R\bbalancedB\x04\n" +
 	"\x02is\"\x80\x02\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x18\n" +
@@ -1759,6 +1776,7 @@ func file_wire_proto_init() {
 		(*ToServer_Withdraw)(nil),
 		(*ToServer_Gone)(nil),
 		(*ToServer_Opened)(nil),
+		(*ToServer_Balanced)(nil),
 	}
 	file_wire_proto_msgTypes[15].OneofWrappers = []any{
 		(*ToWorker_Lease)(nil),

@@ -38,6 +38,7 @@ export function JobHost({id, host}) {
       <dt>Outcome</dt><dd class="jobhost-end"><${Mark} state=${stands(a)} />${a.exit_code !== undefined && html`<span>exit ${a.exit_code}</span>`}</dd>
       ${a.reason && html`<dt>Reason</dt><dd>${clean(a.reason)}</dd>`}
       ${a.steps?.length > 0 && html`<dt>Steps</dt><dd>${a.steps.map((/** @type {any} */ s) => `${clean(s.name)}: exit ${s.exit_code}, ${lasting(s.duration_ms)}`).join('; ')}</dd>`}
+      ${a.balancers?.length > 0 && html`<dt>Balancers</dt><dd>${a.balancers.map((/** @type {any} */ b) => html`<div>${clean(b.text)}</div>`)}</dd>`}
       ${a.truncated && html`<dt>Cut</dt><dd>only the first part of ${a.truncated.join(' and ')} was kept</dd>`}
       ${a.leftovers && html`<dt>Left</dt><dd>processes ${a.leftovers.join(', ')} outlived it</dd>`}
     </dl></section>`}
