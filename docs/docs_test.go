@@ -381,7 +381,7 @@ func (p *program) fleetFilesLoad(t *testing.T) {
 
 // bodies are all events, with what stands in them beside the header.
 var bodies = []sluice.Body{sluice.RulesApplied{}, sluice.JobSubmitted{}, sluice.JobStarted{}, sluice.StageOpened{}, sluice.GateWaiting{},
-	sluice.GatePassed{}, sluice.TaskStarted{}, sluice.TaskStep{}, sluice.TaskFinished{}, sluice.TaskRetried{}, sluice.TaskWithdrawn{}, sluice.TaskOutput{},
+	sluice.GatePassed{}, sluice.TaskStarted{}, sluice.TaskStep{}, sluice.BalancerChanged{}, sluice.BalancerAsked{}, sluice.TaskFinished{}, sluice.TaskRetried{}, sluice.TaskWithdrawn{}, sluice.TaskOutput{},
 	sluice.JobHalting{}, sluice.JobHalted{}, sluice.JobResumed{}, sluice.JobCancelling{}, sluice.JobFinished{}, sluice.HostHeld{},
 	sluice.HostReleased{}, sluice.HostRetired{}, sluice.HostReturned{}, sluice.PrincipalAdded{}, sluice.PrincipalRemoved{}, sluice.RoleDefined{},
 	sluice.GrantGiven{}, sluice.GrantTaken{}, sluice.TokenMade{}, sluice.TokenRevoked{}, sluice.AccessNoted{}, sluice.FleetApplied{},

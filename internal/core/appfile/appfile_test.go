@@ -143,7 +143,7 @@ func TestTheManual(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := a.Deploy; a.App != "shop" || len(d.Services) != 2 || len(d.Checks) != 4 || len(d.Balancers) != 3 || d.User != "www-data" || d.Waits.Steady != 10*time.Second || d.NoHooks {
+	if d := a.Deploy; a.App != "shop" || len(d.Services) != 2 || len(d.Checks) != 4 || len(d.Balancers) != 4 || d.User != "www-data" || d.Waits.Steady != 10*time.Second || d.NoHooks {
 		t.Errorf("%+v", a)
 	}
 }

@@ -149,7 +149,7 @@ func (s *server) refuses() {
 			s.t.Errorf("%s: %v", b.Type(), err)
 		}
 	}
-	if err := put(s.t, s.Log(), "lab", sluice.JobHalting{}, sluice.JobHalted{}, sluice.TaskFinished{Outcome: sluice.Failed}, sluice.TaskStep{}, sluice.JobCancelling{}); err != nil {
+	if err := put(s.t, s.Log(), "lab", sluice.JobHalting{}, sluice.JobHalted{}, sluice.TaskFinished{Outcome: sluice.Failed}, sluice.TaskStep{}, sluice.BalancerChanged{}, sluice.JobCancelling{}); err != nil {
 		s.t.Errorf("halts and outcomes: %v", err)
 	}
 	if err := put(s.t, s.Log(), sluice.AccessNamespace, sluice.AccessNoted{What: "GET /"}); err != nil {
