@@ -53,7 +53,21 @@ func (p *Permit) may(ctx context.Context, j *sluice.Job, by access.Bearer) error
 	if err != nil {
 		return err
 	}
-	return p.Keeper.MaySubmit(ctx, by, j.Namespace, j.Targets, members)
+	return p.Keeper.MaySubmit(ctx, by, j.Namespace, touched(j), members)
+}
+
+// touched are the hosts on which something is done for a job: its targets, and those of the balancers that they leave.
+func touched(j *sluice.Job) []sluice.Host {
+	hosts := j.Targets
+	if r := j.Action.Release; r != nil {
+		hosts = slices.Clip(hosts)
+		for _, b := range r.Deploy.Balancers {
+			if b.On != "" && !slices.Contains(hosts, b.On) {
+				hosts = append(hosts, b.On)
+			}
+		}
+	}
+	return hosts
 }
 
 // Forget is for jobs that nobody carries out any more.

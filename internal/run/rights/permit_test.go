@@ -63,6 +63,34 @@ func TestPermit(t *testing.T) {
 	may("after it was forgotten", sluice.Denied)
 }
 
+// TestPermitAtBalancers: a deploy starts nothing any more when who submitted it has no right to the host of a balancer.
+func TestPermitAtBalancers(t *testing.T) {
+	l := fake.NewLog()
+	k, root := founded(t, l)
+	web := sluice.Grant{Principal: "ann", Role: access.Operator, Namespace: "prod", Tags: []sluice.Tag{"web"}}
+	lb := sluice.Grant{Principal: "ann", Role: access.Operator, Namespace: "prod", Tags: []sluice.Tag{"lb"}}
+	change(t, k, root, added("ann"), sluice.GrantGiven{Grant: web}, sluice.GrantGiven{Grant: lb})
+	tags := map[sluice.Tag][]sluice.Host{"web": {"web1"}, "lb": {"lb1"}}
+	p := &rights.Permit{Keeper: k, Log: l, Members: func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
+		return func(t sluice.Tag) []sluice.Host { return tags[t] }, nil
+	}}
+	targets := append(make([]sluice.Host, 0, 9), "web1")
+	j := &sluice.Job{ID: "0123456789ab", Namespace: "prod", By: "ann", Targets: targets,
+		Action: sluice.Action{Kind: sluice.DeployTo, Release: &sluice.Release{Deploy: sluice.Deploy{Balancers: []sluice.Balancing{{On: "lb1"}, {Driver: "exec"}, {On: "lb1"}}}}}}
+	want(t, "with both rights", p.May(t.Context(), j), "")
+	tags["lb"] = nil // the fleet says something else now
+	want(t, "without the tag", p.May(t.Context(), j), sluice.Denied)
+	tags["lb"] = []sluice.Host{"lb1"}
+	change(t, k, root, sluice.GrantTaken{Grant: lb})
+	want(t, "without the right", p.May(t.Context(), j), sluice.Denied)
+	want(t, "who resumes it", p.MayBy(t.Context(), j, "ann"), sluice.Denied)
+	j.Action.Release.Deploy.Balancers = nil
+	want(t, "without balancers", p.May(t.Context(), j), "")
+	if extra := targets[:2]; extra[1] != "" {
+		t.Errorf("the job's targets have grown: %v", extra)
+	}
+}
+
 // TestPermitOfSeveral: jobs of one namespace are read together, and none misses what came before it was asked for, while
 // another one was, or while nobody was.
 func TestPermitOfSeveral(t *testing.T) {
