@@ -25,6 +25,7 @@ type NamedBalancer struct {
 	Driver  string // as in [Balancing]
 	Address string
 	On      Host
+	Sudo    string
 	Pools   []NamedPool
 	At      Position
 }
@@ -49,7 +50,7 @@ func (f *Fleet) Balancer(name string) (NamedBalancer, bool) {
 func (b NamedBalancer) In(pool string, ssh SSH) (at Balancing, ok bool) {
 	for _, p := range b.Pools {
 		if p.Name == pool {
-			return Balancing{Name: b.Name, Driver: b.Driver, At: b.Address, On: b.On, SSH: ssh, Pool: p.Name, Least: p.Least}, true
+			return Balancing{Name: b.Name, Driver: b.Driver, At: b.Address, On: b.On, SSH: ssh, Sudo: b.Sudo, Pool: p.Name, Least: p.Least}, true
 		}
 	}
 	return Balancing{}, false

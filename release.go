@@ -88,6 +88,8 @@ type Balancing struct {
 	// On is the host of the balancer, reached as SSH says; "" is the machine of whoever carries the job out.
 	On  Host `json:"on,omitzero"`
 	SSH SSH  `json:"ssh,omitzero"`
+	// Sudo is the user to become there, for programs; "" stays who logs in.
+	Sudo string `json:"sudo,omitzero"`
 	// Pool is the balancer's word for those that share requests, and Server that for the host; "" is the host's name.
 	// {host} in it stands for that, {address} for where the fleet says that the host is.
 	Pool   string `json:"pool"`

@@ -17,9 +17,13 @@ import (
 // drains is one for the process: it is what keeps several jobs from taking more out of a pool than may be.
 var drains drain.Desk
 
-// newServing is how a worker takes hosts out of service. here reaches this machine; nil where jobs may not do that.
-func newServing(ssh, here sluice.Transport) *serving.Serving {
-	s := &serving.Serving{Desk: &drains, Balancer: balancerAt, Connect: ssh.Connect}
+// newServing is how a worker takes hosts out of service, with the secrets of a job. here reaches this machine; nil where jobs may not
+// do that.
+func newServing(ssh, here sluice.Transport, secrets sluice.Credentials) *serving.Serving {
+	s := &serving.Serving{Desk: &drains, Connect: ssh.Connect}
+	s.Balancer = func(b sluice.Balancing, link sluice.Link) (sluice.Balancer, error) {
+		return balancerAt(b, link, secrets)
+	}
 	if here != nil {
 		s.Here = func(ctx context.Context) (sluice.Link, error) {
 			return here.Connect(ctx, "localhost", sluice.SSH{Transport: "local"})
@@ -29,7 +33,15 @@ func newServing(ssh, here sluice.Transport) *serving.Serving {
 }
 
 // balancerAt is a balancer behind a link to its machine.
-func balancerAt(b sluice.Balancing, link sluice.Link) (sluice.Balancer, error) {
+func balancerAt(b sluice.Balancing, link sluice.Link, secrets sluice.Credentials) (sluice.Balancer, error) {
+	run := onhost.Program(link)
+	if b.Sudo != "" {
+		var secret onhost.Secret
+		if secrets != nil {
+			secret = func(ctx context.Context) (sluice.Secret, func(bool), error) { return secrets.Sudo(ctx, b.On) }
+		}
+		run = onhost.Sudo(link, b.Sudo, secret)
+	}
 	switch b.Driver {
 	case "haproxy":
 		network := "tcp"
@@ -38,9 +50,9 @@ func balancerAt(b sluice.Balancing, link sluice.Link) (sluice.Balancer, error) {
 		}
 		return haproxy.New(func(ctx context.Context) (net.Conn, error) { return link.Dial(ctx, network, b.At) }), nil
 	case "nginx":
-		return nginx.New(nginx.Config{Run: onhost.Program(link), File: b.At}), nil
+		return nginx.New(nginx.Config{Run: run, File: b.At}), nil
 	case "exec":
-		return execbalancer.New(onhost.Program(link), []string{b.At}, 0), nil
+		return execbalancer.New(run, []string{b.At}, 0), nil
 	}
 	return nil, sluice.Errorf(sluice.Config, "%q is no balancer: expected haproxy, nginx or exec", b.Driver)
 }

@@ -37,5 +37,5 @@ func (l *Local) balancers(s control.Secrets) (cli.Balancers, func() error, error
 		keeper.Wipe()
 		return errors.Join(ssh.Close(), local.Close())
 	}
-	return byHand{newServing(over(l.Over, ssh), local)}, closing, nil
+	return byHand{newServing(over(l.Over, ssh), local, keeper)}, closing, nil
 }

@@ -427,7 +427,7 @@ func (h *workerHands) forJob(_ *sluice.Job, c sluice.Credentials) (outpost.Worke
 		here = nil
 	}
 	releases := newVersions(h.w.path(""), h.w.path(""), h.blobs)
-	worker := work.New(work.Config{Outputs: h.outputs, Blobs: h.blobs, Releases: releases, Service: newServing(over(h.w.Over, ssh), here).Of, Serves: serving.Asked, Clock: h.w.Clock, Credentials: c, Transport: func(s sluice.SSH) sluice.Transport {
+	worker := work.New(work.Config{Outputs: h.outputs, Blobs: h.blobs, Releases: releases, Service: newServing(over(h.w.Over, ssh), here, c).Of, Serves: serving.Asked, Clock: h.w.Clock, Credentials: c, Transport: func(s sluice.SSH) sluice.Transport {
 		switch {
 		case h.w.Over != nil:
 			return h.w.Over

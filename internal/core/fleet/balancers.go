@@ -9,6 +9,7 @@ import (
 	"sluice"
 	"sluice/internal/core/balance"
 	"sluice/internal/core/document"
+	"sluice/internal/core/target"
 )
 
 // drivers are the kinds of balancers that there are.
@@ -36,7 +37,7 @@ func (l *loader) readBalancers(d *fleetFile, n *yaml.Node) {
 func (d *fleetFile) balancer(p document.Pair) sluice.NamedBalancer {
 	b := sluice.NamedBalancer{Name: p.Name, At: d.At(p.Key)}
 	place, least := "the balancer "+p.Name, balance.Least
-	var pools *yaml.Node
+	var pools, sudo *yaml.Node
 	for _, q := range d.Pairs(p.Value, place) {
 		if !d.Known(q, place, balancerKeys) {
 			continue
@@ -45,6 +46,10 @@ func (d *fleetFile) balancer(p document.Pair) sluice.NamedBalancer {
 		case "on":
 			if w := d.checked(q, sluice.ValidHost, "the name of a host"); w != nil {
 				b.On = sluice.Host(*w)
+			}
+		case "sudo":
+			if w := d.checked(q, target.ValidUser, "a user name"); w != nil {
+				b.Sudo, sudo = *w, q.Key
 			}
 		case "least":
 			if a, ok := d.amount(q.Value, "least"); ok {
@@ -59,6 +64,9 @@ func (d *fleetFile) balancer(p document.Pair) sluice.NamedBalancer {
 			b.Driver = q.Name
 			b.Address = d.balancerAddress(q)
 		}
+	}
+	if b.Sudo != "" && b.Driver == "haproxy" {
+		d.Fail(sudo, "sudo is for programs, and haproxy is spoken with by its socket").WithHint("whoever logs in must be able to write to it, such as by mode 660 and a group")
 	}
 	switch {
 	case b.Driver == "":

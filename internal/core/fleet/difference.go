@@ -172,6 +172,9 @@ func balancerWords(b sluice.NamedBalancer) string {
 	if b.On != "" {
 		words += " on " + string(b.On)
 	}
+	if b.Sudo != "" {
+		words += " as " + b.Sudo
+	}
 	for i, p := range b.Pools {
 		words += map[bool]string{true: ", pool ", false: ", "}[i == 0] + p.Name + " " + p.Least.String()
 	}

@@ -13,7 +13,7 @@ var (
 	hostKeys     = append(slices.Clone(sshKeys), "ssh")
 	entryKeys    = []string{"target", "max_failures", "pause", "approve", "ramp"}
 	limitKeys    = []string{"max_parallel"}
-	balancerKeys = append(slices.Clone(drivers), "on", "least", "pool")
+	balancerKeys = append(slices.Clone(drivers), "on", "sudo", "least", "pool")
 	resolverKeys = []string{"command", "timeout"}
 	approvalKeys = []string{"by", "start"}
 	targetKeys   = []string{"dir", "pre_hooks", "post_hooks"}

@@ -75,13 +75,13 @@ tag: {web: [web1]}
 balancer:
   web: {haproxy: "10.0.0.1:9999", on: lb1, least: 50%, pool: {shop: , api: 2, none: 0}}
   static: {nginx: /etc/nginx/static.conf, pool: static}
-  other: {exec: /usr/local/bin/lb, on: lb2, pool: [a, b]}
+  other: {exec: /usr/local/bin/lb, on: lb2, sudo: root, pool: [a, b]}
 `)).Fleet()
 	least := sluice.Count(1)
 	want := []sluice.NamedBalancer{
 		{Name: "web", Driver: "haproxy", Address: "10.0.0.1:9999", On: "lb1", Pools: []sluice.NamedPool{{Name: "shop", Least: sluice.Percent(50)}, {Name: "api", Least: sluice.Count(2)}, {Name: "none"}}},
 		{Name: "static", Driver: "nginx", Address: "/etc/nginx/static.conf", Pools: []sluice.NamedPool{{Name: "static", Least: least}}},
-		{Name: "other", Driver: "exec", Address: "/usr/local/bin/lb", On: "lb2", Pools: []sluice.NamedPool{{Name: "a", Least: least}, {Name: "b", Least: least}}},
+		{Name: "other", Driver: "exec", Address: "/usr/local/bin/lb", On: "lb2", Sudo: "root", Pools: []sluice.NamedPool{{Name: "a", Least: least}, {Name: "b", Least: least}}},
 	}
 	if len(f.Balancers) != len(want) {
 		t.Fatalf("%+v", f.Balancers)

@@ -15,7 +15,9 @@ func Balancers(of []sluice.Balancing, f *sluice.Fleet, at []sluice.Position) ([]
 		if i < len(at) {
 			place = at[i]
 		}
-		if b.Name != "" {
+		if b.Name == "" {
+			b.Sudo = "" // that is the fleet's to say
+		} else {
 			found, err := named(b, f)
 			switch {
 			case err == nil:

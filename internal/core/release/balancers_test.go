@@ -10,16 +10,16 @@ import (
 
 func TestBalancersOfTheFleet(t *testing.T) {
 	f := &sluice.Fleet{SSH: sluice.SSH{User: "deploy"}, HostSSH: map[sluice.Host]sluice.SSH{"lb1": {User: "lb", Port: 2222}},
-		Balancers: []sluice.NamedBalancer{{Name: "web", Driver: "haproxy", Address: "/s", On: "lb1", Pools: []sluice.NamedPool{{Name: "shop", Least: sluice.Percent(50)}},
+		Balancers: []sluice.NamedBalancer{{Name: "web", Driver: "nginx", Address: "/s", On: "lb1", Sudo: "root", Pools: []sluice.NamedPool{{Name: "shop", Least: sluice.Percent(50)}},
 			At: sluice.Position{File: "fleet.yaml", Line: 3, Column: 3}}}}
 	of := []sluice.Balancing{
 		{Name: "web", Driver: "exec", At: "/mine", On: "web1", SSH: sluice.SSH{User: "root"}, Pool: "shop", Server: "{host}"},
-		{Driver: "exec", At: "/x", On: "lb2", SSH: sluice.SSH{User: "root"}, Pool: "p"},
+		{Driver: "exec", At: "/x", On: "lb2", SSH: sluice.SSH{User: "root"}, Sudo: "root", Pool: "p"},
 		{Driver: "exec", At: "/x", SSH: sluice.SSH{User: "root"}, Pool: "p"},
 		{Name: "gone", Driver: "exec", At: "/x", Pool: "p"}, // of an earlier job
 	}
 	want := []sluice.Balancing{
-		{Name: "web", Driver: "haproxy", At: "/s", On: "lb1", SSH: sluice.SSH{User: "lb", Port: 2222}, Pool: "shop", Server: "{host}", Least: sluice.Percent(50)},
+		{Name: "web", Driver: "nginx", At: "/s", On: "lb1", SSH: sluice.SSH{User: "lb", Port: 2222}, Sudo: "root", Pool: "shop", Server: "{host}", Least: sluice.Percent(50)},
 		{Driver: "exec", At: "/x", On: "lb2", SSH: sluice.SSH{User: "deploy"}, Pool: "p"},
 		{Driver: "exec", At: "/x", Pool: "p"},
 		{Name: "gone", Driver: "exec", At: "/x", Pool: "p"},

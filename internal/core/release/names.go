@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"sluice"
+	"sluice/internal/core/target"
 )
 
 // Check refuses a release that cannot be put on any host, before anything is asked there.
@@ -46,6 +47,8 @@ func Check(kind sluice.ActionKind, r *sluice.Release) error {
 			return fmt.Errorf("%q is no balancer: expected haproxy, nginx or exec", b.Driver)
 		case b.At == "" || b.Pool == "" || odd(b.At) || odd(b.Pool) || odd(b.Server):
 			return fmt.Errorf("the balancer %s says no pool, or has an odd name", b.Driver)
+		case b.Sudo != "" && (b.Driver == "haproxy" || !target.ValidUser(b.Sudo)):
+			return fmt.Errorf("the balancer %s cannot be spoken with as %q", b.Driver, b.Sudo)
 		case b.Driver != "haproxy" && !path.IsAbs(b.At):
 			return fmt.Errorf("the balancer %s needs an absolute path, not %q", b.Driver, b.At)
 		}
