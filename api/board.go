@@ -35,7 +35,7 @@ type Room struct {
 type Board struct {
 	JobStanding
 	Expression string       `json:"expression,omitempty" doc:"what the user wrote to say which hosts"`
-	Action     string       `json:"action" doc:"command, script, copy or fetch"`
+	Action     string       `json:"action" doc:"command, script, copy, fetch, deploy or rollback"`
 	ReadOnly   bool         `json:"read_only,omitempty" doc:"takes no room, and leaves no host out of service"`
 	Started    *time.Time   `json:"started,omitempty" doc:"when somebody took it up"`
 	Ended      *time.Time   `json:"ended,omitempty" doc:"when it was finished or halted"`

@@ -183,6 +183,7 @@ func New(cfg Config) *API {
 	a.addPlan()
 	a.addRehearse()
 	a.addRequest()
+	a.addFrozen()
 	a.addBlobs()
 	a.addControls()
 	a.addFleets()

@@ -23,7 +23,8 @@ func CommandLine(s api.Submit, byFleet bool) string {
 		return "" // the file it came from is not here; there is no flag for it
 	}
 	verb, before, after := what(s)
-	if verb == "" || verb != "run" && (s.Options.TTY || len(s.Options.Prompts) > 0) || verb == "copy" && s.Options.ReadOnly {
+	if verb == "" || verb != "run" && (s.Options.TTY || len(s.Options.Prompts) > 0) || verb == "copy" && s.Options.ReadOnly ||
+		verb == "deploy" && len(s.Options.Env) > 0 { // --env says there which environment
 		return ""
 	}
 	words := append([]string{"sluice", verb}, where(s, byFleet)...)

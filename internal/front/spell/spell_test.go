@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"sluice"
 	"sluice/api"
 	"sluice/internal/front/spell"
 )
@@ -22,6 +23,7 @@ func TestCommandLine(t *testing.T) {
 		{"without one", api.Submit{Namespace: "default", Targets: "web[1-2]", Command: "uptime"}, false, `sluice run -w 'web[1-2]' -- uptime`, true},
 		{"a copy", api.Submit{Targets: "all", Copy: copied}, true, `sluice copy -t all -- app.conf /etc/app.conf`, true},
 		{"a fetch", api.Submit{Targets: "all", Fetch: "/etc/x"}, true, `sluice fetch -t all --output-dir fetched -- /etc/x`, true},
+		{"a deploy with variables, which the command has no flag for", api.Submit{Targets: "all", Release: &sluice.Release{App: "shop", Env: "live", Version: "1"}, Options: api.Options{Env: map[string]string{"A": "b"}}}, true, "", true},
 		{"another user", api.Submit{Targets: "all", Command: "id", Options: api.Options{Sudo: "app"}}, true, `sluice run -t all '--sudo=app' -- id`, true},
 		{"a password", api.Submit{Targets: "all", Command: "id", Options: api.Options{Sudo: "root", AskSudoPassword: true}}, true,
 			`sluice run -t all --sudo --ask-sudo-password -- id`, false},

@@ -22,6 +22,7 @@ import {Legend} from '../part/legend.js';
 import {Timeline} from '../part/timeline.js';
 import {Failures} from '../part/failures.js';
 import {Groups} from '../part/groups.js';
+import {Release} from '../part/release.js';
 
 /** @param {{model: import('../lib/job.js').Model}} p */
 function Head({model}) {
@@ -102,6 +103,7 @@ export function Job({id}) {
       <${Wrong} model=${model} id=${b.job.id} />
       <div class="job">
         <div class="job-main stack">
+          ${['deploy', 'rollback'].includes(b.action) && html`<section class="card" aria-label="Release"><h2>Release</h2><${Release} id=${b.job.id} /></section>`}
           <section class="card" aria-label="Stages"><h2>Stages</h2><${Lanes} model=${model} /></section>
           <${Hosts} model=${model} id=${b.job.id} />
           <section class="card" aria-label="Timeline"><h2>Timeline</h2><${Timeline} model=${model} id=${b.job.id} group=${query.get('group') ?? ''} onGroup=${(/** @type {string} */ g) => change({group: g || null})} /></section>

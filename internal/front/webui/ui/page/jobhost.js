@@ -5,9 +5,11 @@ import {useLoad} from '../lib/load.js';
 import {useQuery} from '../lib/router.js';
 import {clean} from '../lib/clean.js';
 import {bytes, lasting} from '../lib/words.js';
+import {deploys} from '../lib/steps.js';
 import {Page} from '../part/page.js';
 import {Mark} from '../part/mark.js';
 import {Output} from '../part/output.js';
+import {Steps} from '../part/steps.js';
 import {Trouble} from '../part/trouble.js';
 import {When} from '../part/when.js';
 import {WhyNot, useMayJob} from '../part/may.js';
@@ -37,11 +39,11 @@ export function JobHost({id, host}) {
       ${a.ended && html`<dt>Ended</dt><dd><${When} at=${a.ended} />${a.duration_ms > 0 && `, it took ${lasting(a.duration_ms)}`}</dd>`}
       <dt>Outcome</dt><dd class="jobhost-end"><${Mark} state=${stands(a)} />${a.exit_code !== undefined && html`<span>exit ${a.exit_code}</span>`}</dd>
       ${a.reason && html`<dt>Reason</dt><dd>${clean(a.reason)}</dd>`}
-      ${a.steps?.length > 0 && html`<dt>Steps</dt><dd>${a.steps.map((/** @type {any} */ s) => `${clean(s.name)}: exit ${s.exit_code}, ${lasting(s.duration_ms)}`).join('; ')}</dd>`}
+      ${a.steps?.length > 0 && !deploys(a.steps) && html`<dt>Steps</dt><dd>${a.steps.map((/** @type {any} */ s) => `${clean(s.name)}: exit ${s.exit_code}, ${lasting(s.duration_ms)}`).join('; ')}</dd>`}
       ${a.balancers?.length > 0 && html`<dt>Balancers</dt><dd>${a.balancers.map((/** @type {any} */ b) => html`<div>${clean(b.text)}</div>`)}</dd>`}
       ${a.truncated && html`<dt>Cut</dt><dd>only the first part of ${a.truncated.join(' and ')} was kept</dd>`}
       ${a.leftovers && html`<dt>Left</dt><dd>processes ${a.leftovers.join(', ')} outlived it</dd>`}
-    </dl></section>`}
+    </dl>${a.steps?.length > 0 && deploys(a.steps) && html`<h2>Steps</h2><${Steps} steps=${a.steps} />`}</section>`}
     ${data?.removed && html`<p class="note">What it printed is not kept any more: ${clean(data.removed)}</p>`}
     <${WhyNot} of=${[may]} />
     ${a && !data.removed && may?.may && html`<section class="stack" aria-label="Output">

@@ -1,0 +1,103 @@
+package httpapi
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"sluice"
+	"sluice/api"
+	"sluice/internal/core/live"
+	"sluice/internal/front/spell"
+	"sluice/internal/run/control"
+)
+
+type oneFrozen struct{ Body api.Frozen }
+
+func (a *API) addFrozen() {
+	route(a, sluice.SeeJobs, huma.Operation{OperationID: "get-job-release", Method: http.MethodGet, Path: "/api/v1/jobs/{id}/release", Tags: []string{jobTag},
+		Summary: "What a job deploys, or brings hosts back to", Errors: []int{http.StatusNotFound},
+		Description: "As it was frozen when the job was submitted, and which pieces of it the server keeps: a deploy of the same takes all of them."}, getFrozen)
+}
+
+func getFrozen(ctx context.Context, c caller, in *ByID) (*oneFrozen, error) {
+	desk, id, err := c.job(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	j, err := deploying(ctx, desk, id)
+	if err != nil {
+		return nil, err
+	}
+	out := &oneFrozen{api.Frozen{Job: id, Namespace: j.Namespace, Kind: string(j.Action.Kind), Release: shownRelease(j.Action.Release)}}
+	if j.Action.Kind == sluice.RollBack {
+		out.Body.Back = goesBack(j.Action.Back)
+		return out, nil
+	}
+	if out.Body.Pieces, err = piecesOf(ctx, desk, j.Action.Release); err != nil {
+		return nil, err
+	}
+	_, _, err = desk.Fleet(ctx, j.Namespace)
+	out.Body.CommandLine = spell.CommandLine(wantOf(j), err == nil)
+	return out, nil
+}
+
+// deploying is the job, if it is one of a release.
+func deploying(ctx context.Context, desk control.Desk, id sluice.JobID) (*sluice.Job, error) {
+	i, _, err := desk.Info(ctx, string(id))
+	if err != nil {
+		return nil, err
+	}
+	if !live.Deploys(i.Spec) {
+		return nil, sluice.Errorf(sluice.NotFound, "job %s deploys nothing", id).WithHint("sluice jobs")
+	}
+	return i.Spec, nil
+}
+
+// shownRelease leaves out how hosts of balancers are reached: that is the fleet's, and takes the right to see it.
+func shownRelease(r *sluice.Release) sluice.Release {
+	out := *r
+	out.Deploy.Balancers = slices.Clone(out.Deploy.Balancers)
+	for i := range out.Deploy.Balancers {
+		out.Deploy.Balancers[i].SSH = sluice.SSH{}
+	}
+	return out
+}
+
+func goesBack(back map[sluice.Host]sluice.Installed) []api.GoesBack {
+	by := map[sluice.Installed][]sluice.Host{}
+	for h, to := range back {
+		by[to] = append(by[to], h)
+	}
+	out := make([]api.GoesBack, 0, len(by))
+	for to, hosts := range by {
+		slices.Sort(hosts)
+		out = append(out, api.GoesBack{Installed: to, Hosts: hosts})
+	}
+	slices.SortFunc(out, func(a, b api.GoesBack) int {
+		return cmp.Or(cmp.Compare(len(b.Hosts), len(a.Hosts)), cmp.Compare(a.Version, b.Version), cmp.Compare(a.Manifest, b.Manifest), cmp.Compare(a.Config, b.Config))
+	})
+	return out
+}
+
+// piecesOf says which pieces of a release are kept. Only of a job that one may see: whether something of a digest is kept is not
+// told to whoever guesses one.
+func piecesOf(ctx context.Context, desk control.Desk, r *sluice.Release) ([]api.Piece, error) {
+	out := []api.Piece{{What: "archive", Digest: r.Artifact}, {What: "manifest", Digest: r.Manifest}}
+	if r.Config != "" {
+		out = append(out, api.Piece{What: "configuration", Digest: r.Config})
+	}
+	for i := range out {
+		size, err := desk.Kept(ctx, out[i].Digest)
+		switch {
+		case err == nil:
+			out[i].Kept, out[i].Size = true, size
+		case sluice.CodeOf(err) != sluice.NotFound:
+			return nil, err
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,64 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"sluice"
+	"sluice/api"
+	"sluice/internal/core/access"
+)
+
+// TestFrozenRelease: what a job deploys is told to those who may see the job, with what of it is kept, and not how hosts of balancers
+// are reached.
+func TestFrozenRelease(t *testing.T) {
+	w := newWorld(t)
+	secret := w.token("root2", sluice.Grant{Role: access.Admin})
+	admin := w.client(secret)
+	if _, err := admin.ApplyFleet(t.Context(), "prod", bundle(t, fmt.Sprintf(fleetText, "1")+"host:\n  db1: {ssh: {user: lbuser}}\n"), "", -1); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := admin.Put(t.Context(), strings.NewReader("an archive"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &sluice.Release{App: "shop", Env: "live", Version: "1", Artifact: kept.Digest, Manifest: kept.Digest,
+		Deploy: sluice.Deploy{Root: "/srv/shop", Keep: 2, Balancers: []sluice.Balancing{{Driver: "exec", At: "/bin/lb", On: "db1", Pool: "shop"}}}}
+	j, err := admin.Submit(t.Context(), api.Submit{Namespace: "prod", Targets: "$web", Release: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := admin.Submit(t.Context(), api.Submit{Namespace: "prod", Targets: "web1,web2", Release: &sluice.Release{App: "shop", Env: "live", Version: "0", Deploy: r.Deploy},
+		Back: map[sluice.Host]sluice.Installed{"web1": {Version: "0", Manifest: kept.Digest}, "web2": {Version: "0", Manifest: kept.Digest}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := admin.Submit(t.Context(), api.Submit{Namespace: "prod", Targets: "$web", Command: "true"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func(token string, id sluice.JobID) (int, string) {
+		a := ask(t, w.api, http.MethodGet, "/api/v1/jobs/"+string(id)+"/release", "Authorization", "Bearer "+token)
+		return a.Code, a.Body.String()
+	}
+	code, text := get(secret, j.ID)
+	for _, want := range []string{`"what":"archive"`, `"kept":true`, `"size":10`, `"on":"db1"`, `sluice deploy --namespace prod -t '$web' --env live 'shop@1'`} {
+		if code != http.StatusOK || !strings.Contains(text, want) {
+			t.Errorf("%d %s: it has no %s", code, text, want)
+		}
+	}
+	if strings.Contains(text, "lbuser") {
+		t.Errorf("it says how a balancer is reached: %s", text)
+	}
+	if code, text := get(secret, back.ID); code != http.StatusOK || !strings.Contains(text, `"hosts":["web1","web2"]`) || strings.Contains(text, "pieces") {
+		t.Errorf("a rollback: %d %s", code, text)
+	}
+	if code, text := get(secret, plain.ID); code != http.StatusNotFound {
+		t.Errorf("a command: %d %s", code, text)
+	}
+	if code, text := get(w.token("other", sluice.Grant{Role: access.Viewer, Namespace: "elsewhere"}), j.ID); code != http.StatusNotFound && code != http.StatusForbidden {
+		t.Errorf("another one: %d %s", code, text)
+	}
+}

@@ -1,0 +1,216 @@
+package webui_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"sluice"
+	"sluice/api"
+	"sluice/internal/adapter/localexec"
+	"sluice/internal/app"
+	"sluice/internal/core/config"
+	"sluice/internal/core/release"
+	"sluice/internal/core/target"
+	"sluice/internal/run/tarball"
+)
+
+// rooms are hosts of which each has a directory of its own where the others have theirs: commands run here, each in a mount
+// namespace in which the root of the app is that of its host.
+type rooms struct {
+	over *localexec.Transport
+	dir  string // has a directory for each host
+	root string // where apps think that they are
+}
+
+func (r *rooms) Connect(ctx context.Context, h sluice.Host, s sluice.SSH) (sluice.Link, error) {
+	link, err := r.over.Connect(ctx, h, s)
+	if err != nil {
+		return nil, err
+	}
+	own := filepath.Join(r.dir, string(h))
+	return &room{link, own, r.root}, os.MkdirAll(own, 0o755) //nolint:gosec // hosts' files are no secret
+}
+
+func (r *rooms) Close() error { return r.over.Close() }
+
+type room struct {
+	sluice.Link
+	own, root string
+}
+
+func (r *room) Start(ctx context.Context, command string, tty bool) (sluice.Session, error) {
+	words := []string{"unshare", "--mount"}
+	if os.Getuid() != 0 {
+		words = append(words, "--map-root-user")
+	}
+	inside := "mount --bind " + target.Quote(r.own, r.root) + " && exec /bin/sh -c \"$1\""
+	return r.Link.Start(ctx, target.Quote(append(words, "--", "/bin/sh", "-c", inside, "sh", command)...), tty)
+}
+
+const shopFleet = "tag:\n  shop: ['web[1-3]']\nconstraint:\n  $shop: 1\n"
+
+// newShop starts a server whose hosts can be deployed to.
+func newShop(t *testing.T, fleet string) (*stage, *rooms) {
+	t.Helper()
+	r := &rooms{over: localexec.New(localexec.Config{Env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}}), dir: t.TempDir(), root: filepath.Join(t.TempDir(), "shop")}
+	if err := os.Mkdir(r.root, 0o755); err != nil { //nolint:gosec // as above
+		t.Fatal(err)
+	}
+	s := &stage{t: t, data: filepath.Join(t.TempDir(), "data"), set: []func(*app.Server){func(s *app.Server) { s.Over = r }}}
+	s.start("127.0.0.1:0")
+	s.apply("default", fleet)
+	return s, r
+}
+
+// put puts content into the server's store.
+func (s *stage) put(content []byte) string {
+	s.t.Helper()
+	b, err := s.client.Put(s.t.Context(), bytes.NewReader(content))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return b.Digest
+}
+
+// release is a version of the shop whose pieces the server has. Hooks that fail are those of hosts that are named.
+func (s *stage) release(root, version string, files map[string]string) *sluice.Release {
+	s.t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	all := map[string]string{"index": "shop " + version}
+	maps.Copy(all, files)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o755, Size: int64(len(all[name]))}
+		if err := w.WriteHeader(h); err != nil {
+			s.t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, all[name]); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+	m, err := tarball.Read(s.t.Context(), bytes.NewReader(b.Bytes()), tarball.DefaultLimits(), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &sluice.Release{App: "shop", Env: "production", Version: version, Artifact: s.put(b.Bytes()), Manifest: s.put(m.Encode()),
+		Deploy: sluice.Deploy{Root: root, Keep: 3}}
+}
+
+// configured gives a release configurations: one for most hosts, and those of some.
+func (s *stage) configured(r *sluice.Release, common string, own map[sluice.Host]string) *sluice.Release {
+	s.t.Helper()
+	hosts := []sluice.Host{"web1", "web2", "web3"}
+	of := map[sluice.Host][]byte{}
+	for _, h := range hosts {
+		text, is := own[h]
+		if !is {
+			text = common
+		}
+		l, err := config.ReadLayer("common.yaml", []byte(text))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		rendered, err := config.Render(config.For{App: "shop", Environment: "production", Host: h}, []*config.Layer{l})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		of[h] = rendered.Freeze().JSON
+	}
+	text, err := release.CommonConfigs(hosts, of).Encode()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Config = s.put(text)
+	return r
+}
+
+// deploy deploys a release, and waits until it is over.
+func (s *stage) deploy(targets string, r *sluice.Release) sluice.JobID {
+	s.t.Helper()
+	j, err := s.client.Submit(s.t.Context(), api.Submit{Namespace: "default", Targets: targets, Release: r, Options: api.Options{Lock: string(release.Lock(r))}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.ended(j.ID)
+	return j.ID
+}
+
+// ended waits until a job has ended, and says how.
+func (s *stage) ended(id sluice.JobID) string {
+	s.t.Helper()
+	if _, err := s.client.Follow(s.t.Context(), string(id), 0, func(sluice.Event) {}, nil); err != nil {
+		s.t.Fatal(err)
+	}
+	j, err := s.client.Job(s.t.Context(), string(id))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return j.State
+}
+
+// live is what is live on a host, as its own files say.
+func (r *rooms) live(t *testing.T, h string) string {
+	t.Helper()
+	to, err := os.Readlink(filepath.Join(r.dir, h, "live"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Base(to)
+}
+
+// TestDeployJobPage: a deploy says in words what it puts where and how, and each attempt its steps; what the server keeps of it is
+// said, too.
+func TestDeployJobPage(t *testing.T) {
+	s, r := newShop(t, shopFleet)
+	good := s.deploy("web2", s.configured(s.release(r.root, "1.4.3", map[string]string{"deploy/hooks/prepare.d/10-warm": "#!/bin/sh\necho warm\n"}), "a: 1\n", nil))
+	if live := r.live(t, "web2"); live != "1.4.3" {
+		t.Fatalf("live is %s", live)
+	}
+	b, d := s.visit("jobs/" + string(good))
+	b.Has("heading", "Release")
+	b.Sees("kept by the server")
+	b.SeesNot("no configuration")
+	b.Open(d.URL + "jobs/" + string(good) + "/hosts/web2")
+	b.Sees("every file is checked")
+	b.Sees("hook of the version, before the host is drained: 10-warm")
+	b.Sees("live leads to the version")
+	everywhere(b, "jobhost-deploy")
+
+	rel := s.release(r.root, "1.4.2", nil)
+	rel.Commit = &sluice.Commit{ID: "0123456789abcdef0123456789abcdef01234567", Time: time.Now().Add(-time.Hour)}
+	rel.Deploy.Services = []sluice.Service{{Name: "shop", By: "systemd"}}
+	rel.Deploy.Checks = []sluice.HealthCheck{{Kind: "http", At: "http://127.0.0.1:1/<b>health</b>", Every: time.Second, Timeout: 5 * time.Second, Successes: 3}}
+	rel.Deploy.Balancers = []sluice.Balancing{{Driver: "haproxy", At: "/run/haproxy.sock", On: "web3", Pool: "shop", SSH: sluice.SSH{User: "lbsecret"}}}
+	if _, err := s.client.ChangeHosts(t.Context(), "default", "hold", []sluice.Host{"web3"}, "so that nothing starts"); err != nil {
+		t.Fatal(err)
+	}
+	j, err := s.client.Submit(t.Context(), api.Submit{Namespace: "default", Targets: "web1", Release: rel})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Open(d.URL + "jobs/" + string(j.ID))
+	for _, text := range []string{"shop in production", "1.4.2", "0123456789ab", "restarts shop, by systemd", "haproxy on web3", "asks http://127.0.0.1:1/<b>health</b>", "3 times in a row", rel.Artifact[:19], "no configuration"} {
+		b.Sees(text)
+	}
+	b.SeesNot("lbsecret")
+	everywhere(b, "job-deploy")
+
+	other := s.run("web1", "true") // waits, too
+	b.Open(d.URL + "jobs/" + string(other))
+	b.Has("heading", "Stages")
+	b.SeesNot("Release")
+	if n := d.count("GET /api/v1/jobs/" + string(other) + "/release"); n != 0 {
+		t.Errorf("a command was asked for its release %d times", n)
+	}
+}
