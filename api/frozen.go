@@ -28,3 +28,34 @@ type Piece struct {
 	Kept   bool   `json:"kept" doc:"the server has it"`
 	Size   int64  `json:"size,omitempty" doc:"bytes, where it is kept"`
 }
+
+// WayBack is what a rollback of a deploy would do.
+type WayBack struct {
+	Job       sluice.JobID     `json:"job"`
+	Namespace sluice.Namespace `json:"namespace"`
+	// Refused is why nothing can be brought back.
+	Refused *Problem      `json:"refused,omitempty" doc:"why there is no way back"`
+	Moves   []Move        `json:"moves,omitempty" doc:"what hosts go from and back to, those alike together; the most hosts first"`
+	None    []sluice.Host `json:"none,omitempty" doc:"left out: they had nothing before"`
+	Unknown []sluice.Host `json:"unknown,omitempty" doc:"left out: nobody knows what they have now"`
+	Later   []LaterJob    `json:"later,omitempty" doc:"left out: another job touched them since"`
+	// Supersedes are cancelled.
+	Supersedes []sluice.JobID `json:"supersedes,omitempty" doc:"the deploy, which is not over, and jobs that wait for its lock: they are cancelled"`
+	WaitsFor   []sluice.JobID `json:"waits_for,omitempty" doc:"jobs that have the lock, or want it, too: it waits until they end"`
+	Submit     *Submit        `json:"submit,omitempty" doc:"what to submit, so that it is done"`
+	// CommandLine does the same.
+	CommandLine string `json:"command_line,omitempty" doc:"the command that does the same"`
+}
+
+// Move is hosts that go from one version back to another.
+type Move struct {
+	From  sluice.Installed `json:"from"`
+	To    sluice.Installed `json:"to"`
+	Hosts []sluice.Host    `json:"hosts"`
+}
+
+// LaterJob is a job that touched hosts after a deploy.
+type LaterJob struct {
+	Job   sluice.JobID  `json:"job"`
+	Hosts []sluice.Host `json:"hosts"`
+}

@@ -12,8 +12,10 @@ import (
 
 // Ways are the ways back of the hosts of a deploy, as its events say.
 type Ways struct {
-	// To is what hosts go back to that the deploy changed.
-	To map[sluice.Host]sluice.Installed
+	Release *sluice.Release // that was deployed; nil: none was
+	Fleet   string          // file that it went by, "" for none
+	// From is what the deploy left on the hosts that it changed, To what they go back to.
+	From, To map[sluice.Host]sluice.Installed
 	// Stay is what hosts have on which it failed before it changed anything. When they are shown to be well with that, they are in
 	// service again, and leave room to the others.
 	Stay map[sluice.Host]sluice.Installed
@@ -33,10 +35,14 @@ type spell struct {
 // WaysBack reads them from the events of a deploy. What a host had is what the first attempt on it found; where it had something
 // else by a later attempt than the one before had left, it is what that one found. What it has is what the last one left.
 func WaysBack(events []sluice.Event) *Ways {
-	w := &Ways{To: map[sluice.Host]sluice.Installed{}, Stay: map[sluice.Host]sluice.Installed{}}
+	w := &Ways{From: map[sluice.Host]sluice.Installed{}, To: map[sluice.Host]sluice.Installed{}, Stay: map[sluice.Host]sluice.Installed{}}
 	of := map[sluice.Host]*spell{}
 	for _, e := range events {
 		switch b := e.Body.(type) {
+		case sluice.JobSubmitted:
+			if b.Submitted.Action.Kind == sluice.DeployTo {
+				w.Release, w.Fleet = b.Submitted.Action.Release, b.Submitted.Fleet
+			}
 		case sluice.JobResumed:
 			w.By = b.By
 		case sluice.TaskFinished:
@@ -75,7 +81,7 @@ func (w *Ways) sort(h sluice.Host, s *spell) {
 	case !same && s.before.Version == "":
 		w.None = append(w.None, h)
 	case !same:
-		w.To[h] = s.before
+		w.From[h], w.To[h] = s.live, s.before
 	case s.failed && s.before.Manifest != "": // of what nobody of us has put there nothing can be shown
 		w.Stay[h] = s.before
 	}
@@ -84,6 +90,7 @@ func (w *Ways) sort(h sluice.Host, s *spell) {
 // leave takes hosts out on which another job was at work since.
 func (w *Ways) leave(h sluice.Host) {
 	w.Others = append(w.Others, h)
+	delete(w.From, h)
 	delete(w.To, h)
 	delete(w.Stay, h)
 }

@@ -222,14 +222,8 @@ func wayBack(ctx context.Context, svc control.Desk, prefix string, named bool) (
 
 // backOf is the way back from what the events of a deploy say.
 func backOf(events []sluice.Event) *theWayBack {
-	ways := undo.WaysBack(events)
-	w := &theWayBack{to: ways.To, none: ways.None, unknown: ways.Unknown}
-	for _, e := range events {
-		if b, is := e.Body.(sluice.JobSubmitted); is && b.Submitted.Action.Kind == sluice.DeployTo {
-			w.release, w.fleet = b.Submitted.Action.Release, b.Submitted.Fleet
-		}
-	}
-	return w
+	w := undo.WaysBack(events)
+	return &theWayBack{release: w.Release, fleet: w.Fleet, to: w.To, none: w.None, unknown: w.Unknown}
 }
 
 func (w *theWayBack) notKnown(h sluice.Host) error {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"sluice/internal/core/config"
 	"sluice/internal/core/release"
 	"sluice/internal/core/target"
+	"sluice/internal/lab/browser"
 	"sluice/internal/run/tarball"
 )
 
@@ -209,8 +211,133 @@ func TestDeployJobPage(t *testing.T) {
 	other := s.run("web1", "true") // waits, too
 	b.Open(d.URL + "jobs/" + string(other))
 	b.Has("heading", "Stages")
-	b.SeesNot("Release")
+	if browser.Eval[bool](b, `Boolean(document.querySelector(".release-facts"))`) {
+		t.Error("a command has a release")
+	}
 	if n := d.count("GET /api/v1/jobs/" + string(other) + "/release"); n != 0 {
 		t.Errorf("a command was asked for its release %d times", n)
+	}
+}
+
+// shopWithReleases deploys two versions on all hosts, and a third on two of them, where it fails on one.
+func shopWithReleases(t *testing.T) (s *stage, r *rooms, jobs []sluice.JobID) {
+	t.Helper()
+	s, r = newShop(t, shopFleet)
+	first := s.release(r.root, "1.0", nil)
+	first.Commit = &sluice.Commit{ID: "aaaaaaaaaaaabbbb", Time: time.Now().Add(-2 * time.Hour)}
+	jobs = append(jobs, s.deploy("all", first), s.deploy("all", s.release(r.root, "1.1", nil)))
+	broken := s.release(r.root, "1.2", map[string]string{"deploy/hooks/deployed.d/10-ok": "#!/bin/sh\n[ \"$SLUICE_HOST\" != web2 ]\n"})
+	jobs = append(jobs, s.deploy("web1,web2", broken))
+	for h, want := range map[string]string{"web1": "1.2", "web2": "1.2", "web3": "1.1"} {
+		if is := r.live(t, h); is != want {
+			t.Fatalf("%s has %s", h, is)
+		}
+	}
+	return s, r, jobs
+}
+
+// TestReleasesPage: apps by environments, with each version that is live and on how many hosts; what is not simply live is marked in
+// words, and somebody else's is not there.
+func TestReleasesPage(t *testing.T) {
+	s, _, jobs := shopWithReleases(t)
+	b, d := s.visit("releases")
+	b.Sees("production")
+	b.Has("link", "shop in production:")
+	b.Until(`document.querySelector(".releases-cell").innerText.replace(/\s+/g, " ").includes("1.2 2 hosts 1.1 1 host 1 may not be well")`)
+	everywhere(b, "releases")
+	b.Type("textbox", "App", "nothing")
+	b.Sees("No app has that in its name.")
+	b.Open(d.URL + "releases")
+	b.Click("link", "shop in production:")
+	b.Has("heading", "shop in production")
+	b.Until(`location.pathname.endsWith("/ui/releases/default/shop/production")`)
+	b.Sees("web3")
+	b.Sees("live on 2 hosts")
+	b.Sees("commit aaaaaaaaaaaa")
+	b.Sees("From its commit until it was live: 2h")
+	if first := browser.Eval[string](b, `document.querySelector(".appin-release").innerText`); !strings.Contains(first, "1.2") || !strings.Contains(first, string(jobs[2])) {
+		t.Errorf("the newest is not first: %s", first)
+	}
+	everywhere(b, "app")
+	b.Type("textbox", "Host", "web3")
+	b.Until(`document.querySelectorAll(".appin-host").length === 1`)
+
+	other := browser.New(t)
+	other.Open(s.door("", s.person("else", sluice.Grant{Role: "viewer", Namespace: "elsewhere"})).URL + "releases")
+	other.Sees("Nothing was deployed yet")
+	other.SeesNot("shop")
+}
+
+// TestRollBack: the dialog says which hosts go from what to what and how many at once, and that is done, once; hosts that a later job
+// touched stay. Who may not submit jobs is told why.
+func TestRollBack(t *testing.T) {
+	s, r, jobs := shopWithReleases(t)
+	if _, err := s.client.ChangeHosts(t.Context(), "default", "release", []sluice.Host{"web2"}, "it shall go back"); err != nil {
+		t.Fatal(err)
+	}
+	vera := browser.New(t)
+	vera.Open(s.door("", s.person("vera", sluice.Grant{Role: "viewer"})).URL + "jobs/" + string(jobs[2]))
+	vera.Until(`[...document.querySelectorAll("button")].find((e) => e.textContent === "Roll back")?.getAttribute("aria-disabled") === "true"`)
+	press(vera, "Roll back")
+	vera.Sees("job.submit")
+	vera.Accessible()
+	vera.SeesNot("Roll this deploy back?")
+
+	b, d := s.visit("jobs/" + string(jobs[1]))
+	b.Click("button", "Roll back")
+	b.Has("dialog", "Roll this deploy back?")
+	b.Sees("web3: from 1.1 to 1.0")
+	b.Sees("Left as they are, since job " + string(jobs[2]) + " touched them later: web1, web2")
+	b.Sees("$shop: 1 of 3 hosts may be out at once")
+	b.Keys("Escape")
+	b.Until(`!document.querySelector('dialog') && document.activeElement.textContent === 'Roll back'`)
+
+	b.Open(d.URL + "releases/default/shop/production")
+	b.Click("button", "Roll back 1.2, job "+string(jobs[2]))
+	b.Sees("web1, web2: from 1.2 to 1.1")
+	b.Sees("sluice rollback " + string(jobs[2]) + " -w 'web[1-2]'")
+	everywhere(b, "rollback")
+	press(b, "Roll back 2 hosts")
+	b.Has("heading", "roll shop in production back to 1.1")
+	b.Sees("goes back to")
+	b.Until(legend("succeeded", 2))
+	if n := d.count("POST /api/v1/jobs"); n != 1 {
+		t.Errorf("two clicks, %d jobs", n)
+	}
+	for _, h := range []string{"web1", "web2", "web3"} {
+		if is := r.live(t, h); is != "1.1" {
+			t.Errorf("%s has %s", h, is)
+		}
+	}
+	b.Open(d.URL + "jobs/" + string(jobs[2]))
+	b.Click("button", "Roll back")
+	b.Sees("has touched these hosts since")
+	press(b, "Roll back")
+	if n := d.count("POST /api/v1/jobs"); n != 1 {
+		t.Errorf("%d jobs", n)
+	}
+}
+
+// TestRollBackChanged: what changed between the look and the click is not done; what is to be confirmed is typed.
+func TestRollBackChanged(t *testing.T) {
+	s, r := newShop(t, shopFleet+"confirm_above: 1\n")
+	s.deploy("all", s.release(r.root, "1.0", nil))
+	id := s.deploy("all", s.release(r.root, "1.1", nil))
+	b, d := s.visit("jobs/" + string(id))
+	b.Click("button", "Roll back")
+	b.Sees("type 3")
+	press(b, "Roll back 3 hosts")
+	b.Sees("Type 3 first.")
+	b.Type("textbox", "It is about 3 hosts", "3")
+	browser.Eval[bool](b, `(window.hold = window.fetch, window.fetch = (u, o) => String(u).includes('/back') && !window.free ? new Promise(() => {}) : window.hold(u, o), true)`) // no look by itself
+	s.deploy("web1", s.release(r.root, "1.2", nil))
+	browser.Eval[bool](b, `(window.free = true)`)
+	press(b, "Roll back 3 hosts")
+	b.Sees("what it would do has changed since you looked")
+	if n := d.count("POST /api/v1/jobs"); n != 0 {
+		t.Errorf("%d jobs", n)
+	}
+	if is := r.live(t, "web1"); is != "1.2" {
+		t.Errorf("web1 has %s", is)
 	}
 }

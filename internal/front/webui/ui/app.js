@@ -21,6 +21,8 @@ const pages = [
   ['hosts/:namespace/:host', () => import('./page/host.js'), 'Host'],
   ['out', () => import('./page/out.js'), 'Out'],
   ['workers', () => import('./page/workers.js'), 'WorkersPage'],
+  ['releases', () => import('./page/releases.js'), 'Releases'],
+  ['releases/:ns/:app/:env', () => import('./page/appin.js'), 'AppIn'],
   ['fleet', () => import('./page/fleet.js'), 'Fleet'],
   ['fleet/:ns', () => import('./page/fleet.js'), 'Fleet'],
   ['new', () => import('./page/new.js'), 'New'],
@@ -32,7 +34,7 @@ const pages = [
 ];
 
 /** What the header leads to. @type {[string, string][]} */
-const nav = [['', 'Overview'], ['new', 'New job'], ['fleet', 'Fleet'], ['workers', 'Workers'], ['users', 'Users'], ['audit', 'Audit']];
+const nav = [['', 'Overview'], ['new', 'New job'], ['releases', 'Releases'], ['fleet', 'Fleet'], ['workers', 'Workers'], ['users', 'Users'], ['audit', 'Audit']];
 
 const missing = () => import('./page/missing.js');
 

@@ -23,6 +23,8 @@ import {Timeline} from '../part/timeline.js';
 import {Failures} from '../part/failures.js';
 import {Groups} from '../part/groups.js';
 import {Release} from '../part/release.js';
+import {RollBack} from '../part/rollback.js';
+import {useMay} from '../part/may.js';
 
 /** @param {{model: import('../lib/job.js').Model}} p */
 function Head({model}) {
@@ -89,6 +91,14 @@ function Outputs({model, id}) {
   </section>`;
 }
 
+/** What is deployed, and the way back. @param {{model: import('../lib/job.js').Model}} p */
+function Deploys({model}) {
+  useModel(model, 'board');
+  const {job, action} = model.board;
+  const may = useMay(job.namespace, model.hosts?.names.slice(0, 100))['job.submit'];
+  return html`<section class="card" aria-label="Release"><div class="row"><h2>Release</h2>${action === 'deploy' && html`<${RollBack} job=${job.id} may=${may} />`}</div><${Release} id=${job.id} /></section>`;
+}
+
 /** @param {{id: string}} p */
 export function Job({id}) {
   const {model, connection} = useJob(id);
@@ -103,7 +113,7 @@ export function Job({id}) {
       <${Wrong} model=${model} id=${b.job.id} />
       <div class="job">
         <div class="job-main stack">
-          ${['deploy', 'rollback'].includes(b.action) && html`<section class="card" aria-label="Release"><h2>Release</h2><${Release} id=${b.job.id} /></section>`}
+          ${['deploy', 'rollback'].includes(b.action) && html`<${Deploys} model=${model} />`}
           <section class="card" aria-label="Stages"><h2>Stages</h2><${Lanes} model=${model} /></section>
           <${Hosts} model=${model} id=${b.job.id} />
           <section class="card" aria-label="Timeline"><h2>Timeline</h2><${Timeline} model=${model} id=${b.job.id} group=${query.get('group') ?? ''} onGroup=${(/** @type {string} */ g) => change({group: g || null})} /></section>
