@@ -125,6 +125,9 @@ func releaseOf(ctx context.Context, desk control.Desk, s api.Submit) (text strin
 	if len(s.Back) > 0 {
 		a.Kind, a.Back = sluice.RollBack, s.Back
 	}
+	if s.Options.ReadOnly { // it would take no room, and leave nobody out of service that fails
+		return "", a, sluice.Errorf(sluice.Usage, "options.read_only: a release changes its hosts")
+	}
 	if err := release.Check(a.Kind, a.Release); err != nil {
 		return "", a, sluice.Errorf(sluice.Usage, "release: %v", err)
 	}

@@ -40,6 +40,9 @@ func getFrozen(ctx context.Context, c caller, in *ByID) (*oneFrozen, error) {
 	if out.Body.Pieces, err = piecesOf(ctx, desk, j.Action.Release); err != nil {
 		return nil, err
 	}
+	if j.Action.Release.Config != "" {
+		out.Body.Rendered = j.Targets
+	}
 	_, _, err = desk.Fleet(ctx, j.Namespace)
 	out.Body.CommandLine = spell.CommandLine(wantOf(j), err == nil)
 	return out, nil

@@ -35,6 +35,9 @@ func TestFrozenRelease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := admin.Submit(t.Context(), api.Submit{Namespace: "prod", Targets: "$web", Release: r, Options: api.Options{ReadOnly: true}}); sluice.CodeOf(err) != sluice.Usage {
+		t.Errorf("a deploy that takes no room: %v", err)
+	}
 	plain, err := admin.Submit(t.Context(), api.Submit{Namespace: "prod", Targets: "$web", Command: "true"})
 	if err != nil {
 		t.Fatal(err)

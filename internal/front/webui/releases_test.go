@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -340,4 +341,63 @@ func TestRollBackChanged(t *testing.T) {
 	if is := r.live(t, "web1"); is != "1.2" {
 		t.Errorf("web1 has %s", is)
 	}
+}
+
+// TestDeployAgain: a release that a job froze is deployed once more, the same bytes, on other hosts of the environment; not on hosts
+// whose configuration nobody rendered, and not where the server does not keep it: then the page says what to type.
+func TestDeployAgain(t *testing.T) {
+	s, r := newShop(t, "tag:\n  shop: ['web[1-4]']\nconstraint:\n  $shop: 1\n")
+	id := s.deploy("web1,web2,web3", s.configured(s.release(r.root, "1.0", nil), "a: 1\n", nil))
+	s.deploy("web1", s.release(r.root, "1.1", nil))
+	b, d := s.visit("releases/default/shop/production")
+	b.Click("link", "Deploy again 1.0")
+	b.Has("heading", "New job in default")
+	b.Sees("exactly as job " + string(id) + " had it frozen")
+	b.Sees("renders the configuration anew")
+	b.Has("button", "Run on 3 hosts")
+	b.Type("textbox", "Hosts", "web1,web4")
+	b.Has("button", "Run on 2 hosts")
+	b.Sees("No configuration was rendered for web4")
+	press(b, "Run on 2 hosts")
+	if n := d.count("POST /api/v1/jobs"); n != 0 {
+		t.Errorf("%d jobs", n)
+	}
+	everywhere(b, "again")
+	b.Type("textbox", "Hosts", "web1")
+	b.Has("button", "Run on 1 host")
+	b.SeesNot("No configuration was rendered")
+	press(b, "Run on 1 host")
+	b.Has("heading", "deploy shop@1.0 to production")
+	b.Until(legend("succeeded", 1))
+	if is := r.live(t, "web1"); !strings.HasPrefix(is, "1.0") {
+		t.Errorf("web1 has %s", is)
+	}
+	if n := d.count("POST /api/v1/jobs"); n != 1 {
+		t.Errorf("two clicks, %d jobs", n)
+	}
+
+	frozen, err := s.client.Events(t.Context(), string(id), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := frozen[0].Body.(sluice.JobSubmitted).Submitted.Action.Release.Artifact
+	gone := 0
+	_ = filepath.WalkDir(s.data, func(p string, _ fs.DirEntry, _ error) error {
+		if strings.Contains(p, strings.TrimPrefix(digest, "sha256:")) && os.Remove(p) == nil {
+			gone++
+		}
+		return nil
+	})
+	if gone == 0 {
+		t.Fatal("the archive is not where it was looked for")
+	}
+	b.Open(d.URL + "new/default?like=" + string(id))
+	b.Sees("The server does not keep the archive any more")
+	b.Sees("sluice deploy -t 'web1,web2,web3'")
+	b.Has("button", "Run on 3 hosts")
+	press(b, "Run on 3 hosts")
+	if n := d.count("POST /api/v1/jobs"); n != 1 {
+		t.Errorf("%d jobs", n)
+	}
+	b.Accessible()
 }

@@ -3,9 +3,9 @@
 import {ask} from './api.js';
 
 /**
- * kind: what is to run. env and argv are text, a line each.
+ * kind: what is to run. env and argv are text, a line each. release is what the job from deployed.
  * @typedef {{targets: string, kind: string, command: string, argv: string, script: any, args: string, copy: any, fetch: string, user: string,
- *   options: Record<string, any>, env: string, prompts: string}} Draft
+ *   options: Record<string, any>, env: string, prompts: string, release?: any, from?: string}} Draft
  */
 
 /** @param {string} targets @returns {Draft} */
@@ -34,6 +34,8 @@ export function submission(namespace, d) {
   else if (d.kind === 'script') out.script = d.script ? {...d.script, args: lines(d.args)} : undefined;
   else if (d.kind === 'copy') out.copy = d.copy;
   else if (d.kind === 'fetch') out.fetch = d.fetch;
+  else if (d.kind === 'release') out.release = d.release;
+  else if (d.kind === 'back') out.command = '';
   else out.command = d.command;
   return out;
 }
@@ -41,14 +43,17 @@ export function submission(namespace, d) {
 /** What is not said yet, in words; "" if nothing is missing. @param {Draft} d */
 export function missing(d) {
   if (!d.targets.trim()) return 'No hosts are meant yet.';
+  if (d.kind === 'release') return '';
+  if (d.kind === 'back') return 'A rollback is made on the page of the deploy that it undoes.';
   if (d.kind === 'argv' ? !lines(d.argv).length : d.kind === 'script' ? !d.script : d.kind === 'copy' ? !d.copy : d.kind === 'fetch' ? !d.fetch : !d.command.trim()) return 'What is to run is not said yet.';
   return '';
 }
 
-/** The form of what was asked for before. @param {any} s @returns {Draft} */
-export function again(s) {
+/** The form of what was asked for before. @param {any} s @param {string} [from] the job that asked for it @returns {Draft} */
+export function again(s, from) {
   const {env, prompts, ...options} = s.options ?? {};
-  return {...empty(s.targets), kind: s.script ? 'script' : s.copy ? 'copy' : s.fetch ? 'fetch' : s.argv ? 'argv' : 'command', command: s.command ?? '',
+  if (s.release) delete options.supersede; // what is deployed now is not cancelled unless somebody says so
+  return {...empty(s.targets), release: s.release, from, kind: s.back ? 'back' : s.release ? 'release' : s.script ? 'script' : s.copy ? 'copy' : s.fetch ? 'fetch' : s.argv ? 'argv' : 'command', command: s.command ?? '',
     argv: (s.argv ?? []).join('\n'), script: s.script ? {digest: s.script.digest, name: s.script.name} : null, args: (s.script?.args ?? []).join('\n'),
     copy: s.copy ?? null, fetch: s.fetch ?? '', user: s.user ?? '', options, env: Object.entries(env ?? {}).map(([k, v]) => `${k}=${v}`).join('\n'), prompts: (prompts ?? []).join('\n')};
 }

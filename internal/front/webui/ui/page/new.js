@@ -17,6 +17,8 @@ import {JobOptions} from '../part/joboptions.js';
 import {Plan} from '../part/plan.js';
 import {Rehearsal} from '../part/rehearsal.js';
 import {Control, useMay} from '../part/may.js';
+import {Release} from '../part/release.js';
+import {lacking, stays} from '../lib/frozen.js';
 
 /** @param {{ns?: string}} p */
 export const New = ({ns}) => ns ? html`<${NewIn} ns=${ns} />` : html`<${WhichSpace} title="New job" page="new" />`;
@@ -30,7 +32,7 @@ function NewIn({ns}) {
   const [back] = useState(() => Boolean(kept().draft)); // what was typed is here already
   const asked = query.get('like') ?? '';
   const before = useLoad(asked && !back ? `jobs/${part(asked)}/request` : null);
-  useEffect(() => { if (before.data) setDraft(again(before.data)); }, [before.data]);
+  useEffect(() => { if (before.data) setDraft(again(before.data, asked)); }, [before.data]);
   useEffect(() => { // browsers refuse to keep it at every key
     const now = () => keep({draft, id, sent});
     const timer = setTimeout(now, 250);
@@ -45,7 +47,9 @@ function NewIn({ns}) {
 
   const want = submission(ns, draft);
   const about = JSON.stringify(want);
-  const plan = useAsking(want.targets ? async (signal) => (await ask('POST', 'plan', {query: {names: 8}, body: want, signal})).json() : null, about, 200);
+  const frozen = useLoad(draft.kind === 'release' && draft.from ? `jobs/${part(draft.from)}/release` : null);
+  const all = Boolean(draft.release?.config); // each host is looked at: whether it has a configuration
+  const plan = useAsking(want.targets ? async (signal) => (await ask('POST', 'plan', {query: {names: all ? 100000 : 8}, body: want, signal})).json() : null, about, 200);
   const p = plan.error ? undefined : plan.data;
   /** @param {any} with_ */
   const change = (with_) => setDraft((/** @type {any} */ was) => ({...was, ...with_}));
@@ -54,15 +58,26 @@ function NewIn({ns}) {
     <${Trouble} error=${before.error} what=${`Job ${asked} is not taken over`} />
     ${sent && there.data ? html`<div class="note row"><p>This was submitted as job <a class="mono" href=${href(`jobs/${id}`)}>${id}</a>.</p><button type="button" onClick=${fresh}>Make another like it</button></div>` : null}
     <section class="card" aria-label="Hosts"><${Expression} ns=${ns} label="Hosts" value=${draft.targets} onChange=${(/** @type {string} */ targets) => change({targets})} /></section>
-    <section class="card" aria-label="What is to run"><h2>What is to run</h2><${What} draft=${draft} change=${change} /></section>
+    <section class="card" aria-label="What is to run"><h2>What is to run</h2>${['release', 'back'].includes(draft.kind) ? html`<${Again} draft=${draft} frozen=${frozen} ns=${ns} />` : html`<${What} draft=${draft} change=${change} />`}</section>
     <section class="card" aria-label="Options"><h2>Options</h2><${JobOptions} draft=${draft} change=${change} /></section>
     ${plan.error && !plan.loading && want.targets && html`<${Trouble} error=${plan.error} what="There is no plan" />`}
     ${p && html`<section class="card" aria-label="Plan"><h2>Plan</h2><${Plan} plan=${p} readOnly=${Boolean(want.options.read_only || want.fetch)} /></section>
     ${!want.options.read_only && html`<section class="card" aria-label="Rehearsal"><h2>Rehearsal</h2><${Rehearsal} submission=${want} /></section>`}
-    <section class="card" aria-label="The same elsewhere"><h2>The same elsewhere</h2><${Same} plan=${p} /></section>`}
-    <${Run} ns=${ns} id=${id} want=${want} plan=${p} planning=${plan.loading} why=${missing(draft)} sent=${sent && Boolean(there.data)} begin=${() => { keep({draft, id, sent: true}); setSent(true); }}
+    <section class="card" aria-label="The same elsewhere"><h2>The same elsewhere</h2><${Same} plan=${p} release=${draft.kind === 'release'} /></section>`}
+    <${Run} ns=${ns} id=${id} want=${want} plan=${p} planning=${plan.loading} why=${missing(draft) || draft.kind === 'release' && stays(frozen, p) || ''} sent=${sent && Boolean(there.data)} begin=${() => { keep({draft, id, sent: true}); setSent(true); }}
       looking=${look && there.loading} failed=${() => { there.again(); setLook(true); }} look=${plan.again} />
   </${Page}>`;
+}
+
+/** A release that a job froze, to be deployed once more: the same bytes, on hosts of the same environment. @param {{draft: import('../lib/draft.js').Draft, frozen: any, ns: string}} p */
+function Again({draft, frozen, ns}) {
+  const r = draft.release, lacks = frozen.data && lacking(frozen.data);
+  const page = html`<a href=${href(`releases/${part(ns)}/${part(r?.app ?? '')}/${part(r?.env ?? '')}`)}>${clean(r?.app ?? '')} in ${clean(r?.env ?? '')}</a>`;
+  if (draft.kind === 'back') return html`<p>Roll ${page} back. A rollback is made on the page of the deploy that it undoes: what hosts had then may not be what they had before it now.</p>`;
+  return html`<p>Deploy <strong>${clean(r.app)}</strong> <strong class="mono">${clean(r.version)}</strong> to ${page}, exactly as job <a class="mono" href=${href(`jobs/${part(draft.from ?? '')}`)}>${draft.from}</a> had it frozen: the same archive, the same configuration. Another version, or the configuration as the layers say now, takes the command line.</p>
+    <${Trouble} error=${frozen.error} what="What the server keeps of it is not known" />
+    ${lacks && html`<div class="note stack"><p>The server does not keep ${lacks} any more, so it cannot be deployed from here.</p><p class="small">Next: <code>${frozen.data.command_line || `sluice deploy ${r.app}@${r.version} --env ${r.env}`}</code> <${Copy} text=${frozen.data.command_line} label="the command line" /></p></div>`}
+    ${draft.from && html`<details><summary>The release</summary><${Release} id=${draft.from} /></details>`}`;
 }
 
 /** @param {{draft: import('../lib/draft.js').Draft, change: (with_: any) => void}} p */
@@ -86,8 +101,9 @@ function What({draft: d, change}) {
     ${d.kind === 'fetch' && html`<div class="stack"><label for=${`${id}-fetch`}>An absolute path to bring back from every host</label><input id=${`${id}-fetch`} type="text" class="mono" value=${d.fetch} onInput=${(/** @type {any} */ e) => change({fetch: e.currentTarget.value})} /></div>`}`;
 }
 
-/** @param {{plan: any}} p */
-const Same = ({plan}) => html`<div class="stack">
+/** @param {{plan: any, release: boolean}} p */
+const Same = ({plan, release}) => html`<div class="stack">
+  ${release && html`<p class="small quiet">The command takes the archive from the repository and renders the configuration anew, as its layers say then.</p>`}
   <h3>As a command</h3>${plan.command_line ? html`<div class="new-same"><pre tabindex="0" role="region" aria-label="The command line">${plan.command_line}</pre><${Copy} text=${plan.command_line} label="the command line" /></div>` : html`<p class="quiet">There is none yet: it says what is to run, or uses what only the API has.</p>`}
   <h3>As a call of the API</h3>${plan.curl ? html`<div class="new-same"><pre tabindex="0" role="region" aria-label="The call">${plan.curl}</pre><${Copy} text=${plan.curl} label="the call" /></div>` : html`<p class="quiet">None: its secrets are sealed by the command line.</p>`}
 </div>`;
@@ -128,6 +144,6 @@ function Run({ns, id, want, plan, planning, why, sent, looking, begin, failed, l
     <p class="row"><${Control} may=${may} class="main" aria-disabled=${not && may?.may !== false ? 'true' : undefined} onClick=${press}>${what}</${Control}><span class="quiet" role="status">${not}</span></p>
     ${asking && html`<${Typed} title="Run this job?" verb=${what} word=${String(plan.count)} onClose=${() => askFor(false)} onDo=${submit}>
       <ul class="stack">${plan.asks.map((/** @type {string} */ a) => html`<li key=${a}>${clean(a)}.</li>`)}</ul>
-      <p>Run <code>${clean(want.command ?? want.argv?.join(' ') ?? want.script?.name ?? want.fetch ?? want.copy?.name ?? '')}</code> on ${count(plan.count, 'host')}?</p></${Typed}>`}
+      <p>Run <code>${clean(want.command ?? want.argv?.join(' ') ?? want.script?.name ?? want.fetch ?? want.copy?.name ?? (want.release && `deploy ${want.release.app}@${want.release.version} to ${want.release.env}`) ?? '')}</code> on ${count(plan.count, 'host')}?</p></${Typed}>`}
   </section>`;
 }

@@ -39,7 +39,7 @@ export function JobOptions({draft, change}) {
       ${field('sudo', 'sudo', o.sudo, (v) => set('sudo', v), 'become this user by sudo', 'root')}
       ${texts.slice(0, 4).map(([name, label, what, example]) => field(name, label, o[name], (v) => set(name, v), what, example))}
     </div>
-    ${flag(...flags[0])}
+    ${!draft.release && flag(...flags[0])}
     <details class="joboptions-more"><summary>More options</summary><div class="stack">
       <div class="joboptions-grid">${texts.slice(4).map(([name, label, what, example]) => field(name, label, o[name], (v) => set(name, v), what, example))}
         ${field('hooks', 'hooks', o.hooks, (v) => set('hooks', v), 'directory on the hosts with pre.d and post.d', '/etc/sluice')}</div>
