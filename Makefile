@@ -37,7 +37,7 @@ bench-ui: ## the page of a job in a browser; writes docs/benchmarks-ui.md
 	$(GO) run ./internal/lab/serverbench -ui 10m -write docs/benchmarks-ui.md
 
 shots: ## pictures of all pages; writes docs/ui/
-	SLUICE_PICTURES=../../../docs/ui $(GO) test ./internal/front/webui -run '^TestPictures$$' -count=1 -v
+	SLUICE_PICTURES=../../../docs/ui $(GO) test ./internal/front/webui -run '^TestPictures' -count=1 -v
 
 soak: ## servers, workers and command lines that are killed at random, for ROUNDS jobs (200)
 	SLUICE_SOAK_ROUNDS=$(or $(ROUNDS),200) $(GO) test ./internal/lab/soak -v -timeout 3h

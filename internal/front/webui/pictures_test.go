@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"sluice"
 	"sluice/api"
@@ -124,4 +125,46 @@ func TestPictures(t *testing.T) {
 	if _, err := s.client.Cancel(t.Context(), gated, ""); err == nil {
 		ended(gated)
 	}
+}
+
+// TestPicturesOfReleases makes those of apps, on hosts of their own.
+func TestPicturesOfReleases(t *testing.T) {
+	dir := os.Getenv("SLUICE_PICTURES")
+	if dir == "" {
+		t.Skip("make shots makes them")
+	}
+	s, r := newShop(t, "tag:\n  shop: ['web[01-12]']\n  colo: {north: ['web[01-06]'], south: ['web[07-12]']}\nconstraint:\n  $colo: 2\nconfirm_above: 4\n")
+	commit := func(id string, hours int) *sluice.Commit {
+		return &sluice.Commit{ID: id, Time: time.Now().Add(-time.Duration(hours) * time.Hour)}
+	}
+	for i, version := range []string{"1.4.1", "1.4.2"} {
+		for _, env := range []string{"production", "staging"} {
+			rel := s.configured(s.release(r.root, version, nil), "workers: "+version[4:]+"\n", nil)
+			rel.Env, rel.Commit = env, commit([]string{"5f1d7a84586b0c9e", "e9c1a24ab02c77d1"}[i], 30-20*i)
+			if env == "staging" {
+				rel.Deploy.Root = r.root + "/staging"
+			}
+			s.deploy(map[string]string{"production": "$colo", "staging": "web01,web02"}[env], rel)
+		}
+	}
+	next := s.configured(s.release(r.root, "1.5.0", map[string]string{"deploy/hooks/deployed.d/10-warm": "#!/bin/sh\n[ \"$SLUICE_HOST\" != web03 ] || exit 1\n"}), "workers: 5\n", nil)
+	next.Commit = commit("b7ac5f0dcb1e23f4", 1)
+	id := s.deploy("web01,web02,web03", next)
+
+	b, d := s.visit("releases")
+	b.Sees("1.4.2")
+	b.Picture(dir, "releases")
+	b.Open(d.URL + "releases/default/shop/production")
+	b.Sees("may not be well")
+	b.Sees("live on 3 hosts")
+	b.Picture(dir, "app")
+	b.Click("button", "Roll back 1.5.0")
+	b.Sees("web01, web02, web03: from")
+	b.Picture(dir, "rollback")
+	b.Open(d.URL + "jobs/" + string(id))
+	b.Sees("kept by the server")
+	b.Picture(dir, "deploy")
+	b.Open(d.URL + "jobs/" + string(id) + "/hosts/web03")
+	b.Sees("by one rename")
+	b.Picture(dir, "steps")
 }
