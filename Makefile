@@ -3,13 +3,16 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test check race demo bench bench-server bench-ui shots lint sim soak fuzz man clean
+.PHONY: build test check race demo hosts bench bench-server bench-ui shots lint sim soak fuzz man clean
 
 build: ## the program, in ./sluice
 	$(GO) build -trimpath -o sluice ./cmd/sluice
 
 demo: ## a real rollout, live, on a fleet that it brings along; no root, nothing installed
 	$(GO) run ./internal/lab/demo
+
+hosts: ## a shell with hosts to try something on, HOSTS (web1 web2 web3 lb1); needs root
+	$(GO) run ./internal/lab/hosts $(or $(HOSTS),web1 web2 web3 lb1)
 
 test: ## install what the tests need, and run them all
 	.ci/install-test-deps

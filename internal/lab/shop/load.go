@@ -188,7 +188,7 @@ func get(ctx context.Context, tr *http.Transport, url string) (version string, e
 	case err != nil:
 		return version, err
 	case resp.StatusCode != http.StatusOK:
-		return version, fmt.Errorf("%w: %.200s", badStatus(resp.StatusCode), body)
+		return version, fmt.Errorf("%w: %.200s", badStatus(resp.StatusCode), strings.Join(strings.Fields(string(body)), " "))
 	case version == "" || !strings.Contains(string(body), ", version "+version+", on ") || !strings.HasSuffix(string(body), "\n"):
 		return version, fmt.Errorf("%w: %.200q", errOdd, body)
 	}

@@ -60,7 +60,7 @@ func TestTheLoadCountsHonestly(t *testing.T) {
 			if c.answer == "never" {
 				load.cfg.Limit = 20 * time.Millisecond
 			}
-			tr := &http.Transport{}
+			tr := &http.Transport{DisableKeepAlives: true}
 			defer tr.CloseIdleConnections()
 			load.once(t.Context(), tr, "/")
 			<-asked
