@@ -81,8 +81,10 @@ func nobodyNotices(t *testing.T, b Balancer) {
 	s.Sluice(0, "watch", job, "-q")
 	well("a deploy with a worker killed", "4.0", hosts)
 
-	s.Sluice(0, "rollback", job, "--yes", "-q")
-	well("the way back of a good version", "2.0", hosts)
+	if os.Getenv(large) != "" { // the small one has seen a way back, and has little time
+		s.Sluice(0, "rollback", job, "--yes", "-q")
+		well("the way back of a good version", "2.0", hosts)
+	}
 
 	s.until("all has been asked", func() bool { return load.Count().Asked >= requests })
 	c := load.Stop()
