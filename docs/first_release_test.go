@@ -111,3 +111,20 @@ func like(says, text string) bool {
 	b.WriteString(`\s*\z`)
 	return regexp.MustCompile(b.String()).MatchString(text)
 }
+
+func TestWhatIsLikeAPage(t *testing.T) {
+	const page = "...\n19:22:50 [1/3] web1: failed (13s)\n...\nversion 2.0: 8621 answers\nfailed: 0\n"
+	for text, want := range map[string]bool{
+		"19:22:51 [1/3] web1: failed (9.5s)\nversion 2.0: 1 answers\nfailed: 0\n":                         true,
+		"before\n20:00:00 [1/3] web1: failed (1s)\nmore\n\nversion 2.0: 12 answers\nfailed: 0\n":          true,
+		"19:22:51 [1/3] web1: failed (9.5s)\nversion 2.0: 1 answers\nfailed: 3\n":                         false,
+		"19:22:51 [1/3] web1: failed (9.5s)\nversion 2.0: 1 answers\nfailed: 0\n  1 x refused\n":          false,
+		"19:22:51 [1/3] web1: ok (9.5s)\nversion 2.0: 1 answers\nfailed: 0\n":                             false,
+		"19:22:51 [1/3] web1: failed (9.5s)\nversion 3.0: 1 answers\nfailed: 0\n":                         false,
+		"19:22:51 [1/3] web1: failed (9.5s)\nversion 2.0: 1 answers\nversion 3.0: 1 answers\nfailed: 0\n": false,
+	} {
+		if like(page, text) != want {
+			t.Errorf("%q: %v", text, !want)
+		}
+	}
+}
