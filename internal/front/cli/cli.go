@@ -222,7 +222,7 @@ counting; what is not known is never made up.
 	add("job", a.jobsCommand(), a.statusCommand(), a.watchCommand(), a.whyCommand(), a.logCommand(), a.haltCommand(),
 		a.resumeCommand(), a.cancelCommand(), a.retryCommand(), a.skipCommand(), a.approveCommand())
 	add("fleet", a.fleetCommand(), a.hostCommand(), a.balancerCommand(), a.schemaCommand())
-	add("app", a.buildCommand(), a.deployCommand(), a.rollbackCommand(), a.whereCommand(), a.releasesCommand(), a.atCommand(), a.artifactCommand(), a.configCommand())
+	add("app", a.buildCommand(), a.deployCommand(), a.rollbackCommand(), a.convergeCommand(), a.whereCommand(), a.releasesCommand(), a.atCommand(), a.artifactCommand(), a.configCommand())
 	add("server", a.serverCommand(), a.workerCommand(), a.workersCommand(), a.loginCommand(), a.logoutCommand(), a.contextCommand(),
 		a.whoamiCommand(), a.accessCommand(), a.auditCommand(), a.webhookCommand())
 	root.AddCommand(a.versionCommand(), a.journalCommand(), a.manCommand(root))

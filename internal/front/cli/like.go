@@ -15,7 +15,7 @@ import (
 	"sluice/internal/run/control"
 )
 
-// likeness is a release that hosts had at a time, and that they do not have now.
+// likeness is a release that hosts had at a time, or are to have, and that they do not have now.
 type likeness struct {
 	namespace sluice.Namespace
 	app       string
@@ -68,7 +68,7 @@ func (a *app) deployLike(c *cobra.Command, f *jobFlags, d *deployFlags, apps []s
 		if err != nil {
 			return err
 		}
-		return a.deployEach(ctx, svc, f, list)
+		return a.deployEach(ctx, svc, f, list, "was", "Everything is as it was then.")
 	})
 }
 
@@ -112,10 +112,10 @@ func notThen(l control.Live, format string, args ...any) error {
 }
 
 // deployEach deploys one release after the other, and stops at the first that does not succeed. To ask for the same again does what
-// is left.
-func (a *app) deployEach(ctx context.Context, svc control.Desk, f *jobFlags, list []*likeness) error {
+// is left. How says what a release was to its hosts, and nothing that there is nothing to do.
+func (a *app) deployEach(ctx context.Context, svc control.Desk, f *jobFlags, list []*likeness, how, nothing string) error {
 	if len(list) == 0 {
-		fmt.Fprintln(a.Stderr, "Everything is as it was then.")
+		fmt.Fprintln(a.Stderr, nothing)
 		return nil
 	}
 	var all []control.Request
@@ -129,7 +129,7 @@ func (a *app) deployEach(ctx context.Context, svc control.Desk, f *jobFlags, lis
 		if k.failed {
 			failed = "; its deploy had failed on some of them"
 		}
-		fmt.Fprintf(a.Stderr, "sluice: %s was %s on %s%s\n", clean.Line(k.app), clean.Line(k.version), fleet.Fold(k.hosts), failed)
+		fmt.Fprintf(a.Stderr, "sluice: %s %s %s on %s%s\n", clean.Line(k.app), how, clean.Line(k.version), fleet.Fold(k.hosts), failed)
 	}
 	for i, r := range all {
 		if err := a.submitTo(ctx, svc, f, r); err != nil {
