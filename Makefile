@@ -3,7 +3,7 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test check race demo hosts bench bench-server bench-ui shots lint sim soak fuzz man clean
+.PHONY: build test check race demo hosts bench bench-server bench-releases bench-ui shots lint sim soak fuzz man clean
 
 build: ## the program, in ./sluice
 	$(GO) build -trimpath -o sluice ./cmd/sluice
@@ -35,6 +35,10 @@ sim: ## the simulation, for SIMTIME (5m): seed after seed, and every planted bug
 
 bench-server: ## a server on simulated hosts; writes docs/benchmarks-server.md
 	$(GO) run ./internal/lab/serverbench -write docs/benchmarks-server.md
+
+bench-releases: ## versions of an application, side by side with peers; writes docs/benchmarks-releases.md
+	.ci/install-test-deps --bench
+	$(GO) run ./internal/lab/bench -only releases -write docs/benchmarks-releases.md
 
 bench-ui: ## the page of a job in a browser; writes docs/benchmarks-ui.md
 	$(GO) run ./internal/lab/serverbench -ui 10m -write docs/benchmarks-ui.md

@@ -23,7 +23,7 @@ func describe(ctx context.Context) []fact {
 		argv []string
 	}{
 		{"OpenSSH", []string{"ssh", "-V"}}, {"pdsh", []string{"pdsh", "-V"}}, {"clush", []string{"clush", "--version"}},
-		{"pssh", []string{"parallel-ssh", "--version"}}, {"ansible", []string{"ansible", "--version"}},
+		{"pssh", []string{"parallel-ssh", "--version"}}, {"ansible", []string{"ansible", "--version"}}, {"rsync", []string{"rsync", "--version"}}, {"capistrano", []string{"cap", "--version"}},
 	} {
 		facts = append(facts, fact{p.name, version(ctx, p.argv)})
 	}

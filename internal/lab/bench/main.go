@@ -129,9 +129,9 @@ func measureAll(ctx context.Context, o options, dir string) (err error) {
 	p := page{options: o, machine: describe(ctx)}
 	for _, part := range []part{
 		{name: "fan-out", run: fanOut}, {name: "no fork", run: noFork}, {name: "five steps", run: fiveSteps}, {name: "round trips", run: roundTrips},
-		{name: "copy", run: copies}, {name: "rehearsal", run: rehearsals}, {name: "through a server", run: throughServer, apart: true},
+		{name: "copy", run: copies}, {name: "releases", run: releases, apart: true}, {name: "releases: configuration", run: configurations, apart: true}, {name: "rehearsal", run: rehearsals}, {name: "through a server", run: throughServer, apart: true},
 	} {
-		if !strings.Contains(part.name, o.only) || part.apart && part.name != o.only {
+		if !strings.Contains(part.name, o.only) || part.apart && (o.only == "" || !strings.HasPrefix(part.name, o.only)) {
 			continue
 		}
 		s, err := part.run(ctx, l)

@@ -136,6 +136,7 @@ type result struct {
 	cpu    time.Duration // of the client
 	server time.Duration // of sshd and what it started
 	memory int64
+	sent   int64  // bytes that left the client; only where that is measured
 	err    string // why there are no figures
 }
 

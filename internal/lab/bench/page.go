@@ -78,6 +78,16 @@ check the host key, log in and run the command, and promise nothing.
 
 A server and its workers, on up to 100,000 simulated hosts and on real ones: [benchmarks of a server](benchmarks-server.md).
 The page of a job on 10,000 hosts, in a browser: [benchmarks of the web UI](benchmarks-ui.md).
+Versions of an application, beside rsync, tar, Ansible and Capistrano: [benchmarks of releases](benchmarks-releases.md).
+
+`
+
+// ofReleases is the preface of the page about releases, which is one of its own.
+const ofReleases = `# Benchmarks of releases
+
+Made by ` + "`make bench-releases`" + `: every figure is the median of %s, of programs measured in turn in the same run on the
+same machine. The client and all hosts share its processors: trust ratios and bytes more than seconds. Other figures are in
+[benchmarks](benchmarks.md).
 
 `
 
@@ -95,7 +105,11 @@ func (p *page) markdown() string {
 	if p.options.rounds == 1 {
 		rounds = "one round"
 	}
-	fmt.Fprintf(&b, preface, rounds)
+	head := preface
+	if p.options.only == "releases" {
+		head = ofReleases
+	}
+	fmt.Fprintf(&b, head, rounds)
 	b.WriteString("| machine | |\n| --- | --- |\n")
 	for _, f := range p.machine {
 		fmt.Fprintf(&b, "| %s | %s |\n", f.name, f.value)
@@ -156,7 +170,7 @@ func (p *page) writeTargets(b *strings.Builder) {
 			fmt.Fprintf(b, "| %s | %s | %s | %s |\n", t.what, t.limit(), fmt.Sprintf(t.format, t.got), verdict)
 		}
 	}
-	if missed {
+	if missed && p.options.only != "releases" {
 		b.WriteString(whyMissed)
 	}
 }
