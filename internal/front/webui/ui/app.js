@@ -77,8 +77,9 @@ function Shown({place, out}) {
     if (!There) return;
     sessionStorage.removeItem('sluice-again');
     if (first.current) { first.current = false; return; } // a page that was just opened has the browser's own focus
-    const h = main.current?.querySelector('h1');
-    if (h instanceof HTMLElement) h.focus({preventScroll: true});
+    const h = main.current?.querySelector('h1'), at = document.activeElement;
+    const taken = at !== main.current && main.current?.contains(at); // who was quick is in a field of the new page, and stays there
+    if (h instanceof HTMLElement && !taken) h.focus({preventScroll: true});
     scrollTo(0, 0);
     reset();
   }, [There, place.path]);
