@@ -25,7 +25,11 @@ func (a *app) list(f *depotFlags, c *cobra.Command, under func(args []string) sl
 			return printEach(a, names, at.Below)
 		}
 		if len(names) == 0 {
-			fmt.Fprintln(a.Stdout, empty)
+			p, err := a.place(f)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(a.Stdout, "%s\nLooked in: %s\n", empty, clean.Line(p.Store)) // which may be mistyped
 		}
 		for _, name := range names {
 			fmt.Fprintln(a.Stdout, clean.Line(name))

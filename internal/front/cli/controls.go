@@ -51,7 +51,12 @@ func (a *app) skipCommand() *cobra.Command {
 
 func needReason(c *cobra.Command, to *string) {
 	c.Flags().StringVar(to, "reason", "", "why, for the journal")
-	_ = c.MarkFlagRequired("reason")
+	c.PreRunE = func(*cobra.Command, []string) error {
+		if *to == "" {
+			return sluice.Errorf(sluice.Usage, "the reason is missing").WithHint("--reason TEXT, for the journal")
+		}
+		return nil
+	}
 }
 
 func (a *app) approveCommand() *cobra.Command {

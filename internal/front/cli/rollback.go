@@ -15,6 +15,7 @@ import (
 	"sluice/internal/core/release"
 	"sluice/internal/core/schedule"
 	"sluice/internal/core/undo"
+	"sluice/internal/front/clean"
 	"sluice/internal/run/control"
 )
 
@@ -62,6 +63,9 @@ func (a *app) rollBack(ctx context.Context, svc control.Desk, f *rollbackFlags, 
 		word = string(id)
 	}
 	back, info, err := wayBack(ctx, svc, word, f.expression != "" || f.hosts != "")
+	if f.env == "" && sluice.CodeOf(err) == sluice.NotFound {
+		return &sluice.Error{Code: sluice.NotFound, Text: "which deploy?", Err: err, Hint: fmt.Sprintf("sluice rollback %s --env ENV, if that is an app; sluice jobs", clean.Line(word))}
+	}
 	if err != nil {
 		return err
 	}

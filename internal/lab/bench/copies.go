@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 
 	"golang.org/x/crypto/ssh"
 
@@ -81,18 +80,7 @@ func writeRandom(path string, size int64) error {
 
 // takeAway removes the file from all hosts; it must be there, whole.
 func takeAway(ctx context.Context, f *testfleet.Fleet, size int64) error {
-	errs := make([]error, len(f.Hosts))
-	var wg sync.WaitGroup
-	turn := make(chan struct{}, copyWidth)
-	for i, h := range f.Hosts {
-		wg.Go(func() {
-			turn <- struct{}{}
-			defer func() { <-turn }()
-			_, errs[i] = h.Exec(ctx, fmt.Sprintf("test \"$(stat -c %%s %s)\" = %d; status=$?; rm -f %[1]s; exit $status", copied, size))
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
+	return onAll(ctx, f, fmt.Sprintf("test \"$(stat -c %%s %s)\" = %d; status=$?; rm -f %[1]s; exit $status", copied, size))
 }
 
 func (l *lab) copyPrograms(ctx context.Context, f *testfleet.Fleet, file string) ([]program, error) {

@@ -176,6 +176,7 @@ func sent(ctx context.Context, f *testfleet.Fleet) (int64, error) {
 	return 0, errors.New("the bridge of the hosts has no figures")
 }
 
+// onAll runs shell text on all hosts, not by ssh.
 func onAll(ctx context.Context, f *testfleet.Fleet, text string) error {
 	errs := make([]error, len(f.Hosts))
 	var wg sync.WaitGroup
