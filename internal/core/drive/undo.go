@@ -8,11 +8,13 @@ import (
 	"sluice/internal/core/undo"
 )
 
-// listen keeps what a job has to know to be undone. Others need none of it.
+// listen keeps what has to be known of a job for it to be undone: what it deployed, who resumed it, what its hosts said. Others need none of it.
 func (m *Machine) listen(e sluice.Event) {
 	switch b := e.Body.(type) {
 	case sluice.JobSubmitted:
-		m.undone = b.Submitted.Action.UndoneOnFailure()
+		if m.undone = b.Submitted.Action.UndoneOnFailure(); m.undone {
+			m.said = append(m.said, e)
+		}
 	case sluice.JobResumed, sluice.TaskFinished:
 		if m.undone {
 			m.said = append(m.said, e)

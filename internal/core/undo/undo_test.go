@@ -98,27 +98,33 @@ func TestWaysBack(t *testing.T) {
 	foreign := ended("h1", 1, bad, "1", "1")
 	r := foreign.Body.(sluice.TaskFinished).Release
 	r.Before.Manifest, r.Live.Manifest = "", ""
+	submitted := sluice.Event{Job: deploy, Body: sluice.JobSubmitted{Submitted: *spec(sluice.DeployTo, sluice.FailureRollsBack)}}
 	for name, c := range map[string]struct {
 		events []sluice.Event
 		want   string
 	}{
-		"changed":                         {[]sluice.Event{ended("h1", 1, well, "1", "2")}, "h1 to 1"},
-		"failed after the swing":          {[]sluice.Event{ended("h1", 1, bad, "1", "2")}, "h1 to 1"},
-		"failed before the swing":         {[]sluice.Event{ended("h1", 1, bad, "1", "1")}, "h1 stays 1"},
-		"of somebody else, and unchanged": {[]sluice.Event{foreign}, ""},
-		"had it already":                  {[]sluice.Event{ended("h1", 1, well, "2", "2")}, ""},
-		"had nothing":                     {[]sluice.Event{ended("h1", 1, bad, "", "2")}, "h1 had none"},
-		"had nothing and has nothing":     {[]sluice.Event{ended("h1", 1, bad, "", "")}, ""},
-		"not known":                       {[]sluice.Event{ended("h1", 1, lost, "", "?")}, "h1 unknown"},
-		"not known, whatever it said":     {[]sluice.Event{ended("h1", 1, lost, "1", "2")}, "h1 unknown"},
-		"killed, and it said nothing":     {[]sluice.Event{ended("h1", 1, sluice.TimedOut, "", "?")}, "h1 unknown"},
-		"the truth comes late":            {[]sluice.Event{ended("h1", 1, lost, "", "?"), ended("h1", 1, well, "1", "2")}, "h1 to 1"},
-		"nothing ran":                     {[]sluice.Event{nothingRan("h1", 1)}, ""},
-		"and that changes nothing":        {[]sluice.Event{ended("h1", 1, bad, "1", "2"), nothingRan("h1", 2)}, "h1 to 1"},
-		"tried again":                     {[]sluice.Event{ended("h1", 1, bad, "1", "2"), ended("h1", 2, bad, "2", "2")}, "h1 to 1"},
-		"brought back in between":         {[]sluice.Event{ended("h1", 1, bad, "1", "2"), ended("h1", 2, bad, "1", "2")}, "h1 to 1"},
-		"another was there in between":    {[]sluice.Event{ended("h1", 1, bad, "1", "2"), ended("h1", 2, bad, "3", "2")}, "h1 to 3"},
-		"back by hand, then failed early": {[]sluice.Event{ended("h1", 1, bad, "1", "2"), ended("h1", 2, bad, "1", "1")}, "h1 stays 1"},
+		"changed":                          {[]sluice.Event{ended("h1", 1, well, "1", "2")}, "h1 to 1"},
+		"failed after the swing":           {[]sluice.Event{ended("h1", 1, bad, "1", "2")}, "h1 to 1"},
+		"failed before the swing":          {[]sluice.Event{ended("h1", 1, bad, "1", "1")}, "h1 stays 1"},
+		"of somebody else, and unchanged":  {[]sluice.Event{foreign}, ""},
+		"had it already":                   {[]sluice.Event{ended("h1", 1, well, "2", "2")}, ""},
+		"had nothing":                      {[]sluice.Event{ended("h1", 1, bad, "", "2")}, "h1 had none"},
+		"had nothing and has nothing":      {[]sluice.Event{ended("h1", 1, bad, "", "")}, ""},
+		"not known":                        {[]sluice.Event{ended("h1", 1, lost, "", "?")}, "h1 unknown"},
+		"not known, whatever it said":      {[]sluice.Event{ended("h1", 1, lost, "1", "2")}, "h1 unknown"},
+		"killed, and it said nothing":      {[]sluice.Event{ended("h1", 1, sluice.TimedOut, "", "?")}, "h1 unknown"},
+		"the truth comes late":             {[]sluice.Event{ended("h1", 1, lost, "", "?"), ended("h1", 1, well, "1", "2")}, "h1 to 1"},
+		"nothing ran":                      {[]sluice.Event{nothingRan("h1", 1)}, ""},
+		"and that changes nothing":         {[]sluice.Event{ended("h1", 1, bad, "1", "2"), nothingRan("h1", 2)}, "h1 to 1"},
+		"tried again":                      {[]sluice.Event{ended("h1", 1, bad, "1", "2"), ended("h1", 2, bad, "2", "2")}, "h1 to 1"},
+		"brought back in between":          {[]sluice.Event{ended("h1", 1, bad, "1", "2"), ended("h1", 2, bad, "1", "2")}, "h1 to 1"},
+		"another was there in between":     {[]sluice.Event{ended("h1", 1, bad, "1", "2"), ended("h1", 2, bad, "3", "2")}, "h1 to 3"},
+		"told nothing, then found its own": {[]sluice.Event{submitted, ended("h1", 1, sluice.TimedOut, "", "?"), ended("h1", 2, bad, "2", "2")}, "h1 unknown"},
+		"the same, and then it did well":   {[]sluice.Event{submitted, ended("h1", 1, sluice.TimedOut, "", "?"), ended("h1", 2, well, "2", "2")}, "h1 unknown"},
+		"told nothing, and did nothing":    {[]sluice.Event{submitted, ended("h1", 1, sluice.TimedOut, "", "?"), ended("h1", 2, bad, "1", "1")}, "h1 stays 1"},
+		"told nothing after it was known":  {[]sluice.Event{submitted, ended("h1", 1, bad, "1", "1"), ended("h1", 2, sluice.TimedOut, "", "?"), ended("h1", 3, bad, "2", "2")}, "h1 to 1"},
+		"told late that it had it already": {[]sluice.Event{submitted, ended("h1", 1, lost, "", "?"), ended("h1", 1, well, "2", "2")}, ""},
+		"back by hand, then failed early":  {[]sluice.Event{ended("h1", 1, bad, "1", "2"), ended("h1", 2, bad, "1", "1")}, "h1 stays 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := undo.WaysBack(c.events)

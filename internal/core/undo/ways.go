@@ -30,10 +30,13 @@ type Ways struct {
 type spell struct {
 	before, live       sluice.Installed
 	said, lost, failed bool
+	silent             sluice.AttemptID // a try before this word that told nothing, and so may have made anything live
+	unsure             bool             // what was there before the deploy is not known
 }
 
 // WaysBack reads them from the events of a deploy. What a host had is what the first attempt on it found; where it had something
 // else by a later attempt than the one before had left, it is what that one found. What it has is what the last one left.
+// What an attempt found after one that told nothing may be that one's work, if it is of the deploy's version.
 func WaysBack(events []sluice.Event) *Ways {
 	w := &Ways{From: map[sluice.Host]sluice.Installed{}, To: map[sluice.Host]sluice.Installed{}, Stay: map[sluice.Host]sluice.Installed{}}
 	of := map[sluice.Host]*spell{}
@@ -52,7 +55,7 @@ func WaysBack(events []sluice.Event) *Ways {
 			if of[b.Host] == nil {
 				of[b.Host] = &spell{}
 			}
-			of[b.Host].take(b)
+			of[b.Host].take(b, w.Release)
 		}
 	}
 	for _, h := range slices.Sorted(maps.Keys(of)) {
@@ -61,22 +64,29 @@ func WaysBack(events []sluice.Event) *Ways {
 	return w
 }
 
-func (s *spell) take(b sluice.TaskFinished) {
+func (s *spell) take(b sluice.TaskFinished, deployed *sluice.Release) {
 	s.failed = b.Outcome.Failure()
 	s.lost = b.Release == nil || b.Outcome == sluice.Unknown
 	if b.Release == nil {
+		s.silent = b.Attempt
 		return
 	}
-	if !s.said || s.live != b.Release.Before {
-		s.before = b.Release.Before
+	found := b.Release.Before
+	ours := s.silent != "" && s.silent != b.Attempt && (deployed == nil || found.Version == deployed.Version)
+	switch {
+	case ours && s.said: // what was there before that try is known
+	case ours:
+		s.before, s.unsure = found, true
+	case !s.said || s.live != found:
+		s.before, s.unsure = found, false
 	}
-	s.said, s.live = true, b.Release.Live
+	s.said, s.silent, s.live = true, "", b.Release.Live
 }
 
 func (w *Ways) sort(h sluice.Host, s *spell) {
 	same := s.live == s.before
 	switch {
-	case s.lost:
+	case s.lost || s.unsure:
 		w.Unknown = append(w.Unknown, h)
 	case !same && s.before.Version == "":
 		w.None = append(w.None, h)
