@@ -58,17 +58,17 @@ by a job for each release. A time is as for sluice at.`,
 			if d.env == "" {
 				return sluice.Errorf(sluice.Usage, "the environment is missing").WithHint("--env ENV")
 			}
+			switch sluice.OnFailure(d.onFailure) {
+			case "", sluice.FailureHalts, sluice.FailureRollsBack:
+			default:
+				return sluice.Errorf(sluice.Usage, "--on-failure: %q is neither halt nor rollback", d.onFailure)
+			}
 			if d.like != "" {
 				return a.deployLike(c, &f, &d, words)
 			}
 			name, version, named := strings.Cut(words[0], "@")
 			if !named {
 				version = sluice.LatestVersion
-			}
-			switch sluice.OnFailure(d.onFailure) {
-			case "", sluice.FailureHalts, sluice.FailureRollsBack:
-			default:
-				return sluice.Errorf(sluice.Usage, "--on-failure: %q is neither halt nor rollback", d.onFailure)
 			}
 			r, err := a.request(c.Context(), &f)
 			if err != nil {

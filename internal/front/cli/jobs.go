@@ -47,6 +47,8 @@ func line(i schedule.Info, driven bool) jobLine {
 		Targets: len(i.Spec.Targets), Running: i.Running, Counts: i.Counts}
 }
 
+var errFewerThanOne = sluice.Errorf(sluice.Usage, "-n: at least 1 is shown")
+
 func (a *app) jobsCommand() *cobra.Command {
 	var most int
 	var all bool
@@ -55,6 +57,9 @@ func (a *app) jobsCommand() *cobra.Command {
 		Short: "List jobs, newest first",
 		Args:  args(0, 0, "no arguments"),
 		RunE: a.withJournal(func(c *cobra.Command, svc control.Desk, _ []string) error {
+			if most < 1 {
+				return errFewerThanOne
+			}
 			jobs, err := svc.Jobs(c.Context())
 			if err != nil {
 				return err

@@ -22,7 +22,8 @@ type likeness struct {
 	origin    sluice.JobID // the job that deployed it
 	hosts     []sluice.Host
 	version   string
-	failed    bool // it had failed there
+	failed    bool             // it had failed there
+	onFailure sluice.OnFailure // in place of what the release says; ""
 }
 
 // deployLike brings an environment back to what it was at a time: a job for each release, one after the other.
@@ -67,6 +68,9 @@ func (a *app) deployLike(c *cobra.Command, f *jobFlags, d *deployFlags, apps []s
 		list, err := likenesses(slices.DeleteFunc(was, func(l control.Live) bool { return !meant(l) }), now)
 		if err != nil {
 			return err
+		}
+		for _, k := range list {
+			k.onFailure = sluice.OnFailure(d.onFailure)
 		}
 		return a.deployEach(ctx, svc, f, list, "was", "Everything is as it was then.")
 	})
@@ -170,6 +174,13 @@ func (a *app) likeRequest(ctx context.Context, svc control.Desk, f jobFlags, k *
 	}
 	r, err := a.request(ctx, &f)
 	if err != nil {
+		return r, err
+	}
+	if k.onFailure != "" {
+		rel.Deploy.OnFailure = k.onFailure
+	}
+	// What is frozen says where balancers were then; where they are is for the fleet to say.
+	if rel.Deploy.Balancers, err = release.Balancers(rel.Deploy.Balancers, r.Fleet, nil); err != nil {
 		return r, err
 	}
 	r.Action, r.Command = sluice.Action{Kind: sluice.DeployTo, Release: &rel}, release.Told(sluice.DeployTo, &rel)

@@ -26,6 +26,9 @@ from the build, until a host had the release: the median of the hosts, and the
   sluice releases production shop -n 5 -o json`,
 		Args: args(1, 2, "an environment and perhaps an app"),
 		RunE: a.withJournal(func(c *cobra.Command, svc control.Desk, words []string) error {
+			if most < 1 {
+				return errFewerThanOne
+			}
 			q.Env, q.App = words[0], first(words[1:])
 			list, err := svc.Releases(c.Context(), q)
 			if err != nil {
