@@ -108,7 +108,7 @@ func (m *Map) start(r *Release, h sluice.Host, id sluice.AttemptID) {
 	at := Place{r.App, r.Env, h}
 	p := m.places[at]
 	if p == nil {
-		p = &place{base: State{Place: at}}
+		p = &place{base: standing{State: State{Place: at}}}
 		m.places[at] = p
 	}
 	if p.attempt(r.Job, id) == nil {

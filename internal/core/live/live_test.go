@@ -2,6 +2,7 @@ package live_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -197,6 +198,36 @@ func TestAnotherConfigurationWithTheSameFiles(t *testing.T) {
 	for i, want := range []int{0, 1, 1} {
 		if got := on(m.Releases("", "")[i]); got != want {
 			t.Errorf("release %d is live on %d hosts, want %d", i, got, want)
+		}
+	}
+}
+
+// TestTheConfigurationComesBack: a host keeps its files under the configuration by which it first had them. Where they come back, it is
+// the release of which they were last that is live.
+func TestTheConfigurationComesBack(t *testing.T) {
+	of := func(n int, job sluice.JobID, kind sluice.ActionKind, version, config string) sluice.Event {
+		e := submit(n, job, version)
+		j := e.Body.(sluice.JobSubmitted).Submitted
+		j.Action.Kind, j.Action.Release.Config = kind, config
+		return sluice.Event{Time: e.Time, Job: job, Body: sluice.JobSubmitted{Submitted: j}}
+	}
+	first := []sluice.Event{
+		of(1, "j1", sluice.DeployTo, "1", "c1"), start(1, "j1", "a", "x1"), end(2, "j1", "a", "x1", sluice.Succeeded, "0", "1"),
+		of(3, "j2", sluice.DeployTo, "1", "c2"), start(3, "j2", "a", "x2"), end(4, "j2", "a", "x2", sluice.Succeeded, "1", "1"), // the same files
+		of(5, "j3", sluice.DeployTo, "2", "c3"), start(5, "j3", "a", "x3"), end(6, "j3", "a", "x3", sluice.Failed, "1", "2"),
+	}
+	for name, more := range map[string][]sluice.Event{
+		"by a rollback": {of(7, "j4", sluice.RollBack, "1", ""), start(7, "j4", "a", "x4"), end(8, "j4", "a", "x4", sluice.Succeeded, "2", "1")},
+		"by hand":       {of(7, "j4", sluice.DeployTo, "3", "c4"), start(7, "j4", "a", "x4"), end(8, "j4", "a", "x4", sluice.Failed, "1", "1")},
+	} {
+		m := mapOf(slices.Concat(first, more))
+		got := m.States(func(live.Place) bool { return true })
+		if len(got) != 1 || got[0].Live != inst("1") || got[0].Config != "c2" {
+			t.Errorf("%s: %+v", name, got)
+			continue
+		}
+		if o := m.Origin(&got[0]); o == nil || o.Job != "j2" {
+			t.Errorf("%s: it is of %+v, want j2", name, o)
 		}
 	}
 }

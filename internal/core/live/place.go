@@ -1,6 +1,7 @@
 package live
 
 import (
+	"slices"
 	"time"
 
 	"sluice"
@@ -31,6 +32,41 @@ type State struct {
 	Last sluice.JobID
 }
 
+// standing is a state, with what of the past may come back.
+type standing struct {
+	State
+	// had are what was live and is known by the host under another configuration than that of its release.
+	had []known
+}
+
+// known is of which configuration the release was last of which something was live.
+type known struct {
+	is     sluice.Installed
+	config string
+}
+
+// mostKnown bounds what is kept of a place; hosts keep about as many versions.
+const mostKnown = 8
+
+// know remembers the configuration of the release that is live.
+func (s *standing) know() {
+	had := slices.DeleteFunc(slices.Clone(s.had), func(k known) bool { return k.is == s.Live })
+	if s.Config != s.Live.Config {
+		had = append(had, known{s.Live, s.Config})
+	}
+	s.had = had[max(0, len(had)-mostKnown):]
+}
+
+// configOf is the configuration of the release of which this was live last.
+func (s *standing) configOf(i sluice.Installed) string {
+	for _, k := range s.had {
+		if k.is == i {
+			return k.config
+		}
+	}
+	return i.Config
+}
+
 // Why says why it is not known what is live.
 type Why string
 
@@ -43,7 +79,7 @@ const (
 // place has the attempts that matter still, in the order in which they started: a late outcome changes its own attempt, and never
 // what a later one proved. What those before them came to is in base.
 type place struct {
-	base State
+	base standing
 	open []*attempt
 	// doubt is in base who may have changed the place since a host last said what it has.
 	doubt []*Release
@@ -78,7 +114,7 @@ func (a *attempt) said() bool { return a.over() && a.word != nil }
 func (p *place) settle() {
 	for i := len(p.open) - 1; i > 0; i-- {
 		if a := p.open[i]; a.said() && a.word.Live != a.word.Before {
-			p.open, p.base, p.doubt = p.open[i:], State{Place: p.base.Place}, nil
+			p.open, p.base, p.doubt = p.open[i:], standing{State{Place: p.base.Place}, p.base.had}, nil
 			break
 		}
 	}
@@ -94,11 +130,11 @@ func (p *place) now() (State, bool) {
 	for _, a := range p.open {
 		doubt = a.apply(&s, doubt)
 	}
-	return s, s.Last != ""
+	return s.State, s.Last != ""
 }
 
 // apply brings a state from before an attempt to after it, and so those who may have changed it unseen.
-func (a *attempt) apply(s *State, doubt []*Release) []*Release {
+func (a *attempt) apply(s *standing, doubt []*Release) []*Release {
 	if a.nothing {
 		return doubt // what was so before is still so
 	}
@@ -119,13 +155,13 @@ func (a *attempt) apply(s *State, doubt []*Release) []*Release {
 }
 
 // find takes what an attempt found on the host: what was there, what one of those in doubt left, or what nobody on record put there.
-func (s *State) find(found sluice.Installed, at time.Time, doubt []*Release) {
+func (s *standing) find(found sluice.Installed, at time.Time, doubt []*Release) {
 	first := s.Since.IsZero()
 	s.Known, s.Why = true, ""
 	if !first && s.Live == found {
 		return
 	}
-	s.Live, s.Config, s.Before, s.Since, s.By, s.Job, s.Failed = found, found.Config, s.Live, at, "", "", false
+	s.Live, s.Config, s.Before, s.Since, s.By, s.Job, s.Failed = found, s.configOf(found), s.Live, at, "", "", false
 	s.Changed = !first && len(doubt) == 0
 	for _, r := range doubt {
 		if r.makes(found) {
@@ -135,11 +171,11 @@ func (s *State) find(found sluice.Installed, at time.Time, doubt []*Release) {
 }
 
 // leave takes what an attempt left on the host.
-func (s *State) leave(a *attempt) {
+func (s *standing) leave(a *attempt) {
 	w, good := a.word, a.outcome == sluice.Succeeded
 	switch {
 	case w.Live != w.Before:
-		s.Live, s.Config, s.Before, s.Since, s.By, s.Job, s.Failed, s.Changed = w.Live, w.Live.Config, w.Before, a.at, a.of.By, a.of.Job, !good, false
+		s.Live, s.Config, s.Before, s.Since, s.By, s.Job, s.Failed, s.Changed = w.Live, s.configOf(w.Live), w.Before, a.at, a.of.By, a.of.Job, !good, false
 		if !a.of.makes(w.Live) {
 			s.By, s.Job, s.Failed, s.Changed = "", "", false, true
 			return
@@ -154,6 +190,7 @@ func (s *State) leave(a *attempt) {
 	}
 	if a.of.Kind == sluice.DeployTo {
 		s.Config = a.of.Config
+		s.know()
 	}
 }
 
