@@ -14,7 +14,10 @@ type Release struct {
 	Artifact string `json:"artifact,omitzero"`
 	Manifest string `json:"manifest,omitzero"`
 	Config   string `json:"config,omitzero"`
-	Deploy   Deploy `json:"deploy"`
+	// Provenance is the digest of what says where the values of the configuration came from; "" where that was not kept. Only
+	// people need it: the release is the same without.
+	Provenance string `json:"provenance,omitzero"`
+	Deploy     Deploy `json:"deploy"`
 	// Commit is what the artifact was built from, as its metadata said when the job was made; nil where it said nothing.
 	Commit *Commit `json:"commit,omitzero"`
 }

@@ -140,7 +140,7 @@ func (a *app) release(ctx context.Context, svc control.Desk, depot Depot, d *dep
 	if err := release.Check(sluice.DeployTo, rel); err != nil {
 		return nil, &sluice.Error{Code: sluice.Config, Text: "this cannot be deployed", Err: err}
 	}
-	if rel.Config, err = a.freeze(ctx, svc, d, rel, hosts); err != nil {
+	if rel.Config, rel.Provenance, err = a.freeze(ctx, svc, d, rel, hosts); err != nil {
 		return nil, err
 	}
 	return rel, a.bring(ctx, svc, depot, found.Record)
@@ -167,27 +167,36 @@ func (a *app) appFile(ctx context.Context, depot Depot, d *deployFlags, r artifa
 	return appfile.Parse(appfile.Name, []byte("app: "+r.App+"\n"))
 }
 
-// freeze renders the configuration of all hosts and keeps it; "" where there are no layers.
-func (a *app) freeze(ctx context.Context, svc control.Desk, d *deployFlags, rel *sluice.Release, hosts []sluice.Host) (string, error) {
+// freeze renders the configuration of all hosts and keeps it, and where its values came from; "" where there are no layers.
+func (a *app) freeze(ctx context.Context, svc control.Desk, d *deployFlags, rel *sluice.Release, hosts []sluice.Host) (configs, provenance string, err error) {
 	if len(d.layers.shared) == 0 && a.Env(sharedVariable) == "" && d.layers.appDir == "" {
-		return "", nil
+		return "", "", nil
 	}
 	l, err := a.library(ctx, &d.layers)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if err := a.addApp(ctx, &d.layers, l, config.App(rel.App)); err != nil {
-		return "", err
+		return "", "", err
 	}
-	of := make(map[sluice.Host][]byte, len(hosts))
+	of, from := make(map[sluice.Host][]byte, len(hosts)), make(map[sluice.Host][]byte, len(hosts))
 	for _, h := range hosts {
 		r, err := l.Render(config.For{App: config.App(rel.App), Environment: config.Environment(rel.Env), Cluster: config.Cluster(rel.Cluster), Host: h})
 		if err != nil {
-			return "", err
+			return "", "", err
 		}
-		of[h] = r.Freeze().JSON
+		of[h], from[h] = r.Freeze().JSON, r.Provenance().Encode()
 	}
-	text, err := release.CommonConfigs(hosts, of).Encode()
+	if configs, err = keepConfigs(ctx, svc, release.CommonConfigs(hosts, of)); err != nil {
+		return "", "", err
+	}
+	provenance, err = keepConfigs(ctx, svc, release.CommonConfigs(hosts, from))
+	return configs, provenance, err
+}
+
+// keepConfigs keeps what is folded of hosts where the job is carried out.
+func keepConfigs(ctx context.Context, svc control.Desk, c release.Configs) (string, error) {
+	text, err := c.Encode()
 	if err != nil {
 		return "", err
 	}

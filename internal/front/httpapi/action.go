@@ -140,6 +140,11 @@ func releaseOf(ctx context.Context, desk control.Desk, s api.Submit) (text strin
 				return "", a, err
 			}
 		}
+		if _, err := desk.Kept(ctx, s.Release.Provenance); err != nil { // people miss it, and no host
+			without := *s.Release
+			without.Provenance = ""
+			a.Release = &without
+		}
 	}
 	return release.Told(a.Kind, a.Release), a, nil
 }

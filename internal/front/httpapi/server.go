@@ -184,6 +184,7 @@ func New(cfg Config) *API {
 	a.addRehearse()
 	a.addRequest()
 	a.addFrozen()
+	a.addConfiguration()
 	a.addBack()
 	a.addBlobs()
 	a.addControls()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -114,7 +115,7 @@ func (s *stage) release(root, version string, files map[string]string) *sluice.R
 func (s *stage) configured(r *sluice.Release, common string, own map[sluice.Host]string) *sluice.Release {
 	s.t.Helper()
 	hosts := []sluice.Host{"web1", "web2", "web3"}
-	of := map[sluice.Host][]byte{}
+	of, said := map[sluice.Host][]byte{}, map[sluice.Host][]byte{}
 	for _, h := range hosts {
 		text, is := own[h]
 		if !is {
@@ -128,13 +129,17 @@ func (s *stage) configured(r *sluice.Release, common string, own map[sluice.Host
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		of[h] = rendered.Freeze().JSON
+		of[h], said[h] = rendered.Freeze().JSON, rendered.Provenance().Encode()
 	}
 	text, err := release.CommonConfigs(hosts, of).Encode()
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	r.Config = s.put(text)
+	if text, err = release.CommonConfigs(hosts, said).Encode(); err != nil {
+		s.t.Fatal(err)
+	}
+	r.Provenance = s.put(text)
 	return r
 }
 
@@ -218,6 +223,53 @@ func TestDeployJobPage(t *testing.T) {
 	if n := d.count("GET /api/v1/jobs/" + string(other) + "/release"); n != 0 {
 		t.Errorf("a command was asked for its release %d times", n)
 	}
+}
+
+// choose takes the option of a list with that text, as if by hand.
+func choose(b *browser.Tab, label, option string) {
+	b.Until(`(() => {
+		const list = [...document.querySelectorAll('label')].find((l) => l.firstChild.textContent === ` + strconv.Quote(label) + `)?.querySelector('select');
+		const o = [...list?.options ?? []].find((o) => o.textContent === ` + strconv.Quote(option) + `);
+		if (!o) return false;
+		list.value = o.value;
+		list.dispatchEvent(new Event('change', {bubbles: true}));
+		return true;
+	})()`)
+}
+
+// TestConfigurationPage: what a release configures a host with, key by key, with the layers that said so; found by a piece of it, and held
+// beside that of another host or of another release.
+func TestConfigurationPage(t *testing.T) {
+	s, r := newShop(t, shopFleet)
+	first := s.deploy("all", s.configured(s.release(r.root, "1.0", nil), "title: Shop\nlimits: {a: 1, b: 2}\nold: true\n", nil))
+	second := s.deploy("all", s.configured(s.release(r.root, "1.1", nil), "title: Shop\nlimits: {a: 1, b: 3}\nodd: <b>bold</b>\n", map[sluice.Host]string{"web2": "title: Shop\nlimits: {a: 9, b: 3}\nodd: <b>bold</b>\n"}))
+	b, d := s.visit("jobs/" + string(second))
+	b.Click("link", "What it says, key by key")
+	b.Has("heading", "Configuration of shop 1.1 in production")
+	for _, text := range []string{"limits.a", "common.yaml:2:10", `"Shop"`, `"<b>bold</b>"`, "as most hosts have it, such as web1", "4 keys"} {
+		b.Sees(text)
+	}
+	choose(b, "Host", "web2")
+	b.Until(`new URL(location.href).searchParams.get('host') === 'web2'`)
+	b.Sees("of web2")
+	choose(b, "Compare with", "most hosts")
+	b.Sees("1 differs")
+	choose(b, "Host", "most hosts")
+	choose(b, "Compare with", "1.0, "+string(first))
+	b.Sees("3 differ")
+	b.Sees("not there")
+	b.Click("checkbox", "Only what differs")
+	b.Sees("3 keys of 5")
+	b.SeesNot("limits.a")
+	everywhere(b, "configuration")
+	b.Open(d.URL + "jobs/" + string(second) + "/configuration?text=LIMITS.B")
+	b.Sees("1 key of 4")
+	b.Type("textbox", "Find", "nothing such")
+	b.Sees("0 keys of 4")
+	b.Open(d.URL + "jobs/" + string(second) + "/configuration?than=job%3A" + string(s.run("web1", "true")))
+	b.Sees("There is nothing to compare with")
+	b.Open(d.URL + "jobs/" + string(s.deploy("all", s.release(r.root, "1.2", nil))) + "/configuration")
+	b.Sees("no configuration goes with this release")
 }
 
 // shopWithReleases deploys two versions on all hosts, and a third on two of them, where it fails on one.

@@ -115,6 +115,22 @@ func (s *Service) Kept(ctx context.Context, digest string) (int64, error) {
 	return size, err
 }
 
+// Content is what was kept under a digest, which may have at most so many bytes. To look at it does not keep it any longer.
+func (s *Service) Content(ctx context.Context, digest string, most int64) (text []byte, err error) {
+	in, err := s.Blobs.Open(ctx, digest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, sluice.Errorf(sluice.NotFound, "nothing with the digest %q is kept any more", digest)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	if text, err = io.ReadAll(io.LimitReader(in, most+1)); err == nil && int64(len(text)) > most {
+		err = sluice.Errorf(sluice.Conflict, "what is kept under %q has more than %d bytes", digest, most)
+	}
+	return text, err
+}
+
 // RulesInForce is the digest of the rules of a namespace; "" if there are none yet.
 func (s *Service) RulesInForce(ctx context.Context, ns sluice.Namespace) (digest string, err error) {
 	err = s.look(ctx, ns, func(state *schedule.State) error {

@@ -18,6 +18,7 @@ const pages = [
   ['jobs', () => import('./page/jobs.js'), 'Jobs'],
   ['jobs/:id', () => import('./page/job.js'), 'Job'],
   ['jobs/:id/hosts/:host', () => import('./page/jobhost.js'), 'JobHost'],
+  ['jobs/:id/configuration', () => import('./page/configuration.js'), 'Configuration'],
   ['hosts/:namespace/:host', () => import('./page/host.js'), 'Host'],
   ['out', () => import('./page/out.js'), 'Out'],
   ['workers', () => import('./page/workers.js'), 'WorkersPage'],

@@ -48,7 +48,7 @@ export function Release({id}) {
       : html`<dt>version</dt><dd><${Version} version=${r.version} /></dd>
     ${r.commit && html`<dt>commit</dt><dd><span class="mono" title=${r.commit.id}>${clean(r.commit.id.slice(0, 12))}</span>${r.commit.time && html` <span class="small quiet">of ${moment(r.commit.time)}</span>`}${r.commit.builder && html` <span class="small quiet">built by ${clean(r.commit.builder)}</span>`}</dd>`}
     <${Pieces} pieces=${data.pieces ?? []} />
-    ${!r.config && html`<dt>configuration</dt><dd class="quiet">no configuration goes with it</dd>`}`}
+    ${r.config ? html`<dt></dt><dd><a href=${href(`jobs/${part(id)}/configuration`)}>What it says, key by key</a></dd>` : html`<dt>configuration</dt><dd class="quiet">no configuration goes with it</dd>`}`}
     <dt>root</dt><dd><code>${clean(d.root)}</code>${(d.user || d.group) && html` <span class="small quiet">owned by ${[d.user, d.group].filter(Boolean).map(clean).join(':')}</span>`} <span class="small quiet">${count(d.keep, 'version')} ${d.keep === 1 ? 'stays' : 'stay'}${d.no_hooks ? ', hooks are not run' : ''}</span></dd>
     <dt>services</dt><dd><${List} of=${d.services} say=${service} none="none is restarted" /></dd>
     <dt>balancers</dt><dd><${List} of=${d.balancers} say=${balancer} none="none" /></dd>
