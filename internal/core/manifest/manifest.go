@@ -42,7 +42,12 @@ type Entry struct {
 	Size   int64  // of a file, in bytes
 	SHA256 string // of a file's content, 64 hexadecimal digits
 	To     string // where a link leads: relative to its own directory
+	// User and Group own a file that does not belong to whom the tree belongs to; "" is that one.
+	User, Group string
 }
+
+// Owned says that a file does not belong to whom the tree belongs to.
+func (e Entry) Owned() bool { return e.User != "" || e.Group != "" }
 
 // Manifest is a tree: entries sorted by path, each path once, every directory before what is in it.
 type Manifest []Entry
@@ -133,6 +138,8 @@ func (e Entry) check() error {
 		return fmt.Errorf("the link %q leads to an odd name, %q", e.Path, e.To)
 	case e.Kind != File && e.Kind != Dir && e.Kind != Link:
 		return fmt.Errorf("%q is neither file, directory nor link", e.Path)
+	case e.Owned() && (e.Kind != File || !ownerName(e.User) || !ownerName(e.Group)):
+		return fmt.Errorf("%q cannot belong to %q and %q", e.Path, e.User, e.Group)
 	}
 	return nil
 }
@@ -167,6 +174,13 @@ func odd(name string) bool {
 	return strings.ContainsFunc(name, func(r rune) bool {
 		return r < ' ' || r >= 0x7f && r < 0xa0 || r == '\\' || r >= 0x200b && r <= 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0xfeff
 	})
+}
+
+// ownerName says that a user or group can be carried in a line, and taken for no option of a program.
+func ownerName(s string) bool {
+	return len(s) <= 64 && !strings.HasPrefix(s, "-") && strings.IndexFunc(s, func(r rune) bool {
+		return r != '_' && r != '-' && r != '.' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}) < 0
 }
 
 func isHex(s string) bool {
@@ -226,6 +240,9 @@ func (m Manifest) Encode() []byte {
 		switch e.Kind {
 		case File:
 			b = fmt.Appendf(b, "f %04o %d %s %s\n", e.Mode, e.Size, e.SHA256, e.Path)
+			if e.Owned() {
+				b = fmt.Appendf(b, "o %s %s\n", orDash(e.User), orDash(e.Group)) // of the file before
+			}
 		case Dir:
 			b = fmt.Appendf(b, "d %04o %s\n", e.Mode, e.Path)
 		case Link:
@@ -233,6 +250,13 @@ func (m Manifest) Encode() []byte {
 		}
 	}
 	return b
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }
 
 // Parse reads what Encode wrote, and checks it with [Manifest.Check]. Errors name the line.
@@ -247,6 +271,12 @@ func Parse(text []byte) (Manifest, error) {
 		if line, rest, ok = strings.Cut(rest, "\n"); !ok {
 			return nil, fmt.Errorf("line %d of the manifest is cut off", n)
 		}
+		if owner, is := strings.CutPrefix(line, "o "); is {
+			if !m.owner(owner) {
+				return nil, fmt.Errorf("line %d of the manifest is no owner of a file: %.100q", n, line)
+			}
+			continue
+		}
 		e, ok := parseLine(line)
 		if !ok {
 			return nil, fmt.Errorf("line %d of the manifest is not one of a file, a directory or a link: %.100q", n, line)
@@ -256,6 +286,22 @@ func Parse(text []byte) (Manifest, error) {
 		}
 	}
 	return m, m.Check()
+}
+
+// owner gives the last file the owner that a line behind it says.
+func (m Manifest) owner(line string) bool {
+	user, group, ok := strings.Cut(line, " ")
+	if !ok || len(m) == 0 || m[len(m)-1].Kind != File || m[len(m)-1].Owned() || user == "" || group == "" || user == "-" && group == "-" {
+		return false
+	}
+	e := &m[len(m)-1]
+	if user != "-" {
+		e.User = user
+	}
+	if group != "-" {
+		e.Group = group
+	}
+	return true
 }
 
 func parseLine(line string) (e Entry, ok bool) {
@@ -295,6 +341,22 @@ func (m Manifest) Digest() string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
+// Owners are the users and groups that files have of their own, sorted.
+func (m Manifest) Owners() (users, groups []string) {
+	add := func(to *[]string, name string) {
+		if name != "" && !slices.Contains(*to, name) {
+			*to = append(*to, name)
+		}
+	}
+	for _, e := range m {
+		add(&users, e.User)
+		add(&groups, e.Group)
+	}
+	slices.Sort(users)
+	slices.Sort(groups)
+	return users, groups
+}
+
 // Bytes is the size of all files together.
 func (m Manifest) Bytes() (n int64) {
 	for _, e := range m {
@@ -312,37 +374,4 @@ func (m Manifest) Sums(dir string) []byte {
 		}
 	}
 	return b
-}
-
-// Source says where a file of a tree comes from: From is the path of a file with the same content and mode in tree number
-// Tree of those that are there, or Tree is -1 and it has to be sent.
-type Source struct {
-	Tree int
-	From string
-}
-
-// Sources finds, for each entry of m, a file that is there already. Only the first of several trees that have it is named.
-// Directories and links cost nothing and are always sent.
-func (m Manifest) Sources(there []Manifest) []Source {
-	type content struct {
-		sum  string
-		mode uint32
-	}
-	have := map[content]Source{}
-	for i, t := range there {
-		for _, e := range t {
-			c := content{e.SHA256, e.Mode}
-			if _, ok := have[c]; e.Kind == File && !ok {
-				have[c] = Source{i, e.Path}
-			}
-		}
-	}
-	out := make([]Source, len(m))
-	for i, e := range m {
-		out[i] = Source{Tree: -1}
-		if s, ok := have[content{e.SHA256, e.Mode}]; ok && e.Kind == File && e.Size > 0 {
-			out[i] = s
-		}
-	}
-	return out
 }

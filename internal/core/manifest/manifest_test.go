@@ -54,6 +54,9 @@ func TestWhatMayNotBeOnAHost(t *testing.T) {
 		"below a file":            {[]manifest.Entry{file("a"), file("a/b")}, "no directory"},
 		"below a link":            {[]manifest.Entry{link("a", "."), file("a/b")}, "no directory"},
 		"setuid":                  {[]manifest.Entry{with(file("a"), func(e *manifest.Entry) { e.Mode = 0o4755 })}, "more than permissions"},
+		"an owner that is none":   {[]manifest.Entry{with(file("a"), func(e *manifest.Entry) { e.User = "a b" })}, "cannot belong to"},
+		"an owner like an option": {[]manifest.Entry{with(file("a"), func(e *manifest.Entry) { e.Group = "-R" })}, "cannot belong to"},
+		"a directory of others":   {[]manifest.Entry{with(dir("a"), func(e *manifest.Entry) { e.User = "www" })}, "cannot belong to"},
 		"a device":                {[]manifest.Entry{{Path: "a", Kind: 'c'}}, "neither"},
 		"no digest":               {[]manifest.Entry{with(file("a"), func(e *manifest.Entry) { e.SHA256 = "ab" })}, "does not fit"},
 		"a link to the root":      {[]manifest.Entry{link("a", "/etc")}, "leads out"},
@@ -158,6 +161,8 @@ func tree(t *rapid.T) manifest.Manifest {
 			e := file(p)
 			e.Size, e.Mode = rapid.Int64Range(0, 5).Draw(t, "size"), uint32(rapid.IntRange(0, 0o777).Draw(t, "mode"))
 			e.SHA256 = fmt.Sprintf("%064x", rapid.IntRange(0, 9).Draw(t, "sum"))
+			e.User = rapid.SampledFrom([]string{"", "", "", "www", "33"}).Draw(t, "user")
+			e.Group = rapid.SampledFrom([]string{"", "", "", "adm"}).Draw(t, "group")
 			entries = append(entries, e)
 		}
 	}
@@ -184,7 +189,7 @@ func TestSources(t *testing.T) {
 		for i, s := range m.Sources(old) {
 			has := func(tree manifest.Manifest) bool {
 				return slices.ContainsFunc(tree, func(o manifest.Entry) bool {
-					return m[i].Kind == manifest.File && m[i].Size > 0 && o.Kind == manifest.File && o.SHA256 == m[i].SHA256 && o.Mode == m[i].Mode
+					return m[i].Kind == manifest.File && m[i].Size > 0 && o.Kind == manifest.File && o.SHA256 == m[i].SHA256 && o.Mode == m[i].Mode && !o.Owned() && !m[i].Owned()
 				})
 			}
 			if s.Tree < 0 {
@@ -196,7 +201,9 @@ func TestSources(t *testing.T) {
 			if s.Tree == 1 && has(old[0]) {
 				t.Fatalf("%v is not from the first", m[i])
 			}
-			if !slices.ContainsFunc(old[s.Tree], func(o manifest.Entry) bool { return o.Path == s.From && o.SHA256 == m[i].SHA256 && o.Mode == m[i].Mode }) {
+			if !slices.ContainsFunc(old[s.Tree], func(o manifest.Entry) bool {
+				return o.Path == s.From && o.SHA256 == m[i].SHA256 && o.Mode == m[i].Mode && !o.Owned()
+			}) || m[i].Owned() {
 				t.Fatalf("%v is not at %v", m[i], s)
 			}
 		}
@@ -210,6 +217,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(m.Encode())
 	f.Add([]byte("sluice manifest 1\nf 0644 -1 x y\n"))
+	f.Add([]byte("sluice manifest 1\nf 0644 3 " + sum + " y\no www -\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		m, err := manifest.Parse(text)
 		if err != nil {

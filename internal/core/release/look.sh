@@ -24,15 +24,31 @@ p_self() {
 		;;
 	esac
 	case $p_group in ?*)
-		p_gid=$( (getent group "$p_group" || grep "^$p_group:" /etc/group) 2>/dev/null | head -n 1)
-		case $p_gid in *:*:*:*) p_gid=${p_gid#*:*:} && p_gid=${p_gid%%:*} ;; *) p_f "nobody group $p_group" ;; esac
+		p_gid=$(p_gidof "$p_group")
+		case $p_gid in '') p_f "nobody group $p_group" ;; esac
 		;;
 	esac
+	p_owners
 	case $p_p:$(id -u) in
 	:0) p_p=/var/lib/sluice ;;
 	:*) p_p=/var/tmp ;;
 	esac
 	p_f "self $(id -u) ${p_uid:--} ${p_gid:--}"
+}
+
+# The number of a group; nothing if there is none of that name.
+p_gidof() {
+	p_x=$( (getent group "$1" || grep "^$1:" /etc/group) 2>/dev/null | head -n 1)
+	case $p_x in *:*:*:*) p_x=${p_x#*:*:} && printf %s "${p_x%%:*}" ;; esac
+}
+
+# Who owns single files: $1 is user or group, $2 the name.
+p_owner() {
+	case $1 in
+	user) p_x=$(id -u -- "$2" 2>/dev/null) ;;
+	*) p_x=$(p_gidof "$2") ;;
+	esac
+	case $p_x in '') p_f "nobody $1 $2" ;; *) p_f "$1 $2 $p_x" ;; esac
 }
 
 # Free kilobytes where $2 is or will be, and of which file system.

@@ -152,6 +152,7 @@ func (c *Parcel) write(w io.Writer, open func(string) (io.ReadCloser, error)) er
 			h.Typeflag, h.Linkname = tar.TypeLink, path.Join(c.from[c.sources[i].Tree], c.sources[i].From)
 		default:
 			h.Typeflag, h.Size = tar.TypeReg, e.Size
+			h.Uid, h.Gid = c.plan.owner(e)
 		}
 		if err := put(h); err != nil {
 			return fmt.Errorf("%q cannot be put into an archive: %w", e.Path, err)
@@ -168,6 +169,18 @@ func (c *Parcel) write(w io.Writer, open func(string) (io.ReadCloser, error)) er
 		}
 	}
 	return t.Close()
+}
+
+// owner is to whom a file belongs.
+func (p *Plan) owner(e manifest.Entry) (uid, gid int) {
+	uid, gid = p.tree.UID, p.tree.GID
+	if e.User != "" {
+		uid = p.report.Users[e.User]
+	}
+	if e.Group != "" {
+		gid = p.report.Groups[e.Group]
+	}
+	return uid, gid
 }
 
 // content copies the content of a file, and checks that it is what the manifest says. Where open gives nothing it is

@@ -128,6 +128,29 @@ func obstacle(w Wish, r *Report) error {
 	case r.Self != 0 && (w.Release.Deploy.Group != "" || w.Release.Deploy.User != "" && r.UID != r.Self):
 		return fmt.Errorf("files cannot be given to %s by a user who is not root; --sudo may help", strings.Trim(w.Release.Deploy.User+":"+w.Release.Deploy.Group, ":"))
 	}
+	return unowned(w, r)
+}
+
+// unowned is why single files cannot be given to whom they shall belong.
+func unowned(w Wish, r *Report) error {
+	users, groups := w.Tree.Owners()
+	for _, u := range users {
+		uid, ok := r.Users[u]
+		if !ok {
+			return fmt.Errorf("the host did not say who the user %s is", u)
+		}
+		if r.Self != 0 && uid != r.Self {
+			return fmt.Errorf("a file cannot be given to %s by a user who is not root; --sudo may help", u)
+		}
+	}
+	for _, g := range groups {
+		if _, ok := r.Groups[g]; !ok {
+			return fmt.Errorf("the host did not say which group %s is", g)
+		}
+		if r.Self != 0 {
+			return fmt.Errorf("a file cannot be given to the group %s by a user who is not root; --sudo may help", g)
+		}
+	}
 	return nil
 }
 

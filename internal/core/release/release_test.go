@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"sluice"
+	"sluice/internal/core/manifest"
 )
 
 // odd are files with names that shells and programs stumble over.
@@ -401,5 +402,29 @@ func TestOwners(t *testing.T) {
 		w = m.wish("3", two)
 		w.Release.Deploy.User = "no-such-user"
 		m.refused(w, "the host knows no user no-such-user")
+
+		// A file of somebody else is one of its own, whichever version has the same.
+		own := func(user, group string) manifest.Manifest {
+			three := slices.Clone(two)
+			i := slices.IndexFunc(three, func(e manifest.Entry) bool { return e.Path == "dir/b" })
+			three[i].User, three[i].Group = user, group
+			return three
+		}
+		for i, c := range []struct {
+			user, group string
+			uid, gid    uint32
+		}{{"nobody", "daemon", 65534, 1}, {"", "", 0, 0}, {"", "daemon", 0, 1}, {"nobody", "", 65534, 0}, {"", "", 0, 0}} {
+			version, tree := fmt.Sprint("4.", i), own(c.user, c.group)
+			m.want(0, m.wish(version, tree))
+			m.wantLive(version, tree)
+			for name, is := range map[string][2]uint32{"dir/b": {c.uid, c.gid}, "a": {0, 0}} {
+				st, err := os.Lstat(m.file("versions", version, name))
+				if err != nil || st.Sys().(*syscall.Stat_t).Uid != is[0] || st.Sys().(*syscall.Stat_t).Gid != is[1] {
+					t.Errorf("%s of %s is not of %v (%v): %+v", name, version, is, err, st.Sys())
+				}
+			}
+		}
+		m.refused(m.wish("5", own("no-such-user", "")), "the host knows no user no-such-user")
+		m.refused(m.wish("5", own("", "no-such-group")), "the host knows no group no-such-group")
 	})
 }

@@ -15,8 +15,9 @@ type Report struct {
 	Nobody []string
 	Gzip   bool // it has the program
 	Self   int  // the user who looked
-	// UID and GID will own the files.
-	UID, GID int
+	// UID and GID will own the files, but those that belong to one of Users or Groups.
+	UID, GID      int
+	Users, Groups map[string]int
 	// Free is what is free where the app is and where attempts are, in bytes; Mount says of which file system. Without
 	// a mount it is not known.
 	Free, PlaceFree   int64
@@ -66,6 +67,10 @@ func (r *Report) Take(word, rest string) error {
 		r.Nobody = append(r.Nobody, rest)
 	case "self":
 		err = r.takeSelf(f)
+	case "user":
+		err = takeOwner(&r.Users, f)
+	case "group":
+		err = takeOwner(&r.Groups, f)
 	case "free":
 		err = r.takeFree(f)
 	case "way":
@@ -106,6 +111,22 @@ func (r *Report) takeSelf(f []string) (err error) {
 			return err
 		}
 	}
+	return nil
+}
+
+// takeOwner reads "NAME NUMBER".
+func takeOwner(to *map[string]int, f []string) error {
+	if len(f) != 2 {
+		return fmt.Errorf("%d words, expected 2", len(f))
+	}
+	n, err := natural(f[1])
+	if err != nil {
+		return err
+	}
+	if *to == nil {
+		*to = map[string]int{}
+	}
+	(*to)[f[0]] = n
 	return nil
 }
 

@@ -26,6 +26,14 @@ func LookText(nonce, place string, w Wish) string {
 	for _, l := range w.Outside {
 		b.WriteString("p_way " + target.Quote(l.Path) + "\n")
 	}
+	b.WriteString("}\np_owners() {\n:\n")
+	users, groups := w.Tree.Owners()
+	for _, u := range users {
+		b.WriteString("p_owner user " + target.Quote(u) + "\n")
+	}
+	for _, g := range groups {
+		b.WriteString("p_owner group " + target.Quote(g) + "\n")
+	}
 	b.WriteString("}\n" + target.Shrink(look) + "}\n")
 	return b.String()
 }
