@@ -53,6 +53,8 @@ type Deploy struct {
 	// NoHooks runs none of the artifact's hooks.
 	NoHooks  bool      `json:"no_hooks,omitzero"`
 	Services []Service `json:"services,omitzero"`
+	// Templates are rendered for each host. In app.yaml those are named of which something is said; a job has all of its artifact.
+	Templates []Template `json:"templates,omitzero"`
 	// Balancers hand requests to the host: it leaves them before another version goes live, and comes back when it is well.
 	Balancers []Balancing   `json:"balancers,omitzero"`
 	Checks    []HealthCheck `json:"checks,omitzero"`
@@ -70,6 +72,20 @@ const (
 	// FailureRollsBack brings every host back that the deploy changed, by a job that is made in the same step.
 	FailureRollsBack OnFailure = "rollback"
 )
+
+// Template is a file of the artifact that is rendered with the configuration of a host, and becomes a file of the version.
+type Template struct {
+	From string `json:"from"` // in the artifact
+	To   string `json:"to"`   // in the version
+	// Outside is where a link to it stands outside of the root of the app; "" for none.
+	Outside string `json:"outside,omitzero"`
+	// Mode are its permissions, in octal such as 0640; "" for those of the template, without those of others where something in it
+	// was sealed.
+	Mode string `json:"mode,omitzero"`
+	// User and Group own it; "" is who owns the version.
+	User  string `json:"user,omitzero"`
+	Group string `json:"group,omitzero"`
+}
 
 // Service is a service of the host that learns of another version.
 type Service struct {

@@ -33,6 +33,8 @@ type App struct {
 	Build  build.Spec
 	// BalancersAt is where the file names each of the balancers, for who finds out what the fleet knows of them.
 	BalancersAt []sluice.Position
+	// TemplatesAt is where the file names each of the templates, for who finds out whether the artifact has it.
+	TemplatesAt []sluice.Position
 }
 
 // Limits and defaults of the section deploy.
@@ -93,7 +95,7 @@ func (r *reader) app() *App {
 		case "build":
 			a.Build = r.build(p.Value)
 		case "deploy":
-			a.Deploy = r.deploy(p.Value, &a.BalancersAt)
+			a.Deploy = r.deploy(p.Value, a)
 		}
 	}
 	if a.App == "" {
@@ -124,9 +126,9 @@ func (r *reader) word(n *yaml.Node, meant string) string {
 	return w
 }
 
-func (r *reader) deploy(n *yaml.Node, at *[]sluice.Position) (d sluice.Deploy) {
+func (r *reader) deploy(n *yaml.Node, a *App) (d sluice.Deploy) {
 	for _, p := range r.Pairs(n, "deploy") {
-		if !r.Known(p, "deploy", []string{"root", "user", "group", "keep", "hooks", "services", "balancers", "checks", "waits", "on_failure"}) {
+		if !r.Known(p, "deploy", []string{"root", "user", "group", "keep", "hooks", "services", "templates", "balancers", "checks", "waits", "on_failure"}) {
 			continue
 		}
 		switch p.Name {
@@ -144,10 +146,15 @@ func (r *reader) deploy(n *yaml.Node, at *[]sluice.Position) (d sluice.Deploy) {
 			for _, s := range r.some(p.Value, "services") {
 				d.Services = append(d.Services, r.service(s))
 			}
+		case "templates":
+			for _, t := range r.some(p.Value, "templates") {
+				d.Templates = append(d.Templates, r.template(t, d.Templates))
+				a.TemplatesAt = append(a.TemplatesAt, r.At(t))
+			}
 		case "balancers":
 			for _, b := range r.some(p.Value, "balancers") {
 				d.Balancers = append(d.Balancers, r.balancer(b))
-				*at = append(*at, r.At(b))
+				a.BalancersAt = append(a.BalancersAt, r.At(b))
 			}
 		case "checks":
 			for _, c := range r.some(p.Value, "checks") {

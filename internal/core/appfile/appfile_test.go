@@ -43,6 +43,9 @@ deploy:
     - {exec: "/usr/local/bin/ok --deep"}
   waits: {drain: 1m, healthy: 3m, steady: 10s}
   on_failure: rollback
+  templates:
+    - {from: deploy/templates/nginx.conf, to: deploy/site.conf, outside: /etc/nginx/sites-enabled/shop, mode: "0640", user: root, group: www-data}
+    - from: deploy/templates/etc/app.ini
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -67,6 +70,10 @@ deploy:
 		d.Checks[1] != (sluice.HealthCheck{Kind: "exec", At: "/usr/local/bin/ok --deep", Every: time.Second, Timeout: 5 * time.Second, Successes: 3}) {
 		t.Errorf("%+v", d.Checks)
 	}
+	if want := []sluice.Template{{From: "deploy/templates/nginx.conf", To: "deploy/site.conf", Outside: "/etc/nginx/sites-enabled/shop", Mode: "0640", User: "root", Group: "www-data"},
+		{From: "deploy/templates/etc/app.ini", To: "deploy/etc/app.ini"}}; !reflect.DeepEqual(d.Templates, want) || len(a.TemplatesAt) != 2 || a.TemplatesAt[1] != (sluice.Position{File: "app.yaml", Line: 23, Column: 7}) {
+		t.Errorf("%+v at %v", d.Templates, a.TemplatesAt)
+	}
 	if d.Waits != (sluice.Waits{Drain: time.Minute, Healthy: 3 * time.Minute, Steady: 10 * time.Second}) || d.OnFailure != sluice.FailureRollsBack {
 		t.Errorf("%+v, %q", d.Waits, d.OnFailure)
 	}
@@ -74,37 +81,51 @@ deploy:
 
 func TestMistakesHavePlaces(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                                               "app.yaml:1:1: the file is empty",
-		"deploy: {}":                                                     "app.yaml:1:1: the file does not say which app it is of",
-		"app: shop\nap: x":                                               `app.yaml:2:1: unknown key "ap" in app.yaml`,
-		"app: ../shop":                                                   `app.yaml:1:6: the name of the app must be letters`,
-		"app: s\ndeploy: {root: srv/s}":                                  "root must be an absolute path",
-		"app: s\ndeploy: {root: /srv/../s}":                              "root must be an absolute path",
-		"app: s\ndeploy: {root: /srv}":                                   `root must be a directory of the app alone, not "/srv"`,
-		"app: s\ndeploy: {root: /}":                                      "root must be a directory of the app alone",
-		"app: s\ndeploy: {keep: 1}":                                      "keep must be a number from 2 to 1000",
-		"app: s\ndeploy: {user: '-r'}":                                   "user must be letters",
-		"app: s\ndeploy: {hooks: maybe}":                                 "hooks must be true or false",
-		"app: s\ndeploy: {services: [{by: x}]}":                          "app.yaml:2:26: by must be one of systemd, supervisor, service",
-		"app: s\ndeploy: {services: [{by: systemd}]}":                    "a service has no name",
-		"app: s\ndeploy: {checks: [{http: a, tcp: b}]}":                  "a check asks one thing, and this one has http and tcp",
-		"app: s\ndeploy: {balancers: [{pool: a}]}":                       "a balancer does not say what it is",
-		"app: s\ndeploy: {balancers: [{haproxy: /s}]}":                   "a balancer has no pool",
-		"app: s\ndeploy: {balancers: [{nginx: s, pool: a}]}":             "nginx needs an absolute path",
-		"app: s\ndeploy: {balancers: [{exec: /s, nginx: /s, pool: a}]}":  "a balancer is one thing, and this one has exec and nginx",
-		"app: s\ndeploy: {balancers: [{exec: /s, pool: a, least: few}]}": "least: ",
-		"app: s\ndeploy: {balancers: [{use: web}]}":                      "app.yaml:2:22: a balancer has no pool",
-		"app: s\ndeploy: {balancers: [{use: web, pool: a, least: 1}]}":   "app.yaml:2:42: least of the balancer web is the fleet's to say",
-		"app: s\ndeploy: {balancers: [{use: web, pool: a, exec: /x}]}":   "app.yaml:2:42: exec of the balancer web is the fleet's to say",
-		"app: s\ndeploy: {balancers: [{usee: web, pool: a}]}":            "did you mean use?",
-		"app: s\ndeploy: {checks: [{every: 1s}]}":                        "a check asks nothing",
-		"app: s\ndeploy: {checks: [{tcp: a, status: 200}]}":              "status is for http",
-		"app: s\ndeploy: {checks: [{tcp: a, every: 0s}]}":                "every must be more than nothing",
-		"app: s\ndeploy: {waits: {drain: 3 weeks}}":                      "drain must be a time such as",
-		"app: s\ndeploy: {on_failure: rolback}":                          `on_failure must be one of halt, rollback, not "rolback"`,
-		"app: s\ndeploy: {waits: {drian: 3s}}":                           `unknown key "drian" in waits`,
-		"app: s\ndeploy: {checks: [{tcp: a, tcp: b}]}":                   `the key "tcp" is there twice`,
-		"app: s\nkeep: *x":                                               "this is not YAML",
+		"":                                                                                                    "app.yaml:1:1: the file is empty",
+		"deploy: {}":                                                                                          "app.yaml:1:1: the file does not say which app it is of",
+		"app: shop\nap: x":                                                                                    `app.yaml:2:1: unknown key "ap" in app.yaml`,
+		"app: ../shop":                                                                                        `app.yaml:1:6: the name of the app must be letters`,
+		"app: s\ndeploy: {root: srv/s}":                                                                       "root must be an absolute path",
+		"app: s\ndeploy: {root: /srv/../s}":                                                                   "root must be an absolute path",
+		"app: s\ndeploy: {root: /srv}":                                                                        `root must be a directory of the app alone, not "/srv"`,
+		"app: s\ndeploy: {root: /}":                                                                           "root must be a directory of the app alone",
+		"app: s\ndeploy: {keep: 1}":                                                                           "keep must be a number from 2 to 1000",
+		"app: s\ndeploy: {user: '-r'}":                                                                        "user must be letters",
+		"app: s\ndeploy: {hooks: maybe}":                                                                      "hooks must be true or false",
+		"app: s\ndeploy: {services: [{by: x}]}":                                                               "app.yaml:2:26: by must be one of systemd, supervisor, service",
+		"app: s\ndeploy: {services: [{by: systemd}]}":                                                         "a service has no name",
+		"app: s\ndeploy: {checks: [{http: a, tcp: b}]}":                                                       "a check asks one thing, and this one has http and tcp",
+		"app: s\ndeploy: {balancers: [{pool: a}]}":                                                            "a balancer does not say what it is",
+		"app: s\ndeploy: {balancers: [{haproxy: /s}]}":                                                        "a balancer has no pool",
+		"app: s\ndeploy: {balancers: [{nginx: s, pool: a}]}":                                                  "nginx needs an absolute path",
+		"app: s\ndeploy: {balancers: [{exec: /s, nginx: /s, pool: a}]}":                                       "a balancer is one thing, and this one has exec and nginx",
+		"app: s\ndeploy: {balancers: [{exec: /s, pool: a, least: few}]}":                                      "least: ",
+		"app: s\ndeploy: {balancers: [{use: web}]}":                                                           "app.yaml:2:22: a balancer has no pool",
+		"app: s\ndeploy: {balancers: [{use: web, pool: a, least: 1}]}":                                        "app.yaml:2:42: least of the balancer web is the fleet's to say",
+		"app: s\ndeploy: {balancers: [{use: web, pool: a, exec: /x}]}":                                        "app.yaml:2:42: exec of the balancer web is the fleet's to say",
+		"app: s\ndeploy: {balancers: [{usee: web, pool: a}]}":                                                 "did you mean use?",
+		"app: s\ndeploy: {checks: [{every: 1s}]}":                                                             "a check asks nothing",
+		"app: s\ndeploy: {checks: [{tcp: a, status: 200}]}":                                                   "status is for http",
+		"app: s\ndeploy: {checks: [{tcp: a, every: 0s}]}":                                                     "every must be more than nothing",
+		"app: s\ndeploy: {waits: {drain: 3 weeks}}":                                                           "drain must be a time such as",
+		"app: s\ndeploy: {on_failure: rolback}":                                                               `on_failure must be one of halt, rollback, not "rolback"`,
+		"app: s\ndeploy: {waits: {drian: 3s}}":                                                                `unknown key "drian" in waits`,
+		"app: s\ndeploy: {checks: [{tcp: a, tcp: b}]}":                                                        `the key "tcp" is there twice`,
+		"app: s\ndeploy: {templates: [deploy/templates/a]}":                                                   "app.yaml:2:22: a template must be a mapping, not ",
+		"app: s\ndeploy: {templates: [{to: a}]}":                                                              "app.yaml:2:22: a template does not say which one it is",
+		"app: s\ndeploy: {templates: [{from: a/b}]}":                                                          "app.yaml:2:29: templates are in deploy/templates/, and \"a/b\" is not",
+		"app: s\ndeploy: {templates: [{from: deploy/templates/../a}]}":                                        "from must be a path in the version without . and ..",
+		"app: s\ndeploy: {templates: [{from: deploy/templates/a, to: /etc/a}]}":                               "app.yaml:2:53: to must be a path in the version",
+		"app: s\ndeploy: {templates: [{from: deploy/templates/a, to: ../a}]}":                                 "to must be a path in the version",
+		"app: s\ndeploy: {templates: [{from: deploy/templates/a, outside: a}]}":                               "app.yaml:2:58: outside must be an absolute path",
+		"app: s\ndeploy: {templates: [{from: deploy/templates/a, mode: 640}]}":                                "mode must be four digits such as \"0640\", not \"640\"",
+		"app: s\ndeploy: {templates: [{from: deploy/templates/a, mode: '0648'}]}":                             "mode must be four digits",
+		"app: s\ndeploy: {templates: [{from: deploy/templates/a, mode: '4755'}]}":                             "mode must be four digits",
+		"app: s\ndeploy: {templates: [{from: deploy/templates/a, owner: x}]}":                                 "unknown key \"owner\" in a template",
+		"app: s\ndeploy: {templates: [{from: deploy/templates/a, user: -x}]}":                                 "the user of a template must be letters",
+		"app: s\ndeploy: {templates: [{from: deploy/templates/a}, {from: deploy/templates/b, to: deploy/a}]}": "app.yaml:2:81: deploy/a is what deploy/templates/a becomes, too",
+		"app: s\ndeploy: {templates: [{from: deploy/templates/a, outside: /a}, {from: deploy/templates/b, outside: /a}]}": "/a is outside for deploy/templates/a, too",
+		"app: s\nkeep: *x": "this is not YAML",
 	} {
 		a, err := appfile.Parse("app.yaml", []byte(text))
 		var all appfile.Errors
@@ -143,7 +164,7 @@ func TestTheManual(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := a.Deploy; a.App != "shop" || len(d.Services) != 2 || len(d.Checks) != 4 || len(d.Balancers) != 4 || d.User != "www-data" || d.Waits.Steady != 10*time.Second || d.NoHooks {
+	if d := a.Deploy; a.App != "shop" || len(d.Services) != 2 || len(d.Checks) != 4 || len(d.Balancers) != 4 || len(d.Templates) != 1 || d.User != "www-data" || d.Waits.Steady != 10*time.Second || d.NoHooks {
 		t.Errorf("%+v", a)
 	}
 }

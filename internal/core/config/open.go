@@ -32,7 +32,20 @@ func (f Frozen) Open(unlock Unlock) (*Opened, error) {
 	return &Opened{tree: tree, secrets: o.out}, nil
 }
 
+// Closed is a frozen configuration in which the words that people see stand for what is sealed: what templates come to is known
+// without opening anything.
+func (f Frozen) Closed() (*Opened, error) {
+	t, err := f.thaw()
+	if err != nil {
+		return nil, err
+	}
+	o := &opener{closed: true}
+	tree, err := o.open(nil, t.tree)
+	return &Opened{tree: tree}, err
+}
+
 type opener struct {
+	closed bool // nothing is opened
 	unlock Unlock
 	files  map[string]*sealedFile
 	keys   map[string]sluice.Secret // of files whose sum was right, by digest
@@ -72,6 +85,9 @@ func (o *opener) open(p Path, v *Value) (*Value, error) {
 
 func (o *opener) leaf(p Path, v *Value) (*Value, error) {
 	s := v.Sealed
+	if o.closed {
+		return &Value{Kind: s.Type, Text: v.Shown(), Sealed: s}, nil
+	}
 	var plain sluice.Secret
 	var err error
 	if s.Age != "" {
@@ -87,7 +103,7 @@ func (o *opener) leaf(p Path, v *Value) (*Value, error) {
 	if !ok {
 		return nil, sluice.Errorf(sluice.Config, "%s was opened, and is not %s", p, s.Type)
 	}
-	return &Value{Kind: s.Type, Text: text}, nil
+	return &Value{Kind: s.Type, Text: text, Sealed: s}, nil
 }
 
 // canonical is a text as a value of that kind has it.
@@ -114,25 +130,28 @@ func (o *Opened) JSON() sluice.Secret { return sluice.NewSecret(o.tree.JSON()) }
 // Secrets are the values that were sealed: what is printed near them has to be masked.
 func (o *Opened) Secrets() []sluice.Secret { return o.secrets }
 
-// Values is the configuration for templates: maps, lists, texts, truths, int64 and float64. It must not be put into a log,
-// event or error.
-func (o *Opened) Values() map[string]any {
-	m, _ := plainValue(o.tree).(map[string]any)
+// Values is the configuration for templates: maps, lists, texts, truths, int64 and float64, and what hide makes of values that
+// were sealed. It must not be put into a log, event or error.
+func (o *Opened) Values(hide func(key, text string, bare bool) any) map[string]any {
+	m, _ := plainValue(nil, o.tree, hide).(map[string]any)
 	return m
 }
 
-func plainValue(v *Value) any {
+func plainValue(p Path, v *Value, hide func(key, text string, bare bool) any) any {
+	if v.Sealed != nil {
+		return hide(p.String(), v.Text, v.Kind != Text)
+	}
 	switch v.Kind {
 	case Map:
 		out := make(map[string]any, len(v.Map))
 		for k, e := range v.Map {
-			out[k] = plainValue(e)
+			out[k] = plainValue(p.below(k), e, hide)
 		}
 		return out
 	case List:
 		out := make([]any, len(v.List))
 		for i, e := range v.List {
-			out[i] = plainValue(e)
+			out[i] = plainValue(p, e, hide)
 		}
 		return out
 	case Text:

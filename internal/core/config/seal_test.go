@@ -225,8 +225,14 @@ func TestSealedWithAge(t *testing.T) {
 	if got, want := string(o.JSON().Reveal()), `{"db":{"n":1,"password":"`+canary+`"},"list":["a"]}`; got != want {
 		t.Errorf("got %s", got)
 	}
-	if v := o.Values()["db"].(map[string]any)["password"]; v != canary {
-		t.Errorf("got %v", v)
+	values := func(o *config.Opened) string {
+		return fmt.Sprint(o.Values(func(key, text string, bare bool) any { return fmt.Sprint(key, "=", text, " ", bare) }))
+	}
+	if got, want := values(o), "map[db:map[n:1 password:db.password="+canary+" false] list:[a]]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if c, err := f.Closed(); err != nil || !strings.HasPrefix(values(c), "map[db:map[n:1 password:db.password=sealed (age, ") || strings.Contains(values(c), canary) {
+		t.Errorf("closed: %v, %v", values(c), err)
 	}
 	if len(o.Secrets()) != 1 || string(o.Secrets()[0].Reveal()) != canary {
 		t.Error("the secret is not told for masking")

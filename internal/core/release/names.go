@@ -40,6 +40,9 @@ func Check(kind sluice.ActionKind, r *sluice.Release) error {
 			return fmt.Errorf("the service %s is run by %q: expected systemd, supervisor or service", s.Name, s.By)
 		}
 	}
+	if err := checkTemplates(d); err != nil {
+		return err
+	}
 	for _, b := range d.Balancers {
 		switch {
 		case b.Name != "" && b.Driver == "" && b.Pool != "": // what it is, is found in the fleet when the job is made

@@ -3,7 +3,6 @@ package release
 import (
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -55,11 +54,10 @@ func (w Wish) Check() error {
 	}
 	seen := map[string]bool{}
 	for _, l := range w.Outside {
+		if err := checkOutside(l.Path, w.Release.Deploy.Root); err != nil {
+			return err
+		}
 		switch {
-		case !path.IsAbs(l.Path) || path.Clean(l.Path) != l.Path || l.Path == "/" || odd(l.Path):
-			return fmt.Errorf("%q is no clean absolute path for a link", l.Path)
-		case l.Path == w.Release.Deploy.Root || strings.HasPrefix(l.Path, w.Release.Deploy.Root+"/"):
-			return fmt.Errorf("the link %q is in the root of the app", l.Path)
 		case seen[l.Path]:
 			return fmt.Errorf("the link %q is there twice", l.Path)
 		case !slices.ContainsFunc(w.Tree, func(e manifest.Entry) bool { return e.Path == l.To }):

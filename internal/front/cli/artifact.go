@@ -46,6 +46,8 @@ type Depot interface {
 	Content(ctx context.Context, r artifact.Record) (io.ReadCloser, error)
 	// File reads a small file of the tree; fs.ErrNotExist if there is none.
 	File(ctx context.Context, r artifact.Record, name string, limit int64) ([]byte, error)
+	// Texts reads small files of the tree in one pass; fs.ErrNotExist if one is missing.
+	Texts(ctx context.Context, r artifact.Record, names []string, limit int64) (map[string][]byte, error)
 	Names(ctx context.Context, under sluice.ArtifactName) ([]string, error)
 	Versions(ctx context.Context, file sluice.ArtifactName) ([]artifact.Shown, error)
 	Remove(ctx context.Context, n sluice.ArtifactName) error

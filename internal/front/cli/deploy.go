@@ -14,7 +14,9 @@ import (
 	"sluice/internal/core/appfile"
 	"sluice/internal/core/artifact"
 	"sluice/internal/core/config"
+	"sluice/internal/core/manifest"
 	"sluice/internal/core/release"
+	"sluice/internal/core/template"
 	"sluice/internal/run/control"
 )
 
@@ -137,13 +139,30 @@ func (a *app) release(ctx context.Context, svc control.Desk, depot Depot, d *dep
 	if rel.Deploy.Balancers, err = release.Balancers(about.Deploy.Balancers, f, about.BalancersAt); err != nil {
 		return nil, err
 	}
+	files, err := depot.Manifest(ctx, found.Record)
+	if err != nil {
+		return nil, err
+	}
+	if rel.Deploy.Templates, err = release.Templates(files, about.Deploy.Templates, about.TemplatesAt); err != nil {
+		return nil, err
+	}
 	if err := release.Check(sluice.DeployTo, rel); err != nil {
 		return nil, &sluice.Error{Code: sluice.Config, Text: "this cannot be deployed", Err: err}
 	}
-	if rel.Config, rel.Provenance, err = a.freeze(ctx, svc, d, rel, hosts); err != nil {
+	configs, from, err := a.configs(ctx, d, rel, hosts)
+	if err != nil {
 		return nil, err
 	}
-	return rel, a.bring(ctx, svc, depot, found.Record)
+	if err := tryTemplates(ctx, depot, found.Record, files, rel, configs, hosts); err != nil {
+		return nil, err
+	}
+	if rel.Config, err = keepConfigs(ctx, svc, configs); err != nil {
+		return nil, err
+	}
+	if rel.Provenance, err = keepConfigs(ctx, svc, from); err != nil {
+		return nil, err
+	}
+	return rel, bring(ctx, svc, depot, found.Record, files)
 }
 
 // appFile is what the app says of itself: in its artifact, or in a local file.
@@ -167,35 +186,55 @@ func (a *app) appFile(ctx context.Context, depot Depot, d *deployFlags, r artifa
 	return appfile.Parse(appfile.Name, []byte("app: "+r.App+"\n"))
 }
 
-// freeze renders the configuration of all hosts and keeps it, and where its values came from; "" where there are no layers.
-func (a *app) freeze(ctx context.Context, svc control.Desk, d *deployFlags, rel *sluice.Release, hosts []sluice.Host) (configs, provenance string, err error) {
+// configs are the configurations of all hosts, and where their values came from; nil where there are no layers.
+func (a *app) configs(ctx context.Context, d *deployFlags, rel *sluice.Release, hosts []sluice.Host) (configs, from *release.Configs, err error) {
 	if len(d.layers.shared) == 0 && a.Env(sharedVariable) == "" && d.layers.appDir == "" {
-		return "", "", nil
+		return nil, nil, nil
 	}
 	l, err := a.library(ctx, &d.layers)
 	if err != nil {
-		return "", "", err
+		return nil, nil, err
 	}
 	if err := a.addApp(ctx, &d.layers, l, config.App(rel.App)); err != nil {
-		return "", "", err
+		return nil, nil, err
 	}
-	of, from := make(map[sluice.Host][]byte, len(hosts)), make(map[sluice.Host][]byte, len(hosts))
+	of, said := make(map[sluice.Host][]byte, len(hosts)), make(map[sluice.Host][]byte, len(hosts))
 	for _, h := range hosts {
 		r, err := l.Render(config.For{App: config.App(rel.App), Environment: config.Environment(rel.Env), Cluster: config.Cluster(rel.Cluster), Host: h})
 		if err != nil {
-			return "", "", err
+			return nil, nil, err
 		}
-		of[h], from[h] = r.Freeze().JSON, r.Provenance().Encode()
+		of[h], said[h] = r.Freeze().JSON, r.Provenance().Encode()
 	}
-	if configs, err = keepConfigs(ctx, svc, release.CommonConfigs(hosts, of)); err != nil {
-		return "", "", err
-	}
-	provenance, err = keepConfigs(ctx, svc, release.CommonConfigs(hosts, from))
-	return configs, provenance, err
+	c, p := release.CommonConfigs(hosts, of), release.CommonConfigs(hosts, said)
+	return &c, &p, nil
 }
 
-// keepConfigs keeps what is folded of hosts where the job is carried out.
-func keepConfigs(ctx context.Context, svc control.Desk, c release.Configs) (string, error) {
+// tryTemplates renders the templates for all hosts, and says what is wrong: before anything is kept or submitted.
+func tryTemplates(ctx context.Context, depot Depot, r artifact.Record, files manifest.Manifest, rel *sluice.Release, c *release.Configs, hosts []sluice.Host) error {
+	var names []string
+	for _, t := range rel.Deploy.Templates {
+		names = append(names, t.From)
+	}
+	var texts map[string][]byte
+	if len(names) > 0 {
+		var err error
+		if texts, err = depot.Texts(ctx, r, names, template.MaxBytes); err != nil {
+			return err
+		}
+	}
+	renderer, err := release.NewRenderer(files, rel.Deploy.Templates, func(e manifest.Entry) ([]byte, error) { return texts[e.Path], nil })
+	if err != nil {
+		return err
+	}
+	return renderer.Check(c, hosts)
+}
+
+// keepConfigs keeps the configurations where the job is carried out; "" for none.
+func keepConfigs(ctx context.Context, svc control.Desk, c *release.Configs) (string, error) {
+	if c == nil {
+		return "", nil
+	}
 	text, err := c.Encode()
 	if err != nil {
 		return "", err
@@ -205,7 +244,7 @@ func keepConfigs(ctx context.Context, svc control.Desk, c release.Configs) (stri
 }
 
 // bring keeps the archive and its manifest where the job is carried out, unless they are there.
-func (a *app) bring(ctx context.Context, svc control.Desk, depot Depot, r artifact.Record) error {
+func bring(ctx context.Context, svc control.Desk, depot Depot, r artifact.Record, m manifest.Manifest) error {
 	keep := func(digest string, open func() (io.ReadCloser, error)) error {
 		if _, err := svc.Kept(ctx, digest); sluice.CodeOf(err) != sluice.NotFound {
 			return err
@@ -219,10 +258,6 @@ func (a *app) bring(ctx context.Context, svc control.Desk, depot Depot, r artifa
 		if err == nil && got != digest {
 			err = sluice.Errorf(sluice.Conflict, "%s is not what the repository has on record", r.ArtifactName)
 		}
-		return err
-	}
-	m, err := depot.Manifest(ctx, r)
-	if err != nil {
 		return err
 	}
 	if err := keep(r.Manifest, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(m.Encode())), nil }); err != nil {

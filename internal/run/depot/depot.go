@@ -231,31 +231,46 @@ func (d *Depot) Content(ctx context.Context, r artifact.Record) (io.ReadCloser, 
 }
 
 // File reads a small file of a version's tree; fs.ErrNotExist if there is none, or it is larger than limit bytes.
-func (d *Depot) File(ctx context.Context, r artifact.Record, name string, limit int64) (text []byte, err error) {
+func (d *Depot) File(ctx context.Context, r artifact.Record, name string, limit int64) ([]byte, error) {
+	texts, err := d.Texts(ctx, r, []string{name}, limit)
+	return texts[name], err
+}
+
+// Texts reads small files of a version's tree, in one pass; fs.ErrNotExist if one is not there, or is larger than limit bytes.
+func (d *Depot) Texts(ctx context.Context, r artifact.Record, names []string, limit int64) (map[string][]byte, error) {
 	m, err := d.Manifest(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	at := slices.IndexFunc(m, func(e manifest.Entry) bool { return e.Path == name && e.Kind == manifest.File && e.Size <= limit })
-	if at < 0 {
-		return nil, fmt.Errorf("%s of %s: %w", name, r.ArtifactName, fs.ErrNotExist)
+	sums := map[string]string{}
+	for _, name := range names {
+		at := slices.IndexFunc(m, func(e manifest.Entry) bool { return e.Path == name && e.Kind == manifest.File && e.Size <= limit })
+		if at < 0 {
+			return nil, fmt.Errorf("%s of %s: %w", name, r.ArtifactName, fs.ErrNotExist)
+		}
+		sums[name] = m[at].SHA256
 	}
 	in, err := d.Content(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
-	_, err = tarball.Read(ctx, in, d.Limits, func(e manifest.Entry, content io.Reader) error {
-		if e.Path != name {
-			return nil
+	texts := map[string][]byte{}
+	_, err = tarball.Read(ctx, in, d.Limits, func(e manifest.Entry, content io.Reader) (err error) {
+		if _, wanted := sums[e.Path]; wanted {
+			texts[e.Path], err = io.ReadAll(io.LimitReader(content, limit+1))
 		}
-		text, err = io.ReadAll(content)
 		return err
 	})
-	if err == nil && fmt.Sprintf("%x", sha256.Sum256(text)) != m[at].SHA256 {
-		err = sluice.Errorf(sluice.Conflict, "%s of %s is not the one of its manifest", name, r.ArtifactName)
+	if err != nil {
+		return nil, err
 	}
-	return text, err
+	for name, sum := range sums {
+		if fmt.Sprintf("%x", sha256.Sum256(texts[name])) != sum {
+			return nil, sluice.Errorf(sluice.Conflict, "%s of %s is not the one of its manifest", name, r.ArtifactName)
+		}
+	}
+	return texts, nil
 }
 
 // Remove takes a version away, also one whose record is damaged. Its content goes with the next collection.

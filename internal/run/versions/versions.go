@@ -1,5 +1,5 @@
 // Package versions says what the version of a release is on one host: the files of its artifact, which the stock has near the
-// hosts, and the configuration, which is opened here and nowhere else.
+// hosts, and what its templates and its configuration come to there. The configuration is opened here and nowhere else.
 //
 // It knows content by its digest only, and nothing of how it gets to a host.
 package versions
@@ -43,24 +43,18 @@ const (
 )
 
 // Version is what the job's release is on a host.
-func (v *Versions) Version(ctx context.Context, job *sluice.Job, host sluice.Host) (_ work.Version, err error) {
+func (v *Versions) Version(ctx context.Context, job *sluice.Job, host sluice.Host) (work.Version, error) {
 	r := job.Action.Release
 	files, err := v.files(ctx, r.Manifest)
 	if err != nil {
 		return work.Version{}, err
 	}
-	made, err := v.configuration(ctx, r, host)
+	opened, err := v.configuration(ctx, r, host)
 	if err != nil {
 		return work.Version{}, err
 	}
-	defer func() {
-		if err != nil {
-			wipe(made)
-		}
-	}()
-	all, err := with(files, made)
-	if err != nil {
-		return work.Version{}, err
+	if opened != nil {
+		defer opened.Wipe()
 	}
 	s, err := v.opened(ctx)
 	if err != nil {
@@ -70,16 +64,42 @@ func (v *Versions) Version(ctx context.Context, job *sluice.Job, host sluice.Hos
 	if err != nil {
 		return work.Version{}, err
 	}
+	on, err := render(ctx, tree, files, r.Deploy.Templates, opened)
+	if err != nil {
+		_ = tree.Close()
+		return work.Version{}, err
+	}
+	// Two files may have the same content: what is looked for is a content, whichever file it is for.
+	made := map[string][]byte{}
+	for _, f := range on.Made {
+		made[f.Sum()] = f.Content
+	}
 	done := func() {
 		_ = tree.Close()
-		wipe(made)
+		release.Wipe(on.Made)
 	}
-	return work.Version{Files: all, Close: done, Open: func(ctx context.Context, sum string) (io.ReadCloser, error) {
+	return work.Version{Files: on.Files, Links: on.Links, Close: done, Open: func(ctx context.Context, sum string) (io.ReadCloser, error) {
 		if text, ok := made[sum]; ok {
-			return io.NopCloser(bytes.NewReader(text.content)), nil
+			return io.NopCloser(bytes.NewReader(text)), nil
 		}
 		return tree.Open(ctx, sum)
 	}}, nil
+}
+
+// render makes what a host has beside the artifact.
+func render(ctx context.Context, tree *stock.Tree, files manifest.Manifest, list []sluice.Template, opened *config.Opened) (release.Host, error) {
+	r, err := release.NewRenderer(files, list, func(e manifest.Entry) ([]byte, error) {
+		in, err := tree.Open(ctx, e.SHA256)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = in.Close() }()
+		return io.ReadAll(in)
+	})
+	if err != nil {
+		return release.Host{}, err
+	}
+	return r.Render(opened)
 }
 
 // Close ends the use of the cache.
@@ -148,22 +168,8 @@ func (v *Versions) files(ctx context.Context, digest string) (manifest.Manifest,
 	return m, nil
 }
 
-// made is a file that is made for one host.
-type made struct {
-	path    string
-	mode    uint32
-	content []byte
-}
-
-// wipe forgets what was made: there may be secrets in it.
-func wipe(files map[string]made) {
-	for _, f := range files {
-		clear(f.content)
-	}
-}
-
-// configuration is the file that a host's configuration becomes, by its digest; none where the release has none.
-func (v *Versions) configuration(ctx context.Context, r *sluice.Release, host sluice.Host) (map[string]made, error) {
+// configuration is a host's configuration, opened; nil where the release has none.
+func (v *Versions) configuration(ctx context.Context, r *sluice.Release, host sluice.Host) (*config.Opened, error) {
 	if r.Config == "" {
 		return nil, nil
 	}
@@ -185,27 +191,5 @@ func (v *Versions) configuration(ctx context.Context, r *sluice.Release, host sl
 	if err != nil {
 		return nil, fmt.Errorf("the configuration of %s: %w", host, err)
 	}
-	defer opened.Wipe()
-	secret := opened.JSON()
-	defer secret.Wipe()
-	content := append(bytes.Clone(secret.Reveal()), '\n')
-	sum := sha256.Sum256(content)
-	return map[string]made{hex.EncodeToString(sum[:]): {release.ConfigPath, release.ConfigMode, content}}, nil
-}
-
-// with is a tree with more files in it, none of which is there already.
-func with(m manifest.Manifest, more map[string]made) (manifest.Manifest, error) {
-	if len(more) == 0 {
-		return m, nil
-	}
-	entries := append([]manifest.Entry(nil), m...)
-	for sum, f := range more {
-		for _, e := range m {
-			if e.Path == f.path {
-				return nil, fmt.Errorf("the artifact has a file %s, and what is made for the host belongs there", f.path)
-			}
-		}
-		entries = append(entries, manifest.Entry{Path: f.path, Kind: manifest.File, Mode: f.mode, Size: int64(len(f.content)), SHA256: sum})
-	}
-	return manifest.New(entries)
+	return opened, nil
 }

@@ -153,6 +153,13 @@ func (c changed) Open(ctx context.Context, digest string) (io.ReadCloser, error)
 // sealedYAML is a layer with a value that somebody else can open.
 func sealedYAML(t *testing.T) string {
 	t.Helper()
+	text, _ := sealedFor(t)
+	return text
+}
+
+// sealedFor is a layer with a value, and who can open it.
+func sealedFor(t *testing.T) (string, *age.X25519Identity) {
+	t.Helper()
 	id, err := age.GenerateX25519Identity()
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +176,61 @@ func sealedYAML(t *testing.T) string {
 	if err := errors.Join(w.Close(), lines.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return "key: !sealed |\n  " + strings.ReplaceAll(strings.TrimSpace(b.String()), "\n", "\n  ") + "\n"
+	return "key: !sealed |\n  " + strings.ReplaceAll(strings.TrimSpace(b.String()), "\n", "\n  ") + "\n", id
+}
+
+// rendering is a job whose artifact has these templates.
+func (r repository) rendering(files map[string]string, configs string, list ...sluice.Template) *sluice.Job {
+	archive, manifest := r.artifact(files)
+	j := job(archive, manifest, configs)
+	j.Action.Release.Deploy.Templates = list
+	return j
+}
+
+// TestTemplatesOfAHost: they are part of the version, whichever of them have the same content, and only the worker has what is
+// sealed.
+func TestTemplatesOfAHost(t *testing.T) {
+	r := repository{fake.NewBlobs(), t}
+	layer, id := sealedFor(t)
+	v := newVersions(t, r)
+	v.Unlock = func(armored string) (sluice.Secret, error) {
+		in, err := age.Decrypt(armor.NewReader(strings.NewReader(armored)), id)
+		if err != nil {
+			return sluice.Secret{}, err
+		}
+		text, err := io.ReadAll(in)
+		return sluice.NewSecret(text), err
+	}
+	const same = "key={{.key}}\n"
+	j := r.rendering(map[string]string{"deploy/templates/a": same, "deploy/templates/b": same, "deploy/templates/c": "plain", "d": "plain"}, r.configs(layer, layer),
+		sluice.Template{From: "deploy/templates/a", To: "deploy/a", Outside: "/etc/a"}, sluice.Template{From: "deploy/templates/b", To: "deploy/b", Mode: "0600", User: "root"},
+		sluice.Template{From: "deploy/templates/c", To: "deploy/c"})
+	got, err := v.Version(t.Context(), j, "web2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Close()
+	want := map[string]string{"deploy/a": "0640  key=secret\n", "deploy/b": "0600 root key=secret\n", "deploy/c": "0644  plain", "d": "0644  plain"}
+	for _, e := range got.Files {
+		if w, ok := want[e.Path]; ok {
+			in, err := got.Open(t.Context(), e.SHA256)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(in)
+			if is := fmt.Sprintf("%04o %s %s", e.Mode, e.User, text); err != nil || is != w || int64(len(text)) != e.Size {
+				t.Errorf("%s: %q, %v; want %q", e.Path, is, err, w)
+			}
+			_ = in.Close()
+			delete(want, e.Path)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("there is no %v", want)
+	}
+	if len(got.Links) != 1 || got.Links[0] != (release.Link{Path: "/etc/a", To: "deploy/a"}) {
+		t.Errorf("%v", got.Links)
+	}
 }
 
 func TestWhatIsNoVersion(t *testing.T) {
@@ -186,6 +247,9 @@ func TestWhatIsNoVersion(t *testing.T) {
 		"a configuration that was":       {changed{r, plain}, job(archive, list, plain), "the configuration is not what its digest says"},
 		"an archive that was":            {changed{r, archive}, job(archive, list, plain), "artifact"},
 		"a file where ours belongs":      {r, job(inTheWay, itsList, plain), "and what is made for the host belongs there"},
+		"a template without its key":     {r, r.rendering(map[string]string{"deploy/templates/a": "{{.prot}}"}, plain, sluice.Template{From: "deploy/templates/a", To: "a"}), "deploy/templates/a:1:3: there is no key .prot"},
+		"a template that is not there":   {r, r.rendering(map[string]string{"a": ""}, plain, sluice.Template{From: "deploy/templates/a", To: "b"}), "the artifact has no template deploy/templates/a"},
+		"a template in a file's place":   {r, r.rendering(map[string]string{"deploy/templates/a": "x", "a": ""}, plain, sluice.Template{From: "deploy/templates/a", To: "a"}), "and what is made for the host belongs there"},
 		"what nobody here can open":      {r, job(archive, list, sealed), "has no identity to open it with"},
 		"a configuration that is gone":   {r, job(archive, list, "sha256:"+strings.Repeat("0", 64)), fs.ErrNotExist.Error()},
 		"another artifact than was said": {r, job(inTheWay, list, ""), "artifact"},
