@@ -158,6 +158,14 @@ type Action struct {
 	Undoes JobID `json:"undoes,omitzero"`
 }
 
+// Once is the host that runs what a deploy runs once, before the others; "" where there is nothing of the kind.
+func (a *Action) Once() Host {
+	if a.Kind != DeployTo || a.Release == nil {
+		return ""
+	}
+	return a.Release.Once
+}
+
 // UndoneOnFailure reports whether it is a deploy after whose failure the hosts are to be brought back.
 func (a *Action) UndoneOnFailure() bool {
 	return a.Kind == DeployTo && a.Release != nil && a.Release.Deploy.OnFailure == FailureRollsBack

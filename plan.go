@@ -13,6 +13,9 @@ const Unconstrained = "unconstrained"
 // anything: it has no hosts, only a gate.
 const BeforeStart = "start"
 
+// OnceStage is the name of the stage that a deploy begins with that has steps which run once: the host that runs them, in every track.
+const OnceStage = "once"
+
 // Track is an ordered list of stages. Tracks run independently side by side.
 type Track struct {
 	Name   string  `json:"name"`

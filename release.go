@@ -1,6 +1,9 @@
 package sluice
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Release is an app at a version with its configuration in an environment. A job that deploys it carries it frozen.
 type Release struct {
@@ -18,6 +21,9 @@ type Release struct {
 	// people need it: the release is the same without.
 	Provenance string `json:"provenance,omitzero"`
 	Deploy     Deploy `json:"deploy"`
+	// Once is the host that runs the steps of the version that run once, before any other host changes; "" where there are none. The
+	// plan of the job has it in a stage of its own, before all others.
+	Once Host `json:"once,omitzero"`
 	// Commit is what the artifact was built from, as its metadata said when the job was made; nil where it said nothing.
 	Commit *Commit `json:"commit,omitzero"`
 }
@@ -51,7 +57,9 @@ type Deploy struct {
 	// Keep is how many versions stay, the live one counted.
 	Keep int `json:"keep"`
 	// NoHooks runs none of the artifact's hooks.
-	NoHooks  bool      `json:"no_hooks,omitzero"`
+	NoHooks bool `json:"no_hooks,omitzero"`
+	// Once says which host runs the steps that run once: [OnceFirst], a host, or a tag behind "$". "" where there are none.
+	Once     string    `json:"once,omitzero"`
 	Services []Service `json:"services,omitzero"`
 	// Templates are rendered for each host. In app.yaml those are named of which something is said; a job has all of its artifact.
 	Templates []Template `json:"templates,omitzero"`
@@ -62,6 +70,12 @@ type Deploy struct {
 	// OnFailure says what follows when a deploy ends badly; "" is [FailureHalts].
 	OnFailure OnFailure `json:"on_failure,omitzero"`
 }
+
+// OnceFirst is the first of the hosts that the sequences of the fleet let go first.
+const OnceFirst = "first"
+
+// ValidOnce reports whether a text can say where the steps run that run once.
+func ValidOnce(s string) bool { return ValidHost(strings.TrimPrefix(s, "$")) }
 
 // OnFailure is what follows when a deploy ends badly.
 type OnFailure string

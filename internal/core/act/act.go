@@ -265,6 +265,9 @@ func (a Act) skip(s *schedule.State, i schedule.Info) ([]sluice.Body, error) {
 		switch {
 		case !ok:
 			return nil, noTarget(a.Job, h)
+		case h == i.Spec.Action.Once():
+			return nil, sluice.Errorf(sluice.Conflict, "%s cannot be skipped: it runs what this release runs once, and the others wait for that", h).
+				WithHint("sluice retry %s; or cancel the job, and deploy anew", a.Job)
 		case t.Running, t.Outcome.Passed() && !t.Pending:
 			return nil, sluice.Errorf(sluice.Conflict, "%s cannot be skipped: %s", h, standing(t))
 		}

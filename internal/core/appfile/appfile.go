@@ -128,7 +128,7 @@ func (r *reader) word(n *yaml.Node, meant string) string {
 
 func (r *reader) deploy(n *yaml.Node, a *App) (d sluice.Deploy) {
 	for _, p := range r.Pairs(n, "deploy") {
-		if !r.Known(p, "deploy", []string{"root", "user", "group", "keep", "hooks", "services", "templates", "balancers", "checks", "waits", "on_failure"}) {
+		if !r.Known(p, "deploy", []string{"root", "user", "group", "keep", "hooks", "once", "services", "templates", "balancers", "checks", "waits", "on_failure"}) {
 			continue
 		}
 		switch p.Name {
@@ -142,6 +142,8 @@ func (r *reader) deploy(n *yaml.Node, a *App) (d sluice.Deploy) {
 			d.Keep, _ = r.Number(p.Value, "keep", 2, maxKeep)
 		case "hooks":
 			d.NoHooks = !r.Truth(p.Value, "hooks")
+		case "once":
+			d.Once = r.once(p.Value)
 		case "services":
 			for _, s := range r.some(p.Value, "services") {
 				d.Services = append(d.Services, r.service(s))
@@ -176,6 +178,15 @@ func (r *reader) some(n *yaml.Node, meant string) []*yaml.Node {
 		return nil
 	}
 	return list
+}
+
+// once is where the steps run that run once.
+func (r *reader) once(n *yaml.Node) string {
+	w, ok := r.Word(n, "once")
+	if ok && !sluice.ValidOnce(w) {
+		r.Fail(n, "once must be %s, the name of a host, or a tag such as $migrates, not %.40q", sluice.OnceFirst, w)
+	}
+	return w
 }
 
 // root is a directory of the app's own: versions come and go in it.

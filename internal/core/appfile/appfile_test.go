@@ -31,6 +31,7 @@ deploy:
   group: www-data
   keep: 3
   hooks: false
+  once: $migrates
   balancers:
     - {haproxy: "10.0.0.1:9999", pool: shop, least: 50%}
     - {nginx: /etc/nginx/shop.conf, on: lb1, pool: shop, server: "10.0.0.7:80"}
@@ -51,7 +52,7 @@ deploy:
 		t.Fatal(err)
 	}
 	d := a.Deploy
-	if a.App != "shop" || d.Root != "/srv/www/shop" || d.User != "www-data" || d.Group != "www-data" || d.Keep != 3 || !d.NoHooks {
+	if a.App != "shop" || d.Root != "/srv/www/shop" || d.User != "www-data" || d.Group != "www-data" || d.Keep != 3 || !d.NoHooks || d.Once != "$migrates" {
 		t.Errorf("%+v", a)
 	}
 	if len(d.Services) != 2 || d.Services[0] != (sluice.Service{Name: "nginx", By: "systemd"}) || d.Services[1] != (sluice.Service{Name: "shop-worker", By: "supervisor", Reload: true}) {
@@ -63,7 +64,7 @@ deploy:
 	if b := d.Balancers[1]; b.Driver != "nginx" || b.At != "/etc/nginx/shop.conf" || b.On != "lb1" || b.Server != "10.0.0.7:80" {
 		t.Errorf("%+v", b)
 	}
-	if b := d.Balancers[2]; !reflect.DeepEqual(b, sluice.Balancing{Name: "web", Pool: "shop", Server: "{host}.internal"}) || a.BalancersAt[2] != (sluice.Position{File: "app.yaml", Line: 12, Column: 7}) {
+	if b := d.Balancers[2]; !reflect.DeepEqual(b, sluice.Balancing{Name: "web", Pool: "shop", Server: "{host}.internal"}) || a.BalancersAt[2] != (sluice.Position{File: "app.yaml", Line: 13, Column: 7}) {
 		t.Errorf("%+v at %v", b, a.BalancersAt)
 	}
 	if len(d.Checks) != 2 || d.Checks[0] != (sluice.HealthCheck{Kind: "http", At: "http://127.0.0.1:8080/health", Status: 204, Every: 2 * time.Second, Timeout: time.Second, Successes: 5}) ||
@@ -91,6 +92,7 @@ func TestMistakesHavePlaces(t *testing.T) {
 		"app: s\ndeploy: {root: /}":                                                                           "root must be a directory of the app alone",
 		"app: s\ndeploy: {keep: 1}":                                                                           "keep must be a number from 2 to 1000",
 		"app: s\ndeploy: {user: '-r'}":                                                                        "user must be letters",
+		"app: s\ndeploy: {once: 'a b'}":                                                                       "app.yaml:2:16: once must be first, the name of a host, or a tag such as $migrates",
 		"app: s\ndeploy: {hooks: maybe}":                                                                      "hooks must be true or false",
 		"app: s\ndeploy: {services: [{by: x}]}":                                                               "app.yaml:2:26: by must be one of systemd, supervisor, service",
 		"app: s\ndeploy: {services: [{by: systemd}]}":                                                         "a service has no name",

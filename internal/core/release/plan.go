@@ -23,6 +23,8 @@ type Wish struct {
 	// Tree are all files of the version on this host, and Outside the links that lead there (deploy).
 	Tree    manifest.Manifest
 	Outside []Link
+	// Once says that this host runs what the release runs once.
+	Once bool
 	// Wait says that somebody follows who drains the host and says when it is well.
 	Wait bool
 }

@@ -7,7 +7,7 @@
 # What is where below the root: versions/TREE, live -> versions/TREE, and .sluice (0700) with owner, lock.N, intent,
 # and for each tree that we have put there a record trees/TREE: about, manifest, links, seq (it was live, the higher the
 # later), good (a deploy of it succeeded), damaged (it is not what its manifest says). A record is there before its tree and goes after it, so that a
-# directory without one is never ours.
+# directory without one is never ours. once/VERSION~MANIFEST/HOOK says that a hook which runs once has begun, or is done; it stays.
 
 # A line among the steps that is none: what a step says to who follows, who hears it at once. Where nobody reads, opening
 # for reading and writing does not wait.
@@ -251,8 +251,9 @@ d_fresh() {
 
 # Hooks of the version, in it, with nothing to read.
 d_hooks() {
+	d_ran=
 	case $d_nohooks in 1) return 0 ;; esac
-	s_via=d_hook
+	s_via=${2:-d_hook}
 	s_hooks $1 "$d_root/versions/$d_tree/deploy/hooks/$1.d"
 	d_c=$?
 	s_via=
@@ -264,6 +265,36 @@ d_hook() {
 	d_in || return
 	cd -- "versions/$d_tree" && exec "$@" </dev/null
 }
+
+# A hook that runs once: its beginning and its end are on record. One that began and did not end is for a person to judge.
+d_onced() {
+	d_in || return
+	d_f=.sluice/once/$d_once/${1##*/} d_x=
+	if [ -e "$d_f" ]; then
+		read -r d_x <"$d_f"
+		case $d_x in
+		done*)
+			s_w "sluice: ${1##*/} has run for this release already: $d_x$s_nl"
+			return 0
+			;;
+		esac
+		d_no "${1##*/} runs once, and how it ended is not known: $d_x. Look what it did; then, on this host, rm '$d_root/$d_f' has it run again, and echo done >'$d_root/$d_f' does not"
+		return
+	fi
+	mkdir -p ".sluice/once/$d_once" || return
+#@ onceplace
+	d_mark begun || return
+#@ oncebegun
+	(cd -- "versions/$d_tree" && exec "$@" </dev/null)
+	d_c=$?
+#@ onceran
+	case $d_c in
+	0) d_mark 'done' ;;
+	*) rm -f "$d_f" && d_sync && return $d_c ;;
+	esac
+}
+
+d_mark() { s_w "$1 by attempt $s_id$s_nl" >.sluice/once.new && mv -f .sluice/once.new "$d_f" && d_sync; }
 
 # Hooks ran: one that writes into a file where it stands has changed it in the versions that share it, too. The new
 # version shows that for all it shares; of the one before, the rest is looked at.
@@ -410,7 +441,11 @@ d_ready() {
 		return
 		;;
 	esac
-	s_step unpack d_unpack && d_hooks prepare || return
+	s_step unpack d_unpack && d_hooks prepare && d_checked || return
+	case $d_once in ?*) d_hooks once d_onced && d_checked ;; esac
+}
+
+d_checked() {
 	case $d_ran in 1) s_step check d_check ;; esac
 }
 
@@ -422,7 +457,6 @@ d_undo() {
 
 # Before the swing a failure leaves what was live. After it, the host stays out until somebody tries again or goes back.
 d_main() {
-	d_ran=
 	d_self
 	d_run=$d_pid
 	d_ready || return

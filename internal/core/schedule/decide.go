@@ -147,7 +147,8 @@ func (d *decision) limits(j *job) {
 // maxRefused logins may be refused before a job halts.
 const maxRefused = 2
 
-// skipRetired gives up tasks whose host was retired after the job was submitted: it is no target any more.
+// skipRetired gives up tasks whose host was retired after the job was submitted: it is no target any more. What a release runs once is
+// not passed over for that: the others wait for it.
 func (d *decision) skipRetired(j *job) {
 	if j.unsettled == 0 {
 		return
@@ -156,7 +157,11 @@ func (d *decision) skipRetired(j *job) {
 		t := j.byHost[h]
 		host := &d.hosts[h]
 		if t != nil && t.phase == pending && host.retired != nil {
-			d.emit(j, sluice.TaskFinished{Host: host.name, Outcome: sluice.Skipped, By: host.retired.by,
+			outcome := sluice.Skipped
+			if host.name == j.spec.Action.Once() {
+				outcome = sluice.Cancelled
+			}
+			d.emit(j, sluice.TaskFinished{Host: host.name, Outcome: outcome, By: host.retired.by,
 				Reason: "retired: " + host.retired.reason, NotStarted: true})
 		}
 	}

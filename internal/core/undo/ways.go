@@ -108,7 +108,8 @@ func (w *Ways) leave(h sluice.Host) {
 // Release makes of the release that was deployed one to go back to: of which version, it says only where that is the same everywhere.
 func Release(of sluice.Release, back map[sluice.Host]sluice.Installed) *sluice.Release {
 	of.Version, of.Artifact, of.Manifest, of.Config, of.Provenance, of.Deploy.OnFailure = "", "", "", "", "", ""
-	of.Commit = nil // of what failed
+	of.Commit = nil                  // of what failed
+	of.Once, of.Deploy.Once = "", "" // what ran once is not undone by going back
 	versions := map[string]bool{}
 	for _, to := range back {
 		versions[to.Version] = true

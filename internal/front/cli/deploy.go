@@ -149,6 +149,9 @@ func (a *app) release(ctx context.Context, svc control.Desk, depot Depot, d *dep
 	if err := release.Check(sluice.DeployTo, rel); err != nil {
 		return nil, &sluice.Error{Code: sluice.Config, Text: "this cannot be deployed", Err: err}
 	}
+	if rel.Deploy.Once, err = release.Once(rel.Deploy, files); err != nil {
+		return nil, err
+	}
 	configs, from, err := a.configs(ctx, d, rel, hosts)
 	if err != nil {
 		return nil, err

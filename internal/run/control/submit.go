@@ -107,6 +107,9 @@ func Draw(r Request, by string, retired []sluice.Host, clears func([]sluice.Host
 	if d.Plan, ordered, err = plan.Make(d.Fleet, targets); err != nil {
 		return nil, err
 	}
+	if d.Plan, r.Action, err = once(d.Plan, ordered, d.Fleet, r.Action); err != nil {
+		return nil, err
+	}
 	if d.Rules, err = sluice.NewRules(r.Fleet.Hosts, r.Fleet.Constraints); err != nil {
 		return nil, err
 	}
@@ -125,6 +128,20 @@ func Draw(r Request, by string, retired []sluice.Host, clears func([]sluice.Host
 		d.Clears = clears(ordered)
 	}
 	return d, nil
+}
+
+// once puts the host first that runs what a release runs once, and notes it in the action. What somebody else says of it does not count.
+func once(p sluice.Plan, targets []sluice.Host, f *sluice.Fleet, a sluice.Action) (sluice.Plan, sluice.Action, error) {
+	if a.Release == nil {
+		return p, a, nil
+	}
+	rel := *a.Release
+	rel.Once, a.Release = "", &rel
+	var err error
+	if a.Kind == sluice.DeployTo && rel.Deploy.Once != "" {
+		p, rel.Once, err = plan.Once(p, targets, f, rel.Deploy.Once)
+	}
+	return p, a, err
 }
 
 // Asks says why people are asked before the job starts: it has more hosts than the fleet lets go without a question, or its
