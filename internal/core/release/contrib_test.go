@@ -32,17 +32,18 @@ func (m *machine) contrib(name string) string {
 }
 
 // installed is where a program of Debian is, wherever it keeps those of administrators.
-func installed(t *testing.T, name string) {
+func installed(t *testing.T, name string) string {
 	t.Helper()
 	for _, dir := range []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"} {
 		if st, err := os.Stat(filepath.Join(dir, name)); err == nil && st.Mode()&0o111 != 0 {
-			return
+			return filepath.Join(dir, name)
 		}
 	}
 	if os.Getenv("CI") == "true" || os.Getenv("SLUICE_TEST_MUST_RUN") == "1" {
 		t.Fatalf("there is no %s; .ci/install-test-deps installs it", name)
 	}
 	t.Skipf("skipped: there is no %s here", name)
+	return ""
 }
 
 // short is a directory of which the path fits into that of a socket.
@@ -66,25 +67,23 @@ func write(t *testing.T, path, text string) {
 // eventually waits until it is so.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	for end := time.Now().Add(2 * time.Minute); !so(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
+	deadline := time.After(2 * time.Minute)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !so() {
+		select {
+		case <-tick.C:
+		case <-deadline:
 			t.Fatal("never: " + what)
 		}
 	}
 }
 
-func run(t *testing.T, name string, args ...string) string {
+func run(t *testing.T, program string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(name, args...)
-	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin")
-	if path := filepath.Join("/usr/sbin", name); cmd.Err != nil {
-		if _, err := os.Stat(path); err == nil {
-			cmd.Path, cmd.Err = path, nil
-		}
-	}
-	out, err := cmd.CombinedOutput()
+	out, err := exec.Command(program, args...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+		t.Fatalf("%s %v: %v\n%s", program, args, err, out)
 	}
 	return string(out)
 }
@@ -116,15 +115,15 @@ func TestKeepAssets(t *testing.T) {
 
 // A real nginx serves what the live version says, and one that it cannot read never becomes live.
 func TestNginxSite(t *testing.T) {
-	installed(t, "nginx")
+	nginx := installed(t, "nginx")
 	eachShell(t, func(t *testing.T, m *machine) {
 		dir := short(t)
 		conf := dir + "/nginx.conf"
 		write(t, conf, fmt.Sprintf("pid %s/pid;\nerror_log %s/log;\nevents {}\nhttp {\n    access_log off;\n    client_body_temp_path %[1]s/t1; proxy_temp_path %[1]s/t2; fastcgi_temp_path %[1]s/t3; uwsgi_temp_path %[1]s/t4; scgi_temp_path %[1]s/t5;\n"+
 			"    include sites-enabled/*;\n}\n", dir, dir))
 		write(t, dir+"/sites-enabled/other", fmt.Sprintf("server { listen unix:%s/other; return 200 other; }\n", dir))
-		run(t, "nginx", "-c", conf)
-		t.Cleanup(func() { run(t, "nginx", "-s", "quit", "-c", conf) })
+		run(t, nginx, "-c", conf)
+		t.Cleanup(func() { run(t, nginx, "-s", "quit", "-c", conf) })
 		m.env = map[string]string{"NGINX_DIR": dir}
 		app := func(site string) map[string]string {
 			return map[string]string{"deploy/nginx.conf": site, "*deploy/hooks/prepare.d/60-nginx-site": m.contrib("nginx-site"), "deploy/hooks/deployed.d/60-nginx-site->../prepare.d/60-nginx-site": ""}
@@ -172,15 +171,15 @@ func TestNginxSite(t *testing.T) {
 
 // A real supervisord runs what the live version describes.
 func TestSupervisor(t *testing.T) {
-	installed(t, "supervisord")
+	supervisord, ctl := installed(t, "supervisord"), installed(t, "supervisorctl")
 	eachShell(t, func(t *testing.T, m *machine) {
 		dir := short(t)
 		conf := dir + "/supervisord.conf"
 		write(t, conf, fmt.Sprintf("[unix_http_server]\nfile=%s/s\n[supervisord]\npidfile=%[1]s/pid\nlogfile=%[1]s/log\nchildlogdir=%[1]s\n[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"+
 			"[supervisorctl]\nserverurl=unix://%[1]s/s\n[include]\nfiles=%[1]s/conf.d/*.conf\n", dir))
 		write(t, dir+"/conf.d/README", "")
-		run(t, "supervisord", "-c", conf)
-		t.Cleanup(func() { run(t, "supervisorctl", "-c", conf, "shutdown") })
+		run(t, supervisord, "-c", conf)
+		t.Cleanup(func() { run(t, ctl, "-c", conf, "shutdown") })
 		m.env = map[string]string{"SUPERVISOR_DIR": dir}
 		starts := func() int {
 			b, _ := os.ReadFile(dir + "/starts")
@@ -196,7 +195,7 @@ func TestSupervisor(t *testing.T) {
 		eventually(t, "it was restarted", func() bool { return starts() == 2 })
 		m.want(0, m.wish("3", m.tree(app("3", "exec sleep 2000"))))
 		eventually(t, "it was started in another way", func() bool { return starts() == 3 })
-		if out := run(t, "supervisorctl", "-c", conf, "status"); !strings.Contains(out, "RUNNING") {
+		if out := run(t, ctl, "-c", conf, "status"); !strings.Contains(out, "RUNNING") {
 			t.Error(out)
 		}
 		bad := app("4", "exec sleep 3000")
@@ -250,43 +249,42 @@ func TestSystemdUnit(t *testing.T) {
 // A real Django migrates once, and nowhere else than in once.d.
 func TestDjango(t *testing.T) {
 	installed(t, "django-admin")
-	eachShell(t, func(t *testing.T, m *machine) {
-		db := short(t) + "/db"
-		app := func(version string) map[string]string {
-			return map[string]string{
-				"manage.py":                                       "import os, sys\nos.environ['DJANGO_SETTINGS_MODULE'] = 'settings'\nfrom django.core.management import execute_from_command_line\nexecute_from_command_line(sys.argv)\n",
-				"settings.py":                                     fmt.Sprintf("from pathlib import Path\nBASE_DIR = Path(__file__).resolve().parent\nSECRET_KEY = 'x'\nINSTALLED_APPS = ['django.contrib.staticfiles', 'till']\nDATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': %q}}\nSTATIC_URL = '/static/'\nSTATIC_ROOT = BASE_DIR / 'collected'\n", db),
-				"till/__init__.py":                                "",
-				"till/static/till/a b.js":                         version,
-				"till/migrations/__init__.py":                     "",
-				"till/migrations/0001_first.py":                   "from django.db import migrations, models\nclass Migration(migrations.Migration):\n    initial = True\n    operations = [migrations.CreateModel('Sale', [('id', models.AutoField(primary_key=True)), ('what', models.TextField())])]\n",
-				"*deploy/hooks/once.d/10-django-migrate":          m.contrib("django-migrate"),
-				"*deploy/hooks/prepare.d/10-django-collectstatic": m.contrib("django-collectstatic"),
-			}
+	m := newMachine(t, "dash")
+	db := short(t) + "/db"
+	app := func(version string) map[string]string {
+		return map[string]string{
+			"manage.py":                                       "import os, sys\nos.environ['DJANGO_SETTINGS_MODULE'] = 'settings'\nfrom django.core.management import execute_from_command_line\nexecute_from_command_line(sys.argv)\n",
+			"settings.py":                                     fmt.Sprintf("from pathlib import Path\nBASE_DIR = Path(__file__).resolve().parent\nSECRET_KEY = 'x'\nINSTALLED_APPS = ['django.contrib.staticfiles', 'till']\nDATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': %q}}\nSTATIC_URL = '/static/'\nSTATIC_ROOT = BASE_DIR / 'collected'\n", db),
+			"till/__init__.py":                                "",
+			"till/static/till/a b.js":                         version,
+			"till/migrations/__init__.py":                     "",
+			"till/migrations/0001_first.py":                   "from django.db import migrations, models\nclass Migration(migrations.Migration):\n    initial = True\n    operations = [migrations.CreateModel('Sale', [('id', models.AutoField(primary_key=True)), ('what', models.TextField())])]\n",
+			"*deploy/hooks/once.d/10-django-migrate":          m.contrib("django-migrate"),
+			"*deploy/hooks/prepare.d/10-django-collectstatic": m.contrib("django-collectstatic"),
 		}
-		m.env = map[string]string{"PYTHON": "/usr/bin/python3"}
-		w := m.wish("1", m.tree(app("1")))
-		w.Once = true
-		m.want(0, w)
-		if !strings.Contains(m.out, "Applying till.0001_first... OK") {
-			t.Error(m.out)
-		}
-		if b, err := os.ReadFile(m.file("live/collected/till/a b.js")); err != nil || string(b) != "1" {
-			t.Errorf("%q, %v", b, err)
-		}
-		w = m.wish("1", w.Tree)
-		w.Once = true
-		m.want(0, w)
-		if strings.Contains(m.out, "Applying") || strings.Contains(m.out, "No migrations") || !strings.Contains(m.out, "10-django-migrate has run for this release already") {
-			t.Error(m.out)
-		}
-		wrong := app("2")
-		wrong["*deploy/hooks/deployed.d/x"] = m.contrib("django-migrate")
-		m.want(1, m.wish("2", m.tree(wrong)))
-		if !strings.Contains(m.out, "in deployed.d every host would migrate") {
-			t.Error(m.out)
-		}
-	})
+	}
+	m.env = map[string]string{"PYTHON": "/usr/bin/python3"}
+	w := m.wish("1", m.tree(app("1")))
+	w.Once = true
+	m.want(0, w)
+	if !strings.Contains(m.out, "Applying till.0001_first... OK") {
+		t.Error(m.out)
+	}
+	if b, err := os.ReadFile(m.file("live/collected/till/a b.js")); err != nil || string(b) != "1" {
+		t.Errorf("%q, %v", b, err)
+	}
+	w = m.wish("1", w.Tree)
+	w.Once = true
+	m.want(0, w)
+	if strings.Contains(m.out, "Applying") || strings.Contains(m.out, "No migrations") || !strings.Contains(m.out, "10-django-migrate has run for this release already") {
+		t.Error(m.out)
+	}
+	wrong := app("2")
+	wrong["*deploy/hooks/deployed.d/x"] = m.contrib("django-migrate")
+	m.want(1, m.wish("2", m.tree(wrong)))
+	if !strings.Contains(m.out, "in deployed.d every host would migrate") {
+		t.Error(m.out)
+	}
 }
 
 // What is worth it has a copy beside it that says the same, for everybody who may read the first.

@@ -209,12 +209,21 @@ func sameJob(ctx context.Context, desk control.Desk, id sluice.JobID, by string,
 		Action                  sluice.Action
 		Options                 sluice.Options
 	}
-	is := asked{r.Fleet.Namespace, by, r.Expression, r.Command, r.Action, r.Options}
-	if !reflect.DeepEqual(asWritten(asked{was.Namespace, was.By, was.Expression, was.Command, was.Action, was.Options}), asWritten(is)) {
+	is := asked{r.Fleet.Namespace, by, r.Expression, r.Command, unchosen(r.Action), r.Options}
+	if !reflect.DeepEqual(asWritten(asked{was.Namespace, was.By, was.Expression, was.Command, unchosen(was.Action), was.Options}), asWritten(is)) {
 		return false, sluice.Errorf(sluice.Conflict, "job %s is there already, and is another one", id).
 			WithHint("another job needs another id or key")
 	}
 	return true, nil
+}
+
+// unchosen is an action as it is asked for: which host runs what a release runs once is found when the job is made.
+func unchosen(a sluice.Action) sluice.Action {
+	if a.Release != nil {
+		rel := *a.Release
+		rel.Once, a.Release = "", &rel
+	}
+	return a
 }
 
 // asWritten is a value as the log gives it back.
