@@ -72,7 +72,7 @@ deploy:
 		t.Errorf("%+v", d.Checks)
 	}
 	if want := []sluice.Template{{From: "deploy/templates/nginx.conf", To: "deploy/site.conf", Outside: "/etc/nginx/sites-enabled/shop", Mode: "0640", User: "root", Group: "www-data"},
-		{From: "deploy/templates/etc/app.ini", To: "deploy/etc/app.ini"}}; !reflect.DeepEqual(d.Templates, want) || len(a.TemplatesAt) != 2 || a.TemplatesAt[1] != (sluice.Position{File: "app.yaml", Line: 23, Column: 7}) {
+		{From: "deploy/templates/etc/app.ini", To: "deploy/etc/app.ini"}}; !reflect.DeepEqual(d.Templates, want) || len(a.TemplatesAt) != 2 || a.TemplatesAt[1] != (sluice.Position{File: "app.yaml", Line: 24, Column: 7}) {
 		t.Errorf("%+v at %v", d.Templates, a.TemplatesAt)
 	}
 	if d.Waits != (sluice.Waits{Drain: time.Minute, Healthy: 3 * time.Minute, Steady: 10 * time.Second}) || d.OnFailure != sluice.FailureRollsBack {
