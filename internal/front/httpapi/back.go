@@ -77,9 +77,13 @@ func noWay(id sluice.JobID, b api.WayBack) error {
 // leaveLater takes hosts off the way that another job has touched since: what the deploy left there is not what they have.
 func (c caller) leaveLater(ctx context.Context, id sluice.JobID, j *sluice.Job, way *undo.Ways) ([]api.LaterJob, error) {
 	r := j.Action.Release
-	list, _, err := c.api.cfg.Lists.LiveIn(ctx, []control.Space{{Namespace: j.Namespace}}, control.LiveQuery{App: r.App, Env: r.Env})
+	list, lost, err := c.api.cfg.Lists.LiveIn(ctx, []control.Space{{Namespace: j.Namespace}}, control.LiveQuery{App: r.App, Env: r.Env})
 	if err != nil {
 		return nil, err
+	}
+	if len(lost) > 0 { // what came after the deploy would be undone unseen
+		return nil, sluice.Errorf(sluice.Conflict, "namespace %s cannot be read now, so it is not known what came after job %s", j.Namespace, id).
+			WithHint("the server's log says why it cannot be read")
 	}
 	by := map[sluice.JobID][]sluice.Host{}
 	for _, l := range list {
