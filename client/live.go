@@ -3,7 +3,9 @@ package client
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"sluice"
@@ -27,19 +29,38 @@ func (q LiveQuery) values() url.Values {
 	return v
 }
 
-// Live lists what is live on which host, by app, environment and host.
+// unreadable is nil where there is nothing that the server cannot read.
+func unreadable(lost []sluice.Namespace) error {
+	if len(lost) == 0 {
+		return nil
+	}
+	names := make([]string, len(lost))
+	for i, ns := range lost {
+		names[i] = string(ns)
+	}
+	return sluice.Errorf(sluice.Conflict, "the server has not said all: %s cannot be read now", strings.Join(names, ", ")).
+		WithHint("its log says why; what it can read is had with --namespace NAME")
+}
+
+// Live lists what is live on which host, by app, environment and host. Where a namespace cannot be read, the rest comes with an
+// error: nobody is to take it for all.
 func (c *Client) Live(ctx context.Context, q LiveQuery) ([]api.Live, error) {
 	v := q.values()
 	if !q.At.IsZero() {
 		v.Set("at", q.At.UTC().Format(time.RFC3339Nano))
 	}
 	got, err := ask[struct {
-		Live []api.Live `json:"live"`
+		Live       []api.Live         `json:"live"`
+		Unreadable []sluice.Namespace `json:"unreadable"`
 	}](ctx, c, request{path: []string{"live"}, query: v})
+	if err == nil {
+		err = unreadable(got.Unreadable)
+	}
 	return got.Live, err
 }
 
-// Releases lists deploys and rollbacks, newest first, at most so many; 0: all. What was live at some time is no matter here.
+// Releases lists deploys and rollbacks, newest first, at most so many; 0: all. What was live at some time is no matter here. Where a
+// namespace cannot be read, the rest comes with an error, as it does from [Client.Live].
 func (c *Client) Releases(ctx context.Context, q LiveQuery, most int) (out []api.Released, err error) {
 	const page = 1000
 	v := q.values()
@@ -47,17 +68,24 @@ func (c *Client) Releases(ctx context.Context, q LiveQuery, most int) (out []api
 	if most > 0 {
 		v.Set("limit", strconv.Itoa(min(most, page)))
 	}
+	var lost []sluice.Namespace
 	for {
 		got, err := ask[struct {
-			Releases []api.Released `json:"releases"`
-			Next     string         `json:"next"`
+			Releases   []api.Released     `json:"releases"`
+			Next       string             `json:"next"`
+			Unreadable []sluice.Namespace `json:"unreadable"`
 		}](ctx, c, request{path: []string{"releases"}, query: v})
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, got.Releases...)
+		for _, ns := range got.Unreadable { // each page says it
+			if !slices.Contains(lost, ns) {
+				lost = append(lost, ns)
+			}
+		}
 		if got.Next == "" || most > 0 && len(out) >= most {
-			return out, nil
+			return out, unreadable(lost)
 		}
 		v.Set("cursor", got.Next)
 	}

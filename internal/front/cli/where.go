@@ -95,18 +95,18 @@ func liveForm(l control.Live) liveLine {
 }
 
 func (a *app) printWhere(c *cobra.Command, svc control.Desk, q control.LiveQuery) error {
-	list, err := svc.Live(c.Context(), q)
-	if err != nil {
-		return err
+	list, lacks := svc.Live(c.Context(), q)
+	if lacks != nil && len(list) == 0 {
+		return lacks
 	}
 	if a.json() {
-		return printEach(a, list, liveForm)
+		return cmp.Or(printEach(a, list, liveForm), lacks)
 	}
 	if len(list) == 0 {
 		fmt.Fprintln(a.Stderr, "No deploy of that is on record.")
 		return nil
 	}
-	return a.printLive(list)
+	return cmp.Or(a.printLive(list), lacks) // the rest is shown, and then what it lacks
 }
 
 // alike is what hosts share that stand in one line.

@@ -11,7 +11,7 @@ import (
 	"sluice/internal/run/control"
 )
 
-// Live lists what is live, by app, environment and host.
+// Live lists what is live, by app, environment and host. Where the server cannot read all, the rest comes with an error.
 func (d *Desk) Live(ctx context.Context, q control.LiveQuery) ([]control.Live, error) {
 	list, err := d.cfg.Client.Live(ctx, client.LiveQuery(q))
 	out := make([]control.Live, len(list))
@@ -30,7 +30,7 @@ func (d *Desk) Live(ctx context.Context, q control.LiveQuery) ([]control.Live, e
 	return out, err
 }
 
-// Releases lists deploys and rollbacks, newest first.
+// Releases lists deploys and rollbacks, newest first. Where the server cannot read all, the rest comes with an error.
 func (d *Desk) Releases(ctx context.Context, q control.LiveQuery) ([]control.Released, error) {
 	list, err := d.cfg.Client.Releases(ctx, client.LiveQuery(q), 0)
 	out := make([]control.Released, len(list))
