@@ -39,7 +39,7 @@ type WayBack struct {
 	Moves   []Move        `json:"moves,omitempty" doc:"what hosts go from and back to, those alike together; the most hosts first"`
 	None    []sluice.Host `json:"none,omitempty" doc:"left out: they had nothing before"`
 	Unknown []sluice.Host `json:"unknown,omitempty" doc:"left out: nobody knows what they have now"`
-	Later   []LaterJob    `json:"later,omitempty" doc:"left out: another job touched them since"`
+	Later   []LaterJob    `json:"later,omitempty" doc:"left out: something has changed them since"`
 	// Supersedes are cancelled.
 	Supersedes []sluice.JobID `json:"supersedes,omitempty" doc:"the deploy, which is not over, and jobs that wait for its lock: they are cancelled"`
 	WaitsFor   []sluice.JobID `json:"waits_for,omitempty" doc:"jobs that have the lock, or want it, too: it waits until they end"`
@@ -55,8 +55,9 @@ type Move struct {
 	Hosts []sluice.Host    `json:"hosts"`
 }
 
-// LaterJob is a job that touched hosts after a deploy.
+// LaterJob is what has changed hosts after a deploy.
 type LaterJob struct {
-	Job   sluice.JobID  `json:"job"`
+	Job   sluice.JobID  `json:"job" doc:"that changed them, or came across it"`
+	Why   string        `json:"why" doc:"what has changed them"`
 	Hosts []sluice.Host `json:"hosts"`
 }

@@ -87,7 +87,8 @@ func (s *State) Locked(l sluice.Lock) (out []Info) {
 }
 
 // TouchedSince reports whether a job that was submitted after another one, of the same app and environment, has tried something on a
-// host, and the newest attempt there is not the other's.
+// host, and the newest attempt there is not the other's. That it left all as it was, or brought it back, is no matter: it is asked
+// before hosts are changed without anybody looking, and where another job was at work, that is left to people.
 func (s *State) TouchedSince(id sluice.JobID, h sluice.Host) bool {
 	j := s.job(id)
 	i, known := s.index[h]

@@ -55,13 +55,13 @@ func Due(i schedule.Info) (due bool, why string) {
 func Make(s *schedule.State, i schedule.Info, past []sluice.Event) (job *sluice.Job, left string) {
 	w := WaysBack(past)
 	for h := range back(w) {
-		if s.TouchedSince(i.Spec.ID, h) {
-			w.leave(h)
+		if s.TouchedSince(i.Spec.ID, h) { // stricter than ChangedSince: see there
+			w.Leave(h)
 		}
 	}
 	slices.Sort(w.Others)
 	if len(w.To) == 0 {
-		return nil, w.nothing()
+		return nil, w.Nothing()
 	}
 	to := back(w)
 	j := *i.Spec
@@ -105,7 +105,7 @@ func Why(i schedule.Info, events []sluice.Event) string {
 		return "another job has been at work on its hosts since, or it was known too late what they have"
 	}
 	if Undone(events) == "" {
-		return w.nothing()
+		return w.Nothing()
 	}
 	return strings.Join(w.Left(), "; ")
 }

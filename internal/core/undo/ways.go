@@ -97,8 +97,8 @@ func (w *Ways) sort(h sluice.Host, s *spell) {
 	}
 }
 
-// leave takes hosts out on which another job was at work since.
-func (w *Ways) leave(h sluice.Host) {
+// Leave takes a host out that is not any more as the deploy left it.
+func (w *Ways) Leave(h sluice.Host) {
 	w.Others = append(w.Others, h)
 	delete(w.From, h)
 	delete(w.To, h)
@@ -137,8 +137,8 @@ func (w *Ways) Left() (out []string) {
 	return out
 }
 
-// nothing says why there is nothing to bring back.
-func (w *Ways) nothing() string {
+// Nothing says why there is nothing to bring back.
+func (w *Ways) Nothing() string {
 	if left := w.Left(); len(left) > 0 {
 		return strings.Join(left, "; ")
 	}

@@ -136,7 +136,7 @@ func changedSince(id sluice.JobID, env string, hosts []sluice.Host, now []contro
 	next := ""
 	for _, h := range hosts {
 		l, known := at[h]
-		why := sinceThen(id, l)
+		why := undo.ChangedSince(id, l.State, l.Origin)
 		if !known || why == "" {
 			same = append(same, h)
 			continue
@@ -165,24 +165,6 @@ func changedSince(id sluice.JobID, env string, hosts []sluice.Host, now []contro
 	}
 	hints = append(hints, "--even-if-changed goes back all the same")
 	return sluice.Errorf(sluice.Conflict, "hosts have changed since job %s: %s", id, strings.Join(whys, "; ")).WithHint("%s", strings.Join(hints, "; "))
-}
-
-// sinceThen is what has changed a host since a deploy; "" for nothing.
-func sinceThen(id sluice.JobID, l control.Live) string {
-	switch version := cmp.Or(l.Live.Version, "nothing"); {
-	case l.Known && (l.Job == id || l.Origin == id && !l.Changed): // perhaps it was brought back to that
-		return ""
-	case !l.Known && l.Last == id: // that its own end is not known is another matter
-		return ""
-	case !l.Known:
-		return fmt.Sprintf("%s (job %s)", l.Why, l.Last)
-	case l.Changed:
-		return fmt.Sprintf("%s was made live by hand", version)
-	case l.Job == "":
-		return fmt.Sprintf("%s is live, and it is not on record by whom", version)
-	default:
-		return fmt.Sprintf("job %s of %s made %s live", l.Job, l.By, version)
-	}
 }
 
 // theWayBack is what each host of a deploy goes back to.

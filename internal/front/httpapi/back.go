@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -23,7 +24,7 @@ type oneWayBack struct{ Body api.WayBack }
 func (a *API) addBack() {
 	route(a, sluice.SeeJobs, huma.Operation{OperationID: "get-way-back", Method: http.MethodGet, Path: "/api/v1/jobs/{id}/back", Tags: []string{jobTag},
 		Summary: "What a rollback of a deploy would do", Errors: []int{http.StatusNotFound},
-		Description: "Each host goes back to what it had before the deploy, as it said then. Those that another job has touched since, and those of which " +
+		Description: "Each host goes back to what it had before the deploy, as it said then. Those that something has changed since, and those of which " +
 			"nobody knows what they have, are left out. It changes nothing: what it says to submit does it."}, getWayBack)
 }
 
@@ -51,31 +52,35 @@ func getWayBack(ctx context.Context, c caller, in *ByID) (*oneWayBack, error) {
 	}
 	way := undo.WaysBack(events)
 	out.Body.None, out.Body.Unknown = way.None, way.Unknown
-	if out.Body.Later, err = c.leaveLater(ctx, id, j, way); err != nil {
+	if out.Body.Later, err = c.leaveChanged(ctx, id, j, way); err != nil {
 		return nil, err
 	}
 	if len(way.To) == 0 {
-		return refuse(noWay(id, out.Body))
+		return refuse(noWay(id, way, out.Body.Later))
 	}
 	out.Body.Moves = movesOf(way)
 	return out, c.wayOf(ctx, desk, j, way, &out.Body)
 }
 
 // noWay says why no host can go back.
-func noWay(id sluice.JobID, b api.WayBack) error {
-	switch {
-	case len(b.Unknown) > 0:
-		return sluice.Errorf(sluice.Conflict, "it is not known what %s has now", fleet.Fold(b.Unknown)).WithHint("sluice status %s --refresh asks it", id)
-	case len(b.Later) > 0:
-		return sluice.Errorf(sluice.Conflict, "job %s has touched these hosts since", b.Later[0].Job).WithHint("roll that one back")
-	case len(b.None) > 0:
-		return sluice.Errorf(sluice.Conflict, "no host of job %s had a version before it", id)
+func noWay(id sluice.JobID, way *undo.Ways, later []api.LaterJob) *sluice.Error {
+	if len(later) == 0 {
+		err := sluice.Errorf(sluice.Conflict, "no host of job %s can go back: %s", id, way.Nothing())
+		if len(way.Unknown) > 0 {
+			return err.WithHint("sluice status %s --refresh asks what they have", id)
+		}
+		return err
 	}
-	return sluice.Errorf(sluice.Conflict, "job %s has changed no host", id)
+	var whys []string
+	for _, l := range later {
+		whys = append(whys, fleet.Fold(l.Hosts)+": "+l.Why)
+	}
+	return sluice.Errorf(sluice.Conflict, "hosts have changed since job %s: %s", id, strings.Join(whys, "; ")).
+		WithHint("sluice rollback %s says what to do about it", id)
 }
 
-// leaveLater takes hosts off the way that another job has touched since: what the deploy left there is not what they have.
-func (c caller) leaveLater(ctx context.Context, id sluice.JobID, j *sluice.Job, way *undo.Ways) ([]api.LaterJob, error) {
+// leaveChanged takes hosts off the way that are not any more as the deploy left them, and says what was at work there.
+func (c caller) leaveChanged(ctx context.Context, id sluice.JobID, j *sluice.Job, way *undo.Ways) ([]api.LaterJob, error) {
 	r := j.Action.Release
 	list, lost, err := c.api.cfg.Lists.LiveIn(ctx, []control.Space{{Namespace: j.Namespace}}, control.LiveQuery{App: r.App, Env: r.Env})
 	if err != nil {
@@ -85,17 +90,22 @@ func (c caller) leaveLater(ctx context.Context, id sluice.JobID, j *sluice.Job, 
 		return nil, sluice.Errorf(sluice.Conflict, "namespace %s cannot be read now, so it is not known what came after job %s", j.Namespace, id).
 			WithHint("the server's log says why it cannot be read")
 	}
-	by := map[sluice.JobID][]sluice.Host{}
-	for _, l := range list {
-		if _, ours := way.To[l.Host]; ours && l.Last != id {
-			by[l.Last] = append(by[l.Last], l.Host)
-			delete(way.To, l.Host)
-			delete(way.From, l.Host)
-		}
-	}
 	var out []api.LaterJob
-	for _, job := range slices.Sorted(maps.Keys(by)) {
-		out = append(out, api.LaterJob{Job: job, Hosts: by[job]})
+	for _, l := range list {
+		why := undo.ChangedSince(id, l.State, l.Origin)
+		if _, ours := way.To[l.Host]; !ours || why == "" {
+			continue
+		}
+		way.Leave(l.Host)
+		by := l.Last // that came across it
+		if l.Known && !l.Changed {
+			by = cmp.Or(l.Job, by)
+		}
+		i := slices.IndexFunc(out, func(o api.LaterJob) bool { return o.Job == by && o.Why == why })
+		if i < 0 {
+			i, out = len(out), append(out, api.LaterJob{Job: by, Why: why})
+		}
+		out[i].Hosts = append(out[i].Hosts, l.Host)
 	}
 	return out, nil
 }
@@ -128,13 +138,9 @@ func (c caller) wayOf(ctx context.Context, desk *control.Service, j *sluice.Job,
 	case sluice.CodeOf(err) != sluice.NotFound:
 		return err
 	}
-	rel := shownRelease(way.Release)
-	rel.Version, rel.Artifact, rel.Manifest, rel.Config, rel.Commit = "", "", "", "", nil
-	if moves := out.Moves; len(moves) > 0 && !slices.ContainsFunc(moves, func(m api.Move) bool { return m.To.Version != moves[0].To.Version }) {
-		rel.Version = moves[0].To.Version
-	}
+	rel := undo.Release(shownRelease(way.Release), way.To)
 	if s.Options.Lock == "" {
-		s.Options.Lock = string(release.Lock(&rel))
+		s.Options.Lock = string(release.Lock(rel))
 	}
 	there, err := desk.Locked(ctx, j.Namespace, sluice.Lock(s.Options.Lock))
 	if err != nil {
@@ -147,7 +153,7 @@ func (c caller) wayOf(ctx context.Context, desk *control.Service, j *sluice.Job,
 	for _, other := range there {
 		*others = append(*others, other.ID)
 	}
-	s.Targets, s.Release, s.Back = fleet.Fold(slices.Sorted(maps.Keys(way.To))), &rel, way.To
+	s.Targets, s.Release, s.Back = fleet.Fold(slices.Sorted(maps.Keys(way.To))), rel, way.To
 	s.Options.Supersede = len(out.Supersedes) > 0
 	out.Submit = &s
 	words := []string{"sluice", "rollback", string(j.ID), "-w", s.Targets}

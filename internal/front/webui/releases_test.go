@@ -340,7 +340,8 @@ func TestRollBack(t *testing.T) {
 	b.Click("button", "Roll back")
 	b.Has("dialog", "Roll this deploy back?")
 	b.Sees("web3: from 1.1 to 1.0")
-	b.Sees("Left as they are, since job " + string(jobs[2]) + " touched them later: web1, web2")
+	b.Sees("Left as they are, since they have changed: web1, web2: job " + string(jobs[2]) + " of ")
+	b.Sees("made 1.2 live (" + string(jobs[2]) + ")")
 	b.Sees("$shop: 1 of 3 hosts may be out at once")
 	b.Keys("Escape")
 	b.Until(`!document.querySelector('dialog') && document.activeElement.textContent === 'Roll back'`)
@@ -364,7 +365,7 @@ func TestRollBack(t *testing.T) {
 	}
 	b.Open(d.URL + "jobs/" + string(jobs[2]))
 	b.Click("button", "Roll back")
-	b.Sees("has touched these hosts since")
+	b.Sees("made 1.1 live")
 	press(b, "Roll back")
 	if n := d.count("POST /api/v1/jobs"); n != 1 {
 		t.Errorf("%d jobs", n)

@@ -50,7 +50,7 @@ const Says = ({way, plan}) => html`<ul>
   ${plan.tracks.some((/** @type {any} */ t) => t.stages.length > 1) && html`<li>In stages: ${plan.tracks.map((/** @type {any} */ t) => t.stages.filter((/** @type {any} */ s) => s.count).map((/** @type {any} */ s) => `${s.name} (${number(s.count)})${s.approve ? ', then an approval' : s.pause ? `, then ${s.pause}` : ''}`).join(', ')).join('; ')}.</li>`}
   ${way.supersedes?.length > 0 && html`<li><strong>Cancelled, and what runs of it is killed:</strong> <${Jobs} ids=${way.supersedes} /></li>`}
   ${way.waits_for?.length > 0 && html`<li>It waits until <${Jobs} ids=${way.waits_for} /> ${way.waits_for.length === 1 ? 'has' : 'have'} ended.</li>`}
-  ${way.later?.map((/** @type {any} */ l) => html`<li key=${l.job}>Left as they are, since job <${Jobs} ids=${[l.job]} /> touched them later: <${Wide} hosts=${l.hosts} /></li>`)}
+  ${way.later?.map((/** @type {any} */ l) => html`<li key=${l.job + l.why}>Left as they are, since they have changed: <${Wide} hosts=${l.hosts} />: ${clean(l.why)} (<${Jobs} ids=${[l.job]} />)</li>`)}
   ${way.unknown?.length > 0 && html`<li>Left as they are, since nobody knows what they have: <${Wide} hosts=${way.unknown} /></li>`}
   ${way.none?.length > 0 && html`<li>Left as they are, since they had nothing before: <${Wide} hosts=${way.none} /></li>`}
   ${plan.retired_count > 0 && html`<li>Left out, because retired: <${Wide} hosts=${plan.retired} /></li>`}
