@@ -80,6 +80,8 @@ type Blobs interface {
 	// Renew is for who needs what may be there already: a blob counts as put just now, so that it is not taken away before a
 	// job names it. It returns its size; fs.ErrNotExist if there is none.
 	Renew(ctx context.Context, digest string) (size int64, err error)
+	// Size is for who only looks: nothing is kept for longer because of it. fs.ErrNotExist if there is none.
+	Size(ctx context.Context, digest string) (int64, error)
 }
 
 // Kept is something that is kept under a name.
@@ -89,8 +91,8 @@ type Kept struct {
 	Changed time.Time
 }
 
-// Shelf is a place of which what is not needed any more can be taken: [Outputs], under the ids of jobs, or [Blobs], under
-// digests. It does not know what is needed.
+// Shelf is a place of which what is not needed any more can be taken: [Outputs], and what jobs fetched, under the ids of jobs. It does
+// not know what is needed.
 type Shelf interface {
 	Kept(ctx context.Context) ([]Kept, error)
 	// Discard removes what is kept under a name. That it is not there is no error.

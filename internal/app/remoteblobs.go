@@ -26,6 +26,10 @@ func (b *remoteBlobs) Renew(ctx context.Context, digest string) (int64, error) {
 	return b.kept.Renew(ctx, digest)
 }
 
+func (b *remoteBlobs) Size(ctx context.Context, digest string) (int64, error) {
+	return b.kept.Size(ctx, digest)
+}
+
 func (b *remoteBlobs) Open(ctx context.Context, digest string) (io.ReadCloser, error) {
 	if r, err := b.kept.Open(ctx, digest); !errors.Is(err, fs.ErrNotExist) {
 		return r, err

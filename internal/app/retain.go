@@ -20,7 +20,7 @@ func (s *Server) retaining(ctx context.Context, service *control.Service, troubl
 		Fetched: dirfetched.New(filepath.Join(s.Data, fetchedDir))}
 	var printed, sent bool
 	cfg.Printed, printed = service.Outputs.(sluice.Shelf)
-	cfg.Sent, sent = service.Blobs.(sluice.Shelf)
+	cfg.Sent, sent = service.Blobs.(retain.Sent)
 	if s.Keep.Any() && (!printed || !sent) {
 		return cfg, fmt.Errorf("%T and %T cannot be asked what they keep", service.Outputs, service.Blobs)
 	}

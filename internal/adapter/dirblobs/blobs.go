@@ -82,7 +82,7 @@ func (b *Blobs) Put(ctx context.Context, r io.Reader) (digest string, size int64
 	}
 	digest = algorithm + hex.EncodeToString(sum.Sum(nil))
 	// Also where it is there already: the new one is known to be whole.
-	if err = os.Rename(f.Name(), b.path(digest)); err != nil {
+	if err = b.beside(ctx, func() error { return os.Rename(f.Name(), b.path(digest)) }); err != nil {
 		return "", 0, err
 	}
 	if err := errors.Join(f.Close(), syncDir(b.dir)); err != nil {
@@ -92,21 +92,29 @@ func (b *Blobs) Put(ctx context.Context, r io.Reader) (digest string, size int64
 }
 
 // Renew makes a blob as young as one that is put now.
-func (b *Blobs) Renew(ctx context.Context, digest string) (int64, error) {
-	r, err := b.Open(ctx, digest)
-	if err != nil {
+func (b *Blobs) Renew(ctx context.Context, digest string) (size int64, err error) {
+	err = b.beside(ctx, func() error {
+		if size, err = b.Size(ctx, digest); err != nil {
+			return err
+		}
+		now := time.Now()
+		if err := os.Chtimes(b.path(digest), now, now); err != nil {
+			return fmt.Errorf("blobs: %w", err)
+		}
+		return nil
+	})
+	return size, err
+}
+
+// Size is that of a blob.
+func (b *Blobs) Size(ctx context.Context, digest string) (int64, error) {
+	if err := check(ctx, digest); err != nil {
 		return 0, err
 	}
-	defer func() { _ = r.Close() }()
-	now := time.Now()
-	err = os.Chtimes(b.path(digest), now, now)
-	if errors.Is(err, fs.ErrNotExist) { // it was just taken away
-		return 0, fmt.Errorf("there is no blob %s: %w", digest, fs.ErrNotExist)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("blobs: %w", err)
-	}
 	info, err := os.Stat(b.path(digest))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, notThere(digest)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("blobs: %w", err)
 	}
@@ -115,15 +123,12 @@ func (b *Blobs) Renew(ctx context.Context, digest string) (int64, error) {
 
 // Open reads a blob. If it is not what its digest says, the reader ends with an error instead of the end of file.
 func (b *Blobs) Open(ctx context.Context, digest string) (io.ReadCloser, error) {
-	if err := ctx.Err(); err != nil {
+	if err := check(ctx, digest); err != nil {
 		return nil, err
-	}
-	if !valid(digest) {
-		return nil, sluice.Errorf(sluice.Usage, "%q is no digest: %q and 64 hexadecimal digits are", digest, algorithm)
 	}
 	f, err := os.Open(b.path(digest))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no blob %s: %w", digest, fs.ErrNotExist)
+		return nil, notThere(digest)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("blobs: %w", err)
@@ -169,6 +174,17 @@ func changed(info os.FileInfo) time.Time {
 // path is the file of a digest that is valid.
 func (b *Blobs) path(digest string) string {
 	return filepath.Join(b.dir, "sha256-"+strings.TrimPrefix(digest, algorithm))
+}
+
+func check(ctx context.Context, digest string) error {
+	if !valid(digest) {
+		return sluice.Errorf(sluice.Usage, "%q is no digest: %q and 64 hexadecimal digits are", digest, algorithm)
+	}
+	return ctx.Err()
+}
+
+func notThere(digest string) error {
+	return fmt.Errorf("there is no blob %s: %w", digest, fs.ErrNotExist)
 }
 
 func valid(digest string) bool {

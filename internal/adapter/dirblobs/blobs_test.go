@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"sluice"
@@ -166,6 +168,83 @@ func TestStale(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != want {
 			t.Errorf("%s: there %v, want %v", name, err == nil, want)
 		}
+	}
+}
+
+// aged puts a blob that was put long ago.
+func aged(t *testing.T, b *Blobs, content string) string {
+	t.Helper()
+	digest, _, err := b.Put(t.Context(), strings.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-1000 * time.Hour)
+	if err := os.Chtimes(b.path(digest), old, old); err != nil {
+		t.Fatal(err)
+	}
+	return digest
+}
+
+// TestDiscard: what was put or renewed since stays; what was only looked at does not.
+func TestDiscard(t *testing.T) {
+	b := newBlobs(t, t.TempDir())
+	before := time.Now().Add(-time.Hour)
+	renewed, looked, put := aged(t, b, "renewed"), aged(t, b, "looked at"), aged(t, b, "put again")
+	if _, err := b.Renew(t.Context(), renewed); err != nil {
+		t.Fatal(err)
+	}
+	if size, err := b.Size(t.Context(), looked); err != nil || size != int64(len("looked at")) {
+		t.Fatal(size, err)
+	}
+	if _, _, err := b.Put(t.Context(), strings.NewReader("put again")); err != nil {
+		t.Fatal(err)
+	}
+	for digest, want := range map[string]bool{renewed: false, looked: true, put: false} {
+		gone, err := b.Discard(t.Context(), digest, before)
+		if err != nil || gone != want {
+			t.Errorf("%s: gone %v, error %v; want %v", digest, gone, err, want)
+		}
+		if _, err := b.Size(t.Context(), digest); errors.Is(err, fs.ErrNotExist) != want {
+			t.Errorf("%s: its size: %v", digest, err)
+		}
+	}
+	if gone, err := b.Discard(t.Context(), looked, before); gone || err != nil {
+		t.Errorf("what is not there: gone %v, error %v", gone, err)
+	}
+}
+
+// TestTurns: between looking how old a blob is and taking it away nobody is told that it is there, and the other way round. Also of
+// another process, which opens the directory as another Blobs does.
+func TestTurns(t *testing.T) {
+	dir := t.TempDir()
+	b := newBlobs(t, dir)
+	digest := aged(t, b, "x")
+	for name, c := range map[string]struct {
+		hold  func(context.Context, func() error) error
+		do    func(ctx context.Context, b *Blobs) error
+		waits bool
+	}{
+		"renew while it is taken":   {b.alone, func(ctx context.Context, b *Blobs) error { _, err := b.Renew(ctx, digest); return err }, true},
+		"put while it is taken":     {b.alone, func(ctx context.Context, b *Blobs) error { _, _, err := b.Put(ctx, strings.NewReader("x")); return err }, true},
+		"take while it is renewed":  {b.beside, func(ctx context.Context, b *Blobs) error { _, err := b.Discard(ctx, digest, now); return err }, true},
+		"renew while it is renewed": {b.beside, func(ctx context.Context, b *Blobs) error { _, err := b.Renew(ctx, digest); return err }, false},
+		"read while it is taken":    {b.alone, func(ctx context.Context, b *Blobs) error { _, err := b.Size(ctx, digest); return err }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, stop := context.WithTimeout(t.Context(), time.Second) // by the bubble's clock
+				defer stop()
+				for _, other := range []*Blobs{b, newBlobs(t, dir)} {
+					err := c.hold(t.Context(), func() error { return c.do(ctx, other) })
+					if errors.Is(err, context.DeadlineExceeded) != c.waits || !c.waits && err != nil {
+						t.Errorf("waits %v: error %v", c.waits, err)
+					}
+				}
+			})
+		})
+	}
+	if found, err := os.ReadDir(dir); err != nil || len(found) != 1 {
+		t.Errorf("%v, error %v: only the blob is to be there", found, err)
 	}
 }
 

@@ -6,13 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"sluice"
 )
 
-var _ sluice.Shelf = (*Blobs)(nil)
-
-// Kept lists the blobs, by digest. Changed is when one was put last.
+// Kept lists the blobs, by digest. Changed is when one was put or renewed last.
 func (b *Blobs) Kept(ctx context.Context) (out []sluice.Kept, err error) {
 	found, err := os.ReadDir(b.dir)
 	if err != nil {
@@ -34,20 +33,27 @@ func (b *Blobs) Kept(ctx context.Context) (out []sluice.Kept, err error) {
 	return out, ctx.Err()
 }
 
-// Discard removes a blob.
-func (b *Blobs) Discard(ctx context.Context, digest string) error {
-	if err := ctx.Err(); err != nil {
-		return err
+// Discard takes a blob away that was neither put nor renewed of late.
+func (b *Blobs) Discard(ctx context.Context, digest string, before time.Time) (gone bool, err error) {
+	if err := check(ctx, digest); err != nil {
+		return false, err
 	}
-	if !valid(digest) {
-		return sluice.Errorf(sluice.Usage, "%q is no digest", digest)
+	err = b.alone(ctx, func() error {
+		info, err := os.Stat(b.path(digest))
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !info.ModTime().Before(before) {
+			return nil
+		}
+		if err == nil {
+			err = os.Remove(b.path(digest))
+		}
+		gone = err == nil
+		return err
+	})
+	if !gone {
+		return false, err
 	}
 	b.mu.Lock()
 	delete(b.proved, digest)
 	b.mu.Unlock()
-	err := os.Remove(b.path(digest))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return errors.Join(err, syncDir(b.dir))
+	return true, syncDir(b.dir)
 }

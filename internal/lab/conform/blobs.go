@@ -45,6 +45,9 @@ func blobsPutAndOpen(t *testing.T, b sluice.Blobs) {
 			if size, err := b.Renew(t.Context(), digest); err != nil || size != int64(len(content)) {
 				t.Fatalf("Renew: %d, %v; want %d", size, err, len(content))
 			}
+			if size, err := b.Size(t.Context(), digest); err != nil || size != int64(len(content)) {
+				t.Fatalf("Size: %d, %v; want %d", size, err, len(content))
+			}
 			r, err := b.Open(t.Context(), digest)
 			if err != nil {
 				t.Fatal(err)
@@ -65,6 +68,9 @@ func blobsNotThere(t *testing.T, b sluice.Blobs) {
 	}
 	if _, err := b.Renew(t.Context(), digestOf([]byte("nobody put this"))); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a blob that is not there is renewed: %v", err)
+	}
+	if _, err := b.Size(t.Context(), digestOf([]byte("nobody put this"))); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a blob that is not there has a size: %v", err)
 	}
 }
 

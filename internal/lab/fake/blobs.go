@@ -60,6 +60,9 @@ func (b *Blobs) Renew(ctx context.Context, digest string) (int64, error) {
 	return io.Copy(io.Discard, r)
 }
 
+// Size returns the size of a blob.
+func (b *Blobs) Size(ctx context.Context, digest string) (int64, error) { return b.Renew(ctx, digest) }
+
 // Open reads a blob.
 func (b *Blobs) Open(ctx context.Context, digest string) (io.ReadCloser, error) {
 	if err := ctx.Err(); err != nil {

@@ -39,7 +39,8 @@ type Config struct {
 	Log     sluice.Log
 	Outputs sluice.Outputs
 	// Printed and Sent are what is taken from: outputs by job, blobs by digest.
-	Printed, Sent sluice.Shelf
+	Printed sluice.Shelf
+	Sent    Sent
 	// Fetched is what jobs fetched, by job: it goes with what they printed.
 	Fetched Fetched
 	// Archive gets what is taken away; nil: nobody does.
@@ -56,6 +57,14 @@ type Fetched interface {
 	sluice.Shelf
 	// Parts are those of a job, for an archive.
 	Parts(ctx context.Context, job sluice.JobID) iter.Seq2[sluice.Part, error]
+}
+
+// Sent are blobs.
+type Sent interface {
+	Kept(ctx context.Context) ([]sluice.Kept, error)
+	// Discard takes a blob away, unless it was put or renewed at or after the time before: whoever is told that it is there may
+	// rely on that. It says whether it did. That it is not there is no error.
+	Discard(ctx context.Context, digest string, before time.Time) (gone bool, err error)
 }
 
 const (
@@ -324,17 +333,20 @@ func (s *sweep) blobs(ctx context.Context, done *Swept) error {
 	if err != nil {
 		return err
 	}
+	before := s.now.Add(-fresh)
 	var errs []error
 	for _, k := range kept {
-		if s.named[k.Name] || s.now.Sub(k.Changed) < fresh {
+		if s.named[k.Name] || !k.Changed.Before(before) {
 			continue
 		}
-		if err := s.cfg.Sent.Discard(ctx, k.Name); err != nil {
+		gone, err := s.cfg.Sent.Discard(ctx, k.Name, before)
+		if err != nil {
 			errs = append(errs, err)
-			continue
 		}
-		done.Blobs++
-		done.Bytes += k.Bytes
+		if gone {
+			done.Blobs++
+			done.Bytes += k.Bytes
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -294,6 +294,38 @@ func TestBlobs(t *testing.T) {
 	}
 }
 
+// whileListed are blobs to which something is done after it was decided what is to go.
+type whileListed struct {
+	*dirblobs.Blobs
+	do func()
+}
+
+func (w whileListed) Kept(ctx context.Context) ([]sluice.Kept, error) {
+	kept, err := w.Blobs.Kept(ctx)
+	w.do()
+	return kept, err
+}
+
+// Whoever was told that a blob is kept finds it, also where a sweep had counted it among what goes.
+func TestNeededMeanwhile(t *testing.T) {
+	h := newHouse(t)
+	renewed, put, orphan := h.blob("renewed"), h.blob("put"), h.blob("orphan")
+	h.now = start.Add(95 * day)
+	cfg := h.config(retain.Policy{Jobs: 90 * day}, nil)
+	cfg.Sent = whileListed{h.blobs, func() {
+		if _, err := h.svc.Kept(t.Context(), renewed); err != nil {
+			t.Error(err)
+		}
+		if _, _, err := h.svc.Keep(t.Context(), strings.NewReader("put")); err != nil {
+			t.Error(err)
+		}
+	}}
+	got, err := retain.Sweep(t.Context(), cfg)
+	if err != nil || got.Blobs != 1 || got.Bytes != int64(len("orphan")) || !h.sent(renewed) || !h.sent(put) || h.sent(orphan) {
+		t.Errorf("%+v, error %v; kept: renewed %v, put %v, orphan %v", got, err, h.sent(renewed), h.sent(put), h.sent(orphan))
+	}
+}
+
 // What is archived has all events and all that was printed, and proves itself.
 func TestArchive(t *testing.T) {
 	h := newHouse(t)

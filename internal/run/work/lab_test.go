@@ -325,6 +325,8 @@ func (b *blobs) Put(_ context.Context, r io.Reader) (string, int64, error) {
 	return digest, int64(len(data)), nil
 }
 
+func (b *blobs) Size(ctx context.Context, digest string) (int64, error) { return b.Renew(ctx, digest) }
+
 func (b *blobs) Renew(ctx context.Context, digest string) (int64, error) {
 	r, err := b.Open(ctx, digest)
 	if err != nil {
