@@ -87,14 +87,14 @@ func goesBack(back map[sluice.Host]sluice.Installed) []api.GoesBack {
 }
 
 // piecesOf says which pieces of a release are kept. Only of a job that one may see: whether something of a digest is kept is not
-// told to whoever guesses one.
-func piecesOf(ctx context.Context, desk control.Desk, r *sluice.Release) ([]api.Piece, error) {
+// told to whoever guesses one. And only looked at: who may see a job decides nothing about what is kept, nor for how long.
+func piecesOf(ctx context.Context, desk *control.Service, r *sluice.Release) ([]api.Piece, error) {
 	out := []api.Piece{{What: "archive", Digest: r.Artifact}, {What: "manifest", Digest: r.Manifest}}
 	if r.Config != "" {
 		out = append(out, api.Piece{What: "configuration", Digest: r.Config})
 	}
 	for i := range out {
-		size, err := desk.Kept(ctx, out[i].Digest)
+		size, err := desk.KeptSize(ctx, out[i].Digest)
 		switch {
 		case err == nil:
 			out[i].Kept, out[i].Size = true, size

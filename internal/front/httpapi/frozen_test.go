@@ -1,9 +1,11 @@
 package httpapi_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"sluice"
@@ -11,10 +13,23 @@ import (
 	"sluice/internal/core/access"
 )
 
+// renewals counts what is kept for longer.
+type renewals struct {
+	sluice.Blobs
+	renewed atomic.Int64
+}
+
+func (r *renewals) Renew(ctx context.Context, digest string) (int64, error) {
+	r.renewed.Add(1)
+	return r.Blobs.Renew(ctx, digest)
+}
+
 // TestFrozenRelease: what a job deploys is told to those who may see the job, with what of it is kept, and not how hosts of balancers
-// are reached.
+// are reached. Who looks keeps nothing for longer: that takes the right to submit.
 func TestFrozenRelease(t *testing.T) {
 	w := newWorld(t)
+	blobs := &renewals{Blobs: w.service.Blobs}
+	w.service.Blobs = blobs
 	secret := w.token("root2", sluice.Grant{Role: access.Admin})
 	admin := w.client(secret)
 	if _, err := admin.ApplyFleet(t.Context(), "prod", bundle(t, fmt.Sprintf(fleetText, "1")+"host:\n  db1: {ssh: {user: lbuser}}\n"), "", -1); err != nil {
@@ -46,11 +61,18 @@ func TestFrozenRelease(t *testing.T) {
 		a := ask(t, w.api, http.MethodGet, "/api/v1/jobs/"+string(id)+"/release", "Authorization", "Bearer "+token)
 		return a.Code, a.Body.String()
 	}
+	submitted := blobs.renewed.Load()
+	if submitted == 0 {
+		t.Error("a job that names pieces does not keep them")
+	}
 	code, text := get(secret, j.ID)
 	for _, want := range []string{`"what":"archive"`, `"kept":true`, `"size":10`, `"on":"db1"`, `sluice deploy --namespace prod -t '$web' --env live 'shop@1'`} {
 		if code != http.StatusOK || !strings.Contains(text, want) {
 			t.Errorf("%d %s: it has no %s", code, text, want)
 		}
+	}
+	if n := blobs.renewed.Load() - submitted; n != 0 {
+		t.Errorf("looking has kept %d pieces for longer", n)
 	}
 	if strings.Contains(text, "lbuser") {
 		t.Errorf("it says how a balancer is reached: %s", text)

@@ -109,10 +109,20 @@ func (s *Service) Keep(ctx context.Context, r io.Reader) (digest string, size in
 // Kept is the size of what was kept, and keeps it as if that had been now.
 func (s *Service) Kept(ctx context.Context, digest string) (int64, error) {
 	size, err := s.Blobs.Renew(ctx, digest)
+	return size, notKept(digest, err)
+}
+
+// KeptSize is what Kept says, for who only looks: nothing is kept for longer because of it.
+func (s *Service) KeptSize(ctx context.Context, digest string) (int64, error) {
+	size, err := s.Blobs.Size(ctx, digest)
+	return size, notKept(digest, err)
+}
+
+func notKept(digest string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, sluice.Errorf(sluice.NotFound, "nothing with the digest %q is kept", digest).WithHint("it must be put there first")
+		return sluice.Errorf(sluice.NotFound, "nothing with the digest %q is kept", digest).WithHint("it must be put there first")
 	}
-	return size, err
+	return err
 }
 
 // Content is what was kept under a digest, which may have at most so many bytes. To look at it does not keep it any longer.
