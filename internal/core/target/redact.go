@@ -3,6 +3,7 @@ package target
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"net/url"
 	"slices"
 )
@@ -10,10 +11,11 @@ import (
 // Mask stands for each byte of a secret in output.
 const Mask = '*'
 
-// Secrets are the byte sequences that must not be seen: the secrets themselves, and what base64 and URL
+// Secrets are the byte sequences that must not be seen: the secrets themselves, and what base64, JSON and URL
 // encoding make of them.
 type Secrets struct {
 	forms   [][]byte
+	begin   [256][][]byte // the forms, by their first byte
 	longest int
 }
 
@@ -23,11 +25,18 @@ const shortForm = 6
 // NewSecrets prepares secrets for redaction; empty ones are left out.
 func NewSecrets(secrets ...[]byte) *Secrets {
 	s := &Secrets{}
+	s.Add(secrets...)
+	return s
+}
+
+// Add prepares more of them. What a [Redactor] has let through stays seen.
+func (s *Secrets) Add(secrets ...[]byte) {
 	for _, secret := range secrets {
 		if len(secret) == 0 {
 			continue
 		}
 		s.add(secret, 1)
+		s.add(inJSON(secret), 1)
 		s.add([]byte(url.QueryEscape(string(secret))), shortForm)
 		s.add([]byte(url.PathEscape(string(secret))), shortForm)
 		for shift := range 3 {
@@ -37,15 +46,26 @@ func NewSecrets(secrets ...[]byte) *Secrets {
 		}
 	}
 	slices.SortFunc(s.forms, func(a, b []byte) int { return len(b) - len(a) })
-	return s
 }
 
 func (s *Secrets) add(form []byte, shortest int) {
 	if len(form) < shortest || slices.ContainsFunc(s.forms, func(f []byte) bool { return bytes.Equal(f, form) }) {
 		return
 	}
-	s.forms = append(s.forms, append([]byte(nil), form...))
+	form = append([]byte(nil), form...)
+	s.forms, s.begin[form[0]] = append(s.forms, form), append(s.begin[form[0]], form)
 	s.longest = max(s.longest, len(form))
+}
+
+// inJSON is what JSON makes of a text, as configurations are written for hosts.
+func inJSON(secret []byte) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(string(secret)); err != nil {
+		return nil
+	}
+	return b.Bytes()[1 : b.Len()-2] // without the quotes and the end of the line
 }
 
 // inBase64 are the characters that only the secret decides when it is encoded with shift bytes before it.
@@ -125,7 +145,7 @@ func (r *Redactor) Held() int { return len(r.held) }
 func (s *Secrets) tail(p []byte) int {
 	for n := min(len(p), s.longest-1); n > 0; n-- {
 		end := p[len(p)-n:]
-		for _, form := range s.forms {
+		for _, form := range s.begin[end[0]] {
 			if len(form) > n && bytes.HasPrefix(form, end) {
 				return n
 			}

@@ -49,7 +49,7 @@ func (v *Versions) Version(ctx context.Context, job *sluice.Job, host sluice.Hos
 	if err != nil {
 		return work.Version{}, err
 	}
-	opened, err := v.configuration(ctx, r, host)
+	opened, err := v.configuration(ctx, r.Config, host)
 	if err != nil {
 		return work.Version{}, err
 	}
@@ -84,6 +84,29 @@ func (v *Versions) Version(ctx context.Context, job *sluice.Job, host sluice.Hos
 		}
 		return tree.Open(ctx, sum)
 	}}, nil
+}
+
+// Secrets are what is sealed in the configuration that the job deploys on a host, and in the one that the host has, as far as the job
+// says it, and goes back to.
+func (v *Versions) Secrets(ctx context.Context, job *sluice.Job, host sluice.Host) (list []sluice.Secret, err error) {
+	defer func() {
+		if err != nil {
+			for _, s := range list {
+				s.Wipe()
+			}
+			list = nil
+		}
+	}()
+	for _, digest := range []string{job.Action.Release.Config, job.Action.Back[host].Config} {
+		opened, err := v.configuration(ctx, digest, host)
+		if err != nil {
+			return list, err
+		}
+		if opened != nil {
+			list = append(list, opened.Secrets()...)
+		}
+	}
+	return list, nil
 }
 
 // render makes what a host has beside the artifact.
@@ -168,12 +191,12 @@ func (v *Versions) files(ctx context.Context, digest string) (manifest.Manifest,
 	return m, nil
 }
 
-// configuration is a host's configuration, opened; nil where the release has none.
-func (v *Versions) configuration(ctx context.Context, r *sluice.Release, host sluice.Host) (*config.Opened, error) {
-	if r.Config == "" {
+// configuration is a host's configuration of those with a digest, opened; nil for "", which is none.
+func (v *Versions) configuration(ctx context.Context, digest string, host sluice.Host) (*config.Opened, error) {
+	if digest == "" {
 		return nil, nil
 	}
-	text, err := v.read(ctx, "the configuration", r.Config, maxConfig)
+	text, err := v.read(ctx, "the configuration", digest, maxConfig)
 	if err != nil {
 		return nil, err
 	}

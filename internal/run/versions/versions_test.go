@@ -267,3 +267,58 @@ func TestWhatIsNoVersion(t *testing.T) {
 		})
 	}
 }
+
+// TestSecretsOfAHost: what is sealed in the configuration that a host gets, and in the one that it goes back to, is known, so that it can be
+// masked; also when the job only brings hosts back.
+func TestSecretsOfAHost(t *testing.T) {
+	r := repository{fake.NewBlobs(), t}
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seal := func(text string) string {
+		var b bytes.Buffer
+		a := armor.NewWriter(&b)
+		w, err := age.Encrypt(a, id.Recipient())
+		if err == nil {
+			_, err = io.WriteString(w, text)
+		}
+		if err = errors.Join(err, w.Close(), a.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return "key: !sealed |\n  " + strings.ReplaceAll(strings.TrimSpace(b.String()), "\n", "\n  ") + "\n"
+	}
+	v := newVersions(t, r)
+	now, before := r.configs(seal("for most"), seal("for web1")), r.configs("a: 1\n", seal("as it was"))
+	deploy := job("", "", now)
+	deploy.Action.Back = map[sluice.Host]sluice.Installed{"web1": {Version: "0", Config: before}, "web2": {Version: "0", Config: before}}
+	back := &sluice.Job{Action: sluice.Action{Kind: sluice.RollBack, Release: &sluice.Release{App: "shop"}, Back: deploy.Action.Back}}
+	if list, err := v.Secrets(t.Context(), deploy, "web1"); err == nil || list != nil {
+		t.Errorf("without an identity: %v, %v", list, err)
+	}
+	v.Unlock = func(armored string) (sluice.Secret, error) {
+		in, err := age.Decrypt(armor.NewReader(strings.NewReader(armored)), id)
+		if err != nil {
+			return sluice.Secret{}, err
+		}
+		text, err := io.ReadAll(in)
+		return sluice.NewSecret(text), err
+	}
+	for _, c := range []struct {
+		job  *sluice.Job
+		host sluice.Host
+		want string
+	}{{deploy, "web1", "for web1, as it was"}, {deploy, "web2", "for most"}, {deploy, "web3", "for most"}, {back, "web1", "as it was"}, {back, "web2", ""}, {back, "web3", ""}} {
+		list, err := v.Secrets(t.Context(), c.job, c.host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, s := range list {
+			got = append(got, string(s.Reveal()))
+		}
+		if text := strings.Join(got, ", "); text != c.want {
+			t.Errorf("%s of %s: %q, want %q", c.host, c.job.Action.Kind, text, c.want)
+		}
+	}
+}

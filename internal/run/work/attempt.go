@@ -26,6 +26,7 @@ type attempt struct {
 	deploy *deploy // what it has more that deploys; nil for others
 
 	secrets        *target.Secrets
+	blind          bool // there may be more secrets than those
 	stdout, stderr *stream
 	steps          int    // reported so far
 	failed         string // the last step, if it failed

@@ -18,6 +18,8 @@ type Releases interface {
 	// Version is what the job's release is on a host: the files of its artifact, and what is rendered for this host. It is
 	// asked once for each attempt that may start something, and may have to fetch first.
 	Version(ctx context.Context, job *sluice.Job, host sluice.Host) (Version, error)
+	// Secrets are what is sealed in the configurations that the host has or gets by the job, opened; whoever asks wipes them.
+	Secrets(ctx context.Context, job *sluice.Job, host sluice.Host) ([]sluice.Secret, error)
 }
 
 // Version is all that a release is on one host.
@@ -59,6 +61,7 @@ func (t *attempt) prepareDeploy(ctx context.Context) error {
 			d.version.Close()
 		}
 	})
+	t.learnSecrets(ctx)
 	if t.a.Mode == Settle {
 		return nil
 	}
@@ -78,6 +81,35 @@ func (t *attempt) prepareDeploy(ctx context.Context) error {
 		d.version, d.wish.Tree, d.wish.Outside = v, v.Files, v.Links
 	}
 	return d.wish.Check()
+}
+
+// shortSecret is the length below which what was sealed is not masked: such as a 1 is everywhere.
+const shortSecret = 4
+
+// learnSecrets has the secrets of configurations masked in what hooks and services print. Where they cannot be known, nothing that is
+// printed is kept: what should have been done on the host goes on, as a way back must not depend on what is only masked.
+func (t *attempt) learnSecrets(ctx context.Context) {
+	if t.w.cfg.Releases == nil {
+		return
+	}
+	list, err := t.w.cfg.Releases.Secrets(ctx, t.job, t.a.Host)
+	if err != nil {
+		t.stdout.hidden, t.stderr.hidden, t.blind = true, true, true
+	}
+	for _, s := range list {
+		if value := s.Reveal(); len(value) >= shortSecret {
+			t.secrets.Add(value)
+		}
+		s.Wipe()
+	}
+}
+
+// shown is what a step said, for everybody to read. It is masked before it is cut: half a secret is none that is known.
+func (t *attempt) shown(text string) string {
+	if t.blind {
+		return "what it says is not shown: there may be secrets in it that cannot be opened here"
+	}
+	return printable(t.secrets.Text(text))
 }
 
 // waits reports whether the steps wait for the worker.

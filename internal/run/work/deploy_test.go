@@ -125,6 +125,48 @@ func TestDeployFails(t *testing.T) {
 	})
 }
 
+// What is sealed in a configuration is masked in what hooks print, on the way there and back, also as JSON has it and where a reason is cut;
+// and where it cannot be known what that is, nothing is kept of what they print.
+func TestDeployHidesSecrets(t *testing.T) {
+	eachDeployShell(t, func(t *testing.T, d *deployBench) {
+		d.service = &service{fail: map[string]error{}}
+		d.restart()
+		secret := `a "quoted" canary`
+		d.shelf.secrets = []string{secret, "1"}
+		tells := "#!/bin/sh\ncat <<'E'\n1 " + secret + "!\n" + `{"key":"a \"quoted\" canary"}` + "\nE\n"
+		one := d.shelf.put(t, "1", map[string]string{"*deploy/hooks/deployed.d/1": tells})
+		hidden := func(what string) {
+			t.Helper()
+			if out := d.stdout() + d.stderr(); strings.Contains(out, "canary") || !strings.Contains(out, "1 "+strings.Repeat("*", len(secret))+"!\n") || !strings.Contains(out, `{"key":"`+strings.Repeat("*", len(secret)+2)+`"}`) {
+				t.Errorf("%s: %q", what, out)
+			}
+		}
+		d.deploy("1")
+		want(t, d.go1(work.Assignment{}), sluice.Succeeded, 0, "")
+		hidden("a deploy")
+		d.shelf.put(t, "2", nil)
+		d.deploy("2")
+		d.service.fail["healthy"] = errors.New(strings.Repeat("x", 190) + secret)
+		r := d.go1(work.Assignment{})
+		if r.Outcome != sluice.Failed || strings.Contains(r.Reason, `a "qu`) || !strings.Contains(r.Reason, "xxx***") {
+			t.Errorf("%+v", r)
+		}
+		d.service.fail = nil
+		d.rollback("1", one)
+		want(t, d.go1(work.Assignment{}), sluice.Succeeded, 0, "")
+		hidden("a rollback")
+
+		d.shelf.sealed = errors.New("it is sealed")
+		d.shelf.put(t, "3", map[string]string{"*deploy/hooks/deployed.d/1": tells})
+		d.deploy("3")
+		r = d.go1(work.Assignment{})
+		want(t, r, sluice.Succeeded, 0, "")
+		if out := d.stdout() + d.stderr(); out != "" || len(r.Truncated) == 0 {
+			t.Errorf("%q is kept of what cannot be masked; truncated %v", out, r.Truncated)
+		}
+	})
+}
+
 // What the host cannot take is refused before anything is there.
 func TestDeployIsRefused(t *testing.T) {
 	eachDeployShell(t, func(t *testing.T, d *deployBench) {

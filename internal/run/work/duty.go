@@ -44,7 +44,7 @@ func (f *follower) note(ctx context.Context, text string) {
 	switch word {
 	case "why":
 		if f.t.failed == "" {
-			d.why = printable(rest)
+			d.why = f.t.shown(rest)
 		}
 	case "wait":
 		f.leaveDuty()

@@ -14,7 +14,8 @@ type stream struct {
 	written  int64 // offset behind the last byte in the store; less than read by what the redactor holds
 	limit    int64
 	redactor *target.Redactor
-	cut      bool // there was more than the limit
+	hidden   bool // there may be secrets in it that nobody here knows: none of it is kept
+	cut      bool // there was more than is kept
 	broken   bool // the store did not take it
 	fresh    bool // something was written
 }
@@ -37,6 +38,10 @@ func (s *stream) take(offset int64, data []byte) {
 	}
 	if s.t.prompts != nil {
 		s.t.prompts.Feed(s.name, data)
+	}
+	if s.hidden {
+		s.cut = true
+		return
 	}
 	s.write(s.redactor.Feed(data))
 }
