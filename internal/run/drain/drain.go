@@ -149,28 +149,39 @@ func (s Seat) failed(ctx context.Context, wanted sluice.ServerState, r Result, e
 	}
 }
 
-// undo puts back what was up before.
+// undo puts back what was up before, all of it at the same time: a balancer that is away shall use up nobody else's time.
 func undo(ctx context.Context, seats []Seat, done []Result, say func(Note)) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 	defer cancel()
-	var errs []error
+	var wg sync.WaitGroup
+	var mu sync.Mutex // of say
+	errs := make([]error, len(done))
 	for i, r := range done {
-		if s := seats[i]; r.Before == sluice.ServerUp || r.Before == sluice.ServerDown || r.Before == sluice.ServerUnknown {
-			err := insist(ctx, s)
-			back := Result{Balancer: s.Name, Before: r.Before, Progress: balance.Progress{Pool: s.Pool, Server: s.Server, State: sluice.ServerUnknown, Back: true}}
-			if pool, unread := s.Balancer.Pool(ctx, s.Pool); unread == nil {
-				back.Progress = balance.IsBack(pool, s.Server, 0)
-			}
-			text := s.Server + " in " + s.Pool + " is put back"
-			if err != nil {
-				err = fmt.Errorf("it could not be put back: %w", err)
-				text = err.Error()
-				errs = append(errs, s.wrap(err))
-			}
-			say(Note{s.Name, text, s.changed(sluice.ServerUp, back, err)})
+		if r.Before == sluice.ServerUp || r.Before == sluice.ServerDown || r.Before == sluice.ServerUnknown {
+			wg.Go(func() {
+				var n Note
+				n, errs[i] = putBack(ctx, seats[i], r.Before)
+				mu.Lock()
+				defer mu.Unlock()
+				say(n)
+			})
 		}
 	}
+	wg.Wait()
 	return errors.Join(errs...)
+}
+
+func putBack(ctx context.Context, s Seat, before sluice.ServerState) (Note, error) {
+	err := insist(ctx, s)
+	back := Result{Balancer: s.Name, Before: before, Progress: balance.Progress{Pool: s.Pool, Server: s.Server, State: sluice.ServerUnknown, Back: true}}
+	if pool, unread := s.Balancer.Pool(ctx, s.Pool); unread == nil {
+		back.Progress = balance.IsBack(pool, s.Server, 0)
+	}
+	if err != nil {
+		err = fmt.Errorf("it could not be put back: %w", err)
+		return Note{s.Name, err.Error(), s.changed(sluice.ServerUp, back, err)}, s.wrap(err)
+	}
+	return Note{s.Name, s.Server + " in " + s.Pool + " is put back", s.changed(sluice.ServerUp, back, nil)}, nil
 }
 
 // insist has a server be up, also where the balancer is away for a moment.

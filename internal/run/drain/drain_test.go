@@ -227,6 +227,41 @@ func TestUndone(t *testing.T) {
 	})
 }
 
+// A balancer that died meanwhile keeps no server out of the others, wherever it is among them.
+func TestUndoneBesideADeadOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, two, three := fake.NewBalancer("app", servers(2)...), fake.NewBalancer("app", servers(2)...), fake.NewBalancer("app", servers(1)...)
+		dead := false
+		one.Before = func(context.Context, string) error {
+			if dead {
+				return errors.New("no socket")
+			}
+			return nil
+		}
+		three.Before = func(context.Context, string) error { dead = true; return nil }
+		seats := []Seat{seat(one, "s1", 1), seat(two, "s1", 1), seat(three, "s1", 1)}
+		seats[0].Name, seats[1].Name, seats[2].Name = "lb1", "lb2", "lb3"
+		var d Desk
+		var r record
+		start := time.Now()
+		var said time.Duration
+		_, err := d.Drain(t.Context(), seats, sluice.ServerDraining, times, func(n Note) {
+			if r.say(n); n.Balancer == "lb3" {
+				start = time.Now()
+			} else if n.Balancer == "lb2" {
+				said = time.Since(start)
+			}
+		})
+		if err == nil || !strings.Contains(err.Error(), "s1 in app of lb1: it could not be put back: no socket") {
+			t.Errorf("got %v", err)
+		}
+		if got := stateOf(t, two, "s1"); got != sluice.ServerUp || said > time.Second {
+			t.Errorf("in the balancer that is well it is %s after %s", got, said)
+		}
+		r.want(t, "lb3 s1: draining, was -, is -, error", "lb2 s1: up, was up, is up", "lb1 s1: up, was up, is unknown, error")
+	})
+}
+
 // record is what is for the record.
 type record []string
 
