@@ -288,11 +288,16 @@ func TestTold(t *testing.T) {
 	cut.Cut, cut.WaitedMS = 3, 30_000
 	back.Wanted, back.State = up, up
 	not.Wanted, not.State, not.Error = mt, up, "no socket"
+	unread, down, slipped := back, back, at
+	unread.State, down.State, slipped.State = unk, sluice.ServerDown, up
 	for want, b := range map[string]sluice.BalancerChanged{
 		"web: s1 in shop is drained after 1.2s, nothing was cut":         at,
 		"web: s1 in shop is out after 30s, 3 in flight were cut":         cut,
 		"web: s1 in shop is up":                                          back,
 		"web: s1 in shop is to be in maintenance, and is not: no socket": not,
+		"web: s1 in shop was told to be up, not read back":               unread,
+		"web: s1 in shop was told to be up, and is down":                 down,
+		"web: s1 in shop was told to be draining, and is up":             slipped,
 	} {
 		if got := Told(b); got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -8,10 +8,21 @@ import (
 	"sluice"
 )
 
-// Told says for people what was done at a balancer.
+// Told says for people what was done at a balancer. That it is done is said only where the balancer showed it.
 func Told(b sluice.BalancerChanged) string {
 	if b.Error != "" {
 		return fmt.Sprintf("%s: %s in %s is to be %s, and is not: %s", b.Balancer, b.Server, b.Pool, inWords(b.Wanted), b.Error)
+	}
+	is := b.State == sluice.ServerUp
+	if b.Wanted != sluice.ServerUp {
+		is = b.State.Out() // not all balancers tell draining from maintenance
+	}
+	if !is {
+		how := "and is " + inWords(b.State)
+		if b.State == "" || b.State == sluice.ServerUnknown {
+			how = "not read back"
+		}
+		return fmt.Sprintf("%s: %s in %s was told to be %s, %s", b.Balancer, b.Server, b.Pool, inWords(b.Wanted), how)
 	}
 	p := Progress{Pool: b.Pool, Server: b.Server, Done: true, State: b.State, Cut: b.Cut,
 		Waited: time.Duration(b.WaitedMS) * time.Millisecond, Back: b.Wanted == sluice.ServerUp}

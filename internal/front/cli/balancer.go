@@ -313,13 +313,13 @@ func (a *app) changeSeats(ctx context.Context, svc control.Desk, ns sluice.Names
 		return err
 	}
 	var noted error
-	stuck := false // something that was taken out could not be put back
+	stuck := false // nobody saw up again what was taken out
 	err := at.Change(ctx, seats, wanted, l, func(text string, changed *sluice.BalancerChanged) {
 		switch {
 		case changed == nil && !a.json():
 			fmt.Fprintf(a.Stderr, "%s\n", clean.Line(text))
 		case changed != nil: // it was done, whoever wants no more of it
-			stuck = stuck || changed.Wanted == sluice.ServerUp && changed.Error != ""
+			stuck = stuck || changed.Wanted == sluice.ServerUp && changed.State != sluice.ServerUp
 			noted = errors.Join(noted, note(context.WithoutCancel(ctx), *changed))
 			if !a.json() {
 				fmt.Fprintf(a.Stdout, "%s\n", clean.Line(balance.Told(*changed)))
@@ -334,7 +334,7 @@ func (a *app) changeSeats(ctx context.Context, svc control.Desk, ns sluice.Names
 	case ctx.Err() != nil && wanted == sluice.ServerUp:
 		return interruptedHere("who is back is shown by sluice balancer show")
 	case ctx.Err() != nil && stuck:
-		return interruptedHere("not all that this took out could be put back: see sluice balancer show")
+		return interruptedHere("not all that this took out was seen up again: see sluice balancer show")
 	case ctx.Err() != nil:
 		return interruptedHere("what this took out was put back")
 	}
