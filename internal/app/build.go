@@ -16,6 +16,10 @@ import (
 
 // build builds what is in a checkout of this machine.
 func (l *Local) build(ctx context.Context, o cli.BuildOrder) (build.Report, error) {
+	// Scripts run as the same user, and are not to find in /proc what is in this process: the token of a server, the key that signs.
+	if err := closeMemory(); err != nil {
+		return build.Report{}, err
+	}
 	release, err := os.ReadFile("/etc/os-release")
 	if err != nil { // a machine may have none
 		release = nil
@@ -40,7 +44,7 @@ func (l *Local) build(ctx context.Context, o cli.BuildOrder) (build.Report, erro
 		Clock: l.Clock, Environ: l.Environ, Platform: build.Platform(runtime.GOOS, runtime.GOARCH, string(release)),
 	}
 	order := builder.Order{Dir: o.Dir, Version: o.Version, Target: o.Target, Dirty: o.Dirty, NoTest: o.NoTest, NoPush: o.NoPush, To: o.To,
-		By: o.By, Sign: o.Sign, Output: o.Output, Tell: o.Tell, Progress: o.Progress}
+		By: o.By, Signed: o.Signed, Sign: o.Sign, Output: o.Output, Tell: o.Tell, Progress: o.Progress}
 	if o.Depot != nil {
 		order.Depot = o.Depot
 	}

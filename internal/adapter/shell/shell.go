@@ -2,18 +2,24 @@
 // behind, and what it runs when it is called off, is killed. So it is when this process is killed itself: a second process in
 // the group waits for that.
 //
-// What leaves the group on purpose (setsid) gets away.
+// What leaves the group (setsid, timeout) may outlive a line that ended by itself, as a daemon does that builds share. Where a line is
+// called off, is late or is killed, it is found by a mark in its environment, and killed as well.
 //
 // It knows nothing of what the lines are for.
 package shell
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -39,16 +45,22 @@ type Ended struct{ How string }
 
 func (e *Ended) Error() string { return e.How }
 
-// guard waits until whoever has the other end of its input is gone, and kills the group that it leads.
-const guard = `trap '' TERM INT HUP; read x; kill -KILL 0`
+// marked is the variable that all have which a line starts.
+const marked = "SLUICE_LINE"
+
+// guard waits until whoever has the other end of its input is gone, and kills what has the mark and the group that it leads. It has no
+// mark itself.
+const guard = `trap '' TERM INT HUP; read x
+for e in $(grep -ls -- "$1" /proc/[0-9]*/environ); do e=${e#/proc/}; kill -KILL "${e%/environ}"; done 2>/dev/null
+kill -KILL 0`
 
 // lead starts the guard of a group. stop kills all that is in the group by then.
-func lead() (group int, stop func() error, err error) {
+func lead(mark string) (group int, stop func() error, err error) {
 	in, out, err := os.Pipe()
 	if err != nil {
 		return 0, nil, err
 	}
-	cmd := exec.Command("/bin/sh", "-c", guard)
+	cmd := exec.Command("/bin/sh", "-c", guard, "sh", mark)
 	cmd.Stdin, cmd.SysProcAttr = in, &syscall.SysProcAttr{Setpgid: true}
 	if err := errors.Join(cmd.Start(), in.Close()); err != nil {
 		return 0, nil, errors.Join(err, out.Close())
@@ -72,13 +84,19 @@ func Run(ctx context.Context, l Line) (err error) {
 	if l.Grace == 0 {
 		l.Grace = grace
 	}
-	group, stop, err := lead()
+	mark := marked + "=" + rand.Text()
+	group, stop, err := lead(mark)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, stop()) }()
+	defer func() {
+		err = errors.Join(err, stop())
+		if ctx.Err() != nil {
+			err = errors.Join(err, killMarked(mark))
+		}
+	}()
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", l.Text)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = l.Dir, l.Env, l.Output, l.Output
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = l.Dir, append(slices.Clip(l.Env), mark), l.Output, l.Output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: group}
 	cmd.Cancel = func() error { return signal(group, syscall.SIGTERM) }
 	cmd.WaitDelay = l.Grace
@@ -100,6 +118,36 @@ func told(ctx context.Context, err error) error {
 	}
 	return err
 }
+
+// killMarked kills what has a mark in its environment, and what that starts meanwhile: it looks until there is nothing.
+func killMarked(mark string) error {
+	for range mostLooks {
+		found := false
+		dirs, err := filepath.Glob("/proc/[0-9]*")
+		if err != nil {
+			return err
+		}
+		for _, d := range dirs {
+			text, err := os.ReadFile(filepath.Join(d, "environ")) // of others it cannot be read, and the dead have none
+			if err != nil || !slices.Contains(strings.Split(string(text), "\x00"), mark) {
+				continue
+			}
+			pid, err := strconv.Atoi(filepath.Base(d))
+			if err != nil {
+				continue
+			}
+			found = true
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended just now
+		}
+		if !found {
+			return nil
+		}
+	}
+	return errors.New("what the line started does not end")
+}
+
+// mostLooks bounds how often it is looked for what starts others faster than they are killed.
+const mostLooks = 1000
 
 // signal signals all that a line has started and that has not left its group.
 func signal(group int, s syscall.Signal) error {

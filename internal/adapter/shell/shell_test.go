@@ -57,7 +57,7 @@ func TestHowLinesEnd(t *testing.T) {
 
 // family is a line of which a child, and a child of that, are not impressed by being asked to end. It writes their ids.
 func family(file string) string {
-	return fmt.Sprintf(`trap '' TERM; (trap '' TERM; sh -c 'trap "" TERM; echo $$ >>%[1]s; sleep 1000' & echo $$ >>%[1]s; wait) & sleep 1000 & echo $! >>%[1]s; wait`, file)
+	return fmt.Sprintf(`trap '' TERM; (trap '' TERM; sh -c 'trap "" TERM; echo $$ >>%[1]s; sleep 1000' & echo $$ >>%[1]s; wait) & sleep 1000 & echo $! >>%[1]s; setsid sh -c 'echo $$ >>%[1]s; exec sleep 1000' & wait`, file)
 }
 
 // members are the processes that a family has written down, when all of them have.
@@ -65,7 +65,7 @@ func members(t *testing.T, file string) (pids []int) {
 	t.Helper()
 	await(t, func() bool {
 		text, err := os.ReadFile(file)
-		return err == nil && strings.Count(string(text), "\n") == 3
+		return err == nil && strings.Count(string(text), "\n") == 4
 	})
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -22,6 +22,7 @@ type BuildOrder struct {
 	To                    string
 	Depot                 Depot // nil: there is none, which is fine if nothing is pushed
 	By                    string
+	Signed                bool // what is taken from the repository has to be signed
 	Sign                  artifact.Sign
 	Output                io.Writer // what scripts print
 	Tell                  func(text string)
@@ -93,7 +94,12 @@ func (a *app) buildIn(c *cobra.Command, f *buildFlags) error {
 		p.clear()
 		return err
 	}
-	if _, noStore := a.place(&f.depotFlags); noStore != nil && f.order.NoPush {
+	place, noStore := a.place(&f.depotFlags)
+	f.order.Signed = len(place.Keys) > 0
+	if noStore != nil && place.Store == "" && f.order.NoPush {
+		if _, err := a.publicKeys(f.keys); err != nil { // nobody needs them, and they are wrong all the same
+			return err
+		}
 		err = a.interruptible(c.Context(), func(ctx context.Context) error { return carry(ctx, nil, nil) })
 	} else {
 		err = a.inDepot(&f.depotFlags, carry)(c, nil)

@@ -63,6 +63,7 @@ type Order struct {
 	NoTest, NoPush  bool
 	To              string // a file that gets the archive, too
 	Depot           Depot  // nil only with NoPush
+	Signed          bool   // what is taken from the repository has to be signed
 	By              string
 	Sign            artifact.Sign
 	// Output is given what scripts print, Tell what goes on.
@@ -101,7 +102,7 @@ func (b *Builder) Build(ctx context.Context, o Order) (report build.Report, err 
 	if err := w.ready(ctx); err != nil {
 		return report, err
 	}
-	if w.temp, err = os.MkdirTemp("", "sluice-build-"); err != nil {
+	if err := w.makeTemp(); err != nil {
 		return report, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(w.temp)) }()
@@ -124,8 +125,14 @@ func (w *building) lock() (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(sluice.Errorf(sluice.Conflict, "another build goes on in %s", w.Dir).WithHint("wait for its end"), d.Close())
+	err = unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = sluice.Errorf(sluice.Conflict, "another build goes on in %s", w.Dir).WithHint("wait for its end")
+	} else if err != nil {
+		err = fmt.Errorf("locking %s against other builds: %w", w.Dir, err)
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
 	}
 	return func() { _ = d.Close() }, nil
 }
@@ -162,11 +169,17 @@ func (w *building) ready(ctx context.Context) (err error) {
 	if err := w.name().Check(); err != nil {
 		return err
 	}
-	if in, err := w.toIsInside(); err != nil || in {
-		return errors.Join(err, sluice.Errorf(sluice.Usage, "--to %s is inside the checkout, so the next archive would have this one in it", w.To))
+	if in, err := w.toIsInside(); err != nil {
+		return err
+	} else if in {
+		return sluice.Errorf(sluice.Usage, "--to %s is inside the checkout, so the next archive would have this one in it", w.To)
 	}
 	if w.NoPush {
 		return nil
+	}
+	if w.Signed && w.Sign == nil && len(w.app.Build.Bundles) > 0 {
+		return sluice.Errorf(sluice.Usage, "there are keys, and no --sign: bundles that nobody has signed would be in the way of all later builds").
+			WithHint("--sign FILE, --no-push, or no --key and no $SLUICE_ARTIFACT_KEYS")
 	}
 	// A repository that cannot be reached is told now, and not after half an hour of tests.
 	there, err := w.Depot.Find(ctx, w.name())
@@ -192,8 +205,37 @@ func (w *building) toIsInside() (bool, error) {
 		return false, err
 	}
 	w.To = to
-	rel, err := filepath.Rel(w.Dir, to)
+	dir, err := filepath.EvalSymlinks(filepath.Dir(to))
+	if err != nil {
+		return false, &sluice.Error{Code: sluice.Usage, Text: "--to", Err: err}
+	}
+	return w.inside(filepath.Join(dir, filepath.Base(to)))
+}
+
+// inside reports whether a path that has no symbolic links in it is in the checkout.
+func (w *building) inside(path string) (bool, error) {
+	dir, err := filepath.EvalSymlinks(w.Dir)
+	if err != nil {
+		return false, err
+	}
+	rel, err := filepath.Rel(dir, path)
 	return err == nil && filepath.IsLocal(rel), nil
+}
+
+// makeTemp makes the directory for what is only needed while it is built, where no archive can have it in it.
+func (w *building) makeTemp() error {
+	at, err := filepath.EvalSymlinks(os.TempDir())
+	if err != nil {
+		return fmt.Errorf("the directory for temporary files: %w", err)
+	}
+	if in, err := w.inside(at); err != nil {
+		return err
+	} else if in {
+		return sluice.Errorf(sluice.Usage, "the directory for temporary files, %s, is inside the checkout, so what is built would be in itself", os.TempDir()).
+			WithHint("set TMPDIR to a directory outside")
+	}
+	w.temp, err = os.MkdirTemp(at, "sluice-build-")
+	return err
 }
 
 func (w *building) tell(format string, args ...any) { w.Tell(fmt.Sprintf(format, args...)) }

@@ -274,13 +274,26 @@ func TestWhatScriptsGet(t *testing.T) {
 
 func TestWhatIsRefusedBeforeAnythingRuns(t *testing.T) {
 	for want, change := range map[string]func(w *world, o *builder.Order){
-		"is not what commit":            func(w *world, _ *builder.Order) { w.at.Added = []string{"x"} },
-		"no branch is checked out":      func(w *world, _ *builder.Order) { w.at.Branch = "" },
-		"that of dependency bundles":    func(w *world, _ *builder.Order) { w.at.Branch = "bundles" },
-		"cannot name this target":       func(_ *world, o *builder.Order) { o.Target = "a/b" },
-		"cannot name this version":      func(_ *world, o *builder.Order) { o.Version = "../x" },
-		"is no version":                 func(_ *world, o *builder.Order) { o.Version = "latest" },
-		"is inside the checkout":        func(w *world, o *builder.Order) { o.To = filepath.Join(w.dir, "x.tar.gz") },
+		"is not what commit":         func(w *world, _ *builder.Order) { w.at.Added = []string{"x"} },
+		"no branch is checked out":   func(w *world, _ *builder.Order) { w.at.Branch = "" },
+		"that of dependency bundles": func(w *world, _ *builder.Order) { w.at.Branch = "bundles" },
+		"cannot name this target":    func(_ *world, o *builder.Order) { o.Target = "a/b" },
+		"cannot name this version":   func(_ *world, o *builder.Order) { o.Version = "../x" },
+		"is no version":              func(_ *world, o *builder.Order) { o.Version = "latest" },
+		"is inside the checkout":     func(w *world, o *builder.Order) { o.To = filepath.Join(w.dir, "x.tar.gz") },
+		"so the next archive": func(w *world, o *builder.Order) { // which is not seen in the name
+			to := filepath.Join(w.TempDir(), "to")
+			if err := os.Symlink(w.dir, to); err != nil {
+				w.Fatal(err)
+			}
+			o.To = filepath.Join(to, "x.tar.gz")
+		},
+		"--to":            func(w *world, o *builder.Order) { o.To = filepath.Join(w.dir, "..", "nowhere", "x.tar.gz") },
+		"temporary files": func(w *world, _ *builder.Order) { w.Setenv("TMPDIR", w.dir) },
+		"there are keys, and no --sign": func(w *world, o *builder.Order) {
+			o.Signed = true
+			w.write(map[string]string{"app.yaml": venv, "lock": "one\n", "make.sh": makes})
+		},
 		"app.yaml:1:1: unknown key":     func(w *world, _ *builder.Order) { w.write(map[string]string{"app.yaml": "ap: x"}) },
 		"has something else in it than": func(w *world, _ *builder.Order) { _ = os.MkdirAll(filepath.Join(w.store, "x/y"), 0o755) },
 		"another build goes on": func(w *world, _ *builder.Order) {

@@ -12,6 +12,8 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"unicode"
 
 	"sluice"
 	"sluice/internal/core/artifact"
@@ -62,10 +64,13 @@ func (w *building) dependency(ctx context.Context, d build.Dependency) error {
 			w.bundles = append(w.bundles, h)
 			return "made", nil
 		}
-		meta := map[string]string{"platform": platform, "make": d.Make}
+		meta := map[string]string{"platform": platform, "make": inOneLine(d.Make)}
 		if _, err = w.Depot.Push(ctx, n, h.archive, artifact.PushOptions{Meta: meta, By: w.By, Sign: w.Sign}); sluice.CodeOf(err) == sluice.Conflict {
 			// Somebody else made it meanwhile, and no two come out the same: the one that is kept counts.
-			_, err := w.fetch(ctx, n, &h)
+			found, err := w.fetch(ctx, n, &h)
+			if err == nil && !found {
+				err = sluice.Errorf(sluice.Conflict, "the bundle %s was there when this one came, and is gone now", n).WithHint("the same command builds it again")
+			}
 			return "made, and another build was faster", err
 		} else if err != nil {
 			return "", err
@@ -73,6 +78,16 @@ func (w *building) dependency(ctx context.Context, d build.Dependency) error {
 		w.bundles = append(w.bundles, h)
 		return "made", nil
 	})
+}
+
+// inOneLine is a script as metadata can have it, for people: without control characters, and not too long.
+func inOneLine(script string) string {
+	const most = 200
+	text := strings.Join(strings.FieldsFunc(strings.ToValidUTF8(script, ""), func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }), " ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	return text
 }
 
 // key reads what a bundle depends on.

@@ -129,6 +129,37 @@ func (l *losing) Push(ctx context.Context, n sluice.ArtifactName, path string, o
 	return l.Depot.Push(ctx, n, path, o)
 }
 
+// A script of several lines, or a long one, makes a bundle as well.
+func TestLongScripts(t *testing.T) {
+	w := newWorld(t, "app: shop\nbuild:\n  bundles:\n  - name: venv\n    keyed_by: [lock]\n    dir: venv\n    make: |\n      mkdir venv\n      echo "+strings.Repeat("\u00e9", 3000)+" >venv/a\n", map[string]string{"lock": "1"})
+	w.build(w.order())
+	found, err := w.depot.Versions(t.Context(), sluice.ArtifactName{App: "shop", Target: "bundles", File: "venv.tar.gz"})
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	if text := found[0].Meta["make"]; !strings.HasPrefix(text, "mkdir venv echo \u00e9") || !strings.HasSuffix(text, "...") || len(text) > 210 {
+		t.Errorf("%q", text)
+	}
+}
+
+// What was there when this build came, and is gone when it looks, is not left out without a word.
+func TestABundleThatGoes(t *testing.T) {
+	w := newVenv(t)
+	o := w.order()
+	o.Depot = goes{w.depot}
+	if _, err := w.b.Build(t.Context(), o); sluice.CodeOf(err) != sluice.Conflict || !strings.Contains(err.Error(), "is gone now") {
+		t.Errorf("%v", err)
+	}
+	w.nothing()
+}
+
+// goes is a repository in which somebody else has pushed a bundle, and collects it.
+type goes struct{ builder.Depot }
+
+func (g goes) Push(_ context.Context, n sluice.ArtifactName, _ string, _ artifact.PushOptions) (artifact.Pushed, error) {
+	return artifact.Pushed{}, sluice.Errorf(sluice.Conflict, "%s is there", n)
+}
+
 func TestBundlesThatAreRefused(t *testing.T) {
 	for want, change := range map[string]func(w *world){
 		"has files of the commit in it, such as venv/x": func(w *world) {
@@ -214,6 +245,24 @@ func TestTheForgeIsTold(t *testing.T) {
 	}
 	if body := string(w.posted[1].Body); !errors.Is(err, context.Canceled) || !strings.Contains(body, "interrupted") || states() != "pending failure" {
 		t.Errorf("%v, %s", err, body)
+	}
+}
+
+// Who calls a build off while the forge is told of its beginning does not wait for the forge; its end is told.
+func TestCalledOffAtTheForge(t *testing.T) {
+	w := newWorld(t, "app: shop\nbuild: {status: {url: 'https://f/', token_env: TOKEN}}\n", nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	asked := 0
+	w.b.Post = func(c context.Context, _ build.Request) (bool, error) {
+		if asked++; asked > 1 {
+			return false, c.Err()
+		}
+		cancel()
+		<-c.Done()
+		return true, context.Cause(c)
+	}
+	if _, err := w.b.Build(ctx, w.order()); !errors.Is(err, context.Canceled) || strings.Contains(strings.Join(w.told, "\n"), `"failure"`) || asked < 2 {
+		t.Errorf("%v, asked %d times, %q", err, asked, w.told)
 	}
 }
 

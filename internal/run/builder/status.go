@@ -43,12 +43,14 @@ func (w *building) sent(ctx context.Context, s build.Status, state build.State, 
 	if err != nil {
 		return err.Error()
 	}
-	// A build that is called off has failed, and that is to be told, too.
 	most := overall
 	if ctx.Err() != nil {
 		most = atEnd
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), most)
+	if state != build.Pending { // a build that is called off has failed, and that is to be told, too
+		ctx = context.WithoutCancel(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	for try := 1; ; try++ {
 		again, err := w.Post(ctx, r)
