@@ -26,6 +26,8 @@ func Balancers(of []sluice.Balancing, f *sluice.Fleet, at []sluice.Position) ([]
 				err.At = place
 				problems.Add(err)
 				continue
+			default:
+				b.Sudo = "" // as of one without a name: whoever submits could have made the name up
 			}
 		}
 		b.SSH = sluice.SSH{}

@@ -16,7 +16,7 @@ func TestBalancersOfTheFleet(t *testing.T) {
 		{Name: "web", Driver: "exec", At: "/mine", On: "web1", SSH: sluice.SSH{User: "root"}, Pool: "shop", Server: "{host}"},
 		{Driver: "exec", At: "/x", On: "lb2", SSH: sluice.SSH{User: "root"}, Sudo: "root", Pool: "p"},
 		{Driver: "exec", At: "/x", SSH: sluice.SSH{User: "root"}, Pool: "p"},
-		{Name: "gone", Driver: "exec", At: "/x", Pool: "p"}, // of an earlier job
+		{Name: "gone", Driver: "exec", At: "/x", Sudo: "root", Pool: "p"}, // of an earlier job, or made up
 	}
 	want := []sluice.Balancing{
 		{Name: "web", Driver: "nginx", At: "/s", On: "lb1", SSH: sluice.SSH{User: "lb", Port: 2222}, Sudo: "root", Pool: "shop", Server: "{host}", Least: sluice.Percent(50)},
@@ -37,5 +37,14 @@ app.yaml:6:7: the fleet has no balancer "else"
     the section balancer of the fleet file says which there are`
 	if err == nil || strings.TrimSpace(err.Error()) != says {
 		t.Errorf("%v\nwant\n%s", err, says)
+	}
+}
+
+func TestOddBalancers(t *testing.T) {
+	for _, b := range []sluice.Balancing{{Name: "web", Pool: "p", Server: "x\n"}, {Name: "web", Pool: "p\x1b[31m"}, {Name: "w\teb", Pool: "p"}, {Driver: "exec", At: "/x", Pool: "p", Server: "\x7f"}} {
+		r := &sluice.Release{App: "a", Env: "e", Version: "1", Deploy: sluice.Deploy{Root: "/srv/a", Balancers: []sluice.Balancing{b}}}
+		if err := Check(sluice.DeployTo, r); err == nil || !strings.Contains(err.Error(), "has an odd name, pool or server") {
+			t.Errorf("%+v: %v", b, err)
+		}
 	}
 }

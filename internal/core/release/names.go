@@ -47,11 +47,13 @@ func Check(kind sluice.ActionKind, r *sluice.Release) error {
 	}
 	for _, b := range d.Balancers {
 		switch {
+		case odd(b.Name) || odd(b.Pool) || odd(b.Server):
+			return fmt.Errorf("the balancer %q has an odd name, pool or server", b.Name)
 		case b.Name != "" && b.Driver == "" && b.Pool != "": // what it is, is found in the fleet when the job is made
 		case b.Driver != "haproxy" && b.Driver != "nginx" && b.Driver != "exec":
 			return fmt.Errorf("%q is no balancer: expected haproxy, nginx or exec", b.Driver)
-		case b.At == "" || b.Pool == "" || odd(b.At) || odd(b.Pool) || odd(b.Server):
-			return fmt.Errorf("the balancer %s says no pool, or has an odd name", b.Driver)
+		case b.At == "" || b.Pool == "" || odd(b.At):
+			return fmt.Errorf("the balancer %s says no pool, or has an odd address", b.Driver)
 		case b.Sudo != "" && (b.Driver == "haproxy" || !target.ValidUser(b.Sudo)):
 			return fmt.Errorf("the balancer %s cannot be spoken with as %q", b.Driver, b.Sudo)
 		case b.Driver != "haproxy" && !path.IsAbs(b.At):

@@ -186,8 +186,13 @@ func putBack(ctx context.Context, s Seat, before sluice.ServerState) (Note, erro
 
 // insist has a server be up, also where the balancer is away for a moment.
 func insist(ctx context.Context, s Seat) error {
+	var last error
 	for {
 		err := s.Balancer.Set(ctx, s.Pool, s.Server, sluice.ServerUp)
+		if err != nil && last != nil && ctx.Err() != nil {
+			return last // which says more than that the time is over
+		}
+		last = err
 		if err == nil || sluice.CodeOf(err) == sluice.NotFound || pause(ctx, lastLook) != nil {
 			return err
 		}
@@ -260,9 +265,12 @@ func (d *Desk) tryTake(ctx context.Context, s Seat, state sluice.ServerState) (s
 	return now.State, p, nil
 }
 
+// mostSlips is how often a server is taken out again while it is waited for: more than that, and somebody else wants it up.
+const mostSlips = 10
+
 // wait waits until a server that was taken out is drained. One that slipped back is taken out again, by permission.
 func (d *Desk) wait(ctx context.Context, s Seat, state sluice.ServerState, room time.Duration, say func(Note)) (balance.Progress, error) {
-	start, told := time.Now(), 0
+	start, told, slips := time.Now(), 0, 0
 	for next := firstLook; ; next = min(next*2, lastLook) {
 		pool, err := s.Balancer.Pool(ctx, s.Pool)
 		if ctx.Err() != nil {
@@ -286,9 +294,13 @@ func (d *Desk) wait(ctx context.Context, s Seat, state sluice.ServerState, room 
 		}
 		if p.Slipped {
 			say(Note{Balancer: s.Name, Text: p.Text()})
+			if slips++; slips > mostSlips {
+				return p, sluice.Errorf(sluice.Conflict, "%s; it was taken out %d times", p.Text(), slips)
+			}
 			if _, err := d.take(ctx, s, state, room, say); err != nil {
 				return p, err
 			}
+			start, told, next = time.Now(), 0, firstLook // what came meanwhile has the whole time to end
 		}
 		if err := pause(ctx, next); err != nil {
 			return p, err

@@ -199,6 +199,40 @@ func TestSlipsBack(t *testing.T) {
 	})
 }
 
+// TestSlipsBackLate: whatever came to a server that slipped back has the whole time to end, and not what was left of it; and one that
+// somebody wants up is not taken out for ever.
+func TestSlipsBackLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := fake.NewBalancer("app", servers(3)...)
+		b.Change("app", "s1", func(s *sluice.BalancedServer) { s.InFlight = 1 })
+		time.AfterFunc(8*time.Second, func() { // it was reloaded and forgot, while another one is down
+			b.Change("app", "s1", func(s *sluice.BalancedServer) { s.State, s.InFlight = sluice.ServerUp, 9 })
+			b.Change("app", "s2", func(s *sluice.BalancedServer) { s.State = sluice.ServerDown })
+		})
+		time.AfterFunc(20*time.Second, func() { b.Change("app", "s2", func(s *sluice.BalancedServer) { s.State = sluice.ServerUp }) })
+		time.AfterFunc(24*time.Second, func() { b.Change("app", "s1", func(s *sluice.BalancedServer) { s.InFlight = 0 }) })
+		var d Desk
+		out, err := d.Drain(t.Context(), []Seat{seat(b, "s1", 2)}, sluice.ServerDraining, times, func(Note) {})
+		if err != nil || out[0].Cut != 0 {
+			t.Errorf("%+v %v", out, err)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		b := fake.NewBalancer("app", servers(3)...)
+		b.Change("app", "s1", func(s *sluice.BalancedServer) { s.InFlight = 1 })
+		b.Before = func(_ context.Context, call string) error {
+			if call == "pool" {
+				b.Change("app", "s1", func(s *sluice.BalancedServer) { s.State = sluice.ServerUp })
+			}
+			return nil
+		}
+		var d Desk
+		if out, err := d.Drain(t.Context(), []Seat{seat(b, "s1", 2)}, sluice.ServerDraining, times, func(Note) {}); err == nil {
+			t.Errorf("%+v", out)
+		}
+	})
+}
+
 // What cannot be done in all balancers is undone in those where it was.
 func TestUndone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
