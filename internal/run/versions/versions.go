@@ -33,6 +33,7 @@ type Versions struct {
 	mu    sync.Mutex
 	stock *stock.Stock
 	lists map[string]manifest.Manifest // of artifacts, by digest
+	all   map[string]release.Configs   // of the hosts of a release, by digest
 }
 
 // Bounds of what is read into memory.
@@ -40,6 +41,7 @@ const (
 	maxManifest = 256 << 20
 	maxConfig   = 256 << 20
 	keptLists   = 16
+	keptConfigs = 4 // each has those of all hosts of a release, which ask one after the other
 )
 
 // Version is what the job's release is on a host.
@@ -191,16 +193,36 @@ func (v *Versions) files(ctx context.Context, digest string) (manifest.Manifest,
 	return m, nil
 }
 
+// configs are the configurations of all hosts of a release.
+func (v *Versions) configs(ctx context.Context, digest string) (release.Configs, error) {
+	v.mu.Lock()
+	c, ok := v.all[digest]
+	v.mu.Unlock()
+	if ok {
+		return c, nil
+	}
+	text, err := v.read(ctx, "the configuration", digest, maxConfig)
+	if err != nil {
+		return c, err
+	}
+	if c, err = release.ParseConfigs(text); err != nil {
+		return c, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.all == nil || len(v.all) >= keptConfigs {
+		v.all = map[string]release.Configs{}
+	}
+	v.all[digest] = c
+	return c, nil
+}
+
 // configuration is a host's configuration of those with a digest, opened; nil for "", which is none.
 func (v *Versions) configuration(ctx context.Context, digest string, host sluice.Host) (*config.Opened, error) {
 	if digest == "" {
 		return nil, nil
 	}
-	text, err := v.read(ctx, "the configuration", digest, maxConfig)
-	if err != nil {
-		return nil, err
-	}
-	list, err := release.ParseConfigs(text)
+	list, err := v.configs(ctx, digest)
 	if err != nil {
 		return nil, err
 	}

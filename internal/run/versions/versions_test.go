@@ -322,3 +322,41 @@ func TestSecretsOfAHost(t *testing.T) {
 		}
 	}
 }
+
+// TestConfigurationsAreReadOnce: a release has those of all its hosts in one blob, which is not read again for each of them.
+func TestConfigurationsAreReadOnce(t *testing.T) {
+	r := repository{fake.NewBlobs(), t}
+	c := &counting{repository: r, n: map[string]int{}}
+	v := newVersions(t, r)
+	v.From = c
+	j := job("", "", r.configs("a: 1\n", "a: 2\n"))
+	for range 3 {
+		for _, h := range []sluice.Host{"web1", "web2"} {
+			if _, err := v.Secrets(t.Context(), j, h); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n := c.n[j.Action.Release.Config]; n != 1 {
+		t.Errorf("read %d times", n)
+	}
+	for i := range 6 { // others come, and the first is asked for again
+		if _, err := v.Secrets(t.Context(), job("", "", r.configs(fmt.Sprintf("a: %d\n", i+7), "a: 2\n")), "web1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := v.Secrets(t.Context(), j, "web1"); err != nil || c.n[j.Action.Release.Config] != 2 {
+		t.Errorf("%v, read %d times", err, c.n[j.Action.Release.Config])
+	}
+}
+
+// counting counts how often something is read.
+type counting struct {
+	repository
+	n map[string]int
+}
+
+func (c *counting) Open(ctx context.Context, digest string) (io.ReadCloser, error) {
+	c.n[digest]++
+	return c.repository.Open(ctx, digest)
+}
