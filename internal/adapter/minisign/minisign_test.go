@@ -63,12 +63,20 @@ func TestSignAndVerify(t *testing.T) {
 	if _, err := one.Verify(message, signature); err == nil || !strings.Contains(err.Error(), "none of the 1 that count") {
 		t.Errorf("another key: %v", err)
 	}
+	var signed lib.Signature
+	if err := signed.UnmarshalText(signature); err != nil {
+		t.Fatal(err)
+	}
 	for i := range signature {
 		if bytes.HasPrefix(signature[:i+1], []byte("untrusted comment: ")) && bytes.IndexByte(signature[:i+1], '\n') < 0 {
 			continue // the first line counts for nothing, and says so
 		}
 		bad := bytes.Clone(signature)
 		bad[i] ^= 1
+		var same lib.Signature // the last character of base64 has bits that say nothing
+		if same.UnmarshalText(bad) == nil && same.Equal(signed) {
+			continue
+		}
 		if _, err := both.Verify(message, bad); err == nil && !bytes.Equal(bytes.TrimSpace(bad), bytes.TrimSpace(signature)) {
 			t.Errorf("byte %d of the signature: %q", i, bad)
 		}
