@@ -169,7 +169,7 @@ func (a *app) complain(err error) {
 	var several document.Errors // they bring their hints along
 	var e *sluice.Error
 	if !errors.As(err, &several) && errors.As(err, &e) && e.Hint != "" {
-		fmt.Fprintf(a.Stderr, "        %s\n", e.Hint)
+		fmt.Fprintf(a.Stderr, "        %s\n", clean.Text(e.Hint))
 	}
 }
 
