@@ -62,6 +62,7 @@ func lead(mark string) (group int, stop func() error, err error) {
 	}
 	cmd := exec.Command("/bin/sh", "-c", guard, "sh", mark)
 	cmd.Stdin, cmd.SysProcAttr = in, &syscall.SysProcAttr{Setpgid: true}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // lines can read what it has, and this process may have a token
 	if err := errors.Join(cmd.Start(), in.Close()); err != nil {
 		return 0, nil, errors.Join(err, out.Close())
 	}

@@ -141,6 +141,16 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// Nothing of the environment of this process is to be found in what leads the group of a line.
+func TestNothingIsHandedOn(t *testing.T) {
+	t.Setenv("SECRET_TOKEN", "hunter2")
+	var out bytes.Buffer
+	err := shell.Run(t.Context(), shell.Line{Text: `set -- $(cat /proc/$$/stat); tr '\0' '\n' </proc/$5/environ`, Env: []string{"PATH=" + os.Getenv("PATH")}, Output: &out})
+	if err != nil || !strings.Contains(out.String(), "PATH=") || strings.Contains(out.String(), "hunter2") {
+		t.Errorf("%v, %q", err, out.String())
+	}
+}
+
 // What a line leaves behind ends with it.
 func TestLeftBehind(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")

@@ -209,6 +209,9 @@ A push that was interrupted goes on where it ended.`,
 		Args: args(3, 3, "an app, a local file and a version"),
 		RunE: a.inDepot(f, func(ctx context.Context, d Depot, args []string) error {
 			n := sluice.ArtifactName{App: args[0], Target: target, File: filepath.Base(args[1]), Version: args[2]}
+			if target == artifact.BundleTarget {
+				return sluice.Errorf(sluice.Usage, "the target %s is that of dependency bundles: what is pushed there is collected as they are", target).WithHint("--target NAME")
+			}
 			o := artifact.PushOptions{By: a.Artifacts.Who()}
 			if meta != "" {
 				text, err := a.Files.Read(meta)
