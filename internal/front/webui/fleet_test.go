@@ -17,6 +17,28 @@ constraint:
   $app: 30%
 `
 
+// TestTypedOn: who types on while the address gets what was typed before keeps what is typed.
+func TestTypedOn(t *testing.T) {
+	s := newStage(t, appFleet)
+	b, _ := s.visit("fleet/default?tab=hosts")
+	b.Sees("Target expression")
+	browser.Eval[bool](b, `((put) => { history.replaceState = function (...all) {
+		put.apply(this, all);
+		if (globalThis.typedOn || !location.search.includes('web01')) return;
+		globalThis.typedOn = true;
+		const f = document.querySelector('.expression [role=combobox]');
+		f.value = 'web02';
+		f.dispatchEvent(new InputEvent('input', {bubbles: true}));
+	}; return true; })(history.replaceState)`)
+	b.Type("combobox", "Target expression", "web01")
+	b.Until(`globalThis.typedOn && new URLSearchParams(location.search).get('targets') === 'web02'`)
+	b.Until(`document.querySelector('.expression [role=combobox]').value === 'web02'`)
+	b.Click("link", "$app.web") // a link to others counts, and so does the way back from there
+	b.Until(`document.querySelector('.expression [role=combobox]').value === '$app.web'`)
+	browser.Eval[bool](b, `(setTimeout(() => history.back()), true)`)
+	b.Until(`document.querySelector('.expression [role=combobox]').value === 'web02'`)
+}
+
 // TestFleetPage: the rules as they are written and as they work out, hosts by an expression, versions, and what is different.
 func TestFleetPage(t *testing.T) {
 	s := newStage(t, appFleet)

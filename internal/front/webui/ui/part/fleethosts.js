@@ -1,5 +1,5 @@
 // The hosts that an expression means, and where each stands.
-import {html, useState, useEffect} from '../vendor/preact.js';
+import {html, useState, useEffect, useRef} from '../vendor/preact.js';
 import {get} from '../lib/api.js';
 import {href, part} from '../lib/place.js';
 import {useQuery} from '../lib/router.js';
@@ -14,9 +14,15 @@ export function FleetHosts({ns}) {
   const [query, change] = useQuery();
   const [text, setText] = useState(query.get('targets') ?? 'all');
   const inAddress = query.get('targets') ?? 'all';
-  useEffect(() => { setText((was) => (was.trim() || 'all') === inAddress ? was : inAddress); }, [inAddress]); // the way back
+  const mine = useRef(inAddress); // what was put into the address from here: who types on meanwhile is not taken back to it
+  useEffect(() => { if (inAddress !== mine.current) { mine.current = inAddress; setText(inAddress); } }, [inAddress]); // a link, or the way back
   useEffect(() => {
-    const timer = setTimeout(() => { if ((text.trim() || 'all') !== inAddress) change({targets: text.trim() === 'all' ? null : text.trim()}); }, 200);
+    const timer = setTimeout(() => {
+      const now = text.trim() || 'all';
+      if (now === inAddress) return;
+      mine.current = now;
+      change({targets: now === 'all' ? null : now});
+    }, 200);
     return () => clearTimeout(timer);
   }, [text]);
   const [got, set] = useState(/** @type {{hosts: any[], more: boolean, count: number}|null} */ (null));

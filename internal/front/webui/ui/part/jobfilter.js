@@ -23,14 +23,28 @@ export function JobFilter({seen}) {
   const address = names.map((n) => query.get(n) ?? '').join('\n');
   const [typed, type] = useState(/** @type {Record<string, string>} */ ({}));
   const later = useRef(0);
-  useEffect(() => { type({}); }, [address]); // back and links count, not what is half typed
+  const waits = useRef(/** @type {Record<string, string>} */ ({})); // what is typed and not in the address yet
+  const mine = useRef(address); // what was put into the address from here: who types on meanwhile keeps it
+  useEffect(() => {
+    if (address === mine.current) return;
+    clearTimeout(later.current); // back and links count, not what is half typed
+    [mine.current, waits.current] = [address, {}];
+    type({});
+  }, [address]);
   useEffect(() => () => clearTimeout(later.current), []);
+  const put = () => {
+    clearTimeout(later.current);
+    const all = waits.current, there = new URLSearchParams(location.search);
+    waits.current = {};
+    mine.current = names.map((n) => all[n] ?? there.get(n) ?? '').join('\n');
+    change({...all, cursor: null});
+  };
   const set = (/** @type {string} */ name, /** @type {string} */ value, now = false) => {
     type((was) => ({...was, [name]: value}));
+    waits.current = {...waits.current, [name]: value.trim()};
     clearTimeout(later.current);
-    const go = () => change({[name]: value.trim(), cursor: null});
-    if (now) go();
-    else later.current = setTimeout(go, 300);
+    if (now) put();
+    else later.current = setTimeout(put, 300);
   };
   const field = (/** @type {string} */ name, /** @type {string} */ label, /** @type {string[]} */ offers) => html`<label class="jobfilter-field">${label}
     <input type=${name === 'text' ? 'search' : 'text'} autocomplete="off" spellcheck="false" list=${offers.length ? `jobfilter-${name}` : null} value=${typed[name] ?? query.get(name) ?? ''}
