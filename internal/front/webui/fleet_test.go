@@ -33,6 +33,7 @@ func TestTypedOn(t *testing.T) {
 	b.Type("combobox", "Target expression", "web01")
 	b.Until(`globalThis.typedOn && new URLSearchParams(location.search).get('targets') === 'web02'`)
 	b.Until(`document.querySelector('.expression [role=combobox]').value === 'web02'`)
+	b.Until(`[...document.querySelectorAll('.fleethosts tbody th')].map((e) => e.innerText).join() === 'web02'`)
 	b.Click("link", "$app.web") // a link to others counts, and so does the way back from there
 	b.Until(`document.querySelector('.expression [role=combobox]').value === '$app.web'`)
 	browser.Eval[bool](b, `(setTimeout(() => history.back()), true)`)
