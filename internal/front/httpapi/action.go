@@ -140,11 +140,23 @@ func releaseOf(ctx context.Context, desk control.Desk, s api.Submit) (text strin
 				return "", a, err
 			}
 		}
-		if _, err := desk.Kept(ctx, s.Release.Provenance); err != nil { // people miss it, and no host
-			without := *s.Release
-			without.Provenance = ""
-			a.Release = &without
+		if a.Release, err = withProvenance(ctx, desk, s.Release); err != nil {
+			return "", a, err
 		}
 	}
 	return release.Told(a.Kind, a.Release), a, nil
+}
+
+// withProvenance is a release without the provenance that is not kept any more: people miss it, and no host.
+func withProvenance(ctx context.Context, desk control.Desk, r *sluice.Release) (*sluice.Release, error) {
+	if r.Provenance == "" {
+		return r, nil
+	}
+	_, err := desk.Kept(ctx, r.Provenance)
+	if sluice.CodeOf(err) != sluice.NotFound {
+		return r, err
+	}
+	without := *r
+	without.Provenance = ""
+	return &without, nil
 }

@@ -106,7 +106,11 @@ func configsOf(ctx context.Context, desk *control.Service, digest string) (relea
 	if err != nil {
 		return release.Configs{}, err
 	}
-	return release.ParseConfigs(text)
+	all, err := release.ParseConfigs(text)
+	if err != nil { // whoever made the job named something else
+		return all, &sluice.Error{Code: sluice.Conflict, Text: "what the job names as its configuration", Err: err}
+	}
+	return all, nil
 }
 
 // saidOf is what layers said about the keys of a host; nil where that is not kept, as by who deployed without it.

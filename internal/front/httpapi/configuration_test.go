@@ -106,6 +106,13 @@ func TestConfiguration(t *testing.T) {
 	if got := look(submit(&lost, nil), ""); got.Provenance || got.Keys[0].Said != nil || got.Keys[0].Value != "2" {
 		t.Errorf("without provenance: %+v", got)
 	}
+	lost.Provenance = "nonsense"
+	if _, err := admin.Submit(t.Context(), api.Submit{Namespace: "default", Targets: "web1", Release: &lost}); sluice.CodeOf(err) != sluice.Usage {
+		t.Errorf("a provenance that is no digest: %v", err)
+	}
+	other := *rel
+	other.Config = archive
+	refused(secret, submit(&other, nil), "", http.StatusConflict, "what the job names as its configuration")
 }
 
 func read(t *testing.T, name, text string) *config.Layer {

@@ -253,7 +253,9 @@ func TestCalledOffAtTheForge(t *testing.T) {
 	w := newWorld(t, "app: shop\nbuild: {status: {url: 'https://f/', token_env: TOKEN}}\n", nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	asked := 0
-	w.b.Post = func(c context.Context, _ build.Request) (bool, error) {
+	last := ""
+	w.b.Post = func(c context.Context, r build.Request) (bool, error) {
+		last = string(r.Body)
 		if asked++; asked > 1 {
 			return false, c.Err()
 		}
@@ -261,7 +263,7 @@ func TestCalledOffAtTheForge(t *testing.T) {
 		<-c.Done()
 		return true, context.Cause(c)
 	}
-	if _, err := w.b.Build(ctx, w.order()); !errors.Is(err, context.Canceled) || strings.Contains(strings.Join(w.told, "\n"), `"failure"`) || asked < 2 {
+	if _, err := w.b.Build(ctx, w.order()); !errors.Is(err, context.Canceled) || strings.Contains(strings.Join(w.told, "\n"), `"failure"`) || asked < 2 || !strings.Contains(last, "failure") {
 		t.Errorf("%v, asked %d times, %q", err, asked, w.told)
 	}
 }

@@ -86,12 +86,17 @@ func (t *attempt) prepareDeploy(ctx context.Context) error {
 // shortSecret is the length below which what was sealed is not masked: such as a 1 is everywhere.
 const shortSecret = 4
 
+// secretsWait is how long it may take to learn what is to be masked: a way back must not wait for what is away.
+const secretsWait = 30 * time.Second
+
 // learnSecrets has the secrets of configurations masked in what hooks and services print. Where they cannot be known, nothing that is
 // printed is kept: what should have been done on the host goes on, as a way back must not depend on what is only masked.
 func (t *attempt) learnSecrets(ctx context.Context) {
-	if t.w.cfg.Releases == nil {
+	if t.w.cfg.Releases == nil || t.job.Action.Release == nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, secretsWait)
+	defer cancel()
 	list, err := t.w.cfg.Releases.Secrets(ctx, t.job, t.a.Host)
 	if err != nil {
 		t.stdout.hidden, t.stderr.hidden, t.blind = true, true, true
