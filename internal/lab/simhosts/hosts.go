@@ -211,8 +211,8 @@ func (s *session) supervise() (int, error) {
 			if err := frame("new"); err != nil {
 				return 0, err
 			}
-			if !s.goes(a, command) {
-				_ = frame("revoked")
+			if word := s.goes(a, command); word != "" {
+				_ = frame(word)
 				return 0, nil
 			}
 			return 0, s.follow(a, frame)
@@ -243,17 +243,20 @@ func (s *session) supervise() (int, error) {
 	}
 }
 
-// goes waits for the go. Without it the attempt is as if it had never been.
-func (s *session) goes(a *attempt, command string) bool {
+// goes waits for the go. Without it the attempt is as if it had never been; where somebody else came before, it is theirs.
+func (s *session) goes(a *attempt, command string) (word string) {
 	line, err := s.in.ReadString('\n')
-	if err == nil && line == "go\n" && s.hosts.take(a, "started") {
-		s.hosts.run(a, command)
-		return true
-	}
-	if s.hosts.take(a, "reset") {
+	switch {
+	case err == nil && line == "go\n":
+		if s.hosts.take(a, "started") {
+			s.hosts.run(a, command)
+			return ""
+		}
+	case s.hosts.take(a, "reset"):
 		s.hosts.remove(a)
+		return "revoked"
 	}
-	return false
+	return "gone"
 }
 
 // follow sends what there is to know up to the end, and waits until it is acknowledged.

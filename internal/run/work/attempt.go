@@ -325,6 +325,11 @@ func (t *attempt) try(ctx context.Context, p *persistence) (target.Evidence, *co
 	var none target.Evidence
 	before, stop := t.untilKilled(ctx)
 	defer stop()
+	if !t.mayRun { // what may not start yet prepares nothing: it would be in the way of who may
+		if err := t.mayStart(before); err != nil {
+			return none, nil, nil, err
+		}
+	}
 	link, err := t.w.cfg.Transport(t.ssh).Connect(before, t.a.Host, t.ssh)
 	if err != nil {
 		return none, nil, nil, err

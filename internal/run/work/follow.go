@@ -16,6 +16,9 @@ import (
 // file. The same is asked for again, by offset.
 var errForeignBytes = errors.New("foreign bytes came between the output of the attempt")
 
+// errOvertaken says that somebody else has prepared the attempt anew before this one could start it, and may have started it.
+var errOvertaken = errors.New("somebody else came before the start")
+
 // errSilence says that the host is connected but does not answer as it must.
 var errSilence = errors.New("the host does not answer")
 
@@ -157,6 +160,9 @@ func (f *follower) frame(ctx context.Context, word, rest string) error {
 		f.evidence = &target.Evidence{Sight: target.SawRecord, Record: record}
 	case "revoked":
 		f.evidence = &target.Evidence{Sight: target.SawRevoked}
+	case "gone":
+		f.t.mayRun = true
+		return errOvertaken
 	case "fail":
 		what, text, _ := strings.Cut(rest, " ")
 		f.evidence = &target.Evidence{Sight: target.SawRefusal, Text: refusalText(what, text)}

@@ -184,12 +184,6 @@ if s_take "started $s_epoch"; then
 sync gate . .. 2>/dev/null || sync
 return
 fi
-s_k=
-read -r s_k <gate
-case $s_k in
-'') s_frame 'fail prepare the disk is full' ;;
-*) s_frame revoked ;;
-esac
 ;;
 *)
 if s_take reset; then
@@ -197,10 +191,15 @@ s_remove
 s_frame revoked
 exit 0
 fi
-s_frame revoked
 ;;
 esac
+if [ -f gate ] && [ ! -s gate ]; then sleep 1; fi
+if [ . -ef "$s_here" ] && [ ! -s gate ]; then
+s_frame 'fail prepare the disk is full'
 s_ack
+fi
+s_frame gone
+exit 0
 }
 s_step() {
 s_name=$1
