@@ -61,8 +61,9 @@ func nobodyNotices(t *testing.T, b Balancer) {
 		}
 	}
 
-	s.Deploy(0, "2.0")
+	deploy := s.Deploy(0, "2.0")
 	well("a deploy", "2.0", hosts)
+	t.Logf("from the swing until a host is well: least, median, most %v", s.Activation(deploy))
 
 	if full || b.Name == Nginx.Name { // the small one has little time, and sees each way back once
 		bad := s.Deploy(3, "3.0", "--max-failures", "1")

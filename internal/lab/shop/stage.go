@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -291,6 +294,36 @@ func (s *Stage) Newest() string {
 		s.t.Fatalf("no job in %q: %v", line, err)
 	}
 	return job.Job
+}
+
+// Activation is how long the hosts of a deploy took, as their steps say, from the swing until they were well: the least, the
+// median and the most.
+func (s *Stage) Activation(job string) [3]time.Duration {
+	s.t.Helper()
+	took := map[string]time.Duration{}
+	dec := json.NewDecoder(strings.NewReader(s.Sluice(0, "watch", job, "-o", "json")))
+	for {
+		var e struct {
+			Type, Host, Step string
+			DurationMS       int64 `json:"duration_ms"`
+		}
+		err := dec.Decode(&e)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		name, _, _ := strings.Cut(e.Step, "/")
+		if e.Type == "task.step" && slices.Contains([]string{"swing", "restart", "reload", "deployed", "healthy"}, name) {
+			took[e.Host] += time.Duration(e.DurationMS) * time.Millisecond
+		}
+	}
+	if len(took) != len(s.Web) {
+		s.t.Fatalf("%d hosts of %d say how long they took", len(took), len(s.Web))
+	}
+	all := slices.Sorted(maps.Values(took))
+	return [3]time.Duration{all[0], all[len(all)/2], all[len(all)-1]}
 }
 
 // Live is on how many hosts each version is live, as the hosts themselves have it.
