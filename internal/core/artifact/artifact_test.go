@@ -184,7 +184,8 @@ func TestWhatIsCollected(t *testing.T) {
 			r.Digest, r.Manifest = digest(rapid.IntRange(0, 9).Draw(t, "content")), digest(100+rapid.IntRange(0, 9).Draw(t, "manifest"))
 			all = append(all, artifact.Version{Record: r, Latest: rapid.IntRange(0, 5).Draw(t, "latest") == 0})
 		}
-		k := artifact.Keep{Newest: rapid.IntRange(0, 4).Draw(t, "keep"), Used: map[string]bool{digest(3): true, digest(104): true}, SentSince: at}
+		k := artifact.Keep{Newest: rapid.IntRange(0, 4).Draw(t, "keep"), Used: map[string]bool{digest(3): true, digest(104): true}, SentSince: at,
+			Live: map[artifact.AppVersion]bool{{App: "a", Version: "5"}: true}}
 		gone := artifact.Excess(all, k)
 		var stay []artifact.Record
 		for _, v := range all {
@@ -194,7 +195,7 @@ func TestWhatIsCollected(t *testing.T) {
 					newer++
 				}
 			}
-			must := newer < max(k.Newest, 1) || v.Latest || v.Digest == digest(3) || v.Manifest == digest(104)
+			must := newer < max(k.Newest, 1) || v.Latest || v.Digest == digest(3) || v.Manifest == digest(104) || v.App == "a" && v.Version == "5"
 			goes := slices.ContainsFunc(gone, func(g artifact.Version) bool { return g.ArtifactName == v.ArtifactName })
 			if must == goes {
 				t.Fatalf("%v: it goes %v, it must stay %v", v, goes, must)

@@ -45,12 +45,17 @@ func Next(is *Parsed, v Parsed) (p Pointer, ok bool) {
 	return p, is.Sum != v.Sum && Newer(is.Record, v.Record) <= 0
 }
 
+// AppVersion is a version of an app.
+type AppVersion struct{ App, Version string }
+
 // Keep says what is not to be collected.
 type Keep struct {
 	// Newest is how many versions of each file of each target stay, whatever else is.
 	Newest int
 	// Used are digests of archives and manifests that somebody needs.
 	Used map[string]bool
+	// Live are versions of apps that are live somewhere, or may come back, whichever target they are of.
+	Live map[AppVersion]bool
 	// SentSince: content that was sent then or later may belong to a push that is going on.
 	SentSince time.Time
 }
@@ -68,7 +73,7 @@ const (
 	BundlePrefix = "bundle."
 )
 
-// Excess are the versions that may go, oldest first: never one of the newest, never a latest, never one that is used. Of
+// Excess are the versions that may go, oldest first: never one of the newest, never a latest, never one that is used or live. Of
 // dependency bundles those may go that no version which stays has: not how many there are counts, and one that was pushed of late
 // may belong to a build that is going on.
 func Excess(all []Version, k Keep) (out []Version) {
@@ -83,7 +88,9 @@ func Excess(all []Version, k Keep) (out []Version) {
 		n.Version = ""
 		files[n] = append(files[n], v)
 	}
-	stays := func(v Version) bool { return v.Latest || k.Used[v.Digest] || k.Used[v.Manifest] }
+	stays := func(v Version) bool {
+		return v.Latest || k.Used[v.Digest] || k.Used[v.Manifest] || k.Live[AppVersion{v.App, v.Version}]
+	}
 	for _, versions := range files {
 		slices.SortFunc(versions, func(a, b Version) int { return Newer(a.Record, b.Record) })
 		old := max(0, len(versions)-max(k.Newest, 1))

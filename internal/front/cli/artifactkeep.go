@@ -14,6 +14,7 @@ import (
 	"sluice"
 	"sluice/internal/core/artifact"
 	"sluice/internal/front/clean"
+	"sluice/internal/run/control"
 )
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
@@ -47,6 +48,7 @@ type collectFlags struct {
 	keep        int
 	used        []string
 	sent        string
+	unasked     bool // what is live is not asked for
 	dryRun, yes bool
 }
 
@@ -56,8 +58,10 @@ func (a *app) artifactCollect(f *depotFlags) *cobra.Command {
 		Use:   "gc",
 		Short: "Remove old versions, and content that nobody needs",
 		Long: `Remove all but the newest versions of each file of each target, and content that
-belongs to no version. The latest version stays, whatever its age, and so does
-what --used names. It says first what it will remove, and asks.`,
+belongs to no version. The latest version stays, whatever its age, and so do
+those that are live on a host, were live there before, or are being deployed, as
+far as the journal here or the server that is in use knows, and what --used
+names. It says first what it will remove, and asks.`,
 		Example: `  sluice artifact gc --keep 20 --dry-run
   sluice artifact gc --keep 20 --yes`,
 		Args: args(0, 0, "no arguments"),
@@ -65,6 +69,7 @@ what --used names. It says first what it will remove, and asks.`,
 	}
 	c.Flags().IntVar(&o.keep, "keep", 10, "keep this `number` of versions of each file of each target")
 	c.Flags().StringArrayVar(&o.used, "used", nil, "keep what has this `digest`, of an artifact or a manifest; may be repeated")
+	c.Flags().BoolVar(&o.unasked, "whatever-is-live", false, "do not ask which versions are live")
 	c.Flags().StringVar(&o.sent, "unused-for", "24h", "keep content without a version that was sent within this `time`: a push may be going on")
 	c.Flags().BoolVarP(&o.dryRun, "dry-run", "n", false, "say what would go, and remove nothing")
 	c.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask")
@@ -89,6 +94,11 @@ func (a *app) collect(ctx context.Context, d Depot, o collectFlags) error {
 		}
 		k.Used[digest] = true
 	}
+	if !o.unasked {
+		if k.Live, err = a.mayComeBack(ctx); err != nil {
+			return err
+		}
+	}
 	found, err := d.Survey(ctx, k)
 	if err != nil {
 		return err
@@ -109,6 +119,45 @@ func (a *app) collect(ctx context.Context, d Depot, o collectFlags) error {
 	}
 	gone, err := d.Collect(ctx, found, k)
 	return errors.Join(err, a.printGarbage(gone, "removed", false))
+}
+
+// mayComeBack are the versions that are live somewhere, were so before, or are on their way. It is an error if not all of them
+// can be known.
+func (a *app) mayComeBack(ctx context.Context) (map[artifact.AppVersion]bool, error) {
+	out := map[artifact.AppVersion]bool{}
+	keep := func(app, version string) {
+		version, _, _ = strings.Cut(version, "~") // which of its configurations makes no difference here
+		out[artifact.AppVersion{App: app, Version: version}] = true
+	}
+	err := a.choose() // repositories are read without a server otherwise
+	if err != nil {
+		return nil, err
+	}
+	err = a.onJournal(ctx, func(svc control.Desk) error {
+		list, err := svc.Live(ctx, control.LiveQuery{})
+		if err != nil {
+			return err
+		}
+		for _, l := range list {
+			keep(l.App, l.Live.Version)
+			keep(l.App, l.Before.Version)
+		}
+		releases, err := svc.Releases(ctx, control.LiveQuery{})
+		if err != nil {
+			return err
+		}
+		for _, r := range releases {
+			if !r.State.Over() {
+				keep(r.App, r.Version)
+			}
+		}
+		return nil
+	})
+	if err != nil && ctx.Err() == nil {
+		return nil, &sluice.Error{Code: sluice.CodeOf(err), Text: "which versions are live cannot be known, and they must stay", Err: err,
+			Hint: "--whatever-is-live removes old versions all the same; --used names what stays"}
+	}
+	return out, err
 }
 
 // garbageLine is what gc says, as JSON.
