@@ -156,7 +156,7 @@ func TestProgramsEnd(t *testing.T) {
 // gone waits until a process is no more, or a dead one that nobody has waited for.
 func gone(t *testing.T, pid string) {
 	t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

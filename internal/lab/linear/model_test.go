@@ -188,7 +188,7 @@ type tally struct{ histories, ops, illegal, unknown int }
 
 func (y *tally) check(t *testing.T, m porcupine.Model, h *history) porcupine.CheckResult {
 	ops := h.open()
-	res := porcupine.CheckOperationsTimeout(m, ops, 20*time.Second)
+	res := porcupine.CheckOperationsTimeout(m, ops, 2*time.Minute)
 	y.histories, y.ops = y.histories+1, y.ops+len(ops)
 	switch res {
 	case porcupine.Illegal:

@@ -120,7 +120,7 @@ func TestKilledOwnerLeavesNothing(t *testing.T) {
 				}
 			}
 			// Who tidies up ends after the others, and may not be one of those we know.
-			look, patience := time.NewTicker(20*time.Millisecond), time.After(20*time.Second)
+			look, patience := time.NewTicker(20*time.Millisecond), time.After(time.Minute)
 			defer look.Stop()
 			for {
 				if _, err := os.Stat(home); errors.Is(err, os.ErrNotExist) {

@@ -84,7 +84,7 @@ func TestLooks(t *testing.T) {
 		{"systemd failed", l, Systemd("other.service"), balance.Ill},
 		{"no systemd", here(t, "PATH=/nowhere"), Systemd("app.service"), balance.Unseen},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		if strings.Contains(c.name, "hangs") {
 			ctx, cancel = context.WithTimeout(t.Context(), 300*time.Millisecond)
 		}

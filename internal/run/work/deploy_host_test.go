@@ -25,7 +25,7 @@ import (
 type overFleet struct{ f *testfleet.Fleet }
 
 func (o overFleet) Connect(ctx context.Context, name sluice.Host, _ sluice.SSH) (sluice.Link, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	c, err := o.f.Host(string(name)).Connect(ctx, "root")
 	if err != nil {

@@ -77,7 +77,7 @@ func (h *host) close() {
 	defer h.mu.Unlock()
 	for _, s := range h.sessions {
 		s.cut()
-		patience := time.After(10 * time.Second)
+		patience := time.After(time.Minute)
 		if strings.Contains(s.command, "export SLUICE") {
 			_ = s.process.Kill()
 		}
@@ -458,7 +458,7 @@ func (h *host) hook(name, text string, mode os.FileMode) {
 // eventually waits for a condition in the world outside.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
