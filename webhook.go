@@ -27,7 +27,18 @@ type Webhook struct {
 	Events []string `json:"events"`
 	// Namespaces are those whose events are sent; none stands for all.
 	Namespaces []Namespace `json:"namespaces,omitzero"`
+	// Form is what is sent for an event.
+	Form WebhookForm `json:"form,omitzero"`
 }
+
+// WebhookForm is what a webhook is sent.
+type WebhookForm string
+
+const (
+	WebhookEvents     WebhookForm = ""      // the event itself
+	WebhookText       WebhookForm = "text"  // a sentence for a chat
+	WebhookEventsName             = "event" // how people say WebhookEvents
+)
 
 // WebhookSet makes a webhook, or changes it.
 type WebhookSet struct {

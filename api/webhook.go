@@ -12,6 +12,7 @@ type Webhook struct {
 	URL        string             `json:"url"`
 	Events     []string           `json:"events" doc:"types such as job.finished, or their beginnings such as job.*"`
 	Namespaces []sluice.Namespace `json:"namespaces,omitempty" doc:"none: all"`
+	Form       sluice.WebhookForm `json:"form,omitempty" doc:"text: a sentence for a chat is sent in the place of the event"`
 	By         sluice.Principal   `json:"by" doc:"who set it last"`
 	// Secret is shown once: when it is new.
 	Secret    string     `json:"secret,omitempty" doc:"what signatures are checked with; only when it is new"`
@@ -28,5 +29,6 @@ type SetWebhook struct {
 	URL        string             `json:"url" minLength:"1" maxLength:"2000"`
 	Events     []string           `json:"events" minItems:"1" maxItems:"50" doc:"types such as job.finished, or their beginnings such as job.*"`
 	Namespaces []sluice.Namespace `json:"namespaces,omitempty" maxItems:"100" doc:"none: all"`
+	Form       sluice.WebhookForm `json:"form,omitempty" enum:"text" doc:"text: a sentence for a chat is sent in the place of the event; then events are of jobs and gates only"`
 	NewSecret  bool               `json:"new_secret,omitempty" doc:"make another secret in place of the one that there is"`
 }

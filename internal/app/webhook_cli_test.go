@@ -42,6 +42,12 @@ func TestWebhookCommands(t *testing.T) {
 		{"test chat", 0, "chat took it."},
 		{"list", 0, "has all"},
 		{"list -o json", 0, `"webhook":"chat"`},
+		{"set room " + hookURL + "/room --form text", 0, "Set room."},
+		{"test room", 0, "room took it."},
+		{"list -o json", 0, `"form":"text"`},
+		{"list", 0, "job.submitted,job.halted,job.finished,gate.waiting (text)"},
+		{"set room " + hookURL + "/room --form text --events *", 2, "of what happens to jobs"},
+		{"set room " + hookURL + "/room --form xml", 2, `body.form expected value to be one of "text"`},
 		{"set Chat https://x/", 2, "no name of a webhook"},
 		{"set chat ftp://x/", 2, "by https"},
 		{"set other http://10.0.0.1/", 0, "slwh_"},
@@ -55,7 +61,7 @@ func TestWebhookCommands(t *testing.T) {
 			t.Errorf("webhook %s: status %d, %s%s", c.args, status, out, errs)
 		}
 	}
-	if !strings.Contains(hook.String(), "webhook.test") {
+	if got := hook.String(); !strings.Contains(got, "webhook.test") || !strings.Contains(got, `{"text":"Sluice tries the webhook room, and nothing has happened."}`) {
 		t.Errorf("the receiver got %s", hook)
 	}
 }

@@ -85,9 +85,15 @@ func Check(w sluice.Webhook, insecure bool) error {
 	if len(w.Events) == 0 || len(w.Events) > maxEvents {
 		return sluice.Errorf(sluice.Usage, "a webhook has 1 to %d kinds of events, not %d", maxEvents, len(w.Events)).WithHint("such as job.finished, job.* or *")
 	}
+	if w.Form != sluice.WebhookEvents && w.Form != sluice.WebhookText {
+		return sluice.Errorf(sluice.Usage, "the form of what is sent is %s or %s, not %q", sluice.WebhookEventsName, sluice.WebhookText, string(w.Form))
+	}
 	for _, p := range w.Events {
 		if !validPattern(p) {
 			return sluice.Errorf(sluice.Usage, "%q is no kind of events", p).WithHint("such as job.finished, job.* or *; docs/events.md has them all")
+		}
+		if w.Form == sluice.WebhookText && !slices.ContainsFunc(spoken, func(s string) bool { return strings.HasPrefix(p, s) }) {
+			return sluice.Errorf(sluice.Usage, "a text is made of what happens to jobs, and %q is more", p).WithHint("such as job.finished, job.* or gate.waiting")
 		}
 	}
 	for _, ns := range w.Namespaces {
@@ -165,9 +171,13 @@ type message struct {
 	Truncated bool `json:"truncated,omitzero"`
 }
 
+func deliveryID(w sluice.Webhook, ns sluice.Namespace, e sluice.Event) string {
+	return fmt.Sprintf("%s-%s-%d", w.ID, ns, e.Seq)
+}
+
 // Deliver makes what is sent for an event of a namespace.
 func Deliver(w sluice.Webhook, ns sluice.Namespace, e sluice.Event) (Delivery, error) {
-	d := Delivery{ID: fmt.Sprintf("%s-%s-%d", w.ID, ns, e.Seq), Type: e.Body.Type()}
+	d := Delivery{ID: deliveryID(w, ns, e), Type: e.Body.Type()}
 	text, err := json.Marshal(e)
 	if err != nil {
 		return d, err
@@ -192,6 +202,11 @@ const TestType = "webhook.test"
 // DeliverTest makes what is sent to try a webhook. It is in no log.
 func DeliverTest(w sluice.Webhook, id string, now time.Time) (Delivery, error) {
 	d := Delivery{ID: id, Type: TestType}
+	if w.Form == sluice.WebhookText {
+		var err error
+		d.Body, err = json.Marshal(sentence{fmt.Sprintf("Sluice tries the webhook %s, and nothing has happened.", w.ID)})
+		return d, err
+	}
 	text, err := json.Marshal(sluice.Event{Time: now, Body: named(TestType)})
 	if err == nil {
 		d.Body, err = json.Marshal(message{Delivery: id, Webhook: w.ID, Event: text})

@@ -42,6 +42,10 @@ func TestCheck(t *testing.T) {
 		"no events":          {hook(), false, "1 to 50"},
 		"bad events":         {hook("job.*.x"), false, "no kind"},
 		"bad events 2":       {hook("Job.finished"), false, "no kind"},
+		"text":               {with(func(w *sluice.Webhook) { w.Form = sluice.WebhookText; w.Events = []string{"job.*", "gate.waiting"} }), false, ""},
+		"text of all":        {with(func(w *sluice.Webhook) { w.Form = sluice.WebhookText; w.Events = []string{"*"} }), false, "and \"*\" is more"},
+		"text of hosts":      {with(func(w *sluice.Webhook) { w.Form = sluice.WebhookText; w.Events = []string{"host.held"} }), false, "of what happens to jobs"},
+		"another form":       {with(func(w *sluice.Webhook) { w.Form = "xml" }), false, "is event or text, not \"xml\""},
 		"bad name":           {with(func(w *sluice.Webhook) { w.ID = "../x" }), false, "no name"},
 		"its own namespace":  {with(func(w *sluice.Webhook) { w.Namespaces = []sluice.Namespace{".access"} }), false, "no namespace"},
 	} {
@@ -91,7 +95,7 @@ func TestState(t *testing.T) {
 	add(sluice.UnknownBody{TypeName: "webhook.sung"})
 	add(sluice.WebhookSet{Webhook: sluice.Webhook{ID: "c"}})
 	add(sluice.WebhookRemoved{ID: "c"})
-	if got, want := fmt.Sprint(s.List()), "[{{a  [] []} 2 ann} {{b u [] []} 3 bob}]"; got != want {
+	if got, want := fmt.Sprint(s.List()), "[{{a  [] [] } 2 ann} {{b u [] [] } 3 bob}]"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	if _, err := s.Hook("c"); sluice.CodeOf(err) != sluice.NotFound {

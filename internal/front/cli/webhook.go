@@ -75,7 +75,11 @@ func (a *app) printWebhooks(list []api.Webhook) error {
 			}
 			in = strings.Join(names, ",")
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", h.ID, clean.Text(strings.Join(h.Events, ",")), clean.Text(in), clean.Text(h.URL), a.webhookState(h))
+		events := strings.Join(h.Events, ",")
+		if h.Form != sluice.WebhookEvents {
+			events += fmt.Sprintf(" (%s)", h.Form)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", h.ID, clean.Text(events), clean.Text(in), clean.Text(h.URL), a.webhookState(h))
 	}
 	return w.Flush()
 }
@@ -95,12 +99,16 @@ func (a *app) webhookState(h api.Webhook) string {
 func (a *app) webhookSet() *cobra.Command {
 	var in api.SetWebhook
 	var spaces []string
+	var form string
 	c := &cobra.Command{
 		Use:   "set NAME URL",
 		Short: "Make or change a webhook",
 		Long: `Make or change a webhook. The server sends it what happens from now on. A new
 webhook gets a secret, which is shown this once: the receiver checks signatures
-with it.`,
+with it. With --form text, a chat gets a sentence: who did what, how it ended,
+and from which version hosts came.`,
+		Example: `  sluice webhook set board https://board.example.com/in --events 'job.*'
+  sluice webhook set chat https://chat.example.com/hooks/s3cr3t --form text`,
 		Args: args(2, 2, "a name and a URL"),
 		RunE: a.atServer(func(c *cobra.Command, s *client.Client, args []string) error {
 			id, err := sluice.ParseWebhookID(args[0])
@@ -108,6 +116,9 @@ with it.`,
 				return err
 			}
 			in.URL = args[1]
+			if form != sluice.WebhookEventsName {
+				in.Form = sluice.WebhookForm(form)
+			}
 			if len(in.Events) == 0 {
 				in.Events = []string{"job.submitted", "job.halted", "job.finished", "gate.waiting"}
 			}
@@ -132,6 +143,7 @@ with it.`,
 	fs := c.Flags()
 	fs.StringSliceVar(&in.Events, "events", nil, "`types` of events, or beginnings such as job.*; * is all (default: submitted, halted and finished jobs, and gates that wait)")
 	fs.StringSliceVar(&spaces, "namespace", nil, "`namespaces` whose events are sent (default all)")
+	fs.StringVar(&form, "form", sluice.WebhookEventsName, "what is sent: the `event`, or text: a sentence for a chat")
 	fs.BoolVar(&in.NewSecret, "new-secret", false, "make another secret in place of the one that there is")
 	return c
 }

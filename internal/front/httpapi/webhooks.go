@@ -75,7 +75,7 @@ func (c caller) webhookOf(h webhook.Hook) api.Webhook {
 		}
 		return &t
 	}
-	return api.Webhook{ID: h.ID, URL: h.URL, Events: h.Events, Namespaces: h.Namespaces, By: h.By, Delivered: r.Delivered,
+	return api.Webhook{ID: h.ID, URL: h.URL, Events: h.Events, Namespaces: h.Namespaces, Form: h.Form, By: h.By, Delivered: r.Delivered,
 		Last: at(r.Last), Waiting: at(r.Waiting), Tries: r.Tries, Next: at(r.Next), Error: r.Error}
 }
 
@@ -99,7 +99,7 @@ func setWebhook(ctx context.Context, c caller, in *toSetWebhook) (*oneWebhook, e
 	if err := c.whole(ctx); err != nil {
 		return nil, err
 	}
-	w := sluice.Webhook{ID: sluice.WebhookID(in.Name), URL: in.Body.URL, Events: in.Body.Events, Namespaces: in.Body.Namespaces}
+	w := sluice.Webhook{ID: sluice.WebhookID(in.Name), URL: in.Body.URL, Events: in.Body.Events, Namespaces: in.Body.Namespaces, Form: in.Body.Form}
 	secret, err := c.api.cfg.Webhooks.Set(ctx, w, in.Body.NewSecret, c.Principal)
 	if err != nil {
 		return nil, err

@@ -225,6 +225,43 @@ func TestNewsOnly(t *testing.T) {
 	})
 }
 
+// TestAChat: it gets sentences, of what was known when it happened.
+func TestAChat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		defer w.end()
+		_, err := w.Set(t.Context(), sluice.Webhook{ID: "chat", URL: "https://chat.example.com/", Events: []string{"job.*"}, Form: sluice.WebhookText}, false, "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		const id = "0123456789ab"
+		job := sluice.Job{ID: id, By: "ann", Command: "deploy shop@1.2 to prod", Targets: []sluice.Host{"web1"}}
+		_, err = w.log.Update(t.Context(), "prod", 0, func([]sluice.Event) (out []sluice.Event, err error) {
+			for _, b := range []sluice.Body{sluice.JobSubmitted{Submitted: job}, sluice.TaskFinished{Host: "web1", Outcome: sluice.Succeeded,
+				Release: &sluice.Activation{Before: sluice.Installed{Version: "1.1"}, Live: sluice.Installed{Version: "1.2"}}},
+				sluice.JobFinished{Outcome: sluice.Succeeded, Counts: map[sluice.Outcome]int{sluice.Succeeded: 1}}} {
+				out = append(out, sluice.Event{Time: time.Now(), Job: id, Body: b})
+			}
+			return out, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Ring()
+		synctest.Wait()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		var got []string
+		for _, p := range w.posts {
+			got = append(got, p.body)
+		}
+		is(t, "said", got, `{"text":"deploy shop@1.2 to prod by ann: submitted, for 1 host (job 0123456789ab in prod)"}`,
+			`{"text":"deploy shop@1.2 to prod by ann: succeeded after 0s: 1 host succeeded; 1 host from 1.1 to 1.2 (job 0123456789ab in prod)"}`)
+	})
+}
+
 // TestOrderAndPatience: what is not taken is sent again, at growing intervals, and nothing overtakes it; another webhook does
 // not wait for that, nor does the log.
 func TestOrderAndPatience(t *testing.T) {

@@ -3,6 +3,7 @@ package courier
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -131,7 +132,7 @@ func (c *Courier) look(ctx context.Context, h webhook.Hook, places map[sluice.Na
 
 // deliver sends an event until it is taken or given up. An error says that it was neither.
 func (c *Courier) deliver(ctx context.Context, h webhook.Hook, ns sluice.Namespace, e sluice.Event) error {
-	d, err := webhook.Deliver(h.Webhook, ns, e)
+	d, err := c.made(ctx, h, ns, e)
 	if err != nil {
 		return err
 	}
@@ -160,6 +161,25 @@ func (c *Courier) deliver(ctx context.Context, h webhook.Hook, ns sluice.Namespa
 			return ctx.Err()
 		}
 	}
+}
+
+// made makes what is sent for an event.
+func (c *Courier) made(ctx context.Context, h webhook.Hook, ns sluice.Namespace, e sluice.Event) (webhook.Delivery, error) {
+	if h.Form != sluice.WebhookText {
+		return webhook.Deliver(h.Webhook, ns, e)
+	}
+	events, err := c.cfg.Log.ReadJob(ctx, ns, e.Job)
+	if err != nil {
+		return webhook.Delivery{}, err
+	}
+	until := slices.IndexFunc(events, func(o sluice.Event) bool { return o.Seq > e.Seq })
+	if until >= 0 {
+		events = events[:until] // what came since is told in its turn
+	}
+	if len(events) == 0 {
+		return webhook.Delivery{}, fmt.Errorf("the journal has event %d of job %s, and not the job", e.Seq, e.Job)
+	}
+	return webhook.DeliverText(h.Webhook, ns, events)
 }
 
 func (c *Courier) giveUp(ctx context.Context, h webhook.Hook, ns sluice.Namespace, e sluice.Event, tries int, why error) error {
