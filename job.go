@@ -166,6 +166,14 @@ func (a *Action) Once() Host {
 	return a.Release.Once
 }
 
+// After is the host that runs what a deploy runs once after all others; "" where there is nothing of the kind.
+func (a *Action) After() Host {
+	if a.Kind != DeployTo || a.Release == nil {
+		return ""
+	}
+	return a.Release.After
+}
+
 // UndoneOnFailure reports whether it is a deploy after whose failure the hosts are to be brought back.
 func (a *Action) UndoneOnFailure() bool {
 	return a.Kind == DeployTo && a.Release != nil && a.Release.Deploy.OnFailure == FailureRollsBack

@@ -16,6 +16,10 @@ const BeforeStart = "start"
 // OnceStage is the name of the stage that a deploy begins with that has steps which run once: the host that runs them, in every track.
 const OnceStage = "once"
 
+// AfterStage is the name of the stage that a deploy ends with that has steps which run once after all other hosts: the host that runs
+// them, in every track. A deploy to one host that runs both has it in [OnceStage] alone.
+const AfterStage = "after"
+
 // Track is an ordered list of stages. Tracks run independently side by side.
 type Track struct {
 	Name   string  `json:"name"`

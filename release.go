@@ -24,6 +24,9 @@ type Release struct {
 	// Once is the host that runs the steps of the version that run once, before any other host changes; "" where there are none. The
 	// plan of the job has it in a stage of its own, before all others.
 	Once Host `json:"once,omitzero"`
+	// After is the host that runs the steps which run once after all other hosts; "" where there are none. It is the last stage of every
+	// track.
+	After Host `json:"after,omitzero"`
 	// Commit is what the artifact was built from, as its metadata said when the job was made; nil where it said nothing.
 	Commit *Commit `json:"commit,omitzero"`
 }
@@ -59,7 +62,10 @@ type Deploy struct {
 	// NoHooks runs none of the artifact's hooks.
 	NoHooks bool `json:"no_hooks,omitzero"`
 	// Once says which host runs the steps that run once: [OnceFirst], a host, or a tag behind "$". "" where there are none.
-	Once     string    `json:"once,omitzero"`
+	Once string `json:"once,omitzero"`
+	// After says which host runs the steps that run once, after all others: [AfterLast], a host, or a tag behind "$". "" is the first
+	// of these; a job has "" where there are none.
+	After    string    `json:"after,omitzero"`
 	Services []Service `json:"services,omitzero"`
 	// Templates are rendered for each host. In app.yaml those are named of which something is said; a job has all of its artifact.
 	Templates []Template `json:"templates,omitzero"`
@@ -74,7 +80,10 @@ type Deploy struct {
 // OnceFirst is the first of the hosts that the sequences of the fleet let go first.
 const OnceFirst = "first"
 
-// ValidOnce reports whether a text can say where the steps run that run once.
+// AfterLast is the last of the hosts after which the sequences of the fleet let nobody go.
+const AfterLast = "last"
+
+// ValidOnce reports whether a text can say where the steps run that run once, before the others or after them.
 func ValidOnce(s string) bool { return ValidHost(strings.TrimPrefix(s, "$")) }
 
 // OnFailure is what follows when a deploy ends badly.

@@ -268,6 +268,9 @@ func (a Act) skip(s *schedule.State, i schedule.Info) ([]sluice.Body, error) {
 		case h == i.Spec.Action.Once():
 			return nil, sluice.Errorf(sluice.Conflict, "%s cannot be skipped: it runs what this release runs once, and the others wait for that", h).
 				WithHint("sluice retry %s; or cancel the job, and deploy anew", a.Job)
+		case h == i.Spec.Action.After():
+			return nil, sluice.Errorf(sluice.Conflict, "%s cannot be skipped: it runs what this release runs once, after all others", h).
+				WithHint("sluice retry %s; or cancel the job, and deploy anew", a.Job)
 		case t.Running, t.Outcome.Passed() && !t.Pending:
 			return nil, sluice.Errorf(sluice.Conflict, "%s cannot be skipped: %s", h, standing(t))
 		}

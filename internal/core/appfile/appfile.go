@@ -35,6 +35,8 @@ type App struct {
 	BalancersAt []sluice.Position
 	// TemplatesAt is where the file names each of the templates, for who finds out whether the artifact has it.
 	TemplatesAt []sluice.Position
+	// OnceAt and AfterAt are where the file says which host runs what runs once, for who finds out whether the deploy has one.
+	OnceAt, AfterAt sluice.Position
 }
 
 // Limits and defaults of the section deploy.
@@ -128,7 +130,7 @@ func (r *reader) word(n *yaml.Node, meant string) string {
 
 func (r *reader) deploy(n *yaml.Node, a *App) (d sluice.Deploy) {
 	for _, p := range r.Pairs(n, "deploy") {
-		if !r.Known(p, "deploy", []string{"root", "user", "group", "keep", "hooks", "once", "services", "templates", "balancers", "checks", "waits", "on_failure"}) {
+		if !r.Known(p, "deploy", []string{"root", "user", "group", "keep", "hooks", "once", "after", "services", "templates", "balancers", "checks", "waits", "on_failure"}) {
 			continue
 		}
 		switch p.Name {
@@ -143,7 +145,11 @@ func (r *reader) deploy(n *yaml.Node, a *App) (d sluice.Deploy) {
 		case "hooks":
 			d.NoHooks = !r.Truth(p.Value, "hooks")
 		case "once":
-			d.Once = r.once(p.Value)
+			d.Once = r.once(p.Value, p.Name, sluice.OnceFirst)
+			a.OnceAt = r.At(p.Value)
+		case "after":
+			d.After = r.once(p.Value, p.Name, sluice.AfterLast)
+			a.AfterAt = r.At(p.Value)
 		case "services":
 			for _, s := range r.some(p.Value, "services") {
 				d.Services = append(d.Services, r.service(s))
@@ -180,11 +186,11 @@ func (r *reader) some(n *yaml.Node, meant string) []*yaml.Node {
 	return list
 }
 
-// once is where the steps run that run once.
-func (r *reader) once(n *yaml.Node) string {
-	w, ok := r.Word(n, "once")
+// once is where the steps run that run once, before the others or after them.
+func (r *reader) once(n *yaml.Node, key, any string) string {
+	w, ok := r.Word(n, key)
 	if ok && !sluice.ValidOnce(w) {
-		r.Fail(n, "once must be %s, the name of a host, or a tag such as $migrates, not %.40q", sluice.OnceFirst, w)
+		r.Fail(n, "%s must be %s, the name of a host, or a tag such as $migrates, not %.40q", key, any, w)
 	}
 	return w
 }

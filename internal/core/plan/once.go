@@ -14,7 +14,7 @@ import (
 func Once(p sluice.Plan, targets []sluice.Host, f *sluice.Fleet, on string) (sluice.Plan, sluice.Host, error) {
 	meant, why := false, ""
 	for _, h := range targets {
-		if !onceOn(f, on, h) {
+		if on != sluice.OnceFirst && !names(f, on, h) {
 			continue
 		}
 		meant = true
@@ -34,11 +34,12 @@ func Once(p sluice.Plan, targets []sluice.Host, f *sluice.Fleet, on string) (slu
 		WithHint("deploy.once in app.yaml names another host, or %s", sluice.OnceFirst)
 }
 
-func onceOn(f *sluice.Fleet, on string, h sluice.Host) bool {
+// names reports whether a tag behind "$", or a host, is or has the host.
+func names(f *sluice.Fleet, on string, h sluice.Host) bool {
 	if tag, is := strings.CutPrefix(on, "$"); is {
 		return slices.Contains(f.Tags[sluice.Tag(tag)], h)
 	}
-	return on == sluice.OnceFirst || on == string(h)
+	return on == string(h)
 }
 
 // behind says what the sequences put before a host, "" for nothing. The steps of a ramp are no order that anybody asked for.

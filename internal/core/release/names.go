@@ -29,6 +29,8 @@ func Check(kind sluice.ActionKind, r *sluice.Release) error {
 		return fmt.Errorf("%q cannot follow a failure: expected halt or rollback", d.OnFailure)
 	case d.Once != "" && !sluice.ValidOnce(d.Once):
 		return fmt.Errorf("%q cannot say where the steps run that run once: expected first, the name of a host, or a tag behind $", d.Once)
+	case d.After != "" && !sluice.ValidOnce(d.After):
+		return fmt.Errorf("%q cannot say where the steps run that run once after all others: expected last, the name of a host, or a tag behind $", d.After)
 	case d.Keep < 0:
 		return fmt.Errorf("%d versions cannot be kept", d.Keep)
 	case d.User != "" && !userName(d.User), d.Group != "" && !userName(d.Group):

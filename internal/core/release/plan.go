@@ -25,6 +25,8 @@ type Wish struct {
 	Outside []Link
 	// Once says that this host runs what the release runs once.
 	Once bool
+	// After says that this host runs what the release runs once, after all others.
+	After bool
 	// Wait says that somebody follows who drains the host and says when it is well.
 	Wait bool
 }

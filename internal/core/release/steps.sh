@@ -7,7 +7,7 @@
 # What is where below the root: versions/TREE, live -> versions/TREE, and .sluice (0700) with owner, lock.N, intent,
 # and for each tree that we have put there a record trees/TREE: about, manifest, links, seq (it was live, the higher the
 # later), good (a deploy of it succeeded), damaged (it is not what its manifest says). A record is there before its tree and goes after it, so that a
-# directory without one is never ours. once/VERSION~MANIFEST/HOOK says that a hook which runs once has begun, or is done; it stays.
+# directory without one is never ours. once/VERSION~MANIFEST/HOOK, and after/..., says that a hook which runs once has begun, or is done; it stays.
 
 # A line among the steps that is none: what a step says to who follows, who hears it at once. Where nobody reads, opening
 # for reading and writing does not wait.
@@ -269,7 +269,7 @@ d_hook() {
 # A hook that runs once: its beginning and its end are on record. One that began and did not end is for a person to judge.
 d_onced() {
 	d_in || return
-	d_f=.sluice/once/$d_once/${1##*/} d_x=
+	d_f=.sluice/$SLUICE_PHASE/$d_rel/${1##*/} d_x=
 	if [ -e "$d_f" ]; then
 		read -r d_x <"$d_f"
 		case $d_x in
@@ -281,7 +281,7 @@ d_onced() {
 		d_no "${1##*/} runs once, and how it ended is not known: $d_x. Look what it did; then, on this host, rm '$d_root/$d_f' has it run again, and echo done >'$d_root/$d_f' does not"
 		return
 	fi
-	mkdir -p ".sluice/once/$d_once" || return
+	mkdir -p "${d_f%/*}" || return
 #@ onceplace
 	d_mark begun || return
 #@ oncebegun
@@ -442,7 +442,12 @@ d_ready() {
 		;;
 	esac
 	s_step unpack d_unpack && d_hooks prepare && d_checked || return
-	case $d_once in ?*) d_hooks once d_onced && d_checked ;; esac
+	case $d_once in 1) d_hooks once d_onced && d_checked ;; esac
+}
+
+# What runs once after all others: the host serves already.
+d_afterwards() {
+	case $d_after in 1) d_hooks after d_onced ;; esac
 }
 
 d_checked() {
@@ -470,5 +475,5 @@ d_main() {
 		d_islive || d_undo
 		return $d_e
 	}
-	d_services && d_hooks deployed && d_word healthy && d_hooks undrain && d_word return && s_step collect d_collect
+	d_services && d_hooks deployed && d_word healthy && d_hooks undrain && d_word return && d_afterwards && s_step collect d_collect
 }

@@ -77,10 +77,9 @@ func (p *Plan) Steps(parcel *Parcel, point string) string {
 	set("d_sources", strings.Join(sources, " "))
 	set("d_remove", strings.Join(p.remove, " "))
 	set("d_nohooks", mark(d.NoHooks))
-	set("d_once", "")
-	if w.Once {
-		set("d_once", p.tree.Version+"~"+sum)
-	}
+	set("d_rel", p.tree.Version+"~"+sum)
+	set("d_once", mark(w.Once))
+	set("d_after", mark(w.After && w.Kind != sluice.RollBack))
 	set("d_wait", mark(w.Wait))
 	b.WriteString("d_tab='\t'\n")
 	if p.report.Self == 0 {

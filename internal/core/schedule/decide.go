@@ -148,7 +148,7 @@ func (d *decision) limits(j *job) {
 const maxRefused = 2
 
 // skipRetired gives up tasks whose host was retired after the job was submitted: it is no target any more. What a release runs once is
-// not passed over for that: the others wait for it.
+// not passed over for that: the others wait for it, or it was to come after them.
 func (d *decision) skipRetired(j *job) {
 	if j.unsettled == 0 {
 		return
@@ -158,7 +158,7 @@ func (d *decision) skipRetired(j *job) {
 		host := &d.hosts[h]
 		if t != nil && t.phase == pending && host.retired != nil {
 			outcome := sluice.Skipped
-			if host.name == j.spec.Action.Once() {
+			if host.name == j.spec.Action.Once() || host.name == j.spec.Action.After() {
 				outcome = sluice.Cancelled
 			}
 			d.emit(j, sluice.TaskFinished{Host: host.name, Outcome: outcome, By: host.retired.by,

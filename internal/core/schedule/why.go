@@ -125,6 +125,9 @@ func (w *asker) closed(t *task, r *Reason) {
 		r.Rule = sluice.RuleSequence
 		r.Holders = w.before(t.job, p)
 		r.Text = fmt.Sprintf("%s of %s is not done", tr.stages[max(tr.reach-1, 0)].name, tr.name)
+		if r.Host == t.job.spec.Action.After() {
+			r.Text += ", and it runs what this release runs once after all others"
+		}
 		return
 	}
 }

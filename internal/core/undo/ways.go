@@ -108,8 +108,9 @@ func (w *Ways) Leave(h sluice.Host) {
 // Release makes of the release that was deployed one to go back to: of which version, it says only where that is the same everywhere.
 func Release(of sluice.Release, back map[sluice.Host]sluice.Installed) *sluice.Release {
 	of.Version, of.Artifact, of.Manifest, of.Config, of.Provenance, of.Deploy.OnFailure = "", "", "", "", "", ""
-	of.Commit = nil                  // of what failed
-	of.Once, of.Deploy.Once = "", "" // what ran once is not undone by going back
+	of.Commit = nil // of what failed
+	// What ran once is not undone by going back.
+	of.Once, of.Deploy.Once, of.After, of.Deploy.After = "", "", "", ""
 	versions := map[string]bool{}
 	for _, to := range back {
 		versions[to.Version] = true

@@ -78,7 +78,7 @@ by a job for each release. A time is as for sluice at.`,
 			}
 			return a.submit(c.Context(), &f, r, func(svc control.Desk, r *control.Request) error {
 				return a.inDepot(&d.depotFlags, func(ctx context.Context, depot Depot, _ []string) error {
-					rel, err := a.release(ctx, svc, depot, &d, r.Fleet, r.Targets, sluice.ArtifactName{App: name, Target: d.branch, File: d.file, Version: version})
+					rel, err := a.release(ctx, svc, depot, &d, r, sluice.ArtifactName{App: name, Target: d.branch, File: d.file, Version: version})
 					if err != nil {
 						return err
 					}
@@ -108,7 +108,8 @@ by a job for each release. A time is as for sluice at.`,
 }
 
 // release finds what is to be deployed, and keeps all of it where the job is carried out.
-func (a *app) release(ctx context.Context, svc control.Desk, depot Depot, d *deployFlags, f *sluice.Fleet, hosts []sluice.Host, n sluice.ArtifactName) (*sluice.Release, error) {
+func (a *app) release(ctx context.Context, svc control.Desk, depot Depot, d *deployFlags, r *control.Request, n sluice.ArtifactName) (*sluice.Release, error) {
+	f, hosts := r.Fleet, r.Targets
 	if n.File == "" {
 		files, err := depot.Names(ctx, sluice.ArtifactName{App: n.App, Target: n.Target})
 		switch {
@@ -152,6 +153,8 @@ func (a *app) release(ctx context.Context, svc control.Desk, depot Depot, d *dep
 	if rel.Deploy.Once, err = release.Once(rel.Deploy, files); err != nil {
 		return nil, err
 	}
+	rel.Deploy.After = release.After(rel.Deploy, files)
+	r.OnceAt, r.AfterAt = about.OnceAt, about.AfterAt
 	configs, from, err := a.configs(ctx, d, rel, hosts)
 	if err != nil {
 		return nil, err

@@ -153,7 +153,7 @@ func (a *app) likeRequest(ctx context.Context, svc control.Desk, f jobFlags, k *
 		return control.Request{}, err
 	}
 	rel := *j.Spec.Action.Release
-	rel.Deploy.Once = "" // it has run, when that was deployed
+	rel.Deploy.Once, rel.Deploy.After = "", "" // they have run, when that was deployed
 	for _, digest := range []string{rel.Artifact, rel.Manifest, rel.Config} {
 		if digest == "" {
 			continue

@@ -217,12 +217,12 @@ func sameJob(ctx context.Context, desk control.Desk, id sluice.JobID, by string,
 	return true, nil
 }
 
-// unchosen is an action as it is asked for: which host runs what a release runs once is found when the job is made, and its provenance
+// unchosen is an action as it is asked for: which hosts run what a release runs once is found when the job is made, and its provenance
 // may be kept no more when the same is asked for again.
 func unchosen(a sluice.Action) sluice.Action {
 	if a.Release != nil {
 		rel := *a.Release
-		rel.Once, rel.Provenance, a.Release = "", "", &rel
+		rel.Once, rel.After, rel.Provenance, a.Release = "", "", "", &rel
 	}
 	return a
 }

@@ -22,6 +22,8 @@ type Request struct {
 	Command    string // for people
 	Action     sluice.Action
 	Options    sluice.Options
+	// OnceAt and AfterAt are where it is written which host runs what a release runs once; zero where nobody knows.
+	OnceAt, AfterAt sluice.Position
 
 	Sent Sent
 }
@@ -107,7 +109,7 @@ func Draw(r Request, by string, retired []sluice.Host, clears func([]sluice.Host
 	if d.Plan, ordered, err = plan.Make(d.Fleet, targets); err != nil {
 		return nil, err
 	}
-	if d.Plan, r.Action, err = once(d.Plan, ordered, d.Fleet, r.Action); err != nil {
+	if d.Plan, err = once(d.Plan, ordered, d.Fleet, &r); err != nil {
 		return nil, err
 	}
 	if d.Rules, err = sluice.NewRules(r.Fleet.Hosts, r.Fleet.Constraints); err != nil {
@@ -130,18 +132,39 @@ func Draw(r Request, by string, retired []sluice.Host, clears func([]sluice.Host
 	return d, nil
 }
 
-// once puts the host first that runs what a release runs once, and notes it in the action. What somebody else says of it does not count.
-func once(p sluice.Plan, targets []sluice.Host, f *sluice.Fleet, a sluice.Action) (sluice.Plan, sluice.Action, error) {
-	if a.Release == nil {
-		return p, a, nil
+// once puts the hosts first and last that run what a release runs once, and notes them in the action. What somebody else says of them
+// does not count.
+func once(p sluice.Plan, targets []sluice.Host, f *sluice.Fleet, r *Request) (sluice.Plan, error) {
+	if r.Action.Release == nil {
+		return p, nil
 	}
-	rel := *a.Release
-	rel.Once, a.Release = "", &rel
+	rel := *r.Action.Release
+	rel.Once, rel.After, r.Action.Release = "", "", &rel
+	if r.Action.Kind != sluice.DeployTo {
+		return p, nil
+	}
 	var err error
-	if a.Kind == sluice.DeployTo && rel.Deploy.Once != "" {
-		p, rel.Once, err = plan.Once(p, targets, f, rel.Deploy.Once)
+	if on := rel.Deploy.Once; on != "" {
+		if p, rel.Once, err = plan.Once(p, targets, f, on); err != nil {
+			return p, written(err, r.OnceAt)
+		}
 	}
-	return p, a, err
+	if on := rel.Deploy.After; on != "" {
+		if p, rel.After, err = plan.After(p, targets, f, on, rel.Once); err != nil {
+			return p, written(err, r.AfterAt)
+		}
+	}
+	return p, nil
+}
+
+// written says where it is written what is wrong.
+func written(err error, at sluice.Position) error {
+	if e := (*sluice.Error)(nil); errors.As(err, &e) {
+		with := *e
+		with.At = at
+		return &with
+	}
+	return err
 }
 
 // Asks says why people are asked before the job starts: it has more hosts than the fleet lets go without a question, or its

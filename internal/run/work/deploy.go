@@ -66,7 +66,8 @@ func (t *attempt) prepareDeploy(ctx context.Context) error {
 		return nil
 	}
 	d.wish = release.Wish{Kind: t.job.Action.Kind, Namespace: t.job.Namespace, Job: t.job.ID, Attempt: t.a.Attempt, By: t.job.By,
-		Since: t.w.cfg.Clock().UTC().Format(time.RFC3339), Release: t.job.Action.Release, Once: t.job.Action.Once() == t.a.Host, Wait: t.waits()}
+		Since: t.w.cfg.Clock().UTC().Format(time.RFC3339), Release: t.job.Action.Release, Once: t.job.Action.Once() == t.a.Host,
+		After: t.job.Action.After() == t.a.Host, Wait: t.waits()}
 	if back, ok := t.job.Action.Back[t.a.Host]; ok {
 		d.wish.Back = &back
 	}

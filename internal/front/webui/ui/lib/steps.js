@@ -21,6 +21,7 @@ const named = {
   post: (n) => `hook of the host, after: ${n}`,
   prepare: (n) => `hook of the version, before the host is drained: ${n}`,
   once: (n) => `runs once for the release, on this host alone, before any other changes: ${n}`,
+  after: (n) => `runs once for the release, on this host alone, after all others have it: ${n}`,
   drain: (n) => `hook of the version, when the host is drained: ${n}`,
   deployed: (n) => `hook of the version, once it is live: ${n}`,
   undrain: (n) => `hook of the version, before the host serves again: ${n}`,
