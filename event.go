@@ -234,8 +234,10 @@ type JobCancelling struct {
 type JobFinished struct {
 	Outcome Outcome         `json:"outcome"`
 	Counts  map[Outcome]int `json:"counts"`
-	// Undo is the job that brings its hosts back, submitted in the same step; "" for none.
+	// Undo is the job that brings its hosts back, or those of the deploy that it validated, submitted in the same step; "" for none.
 	Undo JobID `json:"undo,omitzero"`
+	// Validation is the job that validates what it deployed, submitted in the same step; "" for none.
+	Validation JobID `json:"validation,omitzero"`
 }
 
 // HostHeld says that an operator takes a host out of service.

@@ -156,6 +156,36 @@ type Action struct {
 	// Undoes is the deploy that ended badly, and that this rollback was made for without anybody asking. It has the place of that
 	// job among those that want its lock.
 	Undoes JobID `json:"undoes,omitzero"`
+	// Validates is the release that a command validates, which was submitted without anybody asking when its deploy had succeeded; nil
+	// for other jobs. It has the place of that deploy among those that want its lock.
+	Validates *Validated `json:"validates,omitzero"`
+}
+
+// Validated is a release that a job validates.
+type Validated struct {
+	Job     JobID  `json:"job"` // that deployed it
+	App     string `json:"app"`
+	Env     string `json:"env"`
+	Cluster string `json:"cluster,omitzero"`
+	Version string `json:"version"`
+	// OnFailure says what follows when it fails; "" only records it.
+	OnFailure OnFailure `json:"on_failure,omitzero"`
+}
+
+// Follows is the deploy that a job was made for without anybody asking, and whose place it has among those that want the lock; "" for none.
+func (a *Action) Follows() JobID {
+	if a.Validates != nil {
+		return a.Validates.Job
+	}
+	return a.Undoes
+}
+
+// Validation is what follows on a deploy by itself when it succeeds; nil for nothing.
+func (a *Action) Validation() *Validate {
+	if a.Kind != DeployTo || a.Release == nil || a.Release.Validating == nil {
+		return nil
+	}
+	return a.Release.Deploy.Validate
 }
 
 // Once is the host that runs what a deploy runs once, before the others; "" where there is nothing of the kind.

@@ -27,6 +27,8 @@ type Release struct {
 	// After is the host that runs the steps which run once after all other hosts; "" where there are none. It is the last stage of every
 	// track.
 	After Host `json:"after,omitzero"`
+	// Validating says where the release is validated, as it was found out when the job was made; nil where nobody asked for that.
+	Validating *Validating `json:"validating,omitzero"`
 	// Commit is what the artifact was built from, as its metadata said when the job was made; nil where it said nothing.
 	Commit *Commit `json:"commit,omitzero"`
 }
@@ -75,6 +77,30 @@ type Deploy struct {
 	Waits     Waits         `json:"waits,omitzero"`
 	// OnFailure says what follows when a deploy ends badly; "" is [FailureHalts].
 	OnFailure OnFailure `json:"on_failure,omitzero"`
+	// Validate is what shows that a release does what it should, once all hosts have it; nil where nothing does.
+	Validate *Validate `json:"validate,omitzero"`
+}
+
+// Validate is a command that follows by itself on a deploy that succeeded.
+type Validate struct {
+	// Run is the text that the target's sh runs.
+	Run string `json:"run"`
+	// On is an expression over the fleet, or [ValidateFirst].
+	On string `json:"on"`
+	// Timeout ends it on a host.
+	Timeout time.Duration `json:"timeout"`
+	// OnFailure says what follows when it fails; "" only records it.
+	OnFailure OnFailure `json:"on_failure,omitzero"`
+}
+
+// ValidateFirst is the host of a deploy that its plan lets go first.
+const ValidateFirst = "first"
+
+// Validating is where a release is validated.
+type Validating struct {
+	Hosts []Host `json:"hosts"`
+	// HostSSH are the settings of those whose settings are not the job's.
+	HostSSH map[Host]SSH `json:"host_ssh,omitzero"`
 }
 
 // OnceFirst is the first of the hosts that the sequences of the fleet let go first.

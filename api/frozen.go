@@ -8,10 +8,11 @@ type Frozen struct {
 	Namespace sluice.Namespace `json:"namespace"`
 	Kind      string           `json:"kind" enum:"deploy,rollback"`
 	// Release says nothing of how hosts of balancers are reached.
-	Release  sluice.Release `json:"release"`
-	Back     []GoesBack     `json:"back,omitempty" doc:"of a rollback: what hosts go back to, those with the same together; the most hosts first"`
-	Pieces   []Piece        `json:"pieces,omitempty" doc:"of a deploy: what it is made of, and whether the server keeps it"`
-	Rendered []sluice.Host  `json:"rendered,omitempty" doc:"of a deploy with a configuration: hosts whose configuration was rendered. For others there is none of their own in it"`
+	Release    sluice.Release `json:"release"`
+	Back       []GoesBack     `json:"back,omitempty" doc:"of a rollback: what hosts go back to, those with the same together; the most hosts first"`
+	Pieces     []Piece        `json:"pieces,omitempty" doc:"of a deploy: what it is made of, and whether the server keeps it"`
+	Validation *Validation    `json:"validation,omitempty" doc:"of a deploy: what its validation came to; there is none where app.yaml asks for none"`
+	Rendered   []sluice.Host  `json:"rendered,omitempty" doc:"of a deploy with a configuration: hosts whose configuration was rendered. For others there is none of their own in it"`
 	// CommandLine is for who cannot do it from here.
 	CommandLine string `json:"command_line,omitempty" doc:"of a deploy: the command that deploys the same version, with the configuration that the layers say then"`
 }

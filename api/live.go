@@ -46,8 +46,17 @@ type Released struct {
 	Changed   int               `json:"changed" doc:"attempts after which something else was live than before"`
 	Failed    int               `json:"failed" doc:"hosts whose last outcome counts as a failure"`
 	Live      int               `json:"live" doc:"hosts on which it is live now, of those that you may see; of a rollback, those that have what it brought back"`
+	// Validation is there where app.yaml has the release validated.
+	Validation *Validation `json:"validation,omitempty" doc:"what the validation of the release came to; there is none where app.yaml asks for none"`
 	// Measured, LatencyMS and LatencyP99MS are there where it is known when it was committed or built.
 	Measured     int   `json:"measured,omitempty" doc:"hosts that have had it, where it is known when it was committed or built"`
 	LatencyMS    int64 `json:"latency_ms,omitempty" doc:"from its commit, or else its build, until it was live on a host for the first time: the median of the hosts"`
 	LatencyP99MS int64 `json:"latency_p99_ms,omitempty" doc:"the 99th percentile"`
+}
+
+// Validation is what the validation of a release came to.
+type Validation struct {
+	State  string       `json:"state" enum:"validated,failed,running,not run" doc:"not run: nothing is known of it, also where the command could not be run or came to no end"`
+	Job    sluice.JobID `json:"job,omitempty" doc:"the job that says it"`
+	Reason string       `json:"reason,omitempty" doc:"why it failed, or was not run"`
 }

@@ -51,6 +51,7 @@ const (
 	defaultSuccesses = 3
 	defaultHealthy   = 2 * time.Minute
 	defaultDrain     = 30 * time.Second
+	defaultValidate  = 10 * time.Minute
 )
 
 var form = document.Form{
@@ -130,7 +131,7 @@ func (r *reader) word(n *yaml.Node, meant string) string {
 
 func (r *reader) deploy(n *yaml.Node, a *App) (d sluice.Deploy) {
 	for _, p := range r.Pairs(n, "deploy") {
-		if !r.Known(p, "deploy", []string{"root", "user", "group", "keep", "hooks", "once", "after", "services", "templates", "balancers", "checks", "waits", "on_failure"}) {
+		if !r.Known(p, "deploy", []string{"root", "user", "group", "keep", "hooks", "once", "after", "services", "templates", "balancers", "checks", "waits", "on_failure", "validate"}) {
 			continue
 		}
 		switch p.Name {
@@ -172,6 +173,8 @@ func (r *reader) deploy(n *yaml.Node, a *App) (d sluice.Deploy) {
 			d.Waits = r.waits(p.Value)
 		case "on_failure":
 			d.OnFailure = sluice.OnFailure(r.one(p.Value, "on_failure", failures))
+		case "validate":
+			d.Validate = r.validate(p.Value)
 		}
 	}
 	return d

@@ -51,7 +51,7 @@ func (m *Machine) Stopped() bool {
 // sweep removes what attempts left on their hosts that ended just before an earlier process was killed: their
 // outcome was durable, and the hosts had not been told yet.
 func (m *Machine) sweep(e *Effects) {
-	if m.spec.Options.ReadOnly {
+	if m.spec.Options.ReadOnly && m.spec.Action.Validates == nil {
 		return
 	}
 	for _, id := range sorted(m.ended) {

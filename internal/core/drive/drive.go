@@ -47,7 +47,10 @@ type Machine struct {
 	stale    bool                                // something landed since the last decision
 	last     sluice.Event                        // job.finished or job.halted, if the job is
 	undone   bool                                // it may have to be undone
-	said     []sluice.Event                      // then: what its hosts said, and who resumed it
+	checked  bool                                // it is validated when it succeeds
+	of       sluice.JobID                        // the deploy that it validates, and that its failure takes back; "" for none
+	said     []sluice.Event                      // of one of these: what its hosts said, and who resumed it
+	deployed []sluice.Event                      // the same of that deploy
 }
 
 // Report is what an attempt has to say: the end of a step, or its outcome.
@@ -101,9 +104,10 @@ func New(cfg Config) *Machine {
 }
 
 // Load takes the log as it stands: the state that was folded from it, which is the machine's from now on, and the events
-// of the job that are in it. What was reported and is not in there stays to be appended.
+// of the job that are in it, with those of the job that [Needs] names. What was reported and is not in there stays to be appended.
 func (m *Machine) Load(state *schedule.State, events []sluice.Event) {
-	m.state, m.decided, m.said = state, 0, nil
+	m.state, m.decided, m.said, m.deployed = state, 0, nil, nil
+	m.of = Needs(state, m.cfg.Job)
 	for _, e := range events {
 		m.remember(e)
 	}
@@ -111,6 +115,9 @@ func (m *Machine) Load(state *schedule.State, events []sluice.Event) {
 
 // remember keeps what must not go into the log twice.
 func (m *Machine) remember(e sluice.Event) {
+	if e.Job == m.of && m.of != "" {
+		m.deployed = append(m.deployed, e)
+	}
 	if e.Job != m.cfg.Job {
 		return
 	}

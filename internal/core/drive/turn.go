@@ -88,6 +88,8 @@ func (m *Machine) Decide(tail []sluice.Event, in Input) (Decision, error) {
 		May:      func(sluice.JobID) schedule.Permit { return t.permit(in) },
 	})...)
 	t.undo(tail)
+	t.validate(tail)
+	t.undoValidated(tail)
 	t.out.Ask = m.withheld && in.Right == NotAsked
 	return t.out, nil
 }
@@ -175,8 +177,8 @@ func (t *turn) permit(in Input) schedule.Permit {
 func (m *Machine) Done(tail []sluice.Event, d Decision, now time.Duration) (e Effects) {
 	for _, events := range [][]sluice.Event{tail, d.Events} {
 		for _, ev := range events {
+			m.remember(ev)
 			if ev.Job == m.cfg.Job {
-				m.remember(ev)
 				e.Events = append(e.Events, ev)
 			}
 		}

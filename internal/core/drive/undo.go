@@ -8,15 +8,17 @@ import (
 	"sluice/internal/core/undo"
 )
 
-// listen keeps what has to be known of a job for it to be undone: what it deployed, who resumed it, what its hosts said. Others need none of it.
+// listen keeps what has to be known of a job for it to be undone or validated: what it deployed, who resumed it, what its hosts said.
+// Others need none of it.
 func (m *Machine) listen(e sluice.Event) {
 	switch b := e.Body.(type) {
 	case sluice.JobSubmitted:
-		if m.undone = b.Submitted.Action.UndoneOnFailure(); m.undone {
+		m.undone, m.checked = b.Submitted.Action.UndoneOnFailure(), b.Submitted.Action.Validation() != nil
+		if m.undone || m.checked || m.of != "" {
 			m.said = append(m.said, e)
 		}
 	case sluice.JobResumed, sluice.TaskFinished:
-		if m.undone {
+		if m.undone || m.checked || m.of != "" {
 			m.said = append(m.said, e)
 		}
 	}
@@ -40,9 +42,7 @@ func (t *turn) undo(tail []sluice.Event) {
 	due, why := undo.Due(info)
 	var back *sluice.Job
 	if due {
-		ours := func(e sluice.Event) bool { return e.Job == t.cfg.Job }
-		past := slices.Concat(t.said, kept(tail, ours), kept(t.out.Events, ours))
-		back, why = undo.Make(t.state, info, past)
+		back, why = undo.Make(t.state, info, t.past(tail))
 	}
 	switch {
 	case back == nil && why != "":
@@ -65,12 +65,22 @@ func (t *turn) close(info schedule.Info, by sluice.JobID) {
 		t.add(end)
 		return
 	}
+	t.amend(func(end *sluice.JobFinished) { end.Undo = by })
+}
+
+// amend changes the end of the job that is about to be written.
+func (t *turn) amend(how func(*sluice.JobFinished)) {
 	for i := range t.out.Events {
 		if end, is := t.out.Events[i].Body.(sluice.JobFinished); is && t.out.Events[i].Job == t.cfg.Job {
-			end.Undo = by
+			how(&end)
 			t.out.Events[i].Body = end
 		}
 	}
+}
+
+// past is what was kept of the job, to the very end of this step.
+func (t *turn) past(tail []sluice.Event) []sluice.Event {
+	return slices.Concat(t.said, kept(tail, t.ours), kept(t.out.Events, t.ours))
 }
 
 func kept(events []sluice.Event, which func(sluice.Event) bool) (out []sluice.Event) {

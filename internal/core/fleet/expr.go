@@ -67,6 +67,12 @@ func parse(text string) (*node, *SyntaxError) {
 	return n, nil
 }
 
+// CheckExpression says what is wrong with the form of a target expression, whatever hosts and tags there are.
+func CheckExpression(text string) *SyntaxError {
+	_, err := parse(text)
+	return err
+}
+
 func (p *parser) fail(at int, text, hint string) *SyntaxError {
 	return &SyntaxError{Input: p.s, Offset: at, Text: text, Hint: hint}
 }

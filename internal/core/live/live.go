@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/core/validate"
 )
 
 // Place is where an app has one version live.
@@ -21,7 +22,8 @@ type Place struct {
 // Map is what runs where. The zero value is not ready: see [New].
 type Map struct {
 	jobs     map[sluice.JobID]*Release
-	releases []*Release // as they were submitted
+	checks   map[sluice.JobID]*Release // by the job that validates it last
+	releases []*Release                // as they were submitted
 	places   map[Place]*place
 	retired  map[sluice.Host]bool
 	deploys  map[key]*Release // the last one of each release
@@ -40,7 +42,9 @@ type Release struct {
 	By              string
 	Submitted       time.Time
 	Targets         int
-	Changed         int // attempts that made something else live, as far as hosts said so
+	Changed         int              // attempts that made something else live, as far as hosts said so
+	Validate        *sluice.Validate // what it is validated by; nil where nobody asked for that
+	Validation      validate.Record  // what came of it, as far as it has begun
 }
 
 // key is a release, whichever jobs bring it to hosts.
@@ -57,7 +61,7 @@ func Deploys(j *sluice.Job) bool {
 
 // New returns a map without places.
 func New() *Map {
-	return &Map{jobs: map[sluice.JobID]*Release{}, places: map[Place]*place{}, retired: map[sluice.Host]bool{}, deploys: map[key]*Release{}, took: map[key]*took{},
+	return &Map{jobs: map[sluice.JobID]*Release{}, checks: map[sluice.JobID]*Release{}, places: map[Place]*place{}, retired: map[sluice.Host]bool{}, deploys: map[key]*Release{}, took: map[key]*took{},
 		numbers: map[sluice.Host]int{}}
 }
 
@@ -75,16 +79,25 @@ func Until(events []sluice.Event, t time.Time) []sluice.Event {
 
 // Apply takes one more event, in the order of the log.
 func (m *Map) Apply(e sluice.Event) {
+	m.apply(e)
+	if r := m.checks[e.Job]; r != nil {
+		r.Validation.Apply(e)
+	}
+}
+
+func (m *Map) apply(e sluice.Event) {
 	switch b := e.Body.(type) {
 	case sluice.JobSubmitted:
 		if j := &b.Submitted; Deploys(j) {
 			r := j.Action.Release
 			one := &Release{Job: e.Job, Kind: j.Action.Kind, App: r.App, Env: r.Env, Version: r.Version, Config: r.Config, Commit: r.Commit,
-				By: j.By, Submitted: e.Time, Targets: len(j.Targets)}
+				By: j.By, Submitted: e.Time, Targets: len(j.Targets), Validate: j.Action.Validation()}
 			m.jobs[e.Job], m.releases = one, append(m.releases, one)
 			if one.Kind == sluice.DeployTo {
 				m.deploys[one.key()] = one
 			}
+		} else if v := j.Action.Validates; v != nil && m.jobs[v.Job] != nil {
+			m.checks[e.Job], m.jobs[v.Job].Validation = m.jobs[v.Job], validate.Record{}
 		}
 	case sluice.TaskStarted:
 		if r := m.jobs[e.Job]; r != nil {
@@ -97,6 +110,11 @@ func (m *Map) Apply(e sluice.Event) {
 			a.ended, a.at, a.outcome, a.word = true, e.Time, b.Outcome, b.Release
 			a.nothing = b.NotStarted && b.Release == nil
 		})
+	case sluice.JobResumed:
+		if r := m.jobs[e.Job]; r != nil { // what comes of it now is another deploy
+			delete(m.checks, r.Validation.Job)
+			r.Validation = validate.Record{}
+		}
 	case sluice.HostRetired:
 		m.retired[b.Host] = true
 	case sluice.HostReturned:

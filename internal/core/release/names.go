@@ -36,6 +36,16 @@ func Check(kind sluice.ActionKind, r *sluice.Release) error {
 	case d.User != "" && !userName(d.User), d.Group != "" && !userName(d.Group):
 		return fmt.Errorf("%q and %q cannot own files: a user and a group are names or numbers", d.User, d.Group)
 	}
+	if v := d.Validate; v != nil {
+		switch {
+		case strings.TrimSpace(v.Run) == "" || !target.Sendable(v.Run):
+			return fmt.Errorf("%q cannot validate a release: there is no command in it, or a zero byte", v.Run)
+		case v.On == "" || odd(v.On) || v.Timeout < 0:
+			return fmt.Errorf("a release cannot be validated on %q within %s", v.On, v.Timeout)
+		case v.OnFailure != "" && v.OnFailure != sluice.FailureHalts && v.OnFailure != sluice.FailureRollsBack:
+			return fmt.Errorf("%q cannot follow a validation that fails: expected halt or rollback", v.OnFailure)
+		}
+	}
 	for _, s := range d.Services {
 		if !serviceName(s.Name) {
 			return fmt.Errorf("%q cannot name a service", s.Name)

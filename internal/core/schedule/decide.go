@@ -172,7 +172,7 @@ func (j *job) overBudget() bool { return j.budget >= 0 && j.failures > j.budget 
 
 // lockedBy returns the job that has the lock that j wants, or nil. Who was submitted first has it until the end, whether or
 // not anybody drives it: a lock that a lost process sets free would be none. What a later job runs is waited for, too, where an
-// earlier one was opened again. Who undoes another job takes its lock over, before those that wait for it.
+// earlier one was opened again. Who undoes or validates another job takes its lock over, before those that wait for it.
 func (s *State) lockedBy(j *job) *job {
 	if j.spec.Options.Lock == "" {
 		return nil
@@ -187,9 +187,9 @@ func (s *State) lockedBy(j *job) *job {
 
 // inLine compares two jobs that want a lock: negative where o comes before j.
 func (s *State) inLine(o, j *job) int {
-	place := func(j *job) (number, undoes int) {
-		if undone := s.byID[j.spec.Action.Undoes]; undone != nil {
-			return undone.number, -1
+	place := func(j *job) (number, follows int) {
+		if of := s.byID[j.spec.Action.Follows()]; of != nil {
+			return of.number, -1
 		}
 		return j.number, 0
 	}

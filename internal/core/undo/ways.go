@@ -109,8 +109,9 @@ func (w *Ways) Leave(h sluice.Host) {
 func Release(of sluice.Release, back map[sluice.Host]sluice.Installed) *sluice.Release {
 	of.Version, of.Artifact, of.Manifest, of.Config, of.Provenance, of.Deploy.OnFailure = "", "", "", "", "", ""
 	of.Commit = nil // of what failed
-	// What ran once is not undone by going back.
+	// What ran once is not undone by going back, and nothing new goes live.
 	of.Once, of.Deploy.Once, of.After, of.Deploy.After = "", "", "", ""
+	of.Validating, of.Deploy.Validate = nil, nil
 	versions := map[string]bool{}
 	for _, to := range back {
 		versions[to.Version] = true

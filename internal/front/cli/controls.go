@@ -137,10 +137,7 @@ func (a *app) drive(ctx context.Context, f *driveFlags, id, now string, change f
 			o.Secrets, o.FetchDir = secrets, f.outputDir
 			return goOn(ctx, svc, found, past[len(past)-1].Seq, o)
 		})
-		if job.Spec.Action.UndoneOnFailure() {
-			err = a.carryBack(ctx, svc, s, found, secrets, err)
-		}
-		return err
+		return a.carryOn(ctx, svc, s, job.Spec.Action, found, secrets, err)
 	})
 }
 

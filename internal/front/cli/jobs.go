@@ -135,6 +135,9 @@ type jobStatus struct {
 	Halted  *haltedLine  `json:"halted,omitzero"`
 	Undone  sluice.JobID `json:"undone,omitzero"` // the job that brings its hosts back
 	Undoes  sluice.JobID `json:"undoes,omitzero"` // the job whose hosts it brings back
+	// Validation is what the validation of a deploy came to; Validates the deploy that this job validates.
+	Validation *validationLine `json:"validation,omitzero"`
+	Validates  sluice.JobID    `json:"validates,omitzero"`
 	// NotUndone is why hosts are not brought back that were to be.
 	NotUndone string        `json:"not_undone,omitzero"`
 	Gates     []gateLine    `json:"gates,omitzero"`
@@ -187,6 +190,9 @@ func status(j *view.Job, driven bool, unplaced map[sluice.Host]string) jobStatus
 		s.Undone = j.Finished.Undo
 	}
 	s.Undoes = j.Spec.Action.Undoes
+	if v := j.Spec.Action.Validates; v != nil {
+		s.Validates = v.Job
+	}
 	for _, g := range j.Gates {
 		s.Gates = append(s.Gates, gateLine{g.Track, g.Stage, g.Kind, g.Until})
 	}
@@ -231,12 +237,16 @@ func (a *app) statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			checked, err := validation(c.Context(), svc, j)
+			if err != nil {
+				return err
+			}
 			if a.json() {
 				s := status(j, driven, unplaced)
-				s.NotUndone = left
+				s.NotUndone, s.Validation = left, validationForm(checked)
 				return a.printJSON(s)
 			}
-			return live.Status(a.Stdout, j, live.StatusOptions{Driven: driven, Now: a.Clock(), Zone: a.Clock().Local().Location(), Unplaced: unplaced, NotUndone: left})
+			return live.Status(a.Stdout, j, live.StatusOptions{Driven: driven, Now: a.Clock(), Zone: a.Clock().Local().Location(), Unplaced: unplaced, NotUndone: left, Validation: checked})
 		}),
 	}
 	c.Flags().BoolVar(&refresh, "refresh", false, "ask the hosts for outcomes that are not known")

@@ -154,6 +154,7 @@ func (a *app) likeRequest(ctx context.Context, svc control.Desk, f jobFlags, k *
 	}
 	rel := *j.Spec.Action.Release
 	rel.Deploy.Once, rel.Deploy.After = "", "" // they have run, when that was deployed
+	rel.Deploy.Validate = nil                  // and so has this, or a person has said otherwise
 	for _, digest := range []string{rel.Artifact, rel.Manifest, rel.Config} {
 		if digest == "" {
 			continue

@@ -147,7 +147,7 @@ func (a *app) request(ctx context.Context, f *jobFlags) (control.Request, error)
 	}
 	sent := l.sent
 	sent.User, sent.Hooks, sent.Key = f.user, f.hooksDir, f.key
-	return control.Request{Fleet: &fl, Expression: l.expression, Targets: l.targets, Options: o, Sent: sent}, nil
+	return control.Request{Fleet: &fl, Expression: l.expression, Targets: l.targets, Options: o, Resolve: l.resolve, Sent: sent}, nil
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -277,10 +277,7 @@ func (a *app) submitTo(ctx context.Context, svc control.Desk, f *jobFlags, r con
 		o.Secrets, o.FetchDir = secrets, f.outputDir
 		return drive(ctx, o)
 	})
-	if r.Action.UndoneOnFailure() {
-		err = a.carryBack(ctx, svc, s, d.Job.ID, secrets, err)
-	}
-	return err
+	return a.carryOn(ctx, svc, s, d.Job.Action, d.Job.ID, secrets, err)
 }
 
 // handIn submits a job to a server, which carries it out from then on.

@@ -12,8 +12,8 @@ import (
 )
 
 // carryBack carries the job out that brings the hosts of a deploy back, where the one that was just carried out ended with one, with
-// the secrets that it had. Whatever becomes of that, the deploy has failed: so says the exit status.
-func (a *app) carryBack(ctx context.Context, svc control.Desk, s showing, id sluice.JobID, secrets control.Secrets, ended error) error {
+// the secrets that it had: that deploy, or the job that validated it. Whatever becomes of that, it has failed: so says the exit status.
+func (a *app) carryBack(ctx context.Context, svc control.Desk, s showing, id, of sluice.JobID, secrets control.Secrets, ended error) error {
 	var status exitError
 	if !errors.As(ended, &status) || status == exitCancelled {
 		return ended
@@ -26,7 +26,7 @@ func (a *app) carryBack(ctx context.Context, svc control.Desk, s showing, id slu
 	if by == "" {
 		return ended
 	}
-	a.say("job %s failed; job %s brings its hosts back", id, by)
+	a.say("job %s failed; job %s brings the hosts back that job %s had changed", id, by, of)
 	s = showing{quiet: s.quiet, verbose: s.verbose, beside: true}
 	back := a.carry(ctx, svc, s, string(by), func(ctx context.Context, o control.DriveOptions) (sluice.Event, error) {
 		o.Secrets = secrets
@@ -35,7 +35,7 @@ func (a *app) carryBack(ctx context.Context, svc control.Desk, s showing, id slu
 	var code exitError
 	switch {
 	case back == nil:
-		a.say("job %s has brought the hosts back that job %s had changed", by, id)
+		a.say("job %s has brought the hosts back that job %s had changed", by, of)
 	case !errors.As(back, &code):
 		return errors.Join(ended, back)
 	default:

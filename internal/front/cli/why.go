@@ -132,7 +132,7 @@ func (a *app) nothingWaits(ctx context.Context, svc control.Desk, id string, h s
 	}
 	switch of := j.Spec.Action.Undoes; {
 	case of != "":
-		text += fmt.Sprintf("; it brings the hosts back that job %s had changed, which failed", of)
+		text += fmt.Sprintf("; it brings the hosts back that job %s had changed", of)
 	case j.Finished != nil && j.Finished.Undo != "":
 		text += fmt.Sprintf("; job %s brings the hosts back that it changed", j.Finished.Undo)
 	}

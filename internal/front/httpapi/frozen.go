@@ -32,7 +32,11 @@ func getFrozen(ctx context.Context, c caller, in *ByID) (*oneFrozen, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &oneFrozen{api.Frozen{Job: id, Namespace: j.Namespace, Kind: string(j.Action.Kind), Release: shownRelease(j.Action.Release)}}
+	validation, err := c.validation(ctx, desk, j)
+	if err != nil {
+		return nil, err
+	}
+	out := &oneFrozen{api.Frozen{Job: id, Namespace: j.Namespace, Kind: string(j.Action.Kind), Release: shownRelease(j.Action.Release), Validation: validation}}
 	if j.Action.Kind == sluice.RollBack {
 		out.Body.Back = goesBack(j.Action.Back)
 		return out, nil
@@ -48,6 +52,28 @@ func getFrozen(ctx context.Context, c caller, in *ByID) (*oneFrozen, error) {
 	return out, nil
 }
 
+// validation is what is said of a release in the list of releases.
+func (c caller) validation(ctx context.Context, desk *control.Service, j *sluice.Job) (*api.Validation, error) {
+	if j.Action.Validation() == nil {
+		return nil, nil
+	}
+	f := ReleaseFilter{Namespace: string(j.Namespace), App: j.Action.Release.App, Env: j.Action.Release.Env}
+	spaces, q, err := c.lookFor(ctx, &f)
+	if err != nil {
+		return nil, err
+	}
+	list, _, err := desk.ReleasesIn(ctx, spaces, q)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range list {
+		if r.Job == j.ID {
+			return validationOf(r.Validated), nil
+		}
+	}
+	return nil, nil
+}
+
 // deploying is the job, if it is one of a release.
 func deploying(ctx context.Context, desk control.Desk, id sluice.JobID) (*sluice.Job, error) {
 	i, _, err := desk.Info(ctx, string(id))
@@ -60,12 +86,15 @@ func deploying(ctx context.Context, desk control.Desk, id sluice.JobID) (*sluice
 	return i.Spec, nil
 }
 
-// shownRelease leaves out how hosts of balancers are reached: that is the fleet's, and takes the right to see it.
+// shownRelease leaves out how hosts of balancers, and those that validate it, are reached: that is the fleet's, and takes the right to see it.
 func shownRelease(r *sluice.Release) sluice.Release {
 	out := *r
 	out.Deploy.Balancers = slices.Clone(out.Deploy.Balancers)
 	for i := range out.Deploy.Balancers {
 		out.Deploy.Balancers[i].SSH = sluice.SSH{}
+	}
+	if out.Validating != nil {
+		out.Validating = &sluice.Validating{Hosts: out.Validating.Hosts}
 	}
 	return out
 }

@@ -10,6 +10,7 @@ import (
 
 	"sluice"
 	"sluice/api"
+	"sluice/internal/core/validate"
 	"sluice/internal/run/control"
 )
 
@@ -126,5 +127,12 @@ func releasedOf(r control.Released) api.Released {
 	}
 	return api.Released{Namespace: r.Namespace, Job: r.Job, Kind: r.Kind, App: r.App, Env: r.Env, Version: r.Version, Config: r.Config, Commit: r.Commit,
 		By: r.By, Submitted: r.Submitted, Ended: moment(r.Ended), State: state, Hosts: r.Targets, Changed: r.Changed, Failed: r.Failed, Live: r.On,
-		Measured: r.Hosts, LatencyMS: r.P50.Milliseconds(), LatencyP99MS: r.P99.Milliseconds()}
+		Validation: validationOf(r.Validated), Measured: r.Hosts, LatencyMS: r.P50.Milliseconds(), LatencyP99MS: r.P99.Milliseconds()}
+}
+
+func validationOf(r *validate.Result) *api.Validation {
+	if r == nil {
+		return nil
+	}
+	return &api.Validation{State: string(r.State), Job: r.Job, Reason: r.Reason}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"path"
 	"reflect"
@@ -139,6 +140,29 @@ func (c caller) balancers(ctx context.Context, r *control.Request) error {
 	return nil
 }
 
+// validating asks for the right to the hosts on which a release is validated once it is everywhere: nothing of it starts where that
+// could not follow.
+func (c caller) validating(ctx context.Context, d *control.Draft) error {
+	v := d.Job.Action.Validation()
+	if v == nil {
+		return nil
+	}
+	on := d.Job.Action.Release.Validating
+	for _, h := range on.Hosts {
+		ssh, own := on.HostSSH[h]
+		if !own {
+			ssh = d.Job.SSH
+		}
+		if ssh.Transport == "local" && !c.api.cfg.Local {
+			return sluice.Errorf(sluice.Denied, "%s, on which this release would be validated, is this server's own machine (transport: local), and it runs no commands on itself", h)
+		}
+	}
+	if err := c.may(ctx, d.Job.Namespace, on.Hosts); err != nil {
+		return &sluice.Error{Code: sluice.CodeOf(err), Text: fmt.Sprintf("this release would be validated on %s", fleet.Fold(on.Hosts)), Err: err}
+	}
+	return nil
+}
+
 // draft is the job that is asked for, as it would be submitted.
 func (c caller) draft(ctx context.Context, desk control.Desk, in *toSubmit, id sluice.JobID, r control.Request, given *fleet.Bundle) (*control.Draft, error) {
 	if err := sameFleet(in.Body.FleetDigest, r); err != nil {
@@ -146,6 +170,9 @@ func (c caller) draft(ctx context.Context, desk control.Desk, in *toSubmit, id s
 	}
 	d, err := desk.Prepare(ctx, r)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.validating(ctx, d); err != nil {
 		return nil, err
 	}
 	d.Job.Token = c.Token
@@ -217,12 +244,12 @@ func sameJob(ctx context.Context, desk control.Desk, id sluice.JobID, by string,
 	return true, nil
 }
 
-// unchosen is an action as it is asked for: which hosts run what a release runs once is found when the job is made, and its provenance
-// may be kept no more when the same is asked for again.
+// unchosen is an action as it is asked for: which hosts run what a release runs once, and where it is validated, is found when the job
+// is made, and its provenance may be kept no more when the same is asked for again.
 func unchosen(a sluice.Action) sluice.Action {
 	if a.Release != nil {
 		rel := *a.Release
-		rel.Once, rel.After, rel.Provenance, a.Release = "", "", "", &rel
+		rel.Once, rel.After, rel.Provenance, rel.Validating, a.Release = "", "", "", nil, &rel
 	}
 	return a
 }
@@ -279,7 +306,7 @@ func requestIn(loaded *fleet.Loaded, version control.Applied, given *fleet.Bundl
 		}
 		f = control.WithHooks(f, dir)
 	}
-	r.Fleet, r.Expression, r.Sent.Digest = &f, s.Targets, version.Bundle
+	r.Fleet, r.Expression, r.Resolve, r.Sent.Digest = &f, s.Targets, loaded.Resolve, version.Bundle
 	r.Options, err = optionsOf(s.Options)
 	r.Options.ReadOnly = r.Options.ReadOnly || s.Fetch != ""
 	return r, err

@@ -9,6 +9,7 @@ import (
 
 	"sluice"
 	"sluice/internal/core/fleet"
+	"sluice/internal/core/validate"
 	"sluice/internal/core/view"
 	"sluice/internal/front/clean"
 	"sluice/sealed"
@@ -24,6 +25,8 @@ type StatusOptions struct {
 	Unplaced map[sluice.Host]string
 	// NotUndone is why hosts are not brought back of a deploy that was to be rolled back when it fails; "" where nobody has to.
 	NotUndone string
+	// Validation is what the validation of a deploy came to; nil where nobody asked for one.
+	Validation *validate.Result
 }
 
 // TaskState is where a task stands: waiting, running, or its outcome.
@@ -107,7 +110,23 @@ func statusHead(b *bytes.Buffer, j *view.Job, o StatusOptions) {
 		fmt.Fprintf(b, "undone   by job %s, which brings the hosts back that it changed\n", j.Finished.Undo)
 	}
 	if of := j.Spec.Action.Undoes; of != "" {
-		fmt.Fprintf(b, "undoes   job %s, which failed\n", of)
+		fmt.Fprintf(b, "undoes   job %s\n", of)
+	}
+	if v := j.Spec.Action.Validation(); v != nil {
+		fmt.Fprintf(b, "validate %s, on %s, for at most %s\n", clean.Line(v.Run), fleet.Fold(j.Spec.Action.Release.Validating.Hosts), v.Timeout)
+	}
+	if r := o.Validation; r != nil {
+		text := string(r.State)
+		if r.Job != "" {
+			text += ", by job " + string(r.Job)
+		}
+		if r.Reason != "" {
+			text += ": " + clean.Line(r.Reason)
+		}
+		fmt.Fprintf(b, "result   %s\n", text)
+	}
+	if v := j.Spec.Action.Validates; v != nil {
+		fmt.Fprintf(b, "of       job %s, which deployed %s@%s to %s\n", v.Job, clean.Line(v.App), clean.Line(v.Version), clean.Line(v.Env))
 	}
 	if o.NotUndone != "" {
 		fmt.Fprintf(b, "not back %s\n", clean.Line(o.NotUndone))

@@ -8,6 +8,7 @@ import (
 	"sluice/client"
 	"sluice/internal/core/live"
 	"sluice/internal/core/schedule"
+	"sluice/internal/core/validate"
 	"sluice/internal/run/control"
 )
 
@@ -40,6 +41,9 @@ func (d *Desk) Releases(ctx context.Context, q control.LiveQuery) ([]control.Rel
 			Release: live.Release{Job: r.Job, Kind: r.Kind, App: r.App, Env: r.Env, Version: r.Version, Config: r.Config, Commit: r.Commit, By: r.By,
 				Submitted: r.Submitted, Targets: r.Hosts, Changed: r.Changed},
 			Latency: live.Latency{Hosts: r.Measured, P50: ms(r.LatencyMS), P99: ms(r.LatencyP99MS)}}
+		if v := r.Validation; v != nil {
+			out[i].Validated = &validate.Result{State: validate.State(v.State), Job: v.Job, Reason: v.Reason}
+		}
 		if r.Ended != nil {
 			out[i].Ended = *r.Ended
 		}

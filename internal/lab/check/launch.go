@@ -68,7 +68,7 @@ func againstJob(j *job) []objection {
 }
 
 // againstLock goes over all jobs: one that is not finished and was submitted before has the lock, and so has one that runs. One that
-// undoes another counts as submitted right before that.
+// undoes or validates another counts as submitted right before that.
 func (c *Checker) againstLock(j *job) []objection {
 	if j.Options.Lock == "" {
 		return nil
@@ -89,11 +89,11 @@ func (c *Checker) againstLock(j *job) []objection {
 func (c *Checker) inLine() (line []*job) {
 	for _, j := range c.order {
 		for _, o := range c.order {
-			if o.Action.Undoes == j.id {
+			if o.Action.Follows() == j.id {
 				line = append(line, o)
 			}
 		}
-		if c.jobs[j.Action.Undoes] == nil {
+		if c.jobs[j.Action.Follows()] == nil {
 			line = append(line, j)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"sluice"
 	"sluice/internal/core/live"
 	"sluice/internal/core/schedule"
+	"sluice/internal/core/validate"
 )
 
 // LiveQuery says of which apps and environments is asked what is live; "" stands for all of them.
@@ -36,6 +37,8 @@ type Released struct {
 	Ended  time.Time
 	Failed int // hosts whose last outcome counts against the budget
 	On     int // hosts on which it is live now, of those that may be seen
+	// Validated says what its validation came to; nil where nobody asked for one.
+	Validated *validate.Result
 }
 
 // Live lists what is live, by app, environment, namespace and host.
@@ -112,8 +115,12 @@ func (s *Service) ReleasesIn(ctx context.Context, spaces []Space, q LiveQuery) (
 			err = s.Listed(ctx, sp, ids, func(i schedule.Info, _ bool) {
 				r := known[i.Spec.ID]
 				r.State, r.Ended, r.Failed = i.State, i.Ended, i.Failures
+				r.Validated = validated(i, r.Validation)
 				list = append(list, r)
 			})
+		}
+		if err == nil {
+			err = s.unseen(ctx, sp, list)
 		}
 		if lost, err = s.passOver(ctx, sp.Namespace, lost, err); err != nil {
 			return nil, nil, err
@@ -122,6 +129,50 @@ func (s *Service) ReleasesIn(ctx context.Context, spaces []Space, q LiveQuery) (
 	slices.Reverse(list)
 	slices.SortStableFunc(list, func(a, b Released) int { return b.Submitted.Compare(a.Submitted) })
 	return list, lost, nil
+}
+
+// unseen takes out of what validations came to what a job says that may not be seen: it may be on hosts of others.
+func (s *Service) unseen(ctx context.Context, sp Space, list []Released) error {
+	var ids []sluice.JobID
+	seen := map[sluice.JobID]bool{}
+	for _, r := range list {
+		if v := r.Validated; r.Namespace == sp.Namespace && v != nil && v.Job != "" {
+			ids = append(ids, v.Job)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	if err := s.Listed(ctx, sp, ids, func(i schedule.Info, _ bool) { seen[i.Spec.ID] = true }); err != nil {
+		return err
+	}
+	for _, r := range list {
+		if v := r.Validated; r.Namespace == sp.Namespace && v != nil && v.Job != "" && !seen[v.Job] {
+			v.Job, v.Reason = "", "by a job that you may not see"
+		}
+	}
+	return nil
+}
+
+// validated is what is said of a deploy: by the job that validates it, or why there is none. nil is for what nobody validates.
+func validated(i schedule.Info, r validate.Record) *validate.Result {
+	_, why := validate.Due(i)
+	switch {
+	case i.Spec.Action.Validation() == nil:
+		return nil
+	case r.Job != "":
+		out := r.Result()
+		return &out
+	case why == "":
+		why = "its validation is not on record"
+	}
+	out := validate.Waits(why)
+	return &out
+}
+
+// Validated is what the validation of a deploy came to; nil where nobody asked for one. events are those of the job that validates it.
+func Validated(i schedule.Info, events []sluice.Event) *validate.Result {
+	return validated(i, *validate.Of(events))
 }
 
 // keep says which places are meant, and may be seen.

@@ -12,6 +12,7 @@ import (
 	"sluice/internal/core/fleet"
 	"sluice/internal/core/plan"
 	"sluice/internal/core/schedule"
+	"sluice/internal/core/validate"
 )
 
 // Request is what somebody wants done.
@@ -24,6 +25,8 @@ type Request struct {
 	Options    sluice.Options
 	// OnceAt and AfterAt are where it is written which host runs what a release runs once; zero where nobody knows.
 	OnceAt, AfterAt sluice.Position
+	// Resolve is what an expression means in the fleet, for what a release says of other hosts than its targets; nil where nothing does.
+	Resolve func(expression string) ([]sluice.Host, error)
 
 	Sent Sent
 }
@@ -112,6 +115,9 @@ func Draw(r Request, by string, retired []sluice.Host, clears func([]sluice.Host
 	if d.Plan, err = once(d.Plan, ordered, d.Fleet, &r); err != nil {
 		return nil, err
 	}
+	if r.Action, err = validating(d.Plan, r, retired); err != nil {
+		return nil, err
+	}
 	if d.Rules, err = sluice.NewRules(r.Fleet.Hosts, r.Fleet.Constraints); err != nil {
 		return nil, err
 	}
@@ -165,6 +171,26 @@ func written(err error, at sluice.Position) error {
 		return &with
 	}
 	return err
+}
+
+// validating notes in the action where a release is validated. What somebody else says of it does not count.
+func validating(p sluice.Plan, r Request, retired []sluice.Host) (sluice.Action, error) {
+	a := r.Action
+	if a.Release == nil {
+		return a, nil
+	}
+	rel := *a.Release
+	rel.Validating, a.Release = nil, &rel
+	v := rel.Deploy.Validate
+	if a.Kind != sluice.DeployTo || v == nil {
+		return a, nil
+	}
+	var err error
+	rel.Validating, err = validate.Where(v, r.Fleet, p, r.Resolve, func(h sluice.Host) bool {
+		_, is := slices.BinarySearch(retired, h)
+		return is
+	})
+	return a, err
 }
 
 // Asks says why people are asked before the job starts: it has more hosts than the fleet lets go without a question, or its

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -131,7 +132,14 @@ func (d *driver) run(ctx context.Context) (sluice.Event, error) {
 // load reads the log. Events of the job after the number seen go to the observer.
 func (d *driver) load(ctx context.Context, seen uint64) error {
 	state, events, err := fold.Job(ctx, d.cfg.Log, d.cfg.Namespace, d.id)
-	d.m.Load(state, events)
+	all := events
+	if of := drive.Needs(state, d.id); of != "" && err == nil {
+		var more []sluice.Event
+		more, err = d.cfg.Log.ReadJob(ctx, d.cfg.Namespace, of)
+		more = slices.DeleteFunc(more, func(e sluice.Event) bool { return e.Seq > state.Seq() }) // those come as news
+		all = slices.Concat(more, events)
+	}
+	d.m.Load(state, all)
 	for _, e := range events {
 		if e.Seq > seen {
 			d.observe(e)

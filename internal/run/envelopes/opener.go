@@ -119,6 +119,9 @@ func Missing(j *sluice.Job) error {
 	if of := j.Action.Undoes; of != "" { // nobody could know of it when they sealed theirs
 		e = sluice.Errorf(sluice.Conflict, "job %s needs secrets or a signature of its own: those of job %s, which it takes back, are for that job alone", id, of)
 	}
+	if v := j.Action.Validates; v != nil {
+		e = sluice.Errorf(sluice.Conflict, "job %s needs secrets or a signature of its own: those of job %s, which it validates, are for that job alone", id, v.Job)
+	}
 	return e.WithHint("sluice resume %s, with --ask-password, --ask-sudo-password, --ask-passphrase or --identity-file", id)
 }
 

@@ -398,7 +398,7 @@ func (o *Outpost) committed(doing context.Context, a *attempt) {
 	case running && !ended:
 		a.drop() // the log has an outcome, and nobody waits for another
 	case running:
-	case unknown || a.record.Withdrawn != nil || a.job.Options.ReadOnly:
+	case unknown || a.record.Withdrawn != nil || a.job.Options.ReadOnly && a.job.Action.Validates == nil:
 		a.leave(line, "")
 	default: // an earlier process had it, or it was let go: the target is still to be told
 		o.do(doing, a, work.Settle, true)

@@ -56,7 +56,8 @@ func (p *Permit) may(ctx context.Context, j *sluice.Job, by access.Bearer) error
 	return p.Keeper.MaySubmit(ctx, by, j.Namespace, touched(j), members)
 }
 
-// touched are the hosts on which something is done for a job: its targets, and those of the balancers that they leave.
+// touched are the hosts on which something is done for a job: its targets, those of the balancers that they leave, and those on which
+// a release is validated.
 func touched(j *sluice.Job) []sluice.Host {
 	hosts := j.Targets
 	if r := j.Action.Release; r != nil {
@@ -64,6 +65,13 @@ func touched(j *sluice.Job) []sluice.Host {
 		for _, b := range r.Deploy.Balancers {
 			if b.On != "" && !slices.Contains(hosts, b.On) {
 				hosts = append(hosts, b.On)
+			}
+		}
+		if r.Validating != nil {
+			for _, h := range r.Validating.Hosts {
+				if !slices.Contains(hosts, h) {
+					hosts = append(hosts, h)
+				}
 			}
 		}
 	}

@@ -53,6 +53,10 @@ func (t *attempt) env() map[string]string {
 	if t.deploy != nil && t.deploy.plan != nil {
 		maps.Copy(env, t.deploy.plan.Env())
 	}
+	if v := t.job.Action.Validates; v != nil {
+		env["SLUICE_APP"], env["SLUICE_ENV"], env["SLUICE_CLUSTER"], env["SLUICE_VERSION"] = v.App, v.Env, v.Cluster, v.Version
+		env["SLUICE_DEPLOY"] = string(v.Job)
+	}
 	command := t.job.Command
 	if len(command) > longestCommand {
 		command = strings.ToValidUTF8(command[:longestCommand], "") + "..."

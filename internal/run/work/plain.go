@@ -11,9 +11,12 @@ import (
 )
 
 // plain reports whether the attempt needs no supervisor: it changes nothing, so it may simply run again.
-// Prompts and terminals are the supervisor's business.
+// Prompts and terminals are the supervisor's business, and so is what validates a release: what it asks for may not be asked twice.
 func (t *attempt) plain() bool {
 	o := t.job.Options
+	if t.job.Action.Validates != nil {
+		return false
+	}
 	return t.job.Action.Kind == sluice.FetchFrom ||
 		o.ReadOnly && t.job.Action.Kind == sluice.RunCommand && len(o.Prompts) == 0 && !o.TTY
 }
