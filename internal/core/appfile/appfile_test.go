@@ -111,6 +111,14 @@ func TestMistakesHavePlaces(t *testing.T) {
 		"app: s\ndeploy: {checks: [{tcp: a, every: 0s}]}":                                                     "every must be more than nothing",
 		"app: s\ndeploy: {waits: {drain: 3 weeks}}":                                                           "drain must be a time such as",
 		"app: s\ndeploy: {on_failure: rolback}":                                                               `on_failure must be one of halt, rollback, not "rolback"`,
+		"app: s\ndeploy: {validate: {on: all}}":                                                               "app.yaml:2:20: validate does not say what is run",
+		"app: s\ndeploy: {validate: {run: '  '}}":                                                             "app.yaml:2:26: run has no command in it",
+		"app: s\ndeploy: {validate: {run: []}}":                                                               "app.yaml:2:26: run has no command in it",
+		"app: s\ndeploy: {validate: {run: [a, {}]}}":                                                          "app.yaml:2:30: a word of run must be a text, not ",
+		"app: s\ndeploy: {validate: {run: a, on: web & $}}":                                                   "app.yaml:2:39: on: ",
+		"app: s\ndeploy: {validate: {run: a, onn: web}}":                                                      `app.yaml:2:29: unknown key "onn" in validate`,
+		"app: s\ndeploy: {validate: {run: a, timeout: soon}}":                                                 "app.yaml:2:38: timeout must be a time such as",
+		"app: s\ndeploy: {validate: {run: a, on_failure: panic}}":                                             "app.yaml:2:41: on_failure must be one of halt, rollback",
 		"app: s\ndeploy: {waits: {drian: 3s}}":                                                                `unknown key "drian" in waits`,
 		"app: s\ndeploy: {checks: [{tcp: a, tcp: b}]}":                                                        `the key "tcp" is there twice`,
 		"app: s\ndeploy: {templates: [deploy/templates/a]}":                                                   "app.yaml:2:22: a template must be a mapping, not ",
@@ -168,5 +176,19 @@ func TestTheManual(t *testing.T) {
 	}
 	if d := a.Deploy; a.App != "shop" || len(d.Services) != 2 || len(d.Checks) != 4 || len(d.Balancers) != 4 || len(d.Templates) != 1 || d.User != "www-data" || d.Waits.Steady != 10*time.Second || d.NoHooks {
 		t.Errorf("%+v", a)
+	}
+}
+
+func TestWhatValidates(t *testing.T) {
+	for text, want := range map[string]sluice.Validate{
+		"validate: curl -f http://shop/":                           {Run: "curl -f http://shop/", On: "first", Timeout: 10 * time.Minute},
+		"validate: [check, a b, '']":                               {Run: "check 'a b' ''", On: "first", Timeout: 10 * time.Minute},
+		"validate: {run: check, on: '$probe & !eu', timeout: 30s}": {Run: "check", On: "$probe & !eu", Timeout: 30 * time.Second},
+		"validate: {run: check, on_failure: rollback}":             {Run: "check", On: "first", Timeout: 10 * time.Minute, OnFailure: sluice.FailureRollsBack},
+	} {
+		a, err := appfile.Parse("app.yaml", []byte("app: s\ndeploy:\n  "+text+"\n"))
+		if err != nil || *a.Deploy.Validate != want {
+			t.Errorf("%s: %+v, %v", text, a, err)
+		}
 	}
 }

@@ -51,7 +51,9 @@ func (y *yard) fold(id sluice.JobID) (*schedule.State, []sluice.Event) {
 		if err := s.Apply(e); err != nil {
 			y.t.Fatal(err)
 		}
-		if e.Job == id {
+	}
+	for _, e := range y.log {
+		if needs := drive.Needs(s, id); e.Job == id || needs != "" && e.Job == needs {
 			of = append(of, e)
 		}
 	}
