@@ -44,6 +44,34 @@ func (f Frozen) Closed() (*Opened, error) {
 	return &Opened{tree: tree}, err
 }
 
+// Look is a frozen configuration as it is looked at and compared without opening anything.
+type Look struct {
+	// Closed has words in the place of what is sealed.
+	Closed *Opened
+	// Lines are what people read: a key a line.
+	Lines string
+	// Sealed says of each key with something sealed which ciphertexts that is, by their digests. Of a file of SOPS they are the
+	// values in it: one that is as it was counts as such, whatever else of the file has changed.
+	Sealed map[string][]string
+}
+
+// Look looks at a frozen configuration.
+func (f Frozen) Look() (Look, error) {
+	t, err := f.thaw()
+	if err != nil {
+		return Look{}, err
+	}
+	o := &opener{closed: true}
+	tree, err := o.open(nil, t.tree)
+	out := Look{Closed: &Opened{tree: tree}, Lines: t.tree.Lines(), Sealed: map[string][]string{}}
+	t.tree.each(nil, func(p Path, v *Value) {
+		if v.Kind == Sealed {
+			out.Sealed[p.String()] = append(out.Sealed[p.String()], digestOf([]byte(v.Sealed.Type.String()+"\n"+v.Sealed.Age+v.Sealed.Data)))
+		}
+	})
+	return out, err
+}
+
 type opener struct {
 	closed bool // nothing is opened
 	unlock Unlock

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -247,6 +249,37 @@ func TestSealedWithAge(t *testing.T) {
 	o.Wipe()
 	if strings.Contains(string(o.JSON().Reveal()), canary) || len(o.Secrets()[0].Reveal()) != 0 {
 		t.Error("it is not wiped")
+	}
+}
+
+// TestLook: a frozen configuration is looked at without opening anything, and by its ciphertexts it is seen what has changed.
+func TestLook(t *testing.T) {
+	look := func(name, text string) config.Look {
+		t.Helper()
+		r, err := config.Render(place, []*config.Layer{layer(t, name, text)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := r.Freeze().Look()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	one, other := sealed(t, canary), sealed(t, canary)
+	a := look("a.yaml", "n: 1\ndb:\n  password: "+one+"list:\n  - "+one)
+	b := look("a.yaml", "n: 1\ndb:\n  password: "+other+"list:\n  - "+one)
+	if !strings.HasPrefix(a.Lines, "db:\n  password: sealed (age, ") || !strings.HasSuffix(a.Lines, "\nn: 1\n") || strings.Contains(a.Lines+b.Lines, canary) {
+		t.Errorf("lines:\n%s", a.Lines)
+	}
+	if len(a.Sealed) != 2 || len(a.Sealed["db.password"]) != 1 || slices.Equal(a.Sealed["db.password"], b.Sealed["db.password"]) || !slices.Equal(a.Sealed["list"], b.Sealed["list"]) {
+		t.Errorf("sealed: %v and %v", a.Sealed, b.Sealed)
+	}
+	text := testdata(t, "sops/all.yaml")
+	was := look("all.yaml", text)
+	again := regexp.MustCompile(`lastmodified: .*`).ReplaceAllString(text, `lastmodified: "2026-01-01T00:00:00Z"`)
+	if now := look("all.yaml", again); text == again || len(was.Sealed) == 0 || !reflect.DeepEqual(was.Sealed, now.Sealed) {
+		t.Errorf("another sum of the same values: %v and %v", was.Sealed, now.Sealed)
 	}
 }
 

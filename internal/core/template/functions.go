@@ -59,7 +59,9 @@ func (r *run) result(text string, hidden bool) (any, error) {
 		return nil, err
 	}
 	if hidden {
-		return Hide("what is made of a sealed value", text, false), nil
+		h := Hide("what is made of a sealed value", text, false)
+		h.made = true
+		return h, nil
 	}
 	return text, nil
 }
@@ -214,9 +216,9 @@ func (r *run) json(b *strings.Builder, v any) (hidden bool, err error) {
 		b.WriteByte('}')
 	case Hidden:
 		if v.bare {
-			b.WriteString(v.text())
+			b.WriteString(r.open(v))
 		} else {
-			b.WriteString(encode(v.text()))
+			b.WriteString(encode(r.open(v)))
 		}
 		hidden = true
 	default:
@@ -261,9 +263,9 @@ func (r *run) yaml(v any, hidden *bool) (*yaml.Node, error) {
 	case Hidden:
 		*hidden = true
 		if v.bare {
-			return scalar("", v.text())
+			return scalar("", r.open(v))
 		}
-		return scalar("!!str", v.text())
+		return scalar("!!str", r.open(v))
 	case []any:
 		out := &yaml.Node{Kind: yaml.SequenceNode}
 		for _, e := range v {

@@ -21,6 +21,7 @@ type run struct {
 	steps  int
 	bytes  int // that were made
 	secret bool
+	sealed map[string]bool // keys of what was sealed and is in a text, also in one that is not written
 }
 
 // Hidden is a value that was sealed, or a text that was made of one. However it is printed, it shows a placeholder; only what is
@@ -28,6 +29,7 @@ type run struct {
 type Hidden struct {
 	key  string
 	bare bool // a number or truth: it stands without quotes in JSON
+	made bool // of others, which are known
 	// A function, so that nothing can compare it or look into it.
 	text func() string
 }
@@ -35,7 +37,18 @@ type Hidden struct {
 // Hide is the sealed value of a key, or the word that stands for it where it is not opened. bare says that it is a number or a
 // truth.
 func Hide(key, text string, bare bool) Hidden {
-	return Hidden{key, bare, func() string { return text }}
+	return Hidden{key: key, bare: bare, text: func() string { return text }}
+}
+
+// open is what is hidden, for a text.
+func (r *run) open(h Hidden) string {
+	if !h.made {
+		if r.sealed == nil {
+			r.sealed = map[string]bool{}
+		}
+		r.sealed[h.key] = true
+	}
+	return h.text()
 }
 
 const shut = "[sealed]"
@@ -178,7 +191,7 @@ func (r *run) plain(v any) (text string, sealed bool, err error) {
 	case float64:
 		return number64(v), false, nil
 	case Hidden:
-		return v.text(), true, nil
+		return r.open(v), true, nil
 	case nil:
 		return "", false, bad("it is null, which cannot be written").WithHint("default VALUE KEY is VALUE where there is nothing")
 	case []any:

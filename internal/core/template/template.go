@@ -3,7 +3,9 @@ package template
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -116,6 +118,8 @@ type Rendered struct {
 	Text []byte
 	// Secret says that something in it was sealed.
 	Secret bool
+	// Sealed are the keys of all that was sealed and that the text may depend on, sorted.
+	Sealed []string
 }
 
 // Render renders the template with the values of a configuration: maps, lists, texts, truths, int64, float64, nil, and what
@@ -130,7 +134,7 @@ func (t *Template) Render(values map[string]any) (Rendered, error) {
 		clear(r.out.text)
 		return Rendered{}, t.failed(err)
 	}
-	return Rendered{Text: r.out.text, Secret: r.secret}, nil
+	return Rendered{Text: r.out.text, Secret: r.secret, Sealed: slices.Sorted(maps.Keys(r.sealed))}, nil
 }
 
 // failed gives what happened while the template ran its place, and leaves out what it was rewritten to.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -211,6 +212,27 @@ func TestSealed(t *testing.T) {
 	h := template.Hide("k", "s3cret", false)
 	if s := fmt.Sprintf("%v %+v %#v %s %q %v", h, h, h, h, h, []any{h, map[string]any{"a": h}}); strings.Contains(s, "s3cret") {
 		t.Error(s)
+	}
+}
+
+// TestWhichSealed: it is told which sealed values a text may depend on, whatever was made of them.
+func TestWhichSealed(t *testing.T) {
+	for text, want := range map[string][]string{
+		"{{.db.host}}":                                nil,
+		"{{.db.password}}":                            {"db.password"},
+		"{{.db.pin}}{{.db.pin}}":                      {"db.pin"},
+		"{{$x := quote .db.password}}{{upper $x}}":    {"db.password"},
+		"{{printf \"%.0s%s\" .db.pin .db.password}}":  {"db.password", "db.pin"},
+		"{{toJson .db}}":                              {"db.password", "db.pin"},
+		"{{toYaml .db}}":                              {"db.password", "db.pin"},
+		"{{default \"x\" .db.password | trim}}":       {"db.password"},
+		"{{if .off}}{{.db.pin}}{{else}}none{{end}}":   nil,
+		"{{replace \"a\" \"b\" .db.password | len}}x": nil, // is refused
+	} {
+		got, err := render(t, text, values("s3cret", "4711"))
+		if !slices.Equal(got.Sealed, want) || err == nil && got.Secret != (want != nil) {
+			t.Errorf("%q: %q, %v; want %q", text, got.Sealed, err, want)
+		}
 	}
 }
 
