@@ -126,7 +126,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		return err
 	}
 	log := sights.journal
-	local := &Local{Places: Places{Home: s.Home, State: s.Data}, Env: s.Env, Environ: s.Environ, Clock: s.Clock, Over: s.Over, Machine: "the server's machine", Learns: true}
+	local := &Local{Places: Places{Home: s.Home, State: s.Data, Config: s.Data}, Env: s.Env, Environ: s.Environ, Clock: s.Clock, Over: s.Over, Machine: "the server's machine", Learns: true}
 	service, err := local.around(log)
 	if err != nil {
 		return contact(err)
