@@ -181,6 +181,46 @@ type Plan struct {
 	Curl            string      `json:"curl,omitempty" doc:"the call by curl that does the same"`
 }
 
+// RenderedChanges are what a deploy changes in the files that are made for its hosts, against what is live there.
+type RenderedChanges struct {
+	Files   []RenderedChange `json:"files" doc:"by path; of each first what concerns most hosts"`
+	More    []MoreRendered   `json:"more,omitempty" doc:"what is left out of files, counted"`
+	Same    []sluice.Host    `json:"same,omitempty" doc:"hosts whose files stay as they are"`
+	Unknown []NotCompared    `json:"unknown,omitempty" doc:"hosts of which it is not known what changes"`
+}
+
+// RenderedChange is what becomes of one file on all hosts on which that is the same.
+type RenderedChange struct {
+	Path       string        `json:"path" doc:"in the version"`
+	Kind       string        `json:"kind" enum:"changed,new,gone"`
+	Hosts      []sluice.Host `json:"hosts"`
+	Mode       string        `json:"mode,omitempty" doc:"its permissions, of a new file or where they change"`
+	ModeWas    string        `json:"mode_was,omitempty"`
+	Owner      string        `json:"owner,omitempty" doc:"user and group with : between, where they change; empty for those of the version"`
+	OwnerWas   string        `json:"owner_was,omitempty"`
+	Outside    string        `json:"outside,omitempty" doc:"the link to it, of a new file or where it changes"`
+	OutsideWas string        `json:"outside_was,omitempty"`
+	Sealed     []string      `json:"sealed,omitempty" doc:"keys of sealed values in it that change, by their ciphertexts"`
+	Added      int           `json:"added" doc:"lines"`
+	Removed    int           `json:"removed" doc:"lines"`
+	Diff       string        `json:"diff,omitempty" doc:"unified, without the lines that name the files; words stand for what is sealed. Of the configuration a key a line"`
+	Left       int           `json:"left,omitempty" doc:"lines of the diff that are left out at its end"`
+	Note       string        `json:"note,omitempty" doc:"what of it was not compared, and why"`
+}
+
+// MoreRendered are changes of a file that are counted alone.
+type MoreRendered struct {
+	Path    string `json:"path"`
+	Changes int    `json:"changes"`
+	Hosts   int    `json:"hosts"`
+}
+
+// NotCompared are hosts of which it is not known what changes.
+type NotCompared struct {
+	Hosts  []sluice.Host `json:"hosts"`
+	Reason string        `json:"reason"`
+}
+
 // WorstCase bounds how many hosts of a tag a job can have out of service at once.
 type WorstCase struct {
 	Tag     sluice.Tag `json:"tag"`

@@ -225,6 +225,15 @@ func (c *Client) Plan(ctx context.Context, s api.Submit) (p api.Plan, err error)
 	return p, err
 }
 
+// PlanFiles says what a deploy would change in the files of its hosts, against what is live there, and does nothing.
+func (c *Client) PlanFiles(ctx context.Context, s api.Submit) (p api.RenderedChanges, err error) {
+	err = c.again(ctx, func() error {
+		p, err = once[api.RenderedChanges](ctx, c, request{method: http.MethodPost, path: []string{"plan", "files"}, body: s})
+		return err
+	})
+	return p, err
+}
+
 // PlanNames is Plan with at most so many names in each list: the numbers are whole.
 func (c *Client) PlanNames(ctx context.Context, s api.Submit, names int) (p api.Plan, err error) {
 	err = c.again(ctx, func() error {

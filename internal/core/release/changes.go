@@ -24,20 +24,17 @@ type Changes struct {
 	Unknown []NotCompared `json:"unknown,omitempty"`
 }
 
-// ChangeKind is what becomes of a file.
-type ChangeKind string
-
 // What becomes of files.
 const (
-	FileChanged ChangeKind = "changed"
-	FileNew     ChangeKind = "new"
-	FileGone    ChangeKind = "gone"
+	FileChanged = "changed"
+	FileNew     = "new"
+	FileGone    = "gone"
 )
 
 // FileChange is what becomes of one file on some hosts. Of mode, owner and outside there is what changes; Was is before.
 type FileChange struct {
 	Path       string        `json:"path"`
-	Kind       ChangeKind    `json:"kind"`
+	Kind       string        `json:"kind"`
 	Hosts      []sluice.Host `json:"hosts"`
 	Mode       string        `json:"mode,omitempty"`
 	ModeWas    string        `json:"mode_was,omitempty"`

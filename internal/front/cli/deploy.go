@@ -42,11 +42,16 @@ What the artifact's app.yaml says of itself is frozen in the job, and so is the
 configuration. Only one deploy of an app in an environment goes on at a time;
 a second one waits, or cancels the first with --supersede.
 
+--plan shows what would happen and does nothing: the stages and limits, and what
+changes in the configuration and in the files of templates on the hosts, against
+what is live there.
+
 --like brings an environment back to what it was at a time: every host of it
 that has something else now gets the version and the configuration that it had,
 by a job for each release. A time is as for sluice at.`,
 		Example: `  sluice deploy shop --env production -f fleet.yaml -t '$app.shop'
   sluice deploy shop@1.4.2 --env staging -w 'web[1-3]' --sudo
+  sluice deploy shop --env production -f fleet.yaml -t '$app.shop' --plan
   sluice deploy shop --env production -f fleet.yaml -t all --shared config/
   sluice deploy --like 2026-01-02T15:04:05Z --env production`,
 		Args: func(c *cobra.Command, words []string) error {
@@ -100,6 +105,7 @@ by a job for each release. A time is as for sluice at.`,
 	fs.StringVar(&d.file, "file", "", "`file` of the artifact (default: the only one)")
 	fs.StringVar(&d.appFile, "app-file", "", "local app.yaml in place of the artifact's")
 	fs.StringVar(&d.onFailure, "on-failure", "", "`what` follows when it ends badly: halt, or rollback of all hosts that it changed (default: what app.yaml says, or else halt)")
+	fs.BoolVar(&f.plan, "plan", false, "show what would happen, and what changes in the files of the hosts, and do nothing")
 	fs.StringVar(&d.store, "store", "", "the repository: a `directory` or s3://BUCKET/PREFIX (default $SLUICE_ARTIFACTS)")
 	fs.StringArrayVar(&d.keys, "key-file", nil, "take only what a public key in this `file` signed; may be repeated (default $SLUICE_ARTIFACT_KEYS)")
 	d.layers.where(c)

@@ -1,14 +1,20 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"sluice"
+	"sluice/internal/core/fleet"
 	"sluice/internal/core/plan"
+	"sluice/internal/core/release"
+	"sluice/internal/front/clean"
 	"sluice/internal/front/live"
+	"sluice/internal/run/control"
 )
 
 // planJSON is the machine form of a plan.
@@ -89,6 +95,55 @@ func (a *app) planCommand() *cobra.Command {
 	}
 	f.addRules(c)
 	return c
+}
+
+// planned shows what a job would do, and does nothing: of a deploy also what changes in the files that are made for hosts.
+func (a *app) planned(ctx context.Context, svc control.Desk, r control.Request) error {
+	d, err := svc.Prepare(ctx, r)
+	if err != nil {
+		return err
+	}
+	changes, err := fileChanges(ctx, svc, d)
+	if err != nil {
+		return err
+	}
+	p := d.Plan
+	p.Constraints = append(slices.Clip(p.Constraints), ownLimit(r.Options.MaxParallel, d.Job.Targets)...)
+	if a.json() {
+		return a.printJSON(struct {
+			planJSON
+			Rendered release.Changes `json:"rendered"`
+		}{planForm(d.Fleet, p), changes})
+	}
+	if len(d.Retired) > 0 {
+		fmt.Fprintf(a.Stderr, "sluice: left out, because retired: %s\n", fleet.Fold(d.Retired))
+	}
+	fmt.Fprintf(a.Stdout, "%s\n", clean.Line(d.Job.Command))
+	if err := a.showPlan(a.Stdout, d.Fleet, p); err != nil {
+		return err
+	}
+	return live.Changes(a.Stdout, changes, a.screen())
+}
+
+// fileChanges is what a deploy changes in the files that are made for hosts. That a server does not tell is no reason not to deploy.
+func fileChanges(ctx context.Context, svc control.Desk, d *control.Draft) (release.Changes, error) {
+	changes, err := svc.FileChanges(ctx, d)
+	reason := ""
+	switch {
+	case !svc.Elsewhere():
+	case sluice.CodeOf(err) == sluice.Denied:
+		reason = "the server does not show it: " + err.Error()
+	case sluice.CodeOf(err) == sluice.NotFound:
+		reason = "the server cannot say it: " + err.Error()
+	}
+	if reason != "" {
+		return notCompared(d, reason), nil
+	}
+	return changes, err
+}
+
+func notCompared(d *control.Draft, reason string) release.Changes {
+	return release.Changes{Files: []release.FileChange{}, Unknown: []release.NotCompared{{Hosts: d.Job.Targets, Reason: reason}}}
 }
 
 // ownLimit is the constraint that --max-parallel adds, as it is shown.

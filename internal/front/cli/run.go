@@ -13,6 +13,7 @@ import (
 	"sluice/internal/core/fleet"
 	"sluice/internal/core/target"
 	"sluice/internal/front/clean"
+	"sluice/internal/front/live"
 	"sluice/internal/run/control"
 )
 
@@ -28,6 +29,7 @@ type jobFlags struct {
 	outputDir                string
 	quiet, yes, verbose      bool
 	detach                   bool
+	plan                     bool
 	key                      string
 	record                   string
 }
@@ -235,6 +237,9 @@ func (a *app) submit(ctx context.Context, f *jobFlags, r control.Request, fill f
 }
 
 func (a *app) submitTo(ctx context.Context, svc control.Desk, f *jobFlags, r control.Request) error {
+	if f.plan {
+		return a.planned(ctx, svc, r)
+	}
 	if !svc.Elsewhere() && (f.detach || f.key != "") {
 		return sluice.Errorf(sluice.Usage, "--detach and --key need a server, which carries the job out whoever is there").
 			WithHint("sluice login URL, or --server URL")
@@ -249,7 +254,7 @@ func (a *app) submitTo(ctx context.Context, svc control.Desk, f *jobFlags, r con
 	if len(d.Retired) > 0 {
 		fmt.Fprintf(a.Stderr, "sluice: left out, because retired: %s\n", fleet.Fold(d.Retired))
 	}
-	if err := a.confirm(f, d); err != nil {
+	if err := a.confirm(ctx, svc, f, d); err != nil {
 		return err
 	}
 	secrets, err := a.secrets(f.secretFlags)
@@ -301,7 +306,7 @@ func (a *app) printID(id sluice.JobID) error {
 }
 
 // confirm asks before a job on many hosts, or one whose success would clear holders.
-func (a *app) confirm(f *jobFlags, d *control.Draft) error {
+func (a *app) confirm(ctx context.Context, svc control.Desk, f *jobFlags, d *control.Draft) error {
 	why := d.Asks()
 	if f.yes || len(why) == 0 {
 		return nil
@@ -311,6 +316,18 @@ func (a *app) confirm(f *jobFlags, d *control.Draft) error {
 	}
 	if err := a.showPlan(a.Stderr, d.Fleet, d.Plan); err != nil {
 		return err
+	}
+	if d.Job.Action.Kind == sluice.DeployTo {
+		changes, err := fileChanges(ctx, svc, d)
+		if err != nil && ctx.Err() == nil { // the job may go on without
+			changes, err = notCompared(d, "it could not be found out: "+err.Error()), nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := live.Changes(a.Stderr, changes, a.screen()); err != nil {
+			return err
+		}
 	}
 	for _, w := range why {
 		fmt.Fprintf(a.Stderr, "%s.\n", w)

@@ -181,6 +181,7 @@ func New(cfg Config) *API {
 	a.addSubmit()
 	a.addSecrets()
 	a.addPlan()
+	a.addFileChanges()
 	a.addRehearse()
 	a.addRequest()
 	a.addFrozen()

@@ -32,7 +32,7 @@ func Changes(w io.Writer, c release.Changes, s Screen) error {
 func on(hosts []sluice.Host) string { return fold(hosts) + " (" + number(len(hosts)) + ")" }
 
 func (d *document) file(f release.FileChange) {
-	what := map[release.ChangeKind]string{release.FileChanged: "changes", release.FileNew: "is new", release.FileGone: "goes away"}[f.Kind]
+	what := map[string]string{release.FileChanged: "changes", release.FileNew: "is new", release.FileGone: "goes away"}[f.Kind]
 	d.wrapped(bold, "  ", f.Path+" "+what+" on "+on(f.Hosts))
 	say := func(look style, text string) { d.wrapped(look, "    ", text) }
 	switch n := len(f.Sealed); {

@@ -11,6 +11,7 @@ import (
 	"sluice"
 	"sluice/api"
 	"sluice/client"
+	"sluice/internal/core/release"
 	"sluice/internal/core/schedule"
 	"sluice/internal/run/control"
 )
@@ -51,6 +52,29 @@ func (d *Desk) Prepare(ctx context.Context, r control.Request) (*control.Draft, 
 			WithHint("are both of the same version?")
 	}
 	return draft, err
+}
+
+// FileChanges asks the server, which keeps both sides.
+func (d *Desk) FileChanges(ctx context.Context, draft *control.Draft) (release.Changes, error) {
+	s, err := submission(draft.Request)
+	if err != nil {
+		return release.Changes{}, err
+	}
+	found, err := d.cfg.Client.PlanFiles(ctx, s)
+	if err != nil {
+		return release.Changes{}, err
+	}
+	out := release.Changes{Files: []release.FileChange{}, Same: found.Same}
+	for _, f := range found.Files {
+		out.Files = append(out.Files, release.FileChange(f))
+	}
+	for _, m := range found.More {
+		out.More = append(out.More, release.MoreChanges(m))
+	}
+	for _, u := range found.Unknown {
+		out.Unknown = append(out.Unknown, release.NotCompared(u))
+	}
+	return out, nil
 }
 
 // submission is a request as the server takes it.

@@ -51,6 +51,7 @@ type Service struct {
 	of     *Service     // whose these are, where they are another's
 
 	foresees chan struct{} // holds one for each effect that is being worked out
+	compares chan struct{} // holds one for each deploy that is being compared with what is live
 }
 
 // As is the same service for somebody else.
@@ -75,7 +76,7 @@ func (s *Service) begun() *Service {
 	s.begin.Do(func() {
 		s.states, s.news = fold.NewLive(s.Log), fold.NewTail(s.Log)
 		s.boards, s.lives = fold.NewBoards(s.Log, s.states), fold.NewPlaces(s.Log)
-		s.foresees = make(chan struct{}, foreseenAtOnce)
+		s.foresees, s.compares = make(chan struct{}, foreseenAtOnce), make(chan struct{}, comparedAtOnce)
 	})
 	return s
 }

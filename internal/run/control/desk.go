@@ -8,6 +8,7 @@ import (
 
 	"sluice"
 	"sluice/internal/core/fleet"
+	"sluice/internal/core/release"
 	"sluice/internal/core/schedule"
 	"sluice/internal/core/view"
 	"sluice/sealed"
@@ -37,6 +38,8 @@ type Desk interface {
 	// Kept is the size of what was kept; the error has the code NotFound where there is nothing of that digest.
 	Kept(ctx context.Context, digest string) (int64, error)
 	Prepare(ctx context.Context, r Request) (*Draft, error)
+	// FileChanges says what a deploy changes in the files that are made for its hosts, against what is live there.
+	FileChanges(ctx context.Context, d *Draft) (release.Changes, error)
 	Run(ctx context.Context, d *Draft, o DriveOptions) (sluice.Event, error)
 	Carry(ctx context.Context, id sluice.JobID, o DriveOptions) (sluice.Event, error)
 	Refresh(ctx context.Context, id sluice.JobID, o DriveOptions) error

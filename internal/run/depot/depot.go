@@ -6,7 +6,6 @@ package depot
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -255,22 +254,7 @@ func (d *Depot) Texts(ctx context.Context, r artifact.Record, names []string, li
 		return nil, err
 	}
 	defer in.Close()
-	texts := map[string][]byte{}
-	_, err = tarball.Read(ctx, in, d.Limits, func(e manifest.Entry, content io.Reader) (err error) {
-		if _, wanted := sums[e.Path]; wanted {
-			texts[e.Path], err = io.ReadAll(io.LimitReader(content, limit+1))
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	for name, sum := range sums {
-		if fmt.Sprintf("%x", sha256.Sum256(texts[name])) != sum {
-			return nil, sluice.Errorf(sluice.Conflict, "%s of %s is not the one of its manifest", name, r.ArtifactName)
-		}
-	}
-	return texts, nil
+	return tarball.Texts(ctx, in, d.Limits, sums, limit)
 }
 
 // Remove takes a version away, also one whose record is damaged. Its content goes with the next collection.

@@ -62,6 +62,26 @@ func Read(ctx context.Context, from io.Reader, l Limits, each func(e manifest.En
 	return m, nil
 }
 
+// Texts reads small files of an archive, in one pass: those of these paths, which have these sums.
+func Texts(ctx context.Context, from io.Reader, l Limits, sums map[string]string, limit int64) (map[string][]byte, error) {
+	texts := map[string][]byte{}
+	_, err := Read(ctx, from, l, func(e manifest.Entry, content io.Reader) (err error) {
+		if _, wanted := sums[e.Path]; wanted {
+			texts[e.Path], err = io.ReadAll(io.LimitReader(content, limit+1))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for name, sum := range sums {
+		if is := sha256.Sum256(texts[name]); hex.EncodeToString(is[:]) != sum {
+			return nil, sluice.Errorf(sluice.Conflict, "%s in the archive is not the one of its manifest", name)
+		}
+	}
+	return texts, nil
+}
+
 // refuse says why an archive is not taken.
 func refuse(format string, args ...any) *sluice.Error {
 	return sluice.Errorf(sluice.Usage, "the archive is refused: "+format, args...)
