@@ -180,6 +180,7 @@ var bodies = map[string]string{
 	"/api/v1/hosts/keys":                         `{"hosts":["web1"]}`,
 	"/api/v1/hosts/keys/add":                     `{"keys":[{"host":"web1","type":"ssh-ed25519","key":"AAAA"}]}`,
 	"/api/v1/plan":                               `{"namespace":"prod","targets":"web1"}`,
+	"/api/v1/plan/files":                         `{"namespace":"prod","targets":"web1"}`,
 	"/api/v1/rehearse":                           `{"namespace":"prod","targets":"web1"}`,
 	"/api/v1/jobs":                               `{"namespace":"prod","targets":"web1","command":"true"}`,
 	"/api/v1/audit/repair":                       `{"reason":"r"}`,
