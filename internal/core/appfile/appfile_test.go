@@ -32,6 +32,7 @@ deploy:
   keep: 3
   hooks: false
   once: $migrates
+  after: web3
   balancers:
     - {haproxy: "10.0.0.1:9999", pool: shop, least: 50%}
     - {nginx: /etc/nginx/shop.conf, on: lb1, pool: shop, server: "10.0.0.7:80"}
@@ -52,8 +53,11 @@ deploy:
 		t.Fatal(err)
 	}
 	d := a.Deploy
-	if a.App != "shop" || d.Root != "/srv/www/shop" || d.User != "www-data" || d.Group != "www-data" || d.Keep != 3 || !d.NoHooks || d.Once != "$migrates" {
+	if a.App != "shop" || d.Root != "/srv/www/shop" || d.User != "www-data" || d.Group != "www-data" || d.Keep != 3 || !d.NoHooks || d.Once != "$migrates" || d.After != "web3" {
 		t.Errorf("%+v", a)
+	}
+	if a.OnceAt != (sluice.Position{File: "app.yaml", Line: 9, Column: 9}) || a.AfterAt != (sluice.Position{File: "app.yaml", Line: 10, Column: 10}) {
+		t.Errorf("once at %v, after at %v", a.OnceAt, a.AfterAt)
 	}
 	if len(d.Services) != 2 || d.Services[0] != (sluice.Service{Name: "nginx", By: "systemd"}) || d.Services[1] != (sluice.Service{Name: "shop-worker", By: "supervisor", Reload: true}) {
 		t.Errorf("%+v", d.Services)
@@ -64,7 +68,7 @@ deploy:
 	if b := d.Balancers[1]; b.Driver != "nginx" || b.At != "/etc/nginx/shop.conf" || b.On != "lb1" || b.Server != "10.0.0.7:80" {
 		t.Errorf("%+v", b)
 	}
-	if b := d.Balancers[2]; !reflect.DeepEqual(b, sluice.Balancing{Name: "web", Pool: "shop", Server: "{host}.internal"}) || a.BalancersAt[2] != (sluice.Position{File: "app.yaml", Line: 13, Column: 7}) {
+	if b := d.Balancers[2]; !reflect.DeepEqual(b, sluice.Balancing{Name: "web", Pool: "shop", Server: "{host}.internal"}) || a.BalancersAt[2] != (sluice.Position{File: "app.yaml", Line: 14, Column: 7}) {
 		t.Errorf("%+v at %v", b, a.BalancersAt)
 	}
 	if len(d.Checks) != 2 || d.Checks[0] != (sluice.HealthCheck{Kind: "http", At: "http://127.0.0.1:8080/health", Status: 204, Every: 2 * time.Second, Timeout: time.Second, Successes: 5}) ||
@@ -72,7 +76,7 @@ deploy:
 		t.Errorf("%+v", d.Checks)
 	}
 	if want := []sluice.Template{{From: "deploy/templates/nginx.conf", To: "deploy/site.conf", Outside: "/etc/nginx/sites-enabled/shop", Mode: "0640", User: "root", Group: "www-data"},
-		{From: "deploy/templates/etc/app.ini", To: "deploy/etc/app.ini"}}; !reflect.DeepEqual(d.Templates, want) || len(a.TemplatesAt) != 2 || a.TemplatesAt[1] != (sluice.Position{File: "app.yaml", Line: 24, Column: 7}) {
+		{From: "deploy/templates/etc/app.ini", To: "deploy/etc/app.ini"}}; !reflect.DeepEqual(d.Templates, want) || len(a.TemplatesAt) != 2 || a.TemplatesAt[1] != (sluice.Position{File: "app.yaml", Line: 25, Column: 7}) {
 		t.Errorf("%+v at %v", d.Templates, a.TemplatesAt)
 	}
 	if d.Waits != (sluice.Waits{Drain: time.Minute, Healthy: 3 * time.Minute, Steady: 10 * time.Second}) || d.OnFailure != sluice.FailureRollsBack {
@@ -134,6 +138,8 @@ func TestMistakesHavePlaces(t *testing.T) {
 		"app: s\ndeploy: {templates: [{from: deploy/templates/a, owner: x}]}":                                 "unknown key \"owner\" in a template",
 		"app: s\ndeploy: {templates: [{from: deploy/templates/a, user: -x}]}":                                 "the user of a template must be letters",
 		"app: s\ndeploy: {templates: [{from: deploy/templates/a}, {from: deploy/templates/b, to: deploy/a}]}": "app.yaml:2:81: deploy/a is what deploy/templates/a becomes, too",
+		"app: s\ndeploy: {after: [a]}":                                                                        "app.yaml:2:17: after must be a",
+		"app: s\ndeploy: {after: $}":                                                                          "app.yaml:2:17: after must be last, the name of a host, or a tag such as $migrates",
 		"app: s\ndeploy: {templates: [{from: deploy/templates/a, outside: /a}, {from: deploy/templates/b, outside: /a}]}": "/a is outside for deploy/templates/a, too",
 		"app: s\nkeep: *x": "this is not YAML",
 	} {

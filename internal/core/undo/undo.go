@@ -25,6 +25,8 @@ func Due(i schedule.Info) (due bool, why string) {
 		return false, ""
 	}
 	switch {
+	case i.State == schedule.Failed && i.Failures == 0:
+		return false, "no host of it has failed: the one was retired that was to run what runs once after all others"
 	case i.State == schedule.Failed:
 		return true, ""
 	case i.State == schedule.Cancelled:

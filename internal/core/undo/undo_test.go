@@ -34,6 +34,7 @@ func TestDue(t *testing.T) {
 		why  string
 	}{
 		"finished with failures":         {schedule.Info{State: schedule.Failed, Failures: 1}, true, ""},
+		"the last host was retired":      {schedule.Info{State: schedule.Failed}, false, "no host of it has failed: the one was retired"},
 		"the budget":                     {halted(sluice.RuleBudget, 2), true, ""},
 		"logins refused":                 {halted(sluice.RuleAuth, 2), true, ""},
 		"took too long":                  {halted(sluice.RuleJobTimeout, 0), true, ""},
