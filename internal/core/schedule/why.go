@@ -47,7 +47,11 @@ func (s *State) Why(id sluice.JobID) []Reason {
 	var out []Reason
 	for _, t := range j.tasks {
 		if t.phase == pending {
-			out = append(out, w.why(t))
+			r := w.why(t)
+			if r.Rule == sluice.RuleSequence && r.Host == j.spec.Action.After() {
+				r.Text += ", and it runs what this release runs once after all others"
+			}
+			out = append(out, r)
 		}
 	}
 	return out
@@ -125,9 +129,6 @@ func (w *asker) closed(t *task, r *Reason) {
 		r.Rule = sluice.RuleSequence
 		r.Holders = w.before(t.job, p)
 		r.Text = fmt.Sprintf("%s of %s is not done", tr.stages[max(tr.reach-1, 0)].name, tr.name)
-		if r.Host == t.job.spec.Action.After() {
-			r.Text += ", and it runs what this release runs once after all others"
-		}
 		return
 	}
 }
