@@ -165,14 +165,17 @@ func TestDeployIsInterrupted(t *testing.T) {
 			one := &field{t: t, f: d.f, shelf: newShelf(), outputs: newOutputs(), content: map[string]map[string]string{}}
 			for round := range (rounds + 1) / len(sh) {
 				for _, point := range release.Points() {
-					one.interrupt(h, point, round)
+					one.interrupt(h, point, "once", round)
+					if strings.HasPrefix(point, "once") {
+						one.interrupt(h, point, "after", round)
+					}
 				}
 			}
 		})
 	}
 }
 
-func (d *field) interrupt(h *testfleet.Host, point string, round int) {
+func (d *field) interrupt(h *testfleet.Host, point, phase string, round int) {
 	d.t.Helper()
 	root := "/srv/it's shop"
 	quoted := `'/srv/it'\''s shop'`
@@ -183,7 +186,7 @@ func (d *field) interrupt(h *testfleet.Host, point string, round int) {
 		}
 	}
 	files := func(n string) map[string]string {
-		return map[string]string{"a": n, "same": "same", "dir/b c": n, "l->dir/b c": "", "*bin/run": "#!/bin/sh\n", "site": n, "empty": "", "*deploy/hooks/prepare.d/x": "#!/bin/sh\n", "*deploy/hooks/once.d/x": "#!/bin/sh\n"}
+		return map[string]string{"a": n, "same": "same", "dir/b c": n, "l->dir/b c": "", "*bin/run": "#!/bin/sh\n", "site": n, "empty": "", "*deploy/hooks/prepare.d/x": "#!/bin/sh\n", "*deploy/hooks/" + phase + ".d/x": "#!/bin/sh\n"}
 	}
 	fresh := slices.Contains([]string{"root", "place", "trees", "owner"}, point)
 	if fresh {
@@ -195,7 +198,7 @@ func (d *field) interrupt(h *testfleet.Host, point string, round int) {
 		if i > 0 {
 			links = append(links, release.Link{Path: "/etc/site-" + v, To: "site"})
 		}
-		d.put(v, files(v+point), links...)
+		d.put(v, files(v+point+phase), links...)
 	}
 	if !fresh {
 		exec("rm -rf " + quoted + " /etc/site-*")
@@ -214,7 +217,11 @@ func (d *field) interrupt(h *testfleet.Host, point string, round int) {
 	}
 	wanted := func() *sluice.Job {
 		job := d.job(root, target)
-		if strings.HasPrefix(point, "once") {
+		switch {
+		case !strings.HasPrefix(point, "once"):
+		case phase == "after":
+			job.Action.Release.After = sluice.Host(h.Name)
+		default:
 			job.Action.Release.Once = sluice.Host(h.Name)
 		}
 		return job
@@ -246,7 +253,7 @@ func (d *field) interrupt(h *testfleet.Host, point string, round int) {
 		if r := d.start(h, wanted(), "")(); r.Outcome != sluice.Failed || !strings.Contains(r.Reason, "x runs once, and how it ended is not known") {
 			d.t.Fatalf("%s at %s: %+v", h, point, r)
 		}
-		exec("echo done >$(echo " + quoted + "/.sluice/once/*/x)")
+		exec("echo done >$(echo " + quoted + "/.sluice/" + phase + "/*/x)")
 	}
 	last := d.ok(h, wanted())
 	if got := d.live(h, strings.ReplaceAll(root, "'", `'\''`)); got != target || last.Release.Live.Version != target {
@@ -255,7 +262,7 @@ func (d *field) interrupt(h *testfleet.Host, point string, round int) {
 	d.clean(h, strings.ReplaceAll(root, "'", `'\''`))
 	for _, v := range []string{"2", "3"} {
 		b, err := h.ReadFile("/etc/site-" + v)
-		if should := v == target; should != (err == nil) || should && string(b) != v+point {
+		if should := v == target; should != (err == nil) || should && string(b) != v+point+phase {
 			d.t.Fatalf("%s at %s: the link outside of version %s: %q, %v", h, point, v, b, err)
 		}
 	}

@@ -72,6 +72,34 @@ func TestDeploy(t *testing.T) {
 	})
 }
 
+// What runs once after all other hosts runs when the host serves again; if it fails the host goes on to serve, and only it runs again.
+func TestDeployAfterAllOthers(t *testing.T) {
+	eachDeployShell(t, func(t *testing.T, d *deployBench) {
+		d.service = &service{}
+		d.restart()
+		may := filepath.Join(t.TempDir(), "may")
+		d.shelf.put(t, "1", map[string]string{"a": "1", "*deploy/hooks/after.d/x": "#!/bin/sh\ntest -e '" + may + "'\n"})
+		d.deploy("1")
+		r := d.go1(work.Assignment{}) // another host is the last
+		want(t, r, sluice.Succeeded, 0, "")
+		d.deploy("1")
+		d.job.Action.Release.After = "web1"
+		r = d.go1(work.Assignment{})
+		want(t, r, sluice.Failed, 1, "the step after/x ended with 1")
+		d.wantLive(r, "1", "1")
+		if got, said := strings.Join(d.steps, " "), d.service.said(); got != "unpack drain swing healthy return after/x" || said != "drain healthy return drain healthy return" {
+			t.Error(got, said)
+		}
+		if err := os.WriteFile(may, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d.deploy("1")
+		d.job.Action.Release.After = "web1"
+		want(t, d.go1(work.Assignment{}), sluice.Succeeded, 0, "")
+		d.wantClean()
+	})
+}
+
 // What fails before the swing leaves what was live, and the host goes back to serve; what fails after it stays out.
 func TestDeployFails(t *testing.T) {
 	eachDeployShell(t, func(t *testing.T, d *deployBench) {
