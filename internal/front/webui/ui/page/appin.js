@@ -12,7 +12,7 @@ import {Mark} from '../part/mark.js';
 import {Trouble} from '../part/trouble.js';
 import {When} from '../part/when.js';
 import {useMay} from '../part/may.js';
-import {Version} from '../part/release.js';
+import {Validation, Version} from '../part/release.js';
 import {RollBack} from '../part/rollback.js';
 
 const most = 50; // hosts of a version that are shown before all are wanted
@@ -52,6 +52,7 @@ const One = ({ns, r, may}) => html`<li class="appin-release">
       ${r.commit && html` <span class="small">commit <span class="mono" title=${r.commit.id}>${clean(r.commit.id.slice(0, 12))}</span></span>`}</p>
     <p class="small quiet">${r.kind} by ${clean(r.by)}, <${When} at=${r.submitted} />${r.ended && `, took ${lasting(new Date(r.ended).getTime() - new Date(r.submitted).getTime())}`} · <span class="mono">${r.job}</span></p>
     <p class="small">${r.live ? html`<strong>live on ${count(r.live, 'host')}</strong>` : 'live nowhere'}; it was for ${count(r.hosts, 'host')}, changed ${number(r.changed)}${r.failed ? `, failed on ${number(r.failed)}` : ''}${r.measured ? `. From its commit until it was live: ${lasting(r.latency_ms)} for half of the hosts, ${lasting(r.latency_p99_ms)} for 99 of 100` : ''}</p>
+    ${r.validation && html`<p class="small"><${Validation} v=${r.validation} /></p>`}
   </div>
   <div class="row appin-acts">
     ${r.kind === 'deploy' && r.changed > 0 && html`<${RollBack} job=${r.job} may=${may} label=${`${r.version}, job ${r.job}`} />`}

@@ -5,6 +5,7 @@ import {useLoad} from '../lib/load.js';
 import {clean} from '../lib/clean.js';
 import {bytes, count, lasting, moment} from '../lib/words.js';
 import {Copy} from './copy.js';
+import {Mark} from './mark.js';
 import {Trouble} from './trouble.js';
 import {Wide} from './wide.js';
 
@@ -26,6 +27,18 @@ const balancer = (b) => `${b.driver} on ${b.on || 'the machine of whoever carrie
 /** @param {any} c */
 const check = (c) => `${/** @type {any} */ ({http: 'asks', tcp: 'connects to', exec: 'runs', systemd: 'looks whether systemd has'})[c.kind] ?? c.kind} ${c.at}${c.kind === 'systemd' ? ' active' : ''}${c.status ? `, which answers ${c.status}` : ''}`
   + `${c.every ? `, every ${span(c.every)}` : ''}${c.timeout ? `, for at most ${span(c.timeout)}` : ''}${c.successes > 1 ? `, ${c.successes} times in a row` : ''}`;
+
+/** Sign and words of what a validation came to. @type {Record<string, [string, string]>} */
+const validated = {validated: ['succeeded', 'validated'], failed: ['failed', 'validation failed'], running: ['running', 'being validated'], 'not run': ['unknown', 'not validated']};
+
+/** What the validation of a release came to, by which job, and why. @param {{v: any}} p */
+export function Validation({v}) {
+  const [state, text] = validated[v.state] ?? ['unknown', v.state];
+  return html`<${Mark} state=${state}>${text}</${Mark}>${v.job && html` <span class="small">by job <a class="mono" href=${href(`jobs/${part(v.job)}`)}>${v.job}</a></span>`}${v.reason && html`<span class="small">: ${clean(v.reason)}</span>`}`;
+}
+
+/** @param {any} v @param {any} on */
+const validates = (v, on) => `runs ${v.run}, for at most ${span(v.timeout)}, on ${on.hosts.join(', ')}${v.on_failure === 'rollback' ? '; if it fails, the deploy is taken back' : ''}`;
 
 /** @param {{of: any[]|undefined, say: (x: any) => string, none: string}} p */
 const List = ({of, say, none}) => of?.length ? html`<ul>${of.map((x, i) => html`<li key=${i}>${clean(say(x))}</li>`)}</ul>` : html`<span class="quiet">${none}</span>`;
@@ -53,6 +66,7 @@ export function Release({id}) {
     <dt>services</dt><dd><${List} of=${d.services} say=${service} none="none is restarted" /></dd>
     <dt>balancers</dt><dd><${List} of=${d.balancers} say=${balancer} none="none" /></dd>
     <dt>checks</dt><dd><${List} of=${d.checks} say=${check} none="none: a host that was changed counts as well" /></dd>
+    ${d.validate && r.validating && html`<dt>validation</dt><dd>${clean(validates(d.validate, r.validating))}${data.validation && html`<br /><${Validation} v=${data.validation} />`}</dd>`}
     ${(waits.drain || waits.healthy || waits.steady) && html`<dt>waits</dt><dd>${[waits.drain && `${span(waits.drain)} for requests in flight`, waits.healthy && `${span(waits.healthy)} to be well`, waits.steady && `well for ${span(waits.steady)}`].filter(Boolean).join(', ')}</dd>`}
   </dl>`;
 }
