@@ -231,6 +231,66 @@ func TestBalancersTakeTheRight(t *testing.T) {
 	}
 }
 
+// TestAValidationTakesTheRight: what follows on a deploy is refused with it, before anything starts, where whoever submits it has no right
+// to those hosts. Where they are and how they are reached is what the fleet says, whatever is sent along.
+func TestAValidationTakesTheRight(t *testing.T) {
+	w := newWorld(t)
+	token := w.token("root2", sluice.Grant{Role: access.Admin})
+	admin := w.client(token)
+	text := fmt.Sprintf(fleetText, "1") + "host:\n  db1: {ssh: {user: probe, port: 2222}}\n"
+	if _, err := admin.ApplyFleet(t.Context(), "prod", bundle(t, text), "", -1); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := admin.Put(t.Context(), strings.NewReader("an archive"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := func(on, run string) api.Submit {
+		return api.Submit{Namespace: "prod", Targets: "$web", Release: &sluice.Release{App: "shop", Env: "prod", Version: "1", Artifact: kept.Digest, Manifest: kept.Digest,
+			Validating: &sluice.Validating{Hosts: []sluice.Host{"web2"}, HostSSH: map[sluice.Host]sluice.SSH{"db1": {Address: "elsewhere"}}},
+			Deploy:     sluice.Deploy{Root: "/srv/shop", Keep: 2, Validate: &sluice.Validate{Run: run, On: on, Timeout: time.Minute}}}}
+	}
+	webber := w.client(w.token("will", sluice.Grant{Role: access.Operator, Namespace: "prod", Tags: []sluice.Tag{"web"}}))
+	for _, c := range []struct {
+		what, on, run string
+		code          sluice.Code
+		text          string
+	}{
+		{"another's host", "db1", "check", sluice.Denied, "this release would be validated on db1"},
+		{"another's host among one's own", "$web, db1", "check", sluice.Denied, "no grant opens the host db1"},
+		{"a host that there is not", "db7", "check", sluice.Config, "db7"},
+		{"no command", "first", " ", sluice.Usage, "there is no command in it"},
+		{"one's own", "$web", "check", "", ""},
+		{"the first", "first", "check", "", ""},
+	} {
+		j, err := webber.Submit(t.Context(), release(c.on, c.run))
+		if sluice.CodeOf(err) != c.code || err != nil && !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s: %+v, error %v", c.what, j, err)
+		}
+	}
+	j, err := admin.Submit(t.Context(), release("db1", "check"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := w.service.Events(t.Context(), j.ID)
+	if err != nil || len(events) == 0 {
+		t.Fatal(err)
+	}
+	submitted, _ := events[0].Body.(sluice.JobSubmitted)
+	got := submitted.Submitted.Action.Release.Validating
+	if ssh := got.HostSSH["db1"]; !slices.Equal(got.Hosts, []sluice.Host{"db1"}) || ssh.User != "probe" || ssh.Port != 2222 || ssh.Address != "" {
+		t.Errorf("it is validated on %+v", got)
+	}
+	a := ask(t, w.api, http.MethodGet, "/api/v1/jobs/"+string(j.ID)+"/release", "Authorization", "Bearer "+token)
+	if body := a.Body.String(); a.Code != http.StatusOK || strings.Contains(body, "2222") || !strings.Contains(body, `"validation":{"state":"not run","reason":"the deploy is not over"}`) {
+		t.Errorf("%d %s", a.Code, body)
+	}
+	list, err := admin.Releases(t.Context(), client.LiveQuery{Namespace: "prod"}, 0)
+	if err != nil || len(list) == 0 || list[0].Validation == nil || list[0].Validation.State != "not run" {
+		t.Errorf("%+v, error %v", list, err)
+	}
+}
+
 // TestNamedBalancers: what a balancer is that the fleet has a name for, is what the fleet of the server says, and so is its minimum.
 func TestNamedBalancers(t *testing.T) {
 	w := newWorld(t)

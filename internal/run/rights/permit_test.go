@@ -86,6 +86,9 @@ func TestPermitAtBalancers(t *testing.T) {
 	want(t, "who resumes it", p.MayBy(t.Context(), j, "ann"), sluice.Denied)
 	j.Action.Release.Deploy.Balancers = nil
 	want(t, "without balancers", p.May(t.Context(), j), "")
+	j.Action.Release.Validating = &sluice.Validating{Hosts: []sluice.Host{"web1", "lb1"}}
+	want(t, "validated where there is no right", p.May(t.Context(), j), sluice.Denied)
+	j.Action.Release.Validating = nil
 	if extra := targets[:2]; extra[1] != "" {
 		t.Errorf("the job's targets have grown: %v", extra)
 	}
