@@ -9,6 +9,7 @@ import (
 
 	"sluice"
 	"sluice/internal/core/live"
+	"sluice/internal/core/validate"
 	"sluice/internal/run/control"
 )
 
@@ -57,6 +58,7 @@ func TestWhatIsLiveInWords(t *testing.T) {
 	back := released
 	back.Release = live.Release{Job: "z3v9q2m7x1ab", Kind: sluice.RollBack, App: "shop", Env: "production", By: "bob\x1b[31m", Submitted: t0, Targets: 2}
 	back.State, back.On, back.Failed, back.Latency = "running", 0, 0, live.Latency{}
+	released.Validated = &validate.Result{State: validate.Failed, Job: "v3v9q2m7x1ab", Reason: "web1: ended with 3\x1b[31m"}
 	if err := a.printReleases([]control.Released{back, released}); err != nil {
 		t.Fatal(err)
 	}
