@@ -18,7 +18,7 @@ version = open('version').read()
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
     def do_GET(self):
-        if self.path == '/slow': time.sleep(.5)
+        if self.path == '/slow': time.sleep(SLOW)
         body = ('shop, version %s, on here\n' % version).encode()
         self.send_response(200)
         self.send_header('X-Version', version)
@@ -37,17 +37,18 @@ type pair struct {
 	dir, conf string // conf is supervisord's
 	ports     [2]int
 	ctl       string
+	slow      string // seconds that slow requests take
 }
 
-func newPair(t *testing.T, m *machine) *pair {
+func newPair(t *testing.T, m *machine, slow string) *pair {
 	t.Helper()
 	nginx, supervisord, python := installed(t, "nginx"), installed(t, "supervisord"), installed(t, "python3")
-	p := &pair{m: m, dir: short(t), ports: [2]int{port(t), port(t)}, ctl: installed(t, "supervisorctl")}
+	p := &pair{m: m, dir: short(t), ports: [2]int{port(t), port(t)}, ctl: installed(t, "supervisorctl"), slow: slow}
 	p.conf = p.dir + "/supervisord.conf"
 	text := fmt.Sprintf("[unix_http_server]\nfile=%s/s\n[supervisord]\npidfile=%[1]s/pid\nlogfile=%[1]s/log\nchildlogdir=%[1]s\n[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"+
 		"[supervisorctl]\nserverurl=unix://%[1]s/s\n", p.dir)
 	for i, name := range []string{"a", "b"} {
-		text += fmt.Sprintf("[program:shop-%s]\ndirectory=%s/pair/%[1]s\ncommand=%[3]s twin.py %[4]d\nstartsecs=0\nstartretries=1\nautorestart=true\n", name, p.dir, python, p.ports[i])
+		text += fmt.Sprintf("[program:shop-%s]\ndirectory=%s/pair/%[1]s\ncommand=%[3]s twin.py %[4]d\nstartretries=1\nautorestart=true\n", name, p.dir, python, p.ports[i])
 	}
 	write(t, p.conf, text)
 	write(t, p.dir+"/pair/upstream", fmt.Sprintf("server 127.0.0.1:%d;\n", p.ports[0]))
@@ -78,7 +79,7 @@ func newPair(t *testing.T, m *machine) *pair {
 }
 
 func (p *pair) app(version string, hook ...string) map[string]string {
-	files := map[string]string{"version": version, "twin.py": twin}
+	files := map[string]string{"version": version, "twin.py": strings.Replace(twin, "SLOW", p.slow, 1)}
 	if len(hook) == 0 {
 		hook = []string{"*deploy/hooks/deployed.d/50-pair"}
 	}
@@ -121,7 +122,7 @@ func (p *pair) settled(t *testing.T, version string) {
 }
 
 func (p *pair) load(t *testing.T) *shop.Load {
-	l := shop.StartLoad(context.WithoutCancel(t.Context()), shop.LoadConfig{URL: "http://shop", Rate: 100, Clients: 8, Slow: 4,
+	l := shop.StartLoad(context.WithoutCancel(t.Context()), shop.LoadConfig{URL: "http://shop", Rate: 50, Clients: 8, Slow: 2,
 		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", p.dir+"/shop")
 		}})
@@ -129,10 +130,21 @@ func (p *pair) load(t *testing.T) *shop.Load {
 	return l
 }
 
+// answered says that all were, by versions that were well.
+func (p *pair) answered(t *testing.T, load *shop.Load) {
+	t.Helper()
+	c := load.Stop()
+	t.Log(c)
+	if c.Failures() > 0 || c.By["1"] == 0 || c.By["2"] == 0 || c.By["3"] == 0 || len(c.By) != 3 || c.Slow == 0 {
+		t.Error("this is not as it should be")
+	}
+}
+
 // Two deploys, a rollback and versions that do not answer, under load: no request fails, and no answer is of a version that never was well.
 func TestPair(t *testing.T) {
 	eachShell(t, func(t *testing.T, m *machine) {
-		p := newPair(t, m)
+		t.Parallel()            // it waits more than it does
+		p := newPair(t, m, "5") // longer than it takes to stop an instance
 		m.want(0, m.wish("1", m.tree(p.app("1"))))
 		p.settled(t, "1")
 		load := p.load(t)
@@ -143,6 +155,10 @@ func TestPair(t *testing.T) {
 		p.settled(t, "3")
 		m.want(0, m.back("2", two.Digest()))
 		p.settled(t, "2")
+		if m.shell[0] != "dash" {
+			p.answered(t, load)
+			return
+		}
 		// What is there already is left as it is.
 		was := run(t, "cat", p.dir+"/pair/upstream", p.dir+"/nginx.pid")
 		m.want(0, m.wish("2", two))
@@ -153,7 +169,7 @@ func TestPair(t *testing.T) {
 
 		m.env["PAIR_START"] = "1"
 		bad := p.app("4")
-		bad["twin.py"] = strings.Replace(twin, "send_response(200)", "send_response(503)", 1)
+		bad["twin.py"] = strings.Replace(bad["twin.py"], "send_response(200)", "send_response(503)", 1)
 		m.want(1, m.wish("4", m.tree(bad)))
 		if !strings.Contains(m.out, "or does not answer well on port ") {
 			t.Error(m.out)
@@ -182,18 +198,18 @@ func TestPair(t *testing.T) {
 		p.settled(t, "2")
 		m.want(0, m.back("2", two.Digest()))
 
-		c := load.Stop()
-		t.Log(c)
-		if c.Failures() > 0 || c.By["1"] == 0 || c.By["2"] == 0 || c.By["3"] == 0 || len(c.By) != 3 || c.Slow == 0 {
-			t.Error("this is not as it should be")
-		}
+		p.answered(t, load)
 	})
 }
 
 // Whatever the hook is about to do, or has done, when it is killed: all requests are answered, and the next run makes it good.
 func TestPairKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: it takes a minute")
+	}
+	t.Parallel()
 	m := newMachine(t, "dash")
-	p := newPair(t, m)
+	p := newPair(t, m, ".2")
 	m.want(0, m.wish("1", m.tree(p.app("1"))))
 	load := p.load(t)
 	// The attempt is killed, all of it, when it is about to do the n-th thing that changes something.
@@ -238,8 +254,9 @@ exec %[2]s "$@"
 
 // By systemd it is the same; a stand-in has supervisord do what it is told.
 func TestPairSystemd(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t, "dash")
-	p := newPair(t, m)
+	p := newPair(t, m, ".2")
 	m.env["PAIR_BY"] = "systemd"
 	m.program("systemctl", fmt.Sprintf(`echo "$*" >>%s/told
 case $* in
