@@ -159,13 +159,15 @@ func TestApacheSite(t *testing.T) {
 		app := func(site string) map[string]string {
 			return map[string]string{"deploy/apache.conf": site, "*deploy/hooks/prepare.d/60-apache-site": m.contrib("apache-site"), "deploy/hooks/deployed.d/60-apache-site->../prepare.d/60-apache-site": ""}
 		}
-		serves := func(text string) {
+		answers := func(site, text string) {
 			t.Helper()
 			eventually(t, "Apache serves "+text, func() bool {
-				out, _ := exec.Command("curl", "-s", "-o", "/dev/null", "-w", "%{redirect_url}", "-H", "Host: shop", fmt.Sprintf("http://127.0.0.1:%d/x", port)).Output()
-				return string(out) == "http://shop/"+text
+				out, _ := exec.Command("curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{redirect_url}", "-H", "Host: "+site, fmt.Sprintf("http://127.0.0.1:%d/x", port)).Output()
+				return string(out) == "http://"+site+"/"+text
 			})
 		}
+		serves := func(text string) { t.Helper(); answers("shop", text) }
+		answers("other", "other") // only then does it hear that it shall read anew
 		one := m.tree(app(site("shop", "one")))
 		m.want(0, m.wish("1", one))
 		serves("one")
