@@ -2,8 +2,8 @@
 // behind, and what it runs when it is called off, is killed. So it is when this process is killed itself: a second process in
 // the group waits for that.
 //
-// What leaves the group (setsid, timeout) may outlive a line that ended by itself, as a daemon does that builds share. Where a line is
-// called off, is late or is killed, it is found by a mark in its environment, and killed as well.
+// What leaves the group (setsid, timeout) may outlive a line that ended well, as a daemon does that builds share. Where a line fails, is
+// called off, is late or is killed, it is found by a mark in its environment, and killed as well. Nobody can be asked at a terminal.
 //
 // It knows nothing of what the lines are for.
 package shell
@@ -54,6 +54,9 @@ const guard = `trap '' TERM INT HUP; read x
 for e in $(grep -ls -- "$1" /proc/[0-9]*/environ); do e=${e#/proc/}; kill -KILL "${e%/environ}"; done 2>/dev/null
 kill -KILL 0`
 
+// unread runs a line that has nothing to read.
+const unread = `exec "$0" -c "$1" </dev/null`
+
 // lead starts the guard of a group. stop kills all that is in the group by then.
 func lead(mark string) (group int, stop func() error, err error) {
 	in, out, err := os.Pipe()
@@ -92,13 +95,19 @@ func Run(ctx context.Context, l Line) (err error) {
 	}
 	defer func() {
 		err = errors.Join(err, stop())
-		if ctx.Err() != nil {
+		if err != nil || ctx.Err() != nil {
 			err = errors.Join(err, killMarked(mark))
 		}
 	}()
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", l.Text)
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", unread, "/bin/sh", l.Text)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = l.Dir, append(slices.Clip(l.Env), mark), l.Output, l.Output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: group}
+	// A line that asked somebody at our terminal would be stopped for ever, as it is in the background there. So it gives the terminal up,
+	// and is told that there is none. A session of its own would do so, too, but then it could not be in the group of its guard.
+	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR|syscall.O_NOCTTY, 0); err == nil { // else there is none
+		defer tty.Close()
+		cmd.Stdin, cmd.SysProcAttr.Noctty = tty, true
+	}
 	cmd.Cancel = func() error { return signal(group, syscall.SIGTERM) }
 	cmd.WaitDelay = l.Grace
 	return told(ctx, cmd.Run())

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"sluice/internal/adapter/shell"
 )
@@ -79,6 +80,20 @@ func members(t *testing.T, file string) (pids []int) {
 		pids = append(pids, pid)
 	}
 	return pids
+}
+
+// number is the one that a file has in it.
+func number(t *testing.T, file string) int {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func await(t *testing.T, ok func() bool) {
@@ -157,15 +172,26 @@ func TestLeftBehind(t *testing.T) {
 	if err := shell.Run(t.Context(), shell.Line{Text: "sleep 1000 >/dev/null 2>&1 & echo $! >" + file, Env: os.Environ()}); err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
+	gone(t, []int{number(t, file)})
+}
+
+// A daemon that a line leaves stays if the line ended well. One that failed had no time to end what it had started.
+func TestLeftTheGroup(t *testing.T) {
+	for line, stays := range map[string]bool{"true": true, "exit 3": false, "kill -KILL $$": false} {
+		file := filepath.Join(t.TempDir(), "pid")
+		text := fmt.Sprintf("setsid sh -c 'echo $$ >%[1]s.new; mv %[1]s.new %[1]s; exec sleep 1000' >/dev/null 2>&1 & until [ -e %[1]s ]; do sleep 0.01; done; ", file) + line
+		err := shell.Run(t.Context(), shell.Line{Text: text, Env: os.Environ()})
+		if (err == nil) != stays {
+			t.Errorf("%s: %v", line, err)
+		}
+		pid := number(t, file)
+		if stays {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Errorf("%s: %v", line, err)
+			}
+		}
+		gone(t, []int{pid})
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone(t, []int{pid})
 }
 
 // Who is killed takes the line along.
@@ -182,4 +208,56 @@ func TestKilled(t *testing.T) {
 	}
 	_ = cmd.Wait()
 	gone(t, pids)
+}
+
+// terminal is a pseudo terminal: the end of who looks at it, and that of processes on it.
+func terminal(t *testing.T) (master, slave *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = master.Close() })
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	number, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = slave.Close() })
+	return master, slave
+}
+
+// A line that wants to ask somebody is told at once that there is nobody, though this process has a terminal: it is in the background
+// there, and reading would stop it for ever.
+func TestNoTerminal(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "end")
+	_, slave := terminal(t)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), asked+`=(read x </dev/tty) 2>/dev/null; echo "$? $(cat)$0" >`+file)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		_ = cmd.Process.Kill()
+		<-ended
+		t.Fatal("it waits for somebody at the terminal")
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != "2 /bin/sh\n" {
+		t.Errorf("%q, %v", text, err)
+	}
 }
