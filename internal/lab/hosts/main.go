@@ -40,35 +40,54 @@ func hosts(args []string) (err error) {
 	if len(names) == 0 || len(program) == 0 {
 		return errors.New(usage)
 	}
-	// The terminal sends an interrupt to the shell, too, and it is meant for what runs there.
-	signal.Ignore(os.Interrupt)
-	ctx := context.Background()
-	f, err := testfleet.New(ctx, testfleet.Config{Hosts: len(names), Names: names, Host: testfleet.HostConfig{
+	// An interrupt ends the making. Later the terminal sends it to the shell, too, and it is meant for what runs there: it is caught here
+	// until the end, and not ignored, as the shell would inherit that.
+	making, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	f, err := testfleet.New(making, testfleet.Config{Hosts: len(names), Names: names, Host: testfleet.HostConfig{
 		Files: map[string]string{"/var/log/supervisor/.keep": ""}, // logs begin empty, and Debian's package makes it when it is installed
 	}})
 	if err != nil {
-		return err
+		return interrupted(making, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	cmd, err := prepare(making, f, program)
+	if err := interrupted(making, err); err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "These hosts are there: %s. Their end is that of this shell.\n", strings.Join(names, ", "))
+	return cmd.Run()
+}
+
+// interrupted is the error of what was done, or that it was interrupted, which says more than what became of it.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
+	return err
+}
+
+// prepare builds sluice, and returns what is run for the user, with it and with the hosts.
+func prepare(ctx context.Context, f *testfleet.Fleet, program []string) (*exec.Cmd, error) {
 	dir, err := os.Getwd()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	sluice := filepath.Join(f.Home, "bin", "sluice")
 	build := exec.CommandContext(ctx, "go", "build", "-o", sluice, "sluice/cmd/sluice")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
-		return fmt.Errorf("building the program (this runs from a checkout): %w", err)
+		return nil, fmt.Errorf("building the program (this runs from a checkout): %w", err)
 	}
-	fmt.Fprintf(os.Stderr, "These hosts are there: %s. Their end is that of this shell.\n", strings.Join(names, ", "))
 	known, err := table(f)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	cmd := f.Command(ctx, "unshare", append([]string{"--mount", "sh", "-c", enter, known}, program...)...)
+	// It ends by itself, and what it leaves behind ends with the fleet.
+	cmd := f.Command(context.Background(), "unshare", append([]string{"--mount", "sh", "-c", enter, known}, program...)...)
 	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = dir, os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(cmd.Env, "PATH="+filepath.Dir(sluice)+":"+os.Getenv("PATH"), "TERM="+os.Getenv("TERM"))
-	return cmd.Run()
+	return cmd, nil
 }
 
 // enter has the names of the hosts known to what runs in the shell, and to nobody else.

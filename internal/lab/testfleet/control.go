@@ -88,6 +88,9 @@ func (c *control) greet(ctx context.Context, network string, answer io.Reader) e
 	if err != nil {
 		_ = c.life.Close()
 		_ = c.cmd.Wait() // for the end of stderr
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		return fmt.Errorf("%w: the control process could not set up its namespaces: %s", ErrUnavailable, c.stderr)
 	}
 	c.net, err = os.Open(c.ns("net"))

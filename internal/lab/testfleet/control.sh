@@ -27,16 +27,19 @@ mount -a -T /tmp/disks
 # shellcheck disable=SC2016 # the inner shell expands them
 unshare --pid --fork --kill-child /bin/sh -c 'read -r pid _ </proc/self/stat; echo "$pid"; exec sleep infinity' &
 keeper=$!
+exec >/dev/null # that it did not start is the end of the answer
 
 read -r _ || :
 
 # No set -e from here: whatever happens, go on.
 set +e
-exec >/dev/null 2>&1
-for p in /proc/[0-9]*; do
-	read -r pid _ _ ppid _ <"$p/stat" && [ "$ppid" = "$keeper" ] && kill -9 "$pid"
+exec 2>&1
+while kill -0 "$keeper"; do # it may be so new that it has no child yet; it ends when all processes of all hosts are gone
+	for p in /proc/[0-9]*; do
+		read -r pid _ _ ppid _ <"$p/stat" && [ "$ppid" = "$keeper" ] && kill -9 "$pid"
+	done
+	sleep 0.01
 done
-wait "$keeper" # it returns when all processes of all hosts are gone
 
 # Programs that were started in this network.
 again=1

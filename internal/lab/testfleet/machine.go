@@ -94,12 +94,17 @@ func (m *machine) boot(ctx context.Context, name string) error {
 	return nil
 }
 
-// await waits until the server listens.
+// await waits until the server listens. Only who knows process 1 can end it, so it says at first who it is, and that is waited for in any
+// case.
 func (m *machine) await(ctx context.Context, b *boot, heard <-chan string) error {
 	defer m.log.stop()
 	for {
+		var gone <-chan struct{}
+		if b.first != nil {
+			gone = ctx.Done()
+		}
 		select {
-		case <-ctx.Done():
+		case <-gone:
 			return context.Cause(ctx)
 		case <-b.ended:
 			return fmt.Errorf("it did not boot:\n%s", m.log.text())
