@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -218,7 +219,7 @@ func (a *app) printPool(b sluice.Balancing, pool sluice.BalancedPool, counted ba
 	fmt.Fprintf(a.Stdout, "  %s: %d of %s up, and %d must be\n", clean.Line(b.Pool), counted.Up, count(counted.Of, "server"), counted.Least)
 	wide := 10
 	for _, s := range pool.Servers {
-		wide = max(wide, len(s.Name))
+		wide = max(wide, utf8.RuneCountInString(clean.Line(s.Name))) // as it is shown
 	}
 	for _, s := range pool.Servers {
 		state := string(s.State)

@@ -5,8 +5,10 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"sluice"
+	"sluice/internal/core/balance"
 	"sluice/internal/run/control"
 )
 
@@ -47,5 +49,20 @@ func TestInterruptedAtBalancers(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", state, err)
 		}
+	}
+}
+
+// TestColumnsOfServers: what a balancer calls its servers is as wide as it is shown, and not as it is written.
+func TestColumnsOfServers(t *testing.T) {
+	var out bytes.Buffer
+	a := &app{World: World{Stdout: &out}}
+	a.printPool(sluice.Balancing{Pool: "shop"}, sluice.BalancedPool{Servers: []sluice.BalancedServer{
+		{Name: "a\x1bbcdefghij", State: sluice.ServerUp, Weight: 1}, {Name: "größer-größer", State: sluice.ServerUp, Weight: 1},
+	}}, balance.Permission{})
+	_, rows, _ := strings.Cut(out.String(), "\n")
+	first, second, _ := strings.Cut(rows, "\n")
+	before := func(row string) int { return utf8.RuneCountInString(row[:strings.Index(row, " up ")]) }
+	if want := 4 + utf8.RuneCountInString("größer-größer"); before(first) != want || before(second) != want {
+		t.Errorf("not below each other:\n%s", rows)
 	}
 }
