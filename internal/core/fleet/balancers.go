@@ -84,10 +84,14 @@ func (d *fleetFile) balancerAddress(p document.Pair) string {
 	w, ok := d.Word(p.Value, p.Name)
 	switch {
 	case !ok:
-	case hasControl(w) || p.Name == "haproxy" && !path.IsAbs(w) && !strings.Contains(w, ":"):
-		d.Fail(p.Value, "haproxy must be the path of its socket or HOST:PORT, not %.100q", w)
-	case p.Name != "haproxy" && !path.IsAbs(w):
-		d.Fail(p.Value, "%s must be an absolute path, not %.100q", p.Name, w)
+	case hasControl(w):
+		d.Fail(p.Value, "%s has a control character in it: %.100q", p.Name, w)
+	case p.Name == "haproxy" && !path.IsAbs(w) && !strings.Contains(w, ":"):
+		d.Fail(p.Value, "haproxy must be the absolute path of its socket, or HOST:PORT, not %.100q", w)
+	case p.Name == "nginx" && !path.IsAbs(w):
+		d.Fail(p.Value, "nginx must be the absolute path of the file with its upstreams, not %.100q", w)
+	case p.Name == "exec" && !path.IsAbs(w):
+		d.Fail(p.Value, "exec must be the absolute path of a program, not %.100q", w)
 	}
 	return w
 }

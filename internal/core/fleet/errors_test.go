@@ -71,7 +71,7 @@ func TestMistakes(t *testing.T) {
 		{"sequences", "tag: {a: [x]}\nsequence:\n  one: []\n  two: [x, [y]]\n"},
 		{"settings", "ssh: {port: 0, user: a b, transport: telnet, jump: [a:b], address: '-x'}\nhost: {a: {port: x, identity: [''], jump: '@'}, b: 3}\ntarget: {dir: relative}\nconfirm_above: -1\napproval: {by: me, of: x}\nnamespace: '-x'\n"},
 		{"balancers", "balancer:\n  web: {haproxi: /s, pool: a}\n  a b: {exec: /x, pool: y}\n  two: {exec: /x, nginx: /y, pool: z}\n  none: {pool: z}\n  bare: {exec: /x}\n" +
-			"  rel: {nginx: shop.conf, pool: z}\n  sock: {haproxy: admin.sock, pool: z}\n  odd: {exec: /x, on: -x, least: few, pool: [a, a, 'b c']}\n  share: {exec: /x, pool: {a: 101%, b: }}\n  empty: {exec: /x, pool: []}\n  root: {haproxy: /s, sudo: root, pool: a}\n  user: {exec: /x, sudo: -r, pool: a}\n"},
+			"  rel: {nginx: shop.conf, pool: z}\n  sock: {haproxy: admin.sock, pool: z}\n  odd: {exec: /x, on: -x, least: few, pool: [a, a, 'b c']}\n  share: {exec: /x, pool: {a: 101%, b: }}\n  empty: {exec: /x, pool: []}\n  root: {haproxy: /s, sudo: root, pool: a}\n  user: {exec: /x, sudo: -r, pool: a}\n  rel2: {exec: lb, pool: z}\n  bell: {nginx: \"/etc/a\\x07.conf\", pool: z}\n"},
 		{"resolvers", "resolver: {a b: {command: x}, c: {}, ok: {command: bad}}\ntag: {x: $resolver.nope y, y: $resolver.ok z, z: $resolver.oc, w: $resolver.ok -v}\nsequence: [$y]\n"},
 		{"depth", "tag: " + strings.Repeat("[", 80) + strings.Repeat("]", 80) + "\n"},
 		{"an anchor in itself", "tag:\n  a: &a [x, *a]\n"},
