@@ -41,10 +41,12 @@ func Sudo(link sluice.Link, user string, secret Secret) sluice.Run {
 		if err != nil {
 			return sluice.Ran{}, &sluice.Error{Code: sluice.Denied, Text: "sudo asks for a password", Err: err}
 		}
-		a := &asking{mark: mark, prompt: rand.Text() + ":", word: word, stdin: stdin}
+		a := &asking{mark: mark, prompt: rand.Text() + ":", word: word, stdin: stdin, accepted: func() { done(true) }}
 		ran, err = a.run(ctx, link, append([]string{"env", "LC_ALL=C", "sudo", "-k", "-S", "-p", a.prompt, "-u", user}, begun...))
 		// It is no verdict on the password that nobody was asked for it, or that the link was lost.
-		done(a.started || !a.sent || err != nil && !a.again || denied(ran.Stderr))
+		if !a.started {
+			done(!a.sent || err != nil && !a.again || denied(ran.Stderr))
+		}
 		switch {
 		case a.started || err != nil && !a.again:
 			return ran, err
@@ -72,6 +74,7 @@ type asking struct {
 	mark, prompt string
 	word         sluice.Secret
 	stdin        []byte
+	accepted     func() // called when the program has begun: others may wait for that
 
 	feeding              sync.WaitGroup
 	mu                   sync.Mutex
@@ -147,6 +150,7 @@ func (a *asking) onOutput(s sluice.Session, p []byte) {
 
 // feed sends what the program reads; it ends with the session.
 func (a *asking) feed(s sluice.Session) {
+	a.accepted()
 	_, _ = s.Stdin().Write(a.stdin)
 	_ = s.Stdin().Close()
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice"
 	"sluice/internal/adapter/localexec"
@@ -139,6 +140,30 @@ func TestSudoEndsWithTheContext(t *testing.T) {
 	}
 	if len(d.verdicts) != 1 || !d.verdicts[0] {
 		t.Errorf("the verdicts are %v", d.verdicts)
+	}
+}
+
+// TestSudoIsJudgedAtOnce: others wait for the verdict on a password, and not for the end of a program.
+func TestSudoIsJudgedAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"sudo": sudo, "asks": ""} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	judged := filepath.Join(dir, "judged")
+	secret := func(context.Context) (sluice.Secret, func(bool), error) {
+		return sluice.NewSecret([]byte("se cret$")), func(bool) {
+			if err := os.WriteFile(judged, nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}, nil
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	ran, err := onhost.Sudo(withSudo(t, dir), "lb", secret)(ctx, []string{"sh", "-c", "until [ -e " + judged + " ]; do sleep 0.01; done"}, nil)
+	if err != nil || ran.Status.Code != 0 {
+		t.Errorf("%+v, %v", ran, err)
 	}
 }
 
