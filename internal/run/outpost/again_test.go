@@ -180,3 +180,66 @@ func TestBalancersAreToldAgain(t *testing.T) {
 		}
 	})
 }
+
+// finisher takes a step, takes its host out of a balancer, and ends well.
+type finisher struct{}
+
+func (finisher) Do(ctx context.Context, a work.Assignment) error {
+	a.Step(sluice.TaskStep{Host: a.Host, Attempt: a.Attempt})
+	a.Balanced(sluice.BalancerChanged{Host: a.Host, Attempt: a.Attempt, Balancer: "web", Wanted: sluice.ServerDraining, State: sluice.ServerDraining})
+	return a.Commit(ctx, sluice.TaskFinished{Outcome: sluice.Succeeded})
+}
+
+// TestAllIsToldAfterTheEnd: steps, and what was done at balancers, are kept beside the outcome, and told again with it: by this process
+// on the next line, and by the next process.
+func TestAllIsToldAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, dir := sluice.NewAttemptID("0123456789ab", 0, 1), t.TempDir()
+		for _, process := range []string{"the first", "the next"} {
+			lines := []*talk{newTalk(), newTalk()}
+			opened := 0
+			o, err := New(Config{Outputs: kept{fake.NewOutputs()}, Dir: dir, Limit: 1, Notice: func(string) {},
+				Worker: func(*sluice.Job, sluice.Credentials) (Worker, func(), error) { return finisher{}, func() {}, nil },
+				Open: func(ctx context.Context, _ sluice.WorkerHello) (Line, error) {
+					if opened == len(lines) {
+						<-ctx.Done()
+						return nil, ctx.Err()
+					}
+					opened++
+					return lines[opened-1], nil
+				}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- o.Run(ctx) }()
+			for i, l := range lines {
+				l.in <- sluice.ToWorker{Assign: &sluice.WorkerAssign{Job: &sluice.Job{ID: "0123456789ab"}, Host: "h", Attempt: a}}
+				synctest.Wait()
+				var steps, balanced, outcomes int
+				l.mu.Lock()
+				for _, m := range l.got {
+					switch {
+					case m.Step != nil && m.Step.Attempt == a:
+						steps++
+					case m.Balanced != nil && m.Balanced.Attempt == a && m.Balanced.State == sluice.ServerDraining:
+						balanced++
+					case m.Outcome != nil && m.Outcome.Outcome == sluice.Succeeded:
+						outcomes++
+					}
+				}
+				l.mu.Unlock()
+				if steps != 1 || balanced != 1 || outcomes != 1 {
+					t.Errorf("%s process tells %d steps, %d changes of balancers and %d outcomes on line %d, want one of each", process, steps, balanced, outcomes, i)
+				}
+				l.Close()
+				time.Sleep(time.Second)
+			}
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
