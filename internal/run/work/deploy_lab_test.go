@@ -2,6 +2,7 @@ package work_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -102,6 +103,7 @@ func hexSum(text string) string {
 type service struct {
 	mu    sync.Mutex
 	asked []string
+	error string // of what is done at a balancer; "": one of two lines
 	fail  map[string]error
 	hold  map[string]func(ctx context.Context) error
 }
@@ -124,7 +126,7 @@ func (s *service) said() string {
 }
 
 func (s *service) Drain(ctx context.Context, tell func(sluice.BalancerChanged)) (string, error) {
-	tell(sluice.BalancerChanged{Balancer: "web", Pool: "shop", Server: "h", Wanted: sluice.ServerDraining, State: sluice.ServerDraining, Error: "two\nlines"})
+	tell(sluice.BalancerChanged{Balancer: "web", Pool: "shop", Server: "h", Wanted: sluice.ServerDraining, State: sluice.ServerDraining, Error: cmp.Or(s.error, "two\nlines")})
 	return "drain is done", s.do(ctx, "drain")
 }
 func (s *service) Healthy(ctx context.Context) (string, error) {

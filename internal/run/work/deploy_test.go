@@ -8,8 +8,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"sluice"
+	"sluice/internal/core/target"
+	"sluice/internal/lab/fake"
 	"sluice/internal/run/work"
 )
 
@@ -174,8 +178,10 @@ func TestDeployHidesSecrets(t *testing.T) {
 		hidden("a deploy")
 		d.shelf.put(t, "2", nil)
 		d.deploy("2")
-		d.service.fail["healthy"] = errors.New(strings.Repeat("x", 190) + secret)
-		r := d.go1(work.Assignment{})
+		d.service.error, d.service.fail["healthy"] = secret, errors.New(strings.Repeat("x", 190)+secret)
+		var told []string
+		tell := work.Assignment{Balanced: func(b sluice.BalancerChanged) { told = append(told, b.Error) }}
+		r := d.go1(tell)
 		if r.Outcome != sluice.Failed || strings.Contains(r.Reason, `a "qu`) || !strings.Contains(r.Reason, "xxx***") {
 			t.Errorf("%+v", r)
 		}
@@ -191,6 +197,60 @@ func TestDeployHidesSecrets(t *testing.T) {
 		want(t, r, sluice.Succeeded, 0, "")
 		if out := d.stdout() + d.stderr(); out != "" || len(r.Truncated) == 0 {
 			t.Errorf("%q is kept of what cannot be masked; truncated %v", out, r.Truncated)
+		}
+		d.service.fail = map[string]error{"healthy": errors.New(secret)}
+		d.shelf.put(t, "4", nil)
+		d.deploy("4")
+		if r = d.go1(tell); strings.Contains(r.Reason, "canary") || !strings.Contains(r.Reason, "is not shown") {
+			t.Errorf("%+v", r)
+		}
+		if len(told) != 2 || told[0] != strings.Repeat("*", len(secret)) || !strings.Contains(told[1], "is not shown") {
+			t.Errorf("of balancers is told %q", told)
+		}
+
+		// What the host itself says of a step that failed, and nobody else.
+		d.service.fail = nil
+		for _, c := range []struct {
+			version, says string
+			sealed        error
+		}{{"5", "live leads to '" + strings.Repeat("*", len(secret)) + "'", nil}, {"6", "is not shown", errors.New("it is sealed")}} {
+			d.shelf.sealed = c.sealed
+			live := filepath.Join(d.root, "live")
+			was, err := os.Readlink(live)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.host.hook("pre.d/a", "#!/bin/sh\nrm "+target.Quote(live)+"; ln -s "+target.Quote(secret, live)+"\n", 0o755)
+			d.shelf.put(t, c.version, nil)
+			d.deploy(c.version)
+			if r = d.go1(work.Assignment{}); r.Outcome != sluice.Failed || strings.Contains(r.Reason, "canary") || !strings.Contains(r.Reason, c.says) {
+				t.Errorf("%+v, want %q", r, c.says)
+			}
+			if err := errors.Join(os.Remove(live), os.Symlink(was, live)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// awayReleases are where secrets are asked for in vain.
+type awayReleases struct{ work.Releases }
+
+func (awayReleases) Secrets(ctx context.Context, _ *sluice.Job, _ sluice.Host) ([]sluice.Secret, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// What is to be masked is not waited for longer than half a minute: the way back may depend on it. Then nothing is shown.
+func TestSecretsAreNotWaitedForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		start := time.Now()
+		blind, err := work.New(work.Config{Releases: awayReleases{}, Outputs: fake.NewOutputs()}).LearnsSecrets(ctx,
+			&sluice.Job{ID: newJobID(), Action: sluice.Action{Kind: sluice.RollBack, Release: &sluice.Release{App: "shop"}}})
+		if took := time.Since(start); err != nil || !blind || took != 30*time.Second {
+			t.Errorf("blind %v after %s: %v", blind, took, err)
 		}
 	})
 }

@@ -124,7 +124,7 @@ func (t *attempt) serve(ctx context.Context, link sluice.Link, step string) word
 		said, err = s.Return(ctx, t.balanced)
 	}
 	if err != nil {
-		return word{why: printable(t.secrets.Text(err.Error()))}
+		return word{why: t.shown(err.Error())}
 	}
 	return word{said: printable(t.secrets.Text(said))}
 }
@@ -135,6 +135,8 @@ func (t *attempt) balanced(b sluice.BalancerChanged) {
 		return
 	}
 	b.Host, b.Attempt = t.a.Host, t.a.Attempt
-	b.Error = printable(t.secrets.Text(b.Error))
+	if b.Error != "" {
+		b.Error = t.shown(b.Error)
+	}
 	t.a.Balanced(b)
 }
