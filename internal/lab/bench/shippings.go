@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"sluice/internal/lab/testfleet"
@@ -96,13 +97,16 @@ func (l *lab) shippings(ctx context.Context, f *testfleet.Fleet) (ways []shippin
 		return nil, nil, err
 	}
 	daemon := f.Command(ctx, "git", "daemon", "--base-path="+l.path("repos"), "--export-all", "--reuseaddr", "--listen="+f.IP)
+	// git has another program be the daemon, and both are to end.
+	daemon.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	daemon.Cancel = func() error { return syscall.Kill(-daemon.Process.Pid, syscall.SIGKILL) }
 	if err := daemon.Start(); err != nil {
 		return nil, nil, err
 	}
 	stop = func() error {
-		_ = daemon.Process.Kill()
-		_ = daemon.Wait()
-		return nil
+		err := daemon.Cancel()
+		_ = daemon.Wait() // it was killed
+		return err
 	}
 	return []shipping{
 		{"sluice", l.sluiceShips(len(f.Hosts)), "live"},
