@@ -106,6 +106,21 @@ func TestConfiguration(t *testing.T) {
 	if got := look(submit(&lost, nil), ""); got.Provenance || got.Keys[0].Said != nil || got.Keys[0].Value != "2" {
 		t.Errorf("without provenance: %+v", got)
 	}
+	// What is asked for once more is the same job, also where its provenance was swept meanwhile; another release is another job.
+	const again = sluice.JobID("0123456789ab")
+	for _, r := range []*sluice.Release{rel, &lost, rel} {
+		if j, err := admin.Submit(t.Context(), api.Submit{ID: again, Namespace: "default", Targets: "web[1-3]", Release: r}); err != nil || j.ID != again {
+			t.Errorf("with the provenance %q: %v", r.Provenance, err)
+		}
+	}
+	if got := look(again, ""); !got.Provenance {
+		t.Error("asking again has lost the provenance of the job")
+	}
+	newer := *rel
+	newer.Version = "2"
+	if _, err := admin.Submit(t.Context(), api.Submit{ID: again, Namespace: "default", Targets: "web[1-3]", Release: &newer}); sluice.CodeOf(err) != sluice.Conflict {
+		t.Errorf("another release under the same id: %v", err)
+	}
 	lost.Provenance = "nonsense"
 	if _, err := admin.Submit(t.Context(), api.Submit{Namespace: "default", Targets: "web1", Release: &lost}); sluice.CodeOf(err) != sluice.Usage {
 		t.Errorf("a provenance that is no digest: %v", err)
