@@ -16,14 +16,16 @@ type Job struct {
 	ID        sluice.JobID     `json:"id"`
 	Namespace sluice.Namespace `json:"namespace"`
 	// State is waiting, running, paused, halted, succeeded, failed or cancelled.
-	State     string    `json:"state" enum:"waiting,running,paused,halted,succeeded,failed,cancelled"`
-	Command   string    `json:"command" doc:"what it does, in one line for people"`
-	By        string    `json:"by" doc:"who submitted it"`
-	Submitted time.Time `json:"submitted"`
-	Targets   int       `json:"targets" doc:"number of its hosts"`
-	Running   int       `json:"running" doc:"attempts that run now"`
-	Unsettled int       `json:"unsettled" doc:"hosts without an outcome, or to be tried again"`
-	Failures  int       `json:"failures" doc:"outcomes that count against the budget"`
+	State   string `json:"state" enum:"waiting,running,paused,halted,succeeded,failed,cancelled"`
+	Command string `json:"command" doc:"what it does, in one line for people"`
+	By      string `json:"by" doc:"who submitted it"`
+	// Undoes is the deploy that ended badly and whose hosts this rollback brings back, without anybody asking.
+	Undoes    sluice.JobID `json:"undoes,omitempty" doc:"of a rollback that nobody asked for: the deploy that ended badly, whose hosts it brings back"`
+	Submitted time.Time    `json:"submitted"`
+	Targets   int          `json:"targets" doc:"number of its hosts"`
+	Running   int          `json:"running" doc:"attempts that run now"`
+	Unsettled int          `json:"unsettled" doc:"hosts without an outcome, or to be tried again"`
+	Failures  int          `json:"failures" doc:"outcomes that count against the budget"`
 	// Budget is the number of failures that the job may have; -1: it has no budget.
 	Budget     int                    `json:"budget" doc:"failures that it may have; -1: no budget"`
 	Counts     map[sluice.Outcome]int `json:"counts" doc:"hosts by outcome"`

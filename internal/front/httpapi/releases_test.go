@@ -144,3 +144,23 @@ func TestPagesOfReleases(t *testing.T) {
 		t.Errorf("%d %s", a.Code, a.Body)
 	}
 }
+
+// A rollback that nobody asked for says of which deploy it is; other jobs undo none.
+func TestUndoes(t *testing.T) {
+	w := newWorld(t)
+	bad := w.deployed("shop", "1", "web1")
+	d, err := w.service.Prepare(t.Context(), control.Request{Fleet: w.fleet, Targets: []sluice.Host{"web1"}, Command: "rollback", Action: sluice.Action{Kind: sluice.RollBack,
+		Undoes: bad, Release: &sluice.Release{App: "shop", Env: "production", Deploy: sluice.Deploy{Root: "/srv/shop"}}, Back: map[sluice.Host]sluice.Installed{"web1": {Version: "0"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.service.Submit(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	token := w.token("watcher", sluice.Grant{Role: access.Viewer})
+	for id, want := range map[sluice.JobID]sluice.JobID{d.Job.ID: bad, bad: ""} {
+		if j := get[api.Job](t, w, token, "/api/v1/jobs/"+string(id)); j.Undoes != want {
+			t.Errorf("%s undoes %q, want %q", id, j.Undoes, want)
+		}
+	}
+}

@@ -35,6 +35,7 @@ function Head({model}) {
     <dt>where</dt><dd>${count(j.targets, 'host')}${b.expression && html`: <code>${clean(b.expression)}</code>`}${b.read_only && ', read-only'}</dd>
     <dt>since</dt><dd><span title=${moment(j.submitted)}><${When} at=${j.submitted} /></span>${j.started && html`, ${over(j) ? 'took' : 'goes on for'} <${Lasting} from=${b.started ?? j.started} to=${j.ended} />`}</dd>
     <dt>job</dt><dd><span class="mono">${j.id}</span> <${Copy} text=${j.id} label="the id of the job" /> <a href=${href(`new/${part(j.namespace)}`, {like: j.id})}>Run again</a></dd>
+    ${j.undoes && html`<dt>undoes</dt><dd>job <a class="mono" href=${href(`jobs/${part(j.undoes)}`)}>${j.undoes}</a>, which ended badly</dd>`}
     ${j.plan_digest && html`<dt>plan</dt><dd class="mono small">${j.plan_digest}</dd>`}
     ${j.budget >= 0 && html`<dt>budget</dt><dd>${number(j.failures)} of ${count(j.budget, 'failure')} used</dd>`}
   </dl>`;
