@@ -238,6 +238,8 @@ type JobFinished struct {
 	Undo JobID `json:"undo,omitzero"`
 	// Validation is the job that validates what it deployed, submitted in the same step; "" for none.
 	Validation JobID `json:"validation,omitzero"`
+	// Reason says why it ended before it started anything, without anybody's doing; "" where it did not.
+	Reason string `json:"reason,omitzero"`
 }
 
 // HostHeld says that an operator takes a host out of service.

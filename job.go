@@ -83,7 +83,24 @@ type Job struct {
 	Target  TargetSettings `json:"target,omitzero"`
 	// Approval says whose approval opens its gates.
 	Approval Approval `json:"approval,omitzero"`
+	// Look is what it was made from, where that was a look at what is live; nil: it holds whatever is live.
+	Look *Look `json:"look,omitzero"`
 }
+
+// Look is a look at what is live in an environment, from which a job was made. Where something has changed there since, the job is not
+// what was meant any more: it ends instead of starting.
+type Look struct {
+	// Until is the number of the last event that was looked at.
+	Until uint64 `json:"until"`
+	// Own are jobs that may do what they like, as whoever looked knows of them: the deploy that is taken back, and jobs that were made
+	// from the same look.
+	Own []JobID `json:"own,omitzero"`
+	// Again is what to type to look again.
+	Again string `json:"again,omitzero"`
+}
+
+// MaxAgain is the longest text that says what to type, in bytes.
+const MaxAgain = 1000
 
 // Lock is the name of what one job has at a time, such as "hello/production".
 type Lock string

@@ -134,7 +134,9 @@ type Submit struct {
 	Release *sluice.Release                  `json:"release,omitempty" doc:"a release to deploy, whose archive, manifest and configuration were put into the store; see docs/releases.md"`
 	Back    map[sluice.Host]sluice.Installed `json:"back,omitempty" doc:"with release: what each host goes back to, of what it keeps, in place of a deploy"`
 	Options Options                          `json:"options,omitempty"`
-	User    string                           `json:"user,omitempty" maxLength:"64" doc:"log in as this user"`
+	// Look is what was looked at; where that has changed, nothing starts.
+	Look *sluice.Look `json:"look,omitempty" doc:"with release: the look at what is live that this was made from; if another job has changed the app there since, the job is refused, or ends when it gets its lock, and starts nothing"`
+	User string       `json:"user,omitempty" maxLength:"64" doc:"log in as this user"`
 	// Secrets are what the options with ask_ in them announce.
 	Secrets sealed.Envelope `json:"secrets,omitempty" doc:"the job's secrets, sealed to its workers; see the route sealing"`
 }

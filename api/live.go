@@ -26,6 +26,7 @@ type Live struct {
 	Before   string         `json:"before,omitempty" doc:"the version that was live before"`
 	Origin   sluice.JobID   `json:"origin,omitempty" doc:"the last job that deployed this version with this configuration in the environment; after a rollback another one than job"`
 	Last     sluice.JobID   `json:"last" doc:"the job that touched the host last"`
+	Until    uint64         `json:"until" doc:"number of the last event of the namespace that is in this"`
 }
 
 // Released is a deploy or a rollback.
@@ -48,6 +49,7 @@ type Released struct {
 	Live      int               `json:"live" doc:"hosts on which it is live now, of those that you may see; of a rollback, those that have what it brought back"`
 	// Validation is there where app.yaml has the release validated.
 	Validation *Validation `json:"validation,omitempty" doc:"what the validation of the release came to; there is none where app.yaml asks for none"`
+	Until      uint64      `json:"until" doc:"number of the last event of the namespace that is in this"`
 	// Measured, LatencyMS and LatencyP99MS are there where it is known when it was committed or built.
 	Measured     int   `json:"measured,omitempty" doc:"hosts that have had it, where it is known when it was committed or built"`
 	LatencyMS    int64 `json:"latency_ms,omitempty" doc:"from its commit, or else its build, until it was live on a host for the first time: the median of the hosts"`

@@ -29,8 +29,10 @@ func (m *Machine) listen(e sluice.Event) {
 // that was halted is over by that.
 func (t *turn) undo(tail []sluice.Event) {
 	ended := func(e sluice.Event) bool {
-		switch e.Body.(type) {
-		case sluice.JobFinished, sluice.JobHalted:
+		switch b := e.Body.(type) {
+		case sluice.JobFinished:
+			return e.Job == t.cfg.Job && b.Reason == "" // else it started nothing
+		case sluice.JobHalted:
 			return e.Job == t.cfg.Job
 		}
 		return false

@@ -29,6 +29,7 @@ type Map struct {
 	deploys  map[key]*Release // the last one of each release
 	took     map[key]*took
 	numbers  map[sluice.Host]int // of hosts, for what is kept by host
+	seq      uint64
 }
 
 // Release is a job that makes a version live, or brings hosts back.
@@ -86,6 +87,7 @@ func (m *Map) Apply(e sluice.Event) {
 }
 
 func (m *Map) apply(e sluice.Event) {
+	m.seq = e.Seq
 	switch b := e.Body.(type) {
 	case sluice.JobSubmitted:
 		if j := &b.Submitted; Deploys(j) {
@@ -159,6 +161,9 @@ func (m *Map) end(e sluice.Event, h sluice.Host, id sluice.AttemptID, how func(*
 	}
 	p.settle()
 }
+
+// Seq is the number of the last event that was applied.
+func (m *Map) Seq() uint64 { return m.seq }
 
 // States lists the places that keep says yes to, by app, environment and host. Hosts that are retired have none.
 func (m *Map) States(keep func(Place) bool) []State {

@@ -75,6 +75,10 @@ func (d *decision) own(j *job) {
 	d.limits(j)
 	d.skipRetired(j)
 	if !j.stopped() && !j.overBudget() && d.lockedBy(j) == nil {
+		if why := d.outdated(j); why != "" {
+			d.emit(j, sluice.JobFinished{Outcome: sluice.Cancelled, Counts: j.counts(true), Reason: why})
+			return
+		}
 		d.openStages(j)
 		d.build(j)
 		if d.in.May != nil && d.next(j) != nil {
@@ -103,7 +107,7 @@ func (d *decision) start(j *job) {
 
 // reserve tries out what a job that somebody else drives would start now, so that later jobs leave it room.
 func (d *decision) reserve(j *job) {
-	if j.stopped() || j.overBudget() || d.lockedBy(j) != nil {
+	if j.stopped() || j.overBudget() || d.lockedBy(j) != nil || d.outdated(j) != "" {
 		return
 	}
 	d.tryOpen(j)

@@ -240,13 +240,14 @@ func (s *State) readJob(r *reader, j *job) {
 	j.submitted, j.started, j.ended = r.time(), r.time(), r.time()
 	j.budget, j.generation = int(r.int()), int(r.int())
 	j.refused = r.uint(1 << 31)
+	j.touched = r.uvarint()
 	j.finished = r.outcome()
 	if text := r.text(); text != "" {
 		var c controls
 		if json.Unmarshal([]byte(text), &c) != nil {
 			r.fail()
 		}
-		j.halting, j.halted, j.cancelling = c.Halting, c.Halted, c.Cancelling
+		j.halting, j.halted, j.cancelling, j.look = c.Halting, c.Halted, c.Cancelling, c.Look
 	}
 	p.body = r.text()
 	if p.base >= len(s.tables.specs.values) {
@@ -447,7 +448,7 @@ func (s *State) unpack(j *job) {
 // packedSpec is the spec of a packed job without its tracks and the targets' own SSH settings.
 func (s *State) packedSpec(j *job) sluice.Job {
 	spec := s.tables.specs.values[j.packed.base]
-	spec.ID, spec.Command, spec.Expression = j.name, j.packed.command, j.packed.expression
+	spec.ID, spec.Command, spec.Expression, spec.Look = j.name, j.packed.command, j.packed.expression, j.look
 	if j.packed.shell {
 		spec.Action.Shell = spec.Command
 	}

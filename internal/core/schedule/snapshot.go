@@ -18,7 +18,7 @@ import (
 
 // Form is the version of snapshots. It is raised with every change of what is written here, and of what the fold makes
 // of events: a snapshot of another form is of no use.
-const Form = 2
+const Form = 3
 
 const magic = "sluice state\n"
 
@@ -124,6 +124,7 @@ type controls struct {
 	Halting    *sluice.JobHalting    `json:",omitzero"`
 	Halted     *sluice.JobHalted     `json:",omitzero"`
 	Cancelling *sluice.JobCancelling `json:",omitzero"`
+	Look       *sluice.Look          `json:",omitzero"` // stands here, as it differs from job to job
 }
 
 func (s *State) writeJob(w *writer, j *job) error {
@@ -145,9 +146,10 @@ func (s *State) writeJob(w *writer, j *job) error {
 	w.int(int64(j.budget))
 	w.int(int64(j.generation))
 	w.uint(j.refused)
+	w.uint(int(j.touched))
 	w.outcome(j.finished)
 	var text []byte
-	if c := (controls{j.halting, j.halted, j.cancelling}); c != (controls{}) {
+	if c := (controls{j.halting, j.halted, j.cancelling, j.look}); c != (controls{}) {
 		var err error
 		if text, err = json.Marshal(c); err != nil {
 			return err
@@ -177,7 +179,7 @@ func (s *State) pack(j *job) (*packed, error) {
 		return nil, err
 	}
 	base.ID, base.Command, base.Expression, base.Targets, base.Tracks, base.HostSSH = "", "", "", nil, nil, left
-	base.Trace = "" // it differs from job to job, and what is packed is over
+	base.Trace, base.Look = "", nil // it differs from job to job, and what is packed is over
 	if p.shell {
 		base.Action.Shell = ""
 	}

@@ -331,7 +331,7 @@ func TestSnapshotKnowsEveryField(t *testing.T) {
 		"ruleset": "digest packed groups of users",
 		"group":   "constraint name limit hosts members busy live out waits",
 		"job": "number name spec packed frozen limit tracks tasks byTarget byHost submitted started ended everUp budget generation " +
-			"halting halted cancelling finished running unsettled failures refused dirty queues",
+			"halting halted cancelling finished running unsettled failures refused look touched dirty queues",
 		"Track": "Name Stages",
 		"Stage": "Name Entry Hosts MaxFailures Gate",
 	}

@@ -147,6 +147,8 @@ type job struct {
 	unsettled  int
 	failures   int // last outcomes that count against the budget
 	refused    int // logins refused since the last resume
+	look       *sluice.Look
+	touched    uint64 // number of the last event that said something of an attempt; 0: none has
 	dirty      bool
 	queues     queues
 }

@@ -15,7 +15,7 @@ func (s *State) submit(spec sluice.Job, at time.Time) error {
 	if len(spec.Targets) == 0 {
 		return fmt.Errorf("job %s has no targets", spec.ID)
 	}
-	j := &job{number: len(s.jobs), name: spec.ID, spec: &spec, submitted: at, budget: -1, dirty: true,
+	j := &job{number: len(s.jobs), name: spec.ID, spec: &spec, look: spec.Look, submitted: at, budget: -1, dirty: true,
 		byTarget: make([]*task, len(spec.Targets)), byHost: make(map[int32]*task, len(spec.Targets))}
 	if m := spec.Options.MaxFailures; m != nil {
 		j.budget = m.Floor(len(spec.Targets))
@@ -111,6 +111,7 @@ func (s *State) taskStarted(j *job, b sluice.TaskStarted, at time.Time) error {
 	if t.phase == running {
 		return fmt.Errorf("host %s runs an attempt of the job already", b.Host)
 	}
+	j.touched = s.seq + 1
 	s.begin(t, at)
 	return nil
 }
@@ -157,6 +158,7 @@ func (s *State) taskFinished(j *job, b sluice.TaskFinished, at time.Time) error 
 	if _, _, try, ok := b.Attempt.Parse(); !ok || try != int(t.try) {
 		return fmt.Errorf("attempt %q ends, but the last one is number %d", b.Attempt, t.try)
 	}
+	j.touched = s.seq + 1
 	if t.phase == running {
 		j.running--
 	}

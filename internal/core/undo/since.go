@@ -29,3 +29,12 @@ func ChangedSince(id sluice.JobID, s live.State, origin sluice.JobID) string {
 		return fmt.Sprintf("job %s of %s made %s live", s.Job, s.By, version)
 	}
 }
+
+// Look is the look that the rollback of a deploy is made from. The deploy itself may go on meanwhile: what its hosts had before stays
+// the same.
+func Look(id sluice.JobID, until uint64) *sluice.Look {
+	if until == 0 { // whoever was asked does not say it
+		return nil
+	}
+	return &sluice.Look{Until: until, Own: []sluice.JobID{id}, Again: "sluice rollback " + string(id)}
+}

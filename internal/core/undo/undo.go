@@ -68,6 +68,7 @@ func Make(s *schedule.State, i schedule.Info, past []sluice.Event) (job *sluice.
 	to := back(w)
 	j := *i.Spec
 	j.ID = ID(i.Spec.ID, i.Generation)
+	j.Look = nil                    // it goes by what that job did, whatever that was made from
 	if w.By != "" && w.By != j.By { // whoever resumes a job takes it over
 		j.By, j.Token = w.By, ""
 	}

@@ -160,6 +160,7 @@ func tell(t *testing.T, hosts ...sluice.Host) *story {
 	s := &story{t: t, state: schedule.New()}
 	j := *spec(sluice.DeployTo, sluice.FailureRollsBack)
 	budget := sluice.Amount{}
+	j.Look = &sluice.Look{Until: 1}
 	j.Targets, j.SSH, j.Rules = hosts, sluice.SSH{User: "deploy"}, "the rules"
 	j.HostSSH = map[sluice.Host]sluice.SSH{hosts[0]: {Port: 1}, hosts[len(hosts)-1]: {Port: 2}}
 	j.Options = sluice.Options{Lock: "shop/prod", Sudo: "root", AskSudoPassword: true, Timeout: time.Minute, JobTimeout: time.Hour, MaxFailures: &budget, Supersede: true, Concurrency: 2}
@@ -222,6 +223,7 @@ func TestTheJobThatUndoes(t *testing.T) {
 	same("targets", j.Targets, hosts)
 	same("back", j.Action.Back, map[sluice.Host]sluice.Installed{"h1": has("1"), "h2": has("1"), "h3": has("1")})
 	same("undoes", j.Action.Undoes, deploy)
+	same("look", j.Look, (*sluice.Look)(nil))
 	same("kind", j.Action.Kind, sluice.RollBack)
 	same("release", *j.Action.Release, sluice.Release{App: "shop", Env: "prod", Version: "1", Deploy: sluice.Deploy{Root: "/srv/shop"}})
 	same("tracks", j.Tracks, []sluice.Track{{Name: "rollout", Stages: []sluice.Stage{{Name: "canary", Hosts: hosts[:1]}, {Name: "rest", Entry: 1, Hosts: hosts[1:]}}}})

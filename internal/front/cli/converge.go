@@ -11,6 +11,7 @@ import (
 	"sluice"
 	"sluice/internal/core/fleet"
 	"sluice/internal/core/schedule"
+	"sluice/internal/core/target"
 	"sluice/internal/front/clean"
 	"sluice/internal/run/control"
 )
@@ -50,6 +51,7 @@ type aim struct {
 	app       string
 	release   control.Released   // a deploy of it, the last one that succeeded
 	deploys   []control.Released // all of that release, which say on which hosts it is to be
+	until     uint64             // number of the last event that was looked at
 }
 
 func (a *app) converge(ctx context.Context, svc control.Desk, f *jobFlags, env string, apps []string, common bool) error {
@@ -79,7 +81,8 @@ func (a *app) converge(ctx context.Context, svc control.Desk, f *jobFlags, env s
 			fmt.Fprintf(a.Stderr, "sluice: left out: %s\n", text)
 		}
 		if len(g.hosts) > 0 {
-			todo = append(todo, &likeness{namespace: m.namespace, app: m.app, origin: m.release.Job, hosts: g.hosts, version: m.release.Version})
+			todo = append(todo, &likeness{namespace: m.namespace, app: m.app, origin: m.release.Job, hosts: g.hosts, version: m.release.Version,
+				look: sluice.Look{Until: m.until, Again: target.Quote("sluice", "converge", env, m.app)}})
 		}
 	}
 	if leftOut && len(todo) == 0 {
@@ -138,7 +141,7 @@ func aimOf(app string, list []control.Released, now []control.Live) (*aim, error
 		if r.Kind == sluice.RollBack {
 			version, config, err = broughtBack(r, now)
 		}
-		m := &aim{namespace: r.Namespace, app: app}
+		m := &aim{namespace: r.Namespace, app: app, until: slices.MinFunc(list, func(a, b control.Released) int { return cmp.Compare(a.Until, b.Until) }).Until}
 		for _, d := range list {
 			if d.Kind == sluice.DeployTo && d.Version == version && d.Config == config {
 				m.deploys = append(m.deploys, d)

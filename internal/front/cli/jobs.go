@@ -138,6 +138,8 @@ type jobStatus struct {
 	// Validation is what the validation of a deploy came to; Validates the deploy that this job validates.
 	Validation *validationLine `json:"validation,omitzero"`
 	Validates  sluice.JobID    `json:"validates,omitzero"`
+	// Because is why it ended before it started anything.
+	Because string `json:"because,omitzero"`
 	// NotUndone is why hosts are not brought back that were to be.
 	NotUndone string        `json:"not_undone,omitzero"`
 	Gates     []gateLine    `json:"gates,omitzero"`
@@ -187,7 +189,7 @@ func status(j *view.Job, driven bool, unplaced map[sluice.Host]string) jobStatus
 		s.Halted = &haltedLine{h.Rule, h.Reason, h.Constraint, h.Holders}
 	}
 	if j.Finished != nil {
-		s.Undone = j.Finished.Undo
+		s.Undone, s.Because = j.Finished.Undo, j.Finished.Reason
 	}
 	s.Undoes = j.Spec.Action.Undoes
 	if v := j.Spec.Action.Validates; v != nil {

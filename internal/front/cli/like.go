@@ -11,6 +11,7 @@ import (
 	"sluice"
 	"sluice/internal/core/fleet"
 	"sluice/internal/core/release"
+	"sluice/internal/core/target"
 	"sluice/internal/front/clean"
 	"sluice/internal/run/control"
 )
@@ -24,6 +25,7 @@ type likeness struct {
 	version   string
 	failed    bool             // it had failed there
 	onFailure sluice.OnFailure // in place of what the release says; ""
+	look      sluice.Look
 }
 
 // deployLike brings an environment back to what it was at a time: a job for each release, one after the other.
@@ -71,6 +73,7 @@ func (a *app) deployLike(c *cobra.Command, f *jobFlags, d *deployFlags, apps []s
 		}
 		for _, k := range list {
 			k.onFailure = sluice.OnFailure(d.onFailure)
+			k.look = sluice.Look{Until: untilOf(now, k.namespace), Again: target.Quote("sluice", "deploy", "--like", d.like, "--env", d.env, k.app)}
 		}
 		return a.deployEach(ctx, svc, f, list, "was", "Everything is as it was then.")
 	})
@@ -111,6 +114,14 @@ func likenesses(was, now []control.Live) (out []*likeness, err error) {
 	return out, nil
 }
 
+// untilOf is up to which event a namespace was looked at.
+func untilOf(now []control.Live, ns sluice.Namespace) uint64 {
+	if i := slices.IndexFunc(now, func(l control.Live) bool { return l.Namespace == ns }); i >= 0 {
+		return now[i].Until
+	}
+	return 0
+}
+
 func notThen(l control.Live, format string, args ...any) error {
 	return sluice.Errorf(sluice.Conflict, format, args...).WithHint("another time; or leave %s out with -w or -t", l.Host)
 }
@@ -135,8 +146,14 @@ func (a *app) deployEach(ctx context.Context, svc control.Desk, f *jobFlags, lis
 		}
 		fmt.Fprintf(a.Stderr, "sluice: %s %s %s on %s%s\n", clean.Line(k.app), how, clean.Line(k.version), fleet.Fold(k.hosts), failed)
 	}
+	var made []sluice.JobID
 	for i, r := range all {
-		if err := a.submitTo(ctx, svc, f, r); err != nil {
+		if r.Look != nil {
+			r.Look.Own = made
+		}
+		id, err := a.submitted(ctx, svc, f, r)
+		made = append(made, id)
+		if err != nil {
 			for _, k := range list[i+1:] {
 				fmt.Fprintf(a.Stderr, "sluice: not done: %s to %s on %s; the same command does what is left\n", clean.Line(k.app), clean.Line(k.version), fleet.Fold(k.hosts))
 			}
@@ -188,6 +205,9 @@ func (a *app) likeRequest(ctx context.Context, svc control.Desk, f jobFlags, k *
 	r.Action, r.Command = sluice.Action{Kind: sluice.DeployTo, Release: &rel}, release.Told(sluice.DeployTo, &rel)
 	if r.Options.Lock == "" {
 		r.Options.Lock = release.Lock(&rel)
+	}
+	if k.look.Until > 0 { // a server of an older version does not say it
+		r.Look = &k.look
 	}
 	return r, nil
 }

@@ -93,6 +93,9 @@ func (a *app) rollBack(ctx context.Context, svc control.Desk, f *rollbackFlags, 
 		if err := changedSince(info.Spec.ID, back.release.Env, r.Targets, now); err != nil {
 			return err
 		}
+		if len(now) > 0 {
+			r.Look = undo.Look(info.Spec.ID, now[0].Until)
+		}
 	}
 	for _, h := range back.none {
 		fmt.Fprintf(a.Stderr, "sluice: left out: %s had nothing before\n", h)

@@ -237,29 +237,35 @@ func (a *app) submit(ctx context.Context, f *jobFlags, r control.Request, fill f
 }
 
 func (a *app) submitTo(ctx context.Context, svc control.Desk, f *jobFlags, r control.Request) error {
+	_, err := a.submitted(ctx, svc, f, r)
+	return err
+}
+
+// submitted is submitTo, for who needs the job's id; "" where none was made.
+func (a *app) submitted(ctx context.Context, svc control.Desk, f *jobFlags, r control.Request) (sluice.JobID, error) {
 	if f.plan {
-		return a.planned(ctx, svc, r)
+		return "", a.planned(ctx, svc, r)
 	}
 	if !svc.Elsewhere() && (f.detach || f.key != "") {
-		return sluice.Errorf(sluice.Usage, "--detach and --key need a server, which carries the job out whoever is there").
+		return "", sluice.Errorf(sluice.Usage, "--detach and --key need a server, which carries the job out whoever is there").
 			WithHint("sluice login URL, or --server URL")
 	}
 	d, err := svc.Prepare(ctx, r)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if f.sign && !svc.Elsewhere() {
-		return sluice.Errorf(sluice.Usage, "--sign needs a server, whose workers look at the signature").WithHint("sluice login URL, or --server URL")
+		return "", sluice.Errorf(sluice.Usage, "--sign needs a server, whose workers look at the signature").WithHint("sluice login URL, or --server URL")
 	}
 	if len(d.Retired) > 0 {
 		fmt.Fprintf(a.Stderr, "sluice: left out, because retired: %s\n", fleet.Fold(d.Retired))
 	}
 	if err := a.confirm(ctx, svc, f, d); err != nil {
-		return err
+		return "", err
 	}
 	secrets, err := a.secrets(f.secretFlags)
 	if err != nil {
-		return err
+		return "", err
 	}
 	s := f.showing()
 	if r.Action.Kind == sluice.FetchFrom {
@@ -269,10 +275,10 @@ func (a *app) submitTo(ctx context.Context, svc control.Desk, f *jobFlags, r con
 	if svc.Elsewhere() {
 		d.Secrets = secrets
 		if err := a.handIn(ctx, svc, d); err != nil {
-			return err
+			return "", err
 		}
 		if f.detach {
-			return a.printID(d.Job.ID)
+			return d.Job.ID, a.printID(d.Job.ID)
 		}
 		drive = func(ctx context.Context, o control.DriveOptions) (sluice.Event, error) {
 			return svc.Carry(ctx, d.Job.ID, o)
@@ -282,7 +288,7 @@ func (a *app) submitTo(ctx context.Context, svc control.Desk, f *jobFlags, r con
 		o.Secrets, o.FetchDir = secrets, f.outputDir
 		return drive(ctx, o)
 	})
-	return a.carryOn(ctx, svc, s, d.Job.Action, d.Job.ID, secrets, err)
+	return d.Job.ID, a.carryOn(ctx, svc, s, d.Job.Action, d.Job.ID, secrets, err)
 }
 
 // handIn submits a job to a server, which carries it out from then on.

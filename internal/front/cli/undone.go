@@ -48,7 +48,7 @@ func (a *app) say(format string, args ...any) { a.notice(fmt.Sprintf(format, arg
 
 // notUndone says why hosts of a deploy are not brought back that were to be.
 func notUndone(ctx context.Context, svc control.Desk, j *view.Job) (string, error) {
-	if !j.Spec.Action.UndoneOnFailure() || j.Ended.IsZero() {
+	if !j.Spec.Action.UndoneOnFailure() || j.Ended.IsZero() || j.Finished != nil && j.Finished.Reason != "" {
 		return "", nil
 	}
 	info, _, err := svc.Info(ctx, string(j.ID))

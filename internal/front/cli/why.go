@@ -135,6 +135,8 @@ func (a *app) nothingWaits(ctx context.Context, svc control.Desk, id string, h s
 		text += fmt.Sprintf("; it brings the hosts back that job %s had changed", of)
 	case j.Finished != nil && j.Finished.Undo != "":
 		text += fmt.Sprintf("; job %s brings the hosts back that it changed", j.Finished.Undo)
+	case j.Finished != nil && j.Finished.Reason != "":
+		text += "; nothing of it was started: " + clean.Line(j.Finished.Reason)
 	}
 	if left != "" {
 		text += "; not brought back: " + left

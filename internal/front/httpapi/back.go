@@ -52,14 +52,19 @@ func getWayBack(ctx context.Context, c caller, in *ByID) (*oneWayBack, error) {
 	}
 	way := undo.WaysBack(events)
 	out.Body.None, out.Body.Unknown = way.None, way.Unknown
-	if out.Body.Later, err = c.leaveChanged(ctx, id, j, way); err != nil {
+	var until uint64
+	if out.Body.Later, until, err = c.leaveChanged(ctx, id, j, way); err != nil {
 		return nil, err
 	}
 	if len(way.To) == 0 {
 		return refuse(noWay(id, way, out.Body.Later))
 	}
 	out.Body.Moves = movesOf(way)
-	return out, c.wayOf(ctx, desk, j, way, &out.Body)
+	err = c.wayOf(ctx, desk, j, way, &out.Body)
+	if out.Body.Submit != nil {
+		out.Body.Submit.Look = undo.Look(id, until)
+	}
+	return out, err
 }
 
 // noWay says why no host can go back.
@@ -80,18 +85,18 @@ func noWay(id sluice.JobID, way *undo.Ways, later []api.LaterJob) *sluice.Error 
 }
 
 // leaveChanged takes hosts off the way that are not any more as the deploy left them, and says what was at work there.
-func (c caller) leaveChanged(ctx context.Context, id sluice.JobID, j *sluice.Job, way *undo.Ways) ([]api.LaterJob, error) {
+func (c caller) leaveChanged(ctx context.Context, id sluice.JobID, j *sluice.Job, way *undo.Ways) (out []api.LaterJob, until uint64, err error) {
 	r := j.Action.Release
 	list, lost, err := c.api.cfg.Lists.LiveIn(ctx, []control.Space{{Namespace: j.Namespace}}, control.LiveQuery{App: r.App, Env: r.Env})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if len(lost) > 0 { // what came after the deploy would be undone unseen
-		return nil, sluice.Errorf(sluice.Conflict, "namespace %s cannot be read now, so it is not known what came after job %s", j.Namespace, id).
+		return nil, 0, sluice.Errorf(sluice.Conflict, "namespace %s cannot be read now, so it is not known what came after job %s", j.Namespace, id).
 			WithHint("the server's log says why it cannot be read")
 	}
-	var out []api.LaterJob
 	for _, l := range list {
+		until = l.Until
 		why := undo.ChangedSince(id, l.State, l.Origin)
 		if _, ours := way.To[l.Host]; !ours || why == "" {
 			continue
@@ -107,7 +112,7 @@ func (c caller) leaveChanged(ctx context.Context, id sluice.JobID, j *sluice.Job
 		}
 		out[i].Hosts = append(out[i].Hosts, l.Host)
 	}
-	return out, nil
+	return out, until, nil
 }
 
 func movesOf(way *undo.Ways) []api.Move {

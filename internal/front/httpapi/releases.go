@@ -89,7 +89,7 @@ func liveOf(l control.Live) api.Live {
 	word, reason := l.Told()
 	return api.Live{Namespace: l.Namespace, App: l.App, Env: l.Env, Host: l.Host, State: word, Reason: reason, Failed: l.Failed,
 		Version: l.Live.Version, Config: l.Config, Manifest: l.Live.Manifest, Commit: l.Commit, Job: l.Job, By: l.By, Since: moment(l.Since),
-		Before: l.Before.Version, Origin: l.Origin, Last: l.Last}
+		Before: l.Before.Version, Origin: l.Origin, Last: l.Last, Until: l.Until}
 }
 
 func listReleases(ctx context.Context, c caller, in *releaseList) (*releasePage, error) {
@@ -126,7 +126,7 @@ func releasedOf(r control.Released) api.Released {
 		state = "running"
 	}
 	return api.Released{Namespace: r.Namespace, Job: r.Job, Kind: r.Kind, App: r.App, Env: r.Env, Version: r.Version, Config: r.Config, Commit: r.Commit,
-		By: r.By, Submitted: r.Submitted, Ended: moment(r.Ended), State: state, Hosts: r.Targets, Changed: r.Changed, Failed: r.Failed, Live: r.On,
+		By: r.By, Submitted: r.Submitted, Ended: moment(r.Ended), State: state, Hosts: r.Targets, Changed: r.Changed, Failed: r.Failed, Live: r.On, Until: r.Until,
 		Validation: validationOf(r.Validated), Measured: r.Hosts, LatencyMS: r.P50.Milliseconds(), LatencyP99MS: r.P99.Milliseconds()}
 }
 

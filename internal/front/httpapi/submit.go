@@ -306,10 +306,25 @@ func requestIn(loaded *fleet.Loaded, version control.Applied, given *fleet.Bundl
 		}
 		f = control.WithHooks(f, dir)
 	}
-	r.Fleet, r.Expression, r.Resolve, r.Sent.Digest = &f, s.Targets, loaded.Resolve, version.Bundle
+	if err := checkLook(s); err != nil {
+		return r, err
+	}
+	r.Fleet, r.Expression, r.Resolve, r.Sent.Digest, r.Look = &f, s.Targets, loaded.Resolve, version.Bundle, s.Look
 	r.Options, err = optionsOf(s.Options)
 	r.Options.ReadOnly = r.Options.ReadOnly || s.Fetch != ""
 	return r, err
+}
+
+func checkLook(s api.Submit) error {
+	const most = 1000
+	switch l := s.Look; {
+	case l == nil:
+	case s.Release == nil:
+		return sluice.Errorf(sluice.Usage, "look: only a job of a release is made from one")
+	case len(l.Again) > sluice.MaxAgain || len(l.Own) > most:
+		return sluice.Errorf(sluice.Usage, "look: it has at most %d jobs of its own, and %d bytes that say what to type", most, sluice.MaxAgain)
+	}
+	return nil
 }
 
 // loaded is the fleet that a job goes by: the one that was sent along, the one that was applied, or else just the names.

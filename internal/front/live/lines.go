@@ -164,6 +164,9 @@ func (l *Lines) ended(e sluice.Event, b sluice.JobFinished) {
 		out = out.add(plain, " in "+elapsed(e.Time.Sub(l.job.Started)))
 	}
 	l.print(e, out)
+	if b.Reason != "" {
+		l.print(e, styled(warn, "nothing was started").add(plain, ": "+l.s.clean(b.Reason)))
+	}
 	if b.Undo != "" {
 		l.print(e, styled(warn, "rolled back").add(plain, ": job "+string(b.Undo)+" brings the hosts back that it changed"))
 	}

@@ -45,6 +45,9 @@ func (s *summary) next() {
 
 // undone says which job brings the hosts back, where one does. The first thing to do is to look at that.
 func (s *summary) undone(hints []hint) []hint {
+	if why := s.job.Finished.Reason; why != "" {
+		s.line(styled(warn, "Nothing was started").add(plain, ": "+s.clean(why)))
+	}
 	by := s.job.Finished.Undo
 	if by == "" {
 		return hints

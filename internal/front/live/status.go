@@ -109,6 +109,9 @@ func statusHead(b *bytes.Buffer, j *view.Job, o StatusOptions) {
 	if j.Finished != nil && j.Finished.Undo != "" {
 		fmt.Fprintf(b, "undone   by job %s, which brings the hosts back that it changed\n", j.Finished.Undo)
 	}
+	if j.Finished != nil && j.Finished.Reason != "" {
+		fmt.Fprintf(b, "because  %s\n", clean.Line(j.Finished.Reason))
+	}
 	if of := j.Spec.Action.Undoes; of != "" {
 		fmt.Fprintf(b, "undoes   job %s\n", of)
 	}

@@ -17,7 +17,7 @@ func (d *Desk) Live(ctx context.Context, q control.LiveQuery) ([]control.Live, e
 	list, err := d.cfg.Client.Live(ctx, client.LiveQuery(q))
 	out := make([]control.Live, len(list))
 	for i, l := range list {
-		out[i] = control.Live{Namespace: l.Namespace, Commit: l.Commit, Origin: l.Origin, State: live.State{
+		out[i] = control.Live{Namespace: l.Namespace, Commit: l.Commit, Origin: l.Origin, Until: l.Until, State: live.State{
 			Place: live.Place{App: l.App, Env: l.Env, Host: l.Host}, Known: l.State != "unknown", Changed: l.State == "changed", Failed: l.Failed,
 			Live: sluice.Installed{Version: l.Version, Manifest: l.Manifest, Config: l.Config}, Config: l.Config, By: l.By, Job: l.Job, Last: l.Last,
 			Before: sluice.Installed{Version: l.Before}}}
@@ -37,7 +37,7 @@ func (d *Desk) Releases(ctx context.Context, q control.LiveQuery) ([]control.Rel
 	out := make([]control.Released, len(list))
 	for i, r := range list {
 		ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
-		out[i] = control.Released{Namespace: r.Namespace, State: schedule.JobState(r.State), Failed: r.Failed, On: r.Live,
+		out[i] = control.Released{Namespace: r.Namespace, State: schedule.JobState(r.State), Failed: r.Failed, On: r.Live, Until: r.Until,
 			Release: live.Release{Job: r.Job, Kind: r.Kind, App: r.App, Env: r.Env, Version: r.Version, Config: r.Config, Commit: r.Commit, By: r.By,
 				Submitted: r.Submitted, Targets: r.Hosts, Changed: r.Changed},
 			Latency: live.Latency{Hosts: r.Measured, P50: ms(r.LatencyMS), P99: ms(r.LatencyP99MS)}}

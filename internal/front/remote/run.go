@@ -80,7 +80,7 @@ func (d *Desk) FileChanges(ctx context.Context, draft *control.Draft) (release.C
 // submission is a request as the server takes it.
 func submission(r control.Request) (api.Submit, error) {
 	o := r.Options
-	s := api.Submit{Namespace: r.Fleet.Namespace, Targets: r.Expression, FleetDigest: r.Sent.Digest, User: r.Sent.User,
+	s := api.Submit{Namespace: r.Fleet.Namespace, Targets: r.Expression, FleetDigest: r.Sent.Digest, User: r.Sent.User, Look: r.Look,
 		Options: api.Options{Concurrency: o.Concurrency, ReadOnly: o.ReadOnly, Timeout: span(o.Timeout), JobTimeout: span(o.JobTimeout),
 			Reconnect: o.Reconnect.String(), Sudo: o.Sudo, Env: o.Env, NoHooks: o.NoHooks, Hooks: r.Sent.Hooks, TTY: o.TTY, Prompts: o.Prompts,
 			AskPassword: o.AskPassword, AskSudoPassword: o.AskSudoPassword, AskPassphrase: o.AskPassphrase, AskPrivateKey: o.AskPrivateKey, Signed: o.Signed,

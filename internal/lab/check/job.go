@@ -189,7 +189,7 @@ func (c *Checker) jobFinished(j *job, b sluice.JobFinished) {
 		c.report(Ended, "", "the job finishes a second time")
 	}
 	if c.nothingRuns(j) && c.allCounted(j, b) {
-		c.rightOutcome(j, b.Outcome)
+		c.rightOutcome(j, b)
 	}
 	j.stopped, j.finished = b.Type(), true
 	for _, h := range j.Targets { // what was kept from being tried counts as cancelled from here on
@@ -243,10 +243,11 @@ func (c *Checker) allCounted(j *job, b sluice.JobFinished) bool {
 	return true
 }
 
-func (c *Checker) rightOutcome(j *job, o sluice.Outcome) {
-	passed := true
+func (c *Checker) rightOutcome(j *job, b sluice.JobFinished) {
+	passed, began, o := true, false, b.Outcome
 	for _, t := range j.tasks {
 		passed = passed && t.state == settled && t.outcome.Passed()
+		began = began || t.tries > 0
 	}
 	switch {
 	case o != sluice.Succeeded && o != sluice.Failed && o != sluice.Cancelled:
@@ -255,7 +256,9 @@ func (c *Checker) rightOutcome(j *job, o sluice.Outcome) {
 		c.report(Success, "", "the job is %s, but every target succeeded or was skipped", o)
 	case !passed && o == sluice.Succeeded:
 		c.report(Success, "", "the job succeeded, but not all of its targets did")
-	case o == sluice.Cancelled && !j.cancelling:
+	case b.Reason != "" && (o != sluice.Cancelled || j.Look == nil || began):
+		c.report(Success, "", "the job says that it started nothing, as what it was made from has changed, but that is not so")
+	case o == sluice.Cancelled && !j.cancelling && b.Reason == "":
 		c.report(Success, "", "the job is cancelled, but nobody cancelled it")
 	}
 }

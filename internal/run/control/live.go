@@ -26,6 +26,7 @@ type Live struct {
 	// Commit is what the version was built from, and Origin the last job that deployed it; nil and "" where that is not on record.
 	Commit *sluice.Commit
 	Origin sluice.JobID
+	Until  uint64 // number of the last event of the namespace that is in this
 }
 
 // Released is a job that made a version live somewhere, or was to.
@@ -35,8 +36,9 @@ type Released struct {
 	live.Latency
 	State  schedule.JobState
 	Ended  time.Time
-	Failed int // hosts whose last outcome counts against the budget
-	On     int // hosts on which it is live now, of those that may be seen
+	Failed int    // hosts whose last outcome counts against the budget
+	On     int    // hosts on which it is live now, of those that may be seen
+	Until  uint64 // number of the last event of the namespace that is in this
 	// Validated says what its validation came to; nil where nobody asked for one.
 	Validated *validate.Result
 }
@@ -80,7 +82,7 @@ func (s *Service) LiveIn(ctx context.Context, spaces []Space, q LiveQuery) (list
 	for _, sp := range spaces {
 		err := s.places(ctx, sp.Namespace, q.At, func(m *live.Map) error {
 			for _, state := range m.States(q.keep(sp.May)) {
-				l := Live{Namespace: sp.Namespace, State: state}
+				l := Live{Namespace: sp.Namespace, State: state, Until: m.Seq()}
 				if r := m.Origin(&state); r != nil {
 					l.Commit, l.Origin = r.Commit, r.Job
 				}
@@ -107,7 +109,7 @@ func (s *Service) ReleasesIn(ctx context.Context, spaces []Space, q LiveQuery) (
 			on := live.On(m.States(q.keep(sp.May)))
 			for _, r := range m.Releases(q.App, q.Env) {
 				ids = append(ids, r.Job)
-				known[r.Job] = Released{Namespace: sp.Namespace, Release: *r, Latency: m.Latency(r), On: on(r)}
+				known[r.Job] = Released{Namespace: sp.Namespace, Release: *r, Latency: m.Latency(r), On: on(r), Until: m.Seq()}
 			}
 			return nil
 		})

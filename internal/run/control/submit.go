@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ type Request struct {
 	OnceAt, AfterAt sluice.Position
 	// Resolve is what an expression means in the fleet, for what a release says of other hosts than its targets; nil where nothing does.
 	Resolve func(expression string) ([]sluice.Host, error)
+	Look    *sluice.Look // that it was made from; nil: none
 
 	Sent Sent
 }
@@ -122,7 +124,7 @@ func Draw(r Request, by string, retired []sluice.Host, clears func([]sluice.Host
 		return nil, err
 	}
 	d.Job = sluice.Job{ID: NewJobID(), Namespace: r.Fleet.Namespace, By: by, Fleet: r.Fleet.Source, Expression: r.Expression,
-		Command: r.Command, Action: r.Action, Options: r.Options, Targets: ordered, Tracks: d.Plan.Tracks, Rules: d.Rules.Digest,
+		Command: r.Command, Action: r.Action, Options: r.Options, Look: r.Look, Targets: ordered, Tracks: d.Plan.Tracks, Rules: d.Rules.Digest,
 		SSH: r.Fleet.SSH, Target: r.Fleet.Target, Approval: r.Fleet.Approval}
 	for _, h := range ordered {
 		if ssh, ok := r.Fleet.HostSSH[h]; ok {
@@ -267,6 +269,9 @@ func (s *Service) Submit(ctx context.Context, d *Draft) ([]sluice.Event, error) 
 		if _, is := state.Job(d.Job.ID); is {
 			return nil, sluice.Errorf(sluice.Conflict, "there is a job %s already", d.Job.ID).WithHint("sluice status %s", d.Job.ID)
 		}
+		if err := current(state, &d.Job); err != nil {
+			return nil, err
+		}
 		out, err := s.supersede(state, d)
 		if err != nil {
 			return nil, err
@@ -279,6 +284,24 @@ func (s *Service) Submit(ctx context.Context, d *Draft) ([]sluice.Event, error) 
 		}
 		return append(out, s.event(d.Job.ID, sluice.JobSubmitted{Submitted: d.Job})), nil
 	})
+}
+
+// current refuses a job that would end before it starts anything, as what it was made from has changed. It is looked at again when the
+// job has its lock.
+func current(state *schedule.State, j *sluice.Job) error {
+	if j.Look == nil {
+		return nil
+	}
+	if j.Look.Until > state.Seq() {
+		return sluice.Errorf(sluice.Conflict, "this was made from a look at event %d of %s, and there are %d", j.Look.Until, j.Namespace, state.Seq()).
+			WithHint("look again: the journal may have been restored since")
+	}
+	look := *j.Look
+	look.Again = ""
+	if why := state.Outdated(j.Action.Release, look); why != "" {
+		return sluice.Errorf(sluice.Conflict, "%s", why).WithHint("%s", cmp.Or(j.Look.Again, "look again"))
+	}
+	return nil
 }
 
 // Locked lists the jobs of a namespace that have a lock or wait for it, in the order in which they get it.
