@@ -62,3 +62,25 @@ type Validation struct {
 	Job    sluice.JobID `json:"job,omitempty" doc:"the job that says it"`
 	Reason string       `json:"reason,omitempty" doc:"why it failed, or was not run"`
 }
+
+// Converge asks for hosts to be brought to what is current.
+type Converge struct {
+	Namespace sluice.Namespace `json:"namespace,omitempty" maxLength:"64"`
+	Env       string           `json:"env" minLength:"1" maxLength:"128" doc:"the environment"`
+	Apps      []string         `json:"apps,omitempty" maxItems:"1000" doc:"those that are meant; all of the environment, if there are none"`
+	Common    bool             `json:"common,omitempty" doc:"new hosts get the configuration that most hosts have, in place of being left out"`
+	Dry       bool             `json:"dry,omitempty" doc:"only say what would be done"`
+}
+
+// Converged is what was done for an app, or would be.
+type Converged struct {
+	App     string        `json:"app"`
+	Version string        `json:"version" doc:"that is current"`
+	Config  string        `json:"config,omitempty" doc:"digest of its configuration"`
+	Origin  sluice.JobID  `json:"origin" doc:"the last job that deployed it"`
+	Hosts   []sluice.Host `json:"hosts,omitempty" doc:"that do not have it"`
+	Unknown []sluice.Host `json:"unknown,omitempty" doc:"left out: it is not known what they have"`
+	Fresh   []sluice.Host `json:"fresh,omitempty" doc:"left out: they are new, and their configuration was not frozen"`
+	Job     sluice.JobID  `json:"job,omitempty" doc:"that brings the hosts to it"`
+	Refused *Problem      `json:"refused,omitempty" doc:"why there is no such job"`
+}

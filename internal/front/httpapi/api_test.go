@@ -183,6 +183,7 @@ var bodies = map[string]string{
 	"/api/v1/plan/files":                         `{"namespace":"prod","targets":"web1"}`,
 	"/api/v1/rehearse":                           `{"namespace":"prod","targets":"web1"}`,
 	"/api/v1/jobs":                               `{"namespace":"prod","targets":"web1","command":"true"}`,
+	"/api/v1/converge":                           `{"namespace":"prod","env":"production"}`,
 	"/api/v1/audit/repair":                       `{"reason":"r"}`,
 	"/api/v1/heads":                              `{"heads":[]}`,
 	"/api/v1/sealing":                            `{"namespace":"prod","targets":"web1","command":"true"}`,

@@ -187,6 +187,7 @@ func New(cfg Config) *API {
 	a.addFrozen()
 	a.addConfiguration()
 	a.addBack()
+	a.addConverge()
 	a.addBlobs()
 	a.addControls()
 	a.addFleets()

@@ -1,11 +1,11 @@
-package cli
+package control_test
 
 import (
 	"strings"
 	"testing"
 
 	"sluice"
-	"sluice/internal/core/fleet"
+	rules "sluice/internal/core/fleet"
 	"sluice/internal/core/live"
 	"sluice/internal/core/schedule"
 	"sluice/internal/run/control"
@@ -48,11 +48,11 @@ func TestAims(t *testing.T) {
 		"of several namespaces":            {[]control.Released{released("j2", "2", "", failed, 0), elsewhere}, nil, "", "several namespaces: default, test"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			list, err := aimsOf(c.list, c.now, "production", []string{"a"})
+			list, err := control.AimsOf(c.list, c.now, "production", []string{"a"})
 			got := ""
 			for _, m := range list {
-				got += string(m.release.Job) + ":"
-				for _, d := range m.deploys {
+				got += string(m.Release.Job) + ":"
+				for _, d := range m.Deploys {
 					got += " " + string(d.Job)
 				}
 			}
@@ -61,14 +61,14 @@ func TestAims(t *testing.T) {
 			}
 		})
 	}
-	if _, err := aimsOf(nil, nil, "production", nil); sluice.CodeOf(err) != sluice.NotFound {
+	if _, err := control.AimsOf(nil, nil, "production", nil); sluice.CodeOf(err) != sluice.NotFound {
 		t.Errorf("an environment without apps: %v", err)
 	}
 }
 
 // Hosts that have the release are left alone; those of which nothing is known, or whose configuration nobody froze, are left out.
 func TestGap(t *testing.T) {
-	m := &aim{namespace: "default", app: "a", release: control.Released{Release: live.Release{Job: "j1", App: "a", Env: "production", Version: "2", Config: "c"}}}
+	m := &control.Aim{Namespace: "default", App: "a", Release: control.Released{Release: live.Release{Job: "j1", App: "a", Env: "production", Version: "2", Config: "c"}}}
 	on := func(h sluice.Host, how func(*control.Live)) control.Live {
 		l := control.Live{Namespace: "default", State: live.State{Place: live.Place{App: "a", Env: "production", Host: h}, Known: true, Live: sluice.Installed{Version: "2"}, Config: "c"}}
 		how(&l)
@@ -85,19 +85,18 @@ func TestGap(t *testing.T) {
 	}
 	hosts := []sluice.Host{"has", "old", "other", "failed", "unknown", "new", "away"}
 	known := []sluice.Host{"has", "old", "other", "failed", "unknown", "away"}
-	g := m.gapOf(hosts, known, now, false)
-	if got := fleet.Fold(g.hosts); got != "old,other,failed,away" {
+	g := m.GapOf(hosts, known, now, false)
+	if got := rules.Fold(g.Hosts); got != "old,other,failed,away" {
 		t.Errorf("to be changed: %s", got)
 	}
-	left := strings.Join(g.left, "\n")
-	if len(g.left) != 2 || !strings.Contains(left, "not known what unknown has of a") || !strings.Contains(left, "for new was not frozen") || !strings.Contains(left, "sluice deploy a@2 --env production -w new") {
-		t.Errorf("left out: %s", left)
+	if len(g.Unknown) != 1 || g.Unknown[0].Host != "unknown" || g.Unknown[0].Last != "j2" || rules.Fold(g.Fresh) != "new" {
+		t.Errorf("left out: %+v", g)
 	}
-	if g = m.gapOf(hosts, known, now, true); len(g.left) != 1 || fleet.Fold(g.hosts) != "old,other,failed,new,away" {
-		t.Errorf("with the common configuration: %s; %s", fleet.Fold(g.hosts), g.left)
+	if g = m.GapOf(hosts, known, now, true); len(g.Unknown) != 1 || len(g.Fresh) > 0 || rules.Fold(g.Hosts) != "old,other,failed,new,away" {
+		t.Errorf("with the common configuration: %s; %v", rules.Fold(g.Hosts), g.Unknown)
 	}
-	m.release.Config, now[0].Config = "", ""
-	if g = m.gapOf(hosts, nil, now, false); len(g.left) != 1 || fleet.Fold(g.hosts) != "old,other,failed,new,away" {
-		t.Errorf("without a configuration: %s; %s", fleet.Fold(g.hosts), g.left)
+	m.Release.Config, now[0].Config = "", ""
+	if g = m.GapOf(hosts, nil, now, false); len(g.Unknown) != 1 || len(g.Fresh) > 0 || rules.Fold(g.Hosts) != "old,other,failed,new,away" {
+		t.Errorf("without a configuration: %s; %v", rules.Fold(g.Hosts), g.Unknown)
 	}
 }

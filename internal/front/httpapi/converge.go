@@ -1,0 +1,136 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"sluice"
+	"sluice/api"
+	"sluice/internal/core/fleet"
+	"sluice/internal/core/release"
+	"sluice/internal/run/control"
+)
+
+type toConverge struct{ Body api.Converge }
+
+type converged struct {
+	Body struct {
+		Apps []api.Converged `json:"apps" doc:"by name"`
+	}
+}
+
+func (a *API) addConverge() {
+	route(a, sluice.SubmitJob, huma.Operation{OperationID: "converge", Method: http.MethodPost, Path: "/api/v1/converge", Tags: []string{releaseTag},
+		Summary: "Bring late, repaired and new hosts to the release that is current", Errors: []int{http.StatusNotFound, http.StatusConflict},
+		Description: "A job for each app of which hosts are missing, with the options of the deploy that is current. It takes the right for all hosts that its deploys mean. " +
+			"With dry nothing is submitted: the answer says what would be. To ask twice does no harm: while such a job goes on, that is a conflict, and afterwards nothing is missing."}, converge)
+}
+
+// missing is an app of which hosts do not have what is current.
+type missing struct {
+	*control.Aim
+	control.Gap
+	of *sluice.Job // the deploy that is current
+}
+
+func converge(ctx context.Context, c caller, in *toConverge) (*converged, error) {
+	list, err := c.missing(ctx, &in.Body)
+	if err != nil {
+		return nil, err
+	}
+	out := &converged{}
+	out.Body.Apps = []api.Converged{}
+	made := false
+	for _, m := range list {
+		one := api.Converged{App: m.App, Version: m.Release.Version, Config: m.Release.Config, Origin: m.Release.Job, Hosts: m.Hosts, Fresh: m.Fresh}
+		for _, l := range m.Unknown {
+			one.Unknown = append(one.Unknown, l.Host)
+		}
+		if len(m.Hosts) > 0 && !in.Body.Dry {
+			job, err := c.bring(ctx, m)
+			switch {
+			case err == nil:
+				one.Job, made = job, true
+			case !made && len(list) == 1:
+				return nil, err
+			default: // what was submitted is to be known all the same
+				p := problemOf(err).Problem
+				one.Refused = &p
+			}
+		}
+		out.Body.Apps = append(out.Body.Apps, one)
+	}
+	return out, nil
+}
+
+// missing looks at all that is meant, and asks for the right to all of it before anything is told.
+func (c caller) missing(ctx context.Context, b *api.Converge) (out []missing, err error) {
+	ns := b.Namespace
+	if ns == "" {
+		ns = sluice.DefaultNamespace
+	}
+	if err := c.mayLook(ctx, ns); err != nil {
+		return nil, err
+	}
+	desk, spaces, q := c.desk(), []control.Space{{Namespace: ns}}, control.LiveQuery{Namespace: ns, Env: b.Env}
+	list, lost, err := c.api.cfg.Lists.ReleasesIn(ctx, spaces, q)
+	if err != nil {
+		return nil, err
+	}
+	now, gone, err := c.api.cfg.Lists.LiveIn(ctx, spaces, q)
+	if err != nil {
+		return nil, err
+	}
+	if len(lost)+len(gone) > 0 {
+		return nil, sluice.Errorf(sluice.Conflict, "namespace %s cannot be read now, so it is not known what is current there", ns).WithHint("the server's log says why it cannot be read")
+	}
+	aims, err := control.AimsOf(list, now, b.Env, b.Apps)
+	if err != nil {
+		return nil, err
+	}
+	loaded, _, err := desk.Fleet(ctx, ns)
+	if err != nil && sluice.CodeOf(err) != sluice.NotFound {
+		return nil, err
+	}
+	for _, m := range aims {
+		var of *sluice.Job
+		hosts, known, err := m.Meant(func(id sluice.JobID) (*sluice.Job, error) {
+			i, _, err := desk.Info(ctx, string(id))
+			if err == nil && id == m.Release.Job {
+				of = i.Spec
+			}
+			return i.Spec, err
+		}, func(j *sluice.Job) ([]sluice.Host, error) {
+			if loaded == nil {
+				return nil, sluice.Errorf(sluice.Conflict, "job %s means %s, and no fleet of %s was applied that says which hosts those are", j.ID, j.Expression, ns).
+					WithHint("sluice fleet apply -f FILE; or sluice converge %s -f FILE", b.Env)
+			}
+			return loaded.Resolve(j.Expression)
+		})
+		if err != nil {
+			return nil, err
+		}
+		if err := c.may(ctx, ns, hosts); err != nil {
+			return nil, err
+		}
+		out = append(out, missing{m, m.GapOf(hosts, known, now, b.Common), of})
+	}
+	return out, nil
+}
+
+// bring submits the job that brings hosts to what is current, as it was deployed. What had to run once has run then.
+func (c caller) bring(ctx context.Context, m missing) (sluice.JobID, error) {
+	rel := *m.of.Action.Release
+	rel.Once, rel.Deploy.Once = "", ""
+	look := m.Look()
+	s := wantOf(m.of)
+	s.Namespace, s.Targets, s.Release, s.Back, s.Look = m.Namespace, fleet.Fold(m.Hosts), &rel, nil, &look
+	s.Options.Lock, s.Options.Supersede = string(release.Lock(&rel)), false
+	job, err := submit(ctx, c, &toSubmit{Body: s})
+	if err != nil {
+		return "", err
+	}
+	return job.Body.ID, nil
+}

@@ -1,0 +1,105 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"sluice"
+	"sluice/api"
+	"sluice/internal/core/access"
+	"sluice/internal/run/control"
+)
+
+// deploys is a deploy of something that is kept, on hosts that an expression means; those that are away do not get it.
+func (w *world) deploys(version, expression string, meant []sluice.Host, away ...sluice.Host) sluice.JobID {
+	w.t.Helper()
+	digest, _, err := w.service.Keep(w.t.Context(), bytes.NewReader([]byte(version)))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	rel := &sluice.Release{App: "shop", Env: "production", Version: version, Artifact: digest, Manifest: digest, Deploy: sluice.Deploy{Root: "/srv/shop"}}
+	d, err := w.service.Prepare(w.t.Context(), control.Request{Fleet: w.fleet, Expression: expression, Targets: meant, Command: "deploy",
+		Action: sluice.Action{Kind: sluice.DeployTo, Release: rel}, Options: sluice.Options{Lock: "shop/production", Sudo: "root", Concurrency: 7}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := w.service.Submit(w.t.Context(), d); err != nil {
+		w.t.Fatal(err)
+	}
+	for i, h := range meant {
+		id := sluice.NewAttemptID(d.Job.ID, i, 1)
+		w.later(d.Job.ID, sluice.TaskStarted{Host: h, Attempt: id})
+		if slices.Contains(away, h) {
+			w.later(d.Job.ID, sluice.TaskFinished{Host: h, Attempt: id, Outcome: sluice.Unreachable, NotStarted: true})
+			w.later(d.Job.ID, sluice.TaskFinished{Host: h, Outcome: sluice.Skipped, By: "ann"})
+			continue
+		}
+		w.later(d.Job.ID, sluice.TaskFinished{Host: h, Attempt: id, Outcome: sluice.Succeeded,
+			Release: &sluice.Activation{App: "shop", Env: "production", Live: sluice.Installed{Version: version}}})
+	}
+	w.later(d.Job.ID, sluice.JobFinished{Outcome: sluice.Succeeded})
+	return d.Job.ID
+}
+
+func (w *world) converge(token, body string) (out []api.Converged, p api.Problem, status int) {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(context.WithoutCancel(w.t.Context()), http.MethodPost, w.server.URL+"/api/v1/converge", strings.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := w.server.Client().Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	got := struct {
+		Apps []api.Converged `json:"apps"`
+		api.Problem
+	}{}
+	if err := json.NewDecoder(resp.Body).Decode(&got); err != nil {
+		w.t.Fatal(err)
+	}
+	return got.Apps, got.Problem, resp.StatusCode
+}
+
+// TestConverge: hosts that a deploy meant and that do not have it get it, as it was deployed, by whoever has the right for all of them.
+func TestConverge(t *testing.T) {
+	w := newWorld(t)
+	ann := w.token("ann", sluice.Grant{Role: access.Operator})
+	webs := w.token("vera", sluice.Grant{Role: access.Operator, Namespace: "prod", Tags: []sluice.Tag{"db"}})
+	const body = `{"namespace":"prod","env":"production"}`
+	if _, p, status := w.converge(ann, body); status != http.StatusNotFound {
+		t.Errorf("nothing is on record: %d %+v", status, p)
+	}
+	first := w.deploys("2", "web1,web2", []sluice.Host{"web1", "web2"}, "web2")
+	if _, p, status := w.converge(webs, body); status != http.StatusForbidden || strings.Contains(p.Detail, "web2") {
+		t.Errorf("without the right for all hosts: %d %+v", status, p)
+	}
+	got, _, _ := w.converge(ann, `{"namespace":"prod","env":"production","dry":true}`)
+	if len(got) != 1 || got[0].Version != "2" || got[0].Origin != first || !slices.Equal(got[0].Hosts, []sluice.Host{"web2"}) || got[0].Job != "" {
+		t.Fatalf("what would be done: %+v", got)
+	}
+	got, p, _ := w.converge(ann, body)
+	if len(got) != 1 || got[0].Job == "" {
+		t.Fatalf("%+v %+v", got, p)
+	}
+	j, _, err := w.service.Job(t.Context(), string(got[0].Job))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := j.Spec
+	if s.By != "ann" || !slices.Equal(s.Targets, []sluice.Host{"web2"}) || s.Action.Release.Version != "2" || s.Options.Lock != "shop/production" || s.Options.Sudo != "root" ||
+		s.Options.Concurrency != 7 || s.Look == nil || s.Look.Until == 0 || s.Look.Again != "sluice converge production shop" {
+		t.Errorf("%+v %+v", s, s.Look)
+	}
+	if _, p, status := w.converge(ann, body); status != http.StatusConflict || !strings.Contains(p.Detail, "job "+string(got[0].Job)+" changes shop there now") {
+		t.Errorf("while that goes on: %d %+v", status, p)
+	}
+}
