@@ -169,9 +169,7 @@ func (a *app) likeRequest(ctx context.Context, svc control.Desk, f jobFlags, k *
 	if err != nil {
 		return control.Request{}, err
 	}
-	rel := *j.Spec.Action.Release
-	rel.Deploy.Once, rel.Deploy.After = "", "" // they have run, when that was deployed
-	rel.Deploy.Validate = nil                  // and so has this, or a person has said otherwise
+	rel := control.Again(*j.Spec.Action.Release)
 	for _, digest := range []string{rel.Artifact, rel.Manifest, rel.Config} {
 		if digest == "" {
 			continue
@@ -202,9 +200,9 @@ func (a *app) likeRequest(ctx context.Context, svc control.Desk, f jobFlags, k *
 	if rel.Deploy.Balancers, err = release.Balancers(rel.Deploy.Balancers, r.Fleet, nil); err != nil {
 		return r, err
 	}
-	r.Action, r.Command = sluice.Action{Kind: sluice.DeployTo, Release: &rel}, release.Told(sluice.DeployTo, &rel)
+	r.Action, r.Command = sluice.Action{Kind: sluice.DeployTo, Release: rel}, release.Told(sluice.DeployTo, rel)
 	if r.Options.Lock == "" {
-		r.Options.Lock = release.Lock(&rel)
+		r.Options.Lock = release.Lock(rel)
 	}
 	if k.look.Until > 0 { // a server of an older version does not say it
 		r.Look = &k.look

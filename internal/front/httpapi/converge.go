@@ -120,14 +120,13 @@ func (c caller) missing(ctx context.Context, b *api.Converge) (out []missing, er
 	return out, nil
 }
 
-// bring submits the job that brings hosts to what is current, as it was deployed. What had to run once has run then.
+// bring submits the job that brings hosts to what is current, as it was deployed.
 func (c caller) bring(ctx context.Context, m missing) (sluice.JobID, error) {
-	rel := *m.of.Action.Release
-	rel.Once, rel.Deploy.Once = "", ""
+	rel := control.Again(*m.of.Action.Release)
 	look := m.Look()
 	s := wantOf(m.of)
-	s.Namespace, s.Targets, s.Release, s.Back, s.Look = m.Namespace, fleet.Fold(m.Hosts), &rel, nil, &look
-	s.Options.Lock, s.Options.Supersede = string(release.Lock(&rel)), false
+	s.Namespace, s.Targets, s.Release, s.Back, s.Look = m.Namespace, fleet.Fold(m.Hosts), rel, nil, &look
+	s.Options.Lock, s.Options.Supersede = string(release.Lock(rel)), false
 	job, err := submit(ctx, c, &toSubmit{Body: s})
 	if err != nil {
 		return "", err

@@ -174,3 +174,11 @@ func (m *Aim) GapOf(hosts, known []sluice.Host, now []Live, common bool) (g Gap)
 	}
 	return g
 }
+
+// Again is a release that was deployed, for hosts that are to have it as well. What had to run once has run then, and so has what
+// validates it, or a person has said otherwise.
+func Again(was sluice.Release) *sluice.Release {
+	was.Once, was.Deploy.Once, was.After, was.Deploy.After = "", "", "", ""
+	was.Validating, was.Deploy.Validate = nil, nil
+	return &was
+}
