@@ -171,7 +171,7 @@ func TestTheManual(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, ok := strings.Cut(string(text), "```yaml\n")
+	_, rest, ok := strings.Cut(string(text), "\n## app.yaml\n\n```yaml\n")
 	example, _, closed := strings.Cut(rest, "```")
 	if !ok || !closed {
 		t.Fatal("the manual has no example")
