@@ -81,3 +81,21 @@ func once(asked, may chan struct{}) func(context.Context) error {
 		}
 	}
 }
+
+// TestNothingIsPreparedBefore: what may not start yet is not on the host, where it would be in the way of who may.
+func TestNothingIsPreparedBefore(t *testing.T) {
+	b := newBench(t, newHost(t, "dash"))
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	_, err := b.do(ctx, work.Assignment{MayStart: func(ctx context.Context) error {
+		if exists(filepath.Join(b.host.place, string(b.id()))) {
+			t.Error("it is prepared, and may not start")
+		}
+		end()
+		<-ctx.Done()
+		return ctx.Err()
+	}})
+	if err == nil {
+		t.Error("it has an outcome, and nobody let it start")
+	}
+}
