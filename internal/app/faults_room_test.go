@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -15,19 +17,34 @@ import (
 
 	"sluice"
 	"sluice/api"
+	"sluice/internal/run/control"
 )
 
-// descriptors lets a process have so many more files than it has.
+// descriptors lets a process have so many more files than it has. Its descriptors have gaps, which count.
 func descriptors(t *testing.T, pid, more int) (free func()) {
 	t.Helper()
 	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
+	has := map[int]bool{}
+	for _, f := range open {
+		n, err := strconv.Atoi(f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		has[n] = true
+	}
+	limit := 0
+	for left := more; left > 0 || has[limit]; limit++ {
+		if !has[limit] {
+			left--
+		}
+	}
 	var before unix.Rlimit
 	err = unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &before)
 	if err == nil {
-		err = unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(len(open) + more), Max: before.Max}, nil)
+		err = unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(limit), Max: before.Max}, nil)
 	}
 	if err != nil {
 		t.Skipf("skipped: the limits of a process cannot be set here: %v", err)
@@ -39,14 +56,15 @@ func descriptors(t *testing.T, pid, more int) (free func()) {
 	}
 }
 
-// TestNoDescriptors: a server that can open nothing more keeps those out who come, and what runs goes on; a worker says of
-// hosts that it cannot reach for that why, and that nothing was started there. With room again all is as before.
+// TestNoDescriptors: a server that can open nothing more keeps those out who come, and what runs goes on; a worker that can
+// open nothing gives back what it is given, and who asks is told why; one that cannot reach a host for that says so, and that
+// nothing was started there. With room again all is as before.
 func TestNoDescriptors(t *testing.T) {
 	t.Parallel()
-	const hosts = 4
+	const hosts = 5
 	s := newStation(t, hosts)
 	s.rises()
-	s.apply(s.all(4))
+	s.apply(s.all(hosts))
 	w := s.joins("w1", nil)
 	marks := t.TempDir()
 	id := s.submit("host1,host2", held(marks))
@@ -62,7 +80,8 @@ func TestNoDescriptors(t *testing.T) {
 		crowd = append(crowd, c)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	taken, err := s.client.Submit(ctx, api.Submit{Targets: "host3", Command: "echo >>" + marks + "/host3"})
+	third := control.NewJobID() // asked for twice, it is one job
+	taken, err := s.client.Submit(ctx, api.Submit{ID: third, Targets: "host3", Command: "echo >>" + marks + "/host3"})
 	cancel()
 	t.Logf("a job without descriptors: %v, error %v", taken.ID, err)
 	for _, c := range crowd {
@@ -71,7 +90,7 @@ func TestNoDescriptors(t *testing.T) {
 	free()
 	if err != nil {
 		s.comes(func() bool {
-			j, err := s.client.Submit(t.Context(), api.Submit{Targets: "host3", Command: "echo >>" + marks + "/host3"})
+			j, err := s.client.Submit(t.Context(), api.Submit{ID: third, Targets: "host3", Command: "echo >>" + marks + "/host3"})
 			taken = j
 			return err == nil
 		})
@@ -81,6 +100,21 @@ func TestNoDescriptors(t *testing.T) {
 
 	began = time.Now()
 	free = descriptors(t, w.cmd.Process.Pid, 0)
+	back := s.submit("host5", "echo >>"+marks+"/host5")
+	s.comes(func() bool {
+		if s.lineless() {
+			return true
+		}
+		reasons, err := s.client.Why(t.Context(), string(back), "host5")
+		s.must(err)
+		return slices.ContainsFunc(reasons, func(r api.Reason) bool {
+			return strings.Contains(r.Text, "worker w1 gave it back") && strings.Contains(r.Text, "too many open files")
+		})
+	})
+	free()
+	s.succeeded(back, 1)
+
+	free = descriptors(t, w.cmd.Process.Pid, 1)
 	bad := s.submit("host4", "echo >>"+marks+"/host4")
 	ended, held := s.starved(bad, free)
 	if held && (ended.Outcome != sluice.Unreachable || !ended.NotStarted || !strings.Contains(ended.Reason, "too many open files")) {
@@ -111,8 +145,7 @@ func (s *station) starved(id sluice.JobID, free func()) (ended sluice.TaskFinish
 	s.t.Helper()
 	held = true
 	s.comes(func() bool {
-		if list, err := s.client.Workers(s.t.Context()); held && err == nil && list[0].Health != "connected" {
-			s.t.Log("the worker has lost its line, and gets its descriptors back")
+		if held && s.lineless() {
 			free()
 			held = false
 		}
@@ -127,6 +160,16 @@ func (s *station) starved(id sluice.JobID, free func()) (ended sluice.TaskFinish
 		return false
 	})
 	return ended, held
+}
+
+// lineless reports whether the worker has lost its line.
+func (s *station) lineless() bool {
+	list, err := s.client.Workers(s.t.Context())
+	if err == nil && list[0].Health != "connected" {
+		s.t.Log("the worker has lost its line, and gets its descriptors back")
+		return true
+	}
+	return false
 }
 
 // keptOrSaid sees that the output of held commands is whole, or that it is said that it is not.

@@ -50,6 +50,8 @@ type Order struct {
 	Resumed bool // with Give
 	// Kept says, with Give, that the attempt stays with the worker that has had it all the while.
 	Kept bool
+	// Why says, with GiveUp, why nobody can.
+	Why string
 }
 
 type task struct {
@@ -60,7 +62,32 @@ type task struct {
 	// notBefore is when nobody who had it may start it any more: until then it is given to nobody else, and its host must not
 	// forget it.
 	notBefore time.Time
+	given     time.Time // when it last was
+	back      returned
 }
+
+// returned is that workers gave an attempt back that they could not carry out.
+type returned struct {
+	times int // one after the other; 0: what follows says nothing
+	by    sluice.WorkerName
+	why   string
+	first time.Time
+	until time.Time // it is given to nobody before
+}
+
+// said is who gave it back and why, "" where nobody did.
+func (r returned) said() string {
+	if r.times == 0 {
+		return ""
+	}
+	return "worker " + string(r.by) + " gave it back: " + r.why
+}
+
+// An attempt that was given back waits before it is given anew, each time longer.
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = 10 * time.Second
+)
 
 // Member is a worker, as it is now.
 type Member struct {
@@ -271,11 +298,27 @@ func (s *State) Has(name sluice.WorkerName, a sluice.AttemptID) bool {
 	return t != nil && t.on == name
 }
 
-// Again has an attempt wait for a worker anew: the one that had it cannot say how it ended.
-func (s *State) Again(a sluice.AttemptID, now time.Time) []Order {
+// Again has an attempt wait for a worker anew: the one that had it cannot say how it ended, and says why. It is given to
+// another one rather, and after a pause: what keeps a worker from it may last. Where they all give it back for as long as an
+// attempt is without a worker at most, nobody can say how it ended.
+func (s *State) Again(a sluice.AttemptID, why string, now time.Time) []Order {
 	s.now = now
-	if t := s.tasks[a]; t != nil && t.on != "" {
-		s.wait(t, now)
+	t := s.tasks[a]
+	if t == nil || t.on == "" {
+		return s.place()
+	}
+	by, back := t.on, t.back
+	s.wait(t, now)
+	if back.times == 0 || now.Sub(t.given) >= t.Reconnect { // it was carried out meanwhile
+		back.times, back.first = 0, now
+	}
+	pause := lastPause
+	if back.times < 7 { // 6.4 s
+		pause = firstPause << back.times
+	}
+	t.back = returned{times: back.times + 1, by: by, why: cmp.Or(why, "it has nothing of it any more"), first: back.first, until: now.Add(pause)}
+	if t.since.Equal(now) {
+		t.since = back.first
 	}
 	return s.place()
 }
@@ -304,7 +347,12 @@ func (s *State) Tick(now time.Time) []Order {
 	for _, a := range s.waiting {
 		if t := s.tasks[a]; t.Resumed && !t.over && now.Sub(t.since) >= t.Reconnect {
 			t.over = true
-			out = append(out, Order{Kind: GiveUp, Attempt: a})
+			why := t.back.said()
+			if why == "" {
+				why, _ = s.Waits(a)
+				why = "its worker was lost, and " + why
+			}
+			out = append(out, Order{Kind: GiveUp, Attempt: a, Why: why})
 		}
 	}
 	return out
@@ -327,8 +375,8 @@ func (s *State) Next() (at time.Time, ok bool) {
 		if t.Resumed && !t.over {
 			sooner(t.since.Add(t.Reconnect))
 		}
-		if t.notBefore.After(s.now) {
-			sooner(t.notBefore)
+		if at := t.waits(); at.After(s.now) {
+			sooner(at)
 		}
 	}
 	for _, at := range s.later {
@@ -374,7 +422,7 @@ func (s *State) put(t *task, name sluice.WorkerName) {
 		m.Running--
 	}
 	s.unwait(t.Attempt)
-	t.on, t.Resumed = name, true
+	t.on, t.Resumed, t.given = name, true, s.now
 	s.members[name].Running++
 }
 
@@ -382,11 +430,19 @@ func (s *State) wait(t *task, now time.Time) {
 	if m := s.members[t.on]; m != nil {
 		m.Running--
 	}
-	t.on, t.since, t.Resumed = "", now, true
+	t.on, t.since, t.Resumed, t.back = "", now, true, returned{}
 	if t.notBefore.After(now) {
 		t.since = t.notBefore // it is not yet looked for another worker
 	}
 	s.waiting = append(s.waiting, t.Attempt)
+}
+
+// waits is until when it is given to nobody new.
+func (t *task) waits() time.Time {
+	if t.back.until.After(t.notBefore) {
+		return t.back.until
+	}
+	return t.notBefore
 }
 
 func (s *State) unwait(a sluice.AttemptID) {

@@ -32,6 +32,7 @@ type model struct {
 	drain  map[sluice.WorkerName]bool
 	heard  map[sluice.WorkerName]time.Time
 	barred map[sluice.AttemptID]time.Time // until then a worker that was removed may start it
+	back   map[sluice.AttemptID]time.Time // when it was given back
 	next   int
 }
 
@@ -57,6 +58,8 @@ func (m *model) obey(orders []crew.Order, joined sluice.WorkerName) {
 				m.t.Fatalf("%s is given to %s, and only %s may have it", o.Attempt, o.Worker, m.only[o.Attempt])
 			case !held && m.now.Before(m.barred[o.Attempt]):
 				m.t.Fatalf("%s is given to %s, and who had it may still start it", o.Attempt, o.Worker)
+			case !held && m.now.Sub(m.back[o.Attempt]) < 100*time.Millisecond:
+				m.t.Fatalf("%s is given to %s, and was given back just now", o.Attempt, o.Worker)
 			case o.Kept && m.on[o.Attempt] != o.Worker:
 				m.t.Fatalf("%s is kept by %s, and was with %q", o.Attempt, o.Worker, m.on[o.Attempt])
 			case m.sent[o.Attempt] && !o.Resumed:
@@ -174,6 +177,19 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			}
 			m.obey(m.s.Drain(w, on), "")
 		},
+		"give back": func(t *rapid.T) {
+			m.t = t
+			for _, a := range slices.Sorted(maps.Keys(m.pool)) {
+				w := m.on[a]
+				if w == "" || !m.live[w] || !rapid.Bool().Draw(t, "this one") {
+					continue
+				}
+				delete(m.holds[w], a)
+				m.on[a], m.back[a] = "", m.now
+				m.s.Forget(w, a)
+				m.obey(m.s.Again(a, "its disk is full", m.now), "")
+			}
+		},
 		"end": func(t *rapid.T) {
 			m.t = t
 			for n := range m.next {
@@ -199,7 +215,7 @@ func (m *model) check() {
 		if (on == "") != (why != "") {
 			m.t.Fatalf("%s is with %q, and waits because %q", a, on, why)
 		}
-		if on != "" || m.shut[a] || m.now.Before(m.barred[a]) {
+		if on != "" || m.shut[a] || m.now.Before(m.barred[a]) || m.now.Sub(m.back[a]) < 10*time.Second {
 			continue
 		}
 		for _, w := range m.s.Members() {
@@ -228,7 +244,7 @@ func TestCrew(t *testing.T) {
 		m := &model{t: t, s: crew.New(lease), now: time.Unix(0, 0), on: map[sluice.AttemptID]sluice.WorkerName{}, pool: map[sluice.AttemptID]sluice.Pool{},
 			only: map[sluice.AttemptID]sluice.WorkerName{}, shut: map[sluice.AttemptID]bool{}, sent: map[sluice.AttemptID]bool{}, holds: map[sluice.WorkerName]map[sluice.AttemptID]bool{},
 			limit: map[sluice.WorkerName]int{}, pools: map[sluice.WorkerName][]sluice.Pool{}, live: map[sluice.WorkerName]bool{}, drain: map[sluice.WorkerName]bool{},
-			heard: map[sluice.WorkerName]time.Time{}, barred: map[sluice.AttemptID]time.Time{}}
+			heard: map[sluice.WorkerName]time.Time{}, barred: map[sluice.AttemptID]time.Time{}, back: map[sluice.AttemptID]time.Time{}}
 		for _, w := range []sluice.WorkerName{"w1", "w2", "w3"} {
 			m.holds[w] = map[sluice.AttemptID]bool{}
 		}
@@ -250,7 +266,7 @@ func TestLostAndGivenUp(t *testing.T) {
 	if got := s.Tick(now.Add(lease)); fmt.Sprint(got) != fmt.Sprint([]crew.Order{{Kind: crew.Cut, Worker: "w1"}}) {
 		t.Errorf("at its end: %+v", got)
 	}
-	if got := s.Tick(now.Add(lease + time.Minute)); fmt.Sprint(got) != fmt.Sprint([]crew.Order{{Kind: crew.GiveUp, Attempt: a}}) {
+	if got := s.Tick(now.Add(lease + time.Minute)); fmt.Sprint(got) != fmt.Sprint([]crew.Order{{Kind: crew.GiveUp, Attempt: a, Why: "its worker was lost, and no worker of pool default is connected"}}) {
 		t.Errorf("a minute later: %+v", got)
 	}
 	// One that was never given waits for ever.
@@ -258,6 +274,63 @@ func TestLostAndGivenUp(t *testing.T) {
 	s.Add(crew.Task{Attempt: b, Job: "0123456789ab", Reconnect: time.Minute}, now)
 	if got := s.Tick(now.Add(1000 * time.Hour)); got != nil {
 		t.Errorf("one that nobody had: %+v", got)
+	}
+}
+
+// TestGivenBack: an attempt that a worker cannot carry out goes to another one, after a pause that grows; who waits is told
+// what the last one said, and where they all give it back for too long, that is the end of it.
+func TestGivenBack(t *testing.T) {
+	begin := time.Unix(0, 0)
+	s, now := crew.New(time.Hour), begin
+	a := sluice.NewAttemptID("0123456789ab", 0, 1)
+	s.Join(crew.Member{Name: "w1", Pools: pools, Limit: 1}, nil, now)
+	s.Add(crew.Task{Attempt: a, Job: "0123456789ab", Reconnect: time.Minute}, now)
+	s.Join(crew.Member{Name: "w2", Pools: pools, Limit: 9}, nil, now)
+	given, on := 0, sluice.WorkerName("w1")
+	for last := time.Duration(0); ; given++ {
+		if got := s.Again(a, "its disk is full", now); got != nil {
+			t.Fatalf("given back at %v: %+v", now.Sub(begin), got)
+		}
+		if why, until := s.Waits(a); why != "worker "+string(on)+" gave it back: its disk is full" || until != "it is given again" {
+			t.Fatalf("%q until %q", why, until)
+		}
+		at, ok := s.Next()
+		pause := at.Sub(now)
+		if last = min(max(100*time.Millisecond, 2*last), 10*time.Second); !ok || pause > last {
+			t.Fatalf("%v, %v; want at most %v", pause, ok, last)
+		}
+		now = at
+		got := s.Tick(now)
+		if len(got) == 1 && got[0].Kind == crew.GiveUp {
+			if want := "worker " + string(on) + " gave it back: its disk is full"; got[0].Why != want || now.Sub(begin) != time.Minute {
+				t.Errorf("after %v: %+v", now.Sub(begin), got)
+			}
+			break
+		}
+		other := map[sluice.WorkerName]sluice.WorkerName{"w1": "w2", "w2": "w1"}[on]
+		if fmt.Sprint(got) != fmt.Sprint([]crew.Order{{Kind: crew.Give, Attempt: a, Worker: other, Resumed: true}}) {
+			t.Fatalf("after %v: %+v", now.Sub(begin), got)
+		}
+		on = other
+	}
+	if given < 8 || given > 14 {
+		t.Errorf("it was given %d times", given)
+	}
+}
+
+// TestGivenBackLater: what was carried out for a long time and is given back then is not given up at once.
+func TestGivenBackLater(t *testing.T) {
+	s, now := crew.New(100*time.Hour), time.Unix(0, 0)
+	a := sluice.NewAttemptID("0123456789ab", 0, 1)
+	s.Join(crew.Member{Name: "w1", Pools: pools, Limit: 1}, nil, now)
+	s.Add(crew.Task{Attempt: a, Job: "0123456789ab", Reconnect: time.Minute}, now)
+	for range 3 {
+		s.Again(a, "its disk is full", now)
+		now = now.Add(100 * time.Millisecond)
+		if got := s.Tick(now); len(got) != 1 || got[0].Kind != crew.Give {
+			t.Fatalf("%+v", got)
+		}
+		now = now.Add(time.Hour)
 	}
 }
 

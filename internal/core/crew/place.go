@@ -19,6 +19,9 @@ func (s *State) Waits(a sluice.AttemptID) (why, until string) {
 	if t.notBefore.After(s.now) {
 		return "a worker that is gone may still start it", "it may not any more"
 	}
+	if t.back.until.After(s.now) {
+		return t.back.said(), "it is given again"
+	}
 	if t.Shut || t.Only != "" {
 		return s.waitsForSecrets(t)
 	}
@@ -50,13 +53,13 @@ func (s *State) place() []Order {
 	for _, a := range s.waiting {
 		t := s.tasks[a]
 		if m := s.holder(a); m != nil { // it has the outcome
-			t.on, t.Resumed = m.Name, true
+			t.on, t.Resumed, t.given = m.Name, true, s.now
 			m.Running++
 			out = append(out, Order{Kind: Give, Attempt: a, Worker: m.Name, Resumed: true})
 			continue
 		}
 		of := kind{t.Pool, t.Unsigned}
-		if full[of] && t.Only == "" || t.Shut || t.notBefore.After(s.now) {
+		if full[of] && t.Only == "" || t.Shut || t.waits().After(s.now) {
 			rest = append(rest, a)
 			continue
 		}
@@ -66,7 +69,7 @@ func (s *State) place() []Order {
 			rest = append(rest, a)
 			continue
 		}
-		t.on = m.Name
+		t.on, t.given = m.Name, s.now
 		m.Running++
 		out = append(out, Order{Kind: Give, Attempt: a, Worker: m.Name, Resumed: t.Resumed})
 		t.Resumed = true
@@ -86,7 +89,7 @@ func (s *State) holder(a sluice.AttemptID) (first *Member) {
 	return first
 }
 
-// choose finds the worker for a task: of its pool, with room, the least loaded.
+// choose finds the worker for a task: of its pool, with room, the least loaded. Who has just given it back is the last choice.
 func (s *State) choose(t *task) *Member {
 	var best *Member
 	for _, m := range s.members {
@@ -94,9 +97,17 @@ func (s *State) choose(t *task) *Member {
 			continue
 		}
 		// Shares are compared as products, so that equal loads are equal.
-		if best == nil || cmp.Or(cmp.Compare(m.Running*best.Limit, best.Running*m.Limit), cmp.Compare(m.Name, best.Name)) < 0 {
+		if best == nil || cmp.Or(t.gaveBack(m)-t.gaveBack(best), cmp.Compare(m.Running*best.Limit, best.Running*m.Limit), cmp.Compare(m.Name, best.Name)) < 0 {
 			best = m
 		}
 	}
 	return best
+}
+
+// gaveBack is 1 for the worker that gave the task back last, 0 for others.
+func (t *task) gaveBack(m *Member) int {
+	if t.back.times > 0 && t.back.by == m.Name {
+		return 1
+	}
+	return 0
 }

@@ -292,7 +292,7 @@ func (f *flight) take(ctx context.Context, m message) error {
 	case m.give:
 		return f.give(ctx, m)
 	case m.giveUp != "":
-		return f.commit(ctx, sluice.TaskFinished{Outcome: sluice.Unknown, Reason: "its worker was lost, and " + m.giveUp})
+		return f.commit(ctx, sluice.TaskFinished{Outcome: sluice.Unknown, Reason: m.giveUp})
 	case m.worker != f.on || f.over && m.gone == nil:
 		return nil // of one that had it before
 	case m.output != nil:
@@ -325,7 +325,7 @@ func (f *flight) take(ctx context.Context, m message) error {
 		}
 		f.p.mu.Lock() // it cannot carry it out; another may
 		f.on = ""
-		f.p.act(f.p.crew.Again(f.a.Attempt, f.p.now()))
+		f.p.act(f.p.crew.Again(f.a.Attempt, m.gone.Error, f.p.now()))
 		f.p.mu.Unlock()
 	}
 	return nil

@@ -153,8 +153,7 @@ func (p *Pool) carryOut(orders []crew.Order) {
 			}
 		case crew.GiveUp:
 			if f != nil {
-				why, _ := p.crew.Waits(o.Attempt)
-				f.push(message{giveUp: why})
+				f.push(message{giveUp: o.Why})
 			}
 		case crew.Drop:
 			if m != nil {
