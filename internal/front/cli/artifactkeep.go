@@ -116,6 +116,11 @@ func (a *app) collect(ctx context.Context, d Depot, o collectFlags) error {
 		if yes, err := a.agreed("Remove them?"); err != nil || !yes {
 			return errors.Join(err, sluice.Errorf(sluice.Usage, "nothing was removed"))
 		}
+		if !o.unasked { // a deploy may have begun before the answer came
+			if k.Live, err = a.mayComeBack(ctx); err != nil {
+				return err
+			}
+		}
 	}
 	gone, err := d.Collect(ctx, found, k)
 	return errors.Join(err, a.printGarbage(gone, "removed", false))

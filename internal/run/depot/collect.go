@@ -34,10 +34,21 @@ func (d *Depot) Survey(ctx context.Context, k artifact.Keep) (g artifact.Garbage
 	return g, nil
 }
 
-// Collect removes what a survey found, as far as nobody needs it by now, and says what is gone. It may be killed at any time: what
-// is left is found by the next survey.
+// Collect removes what a survey found, as far as nobody needs it by now, and says what is gone. k may keep more than it did for
+// the survey. It may be killed at any time: what is left is found by the next survey.
 func (d *Depot) Collect(ctx context.Context, found artifact.Garbage, k artifact.Keep) (gone artifact.Garbage, err error) {
+	all, err := d.all(ctx)
+	if err != nil {
+		return gone, err
+	}
+	excess := map[sluice.ArtifactName]bool{}
+	for _, v := range artifact.Excess(all, k) {
+		excess[v.ArtifactName] = true
+	}
 	for _, v := range found.Versions {
+		if !excess[v.ArtifactName] {
+			continue
+		}
 		is, _, err := d.latest(ctx, v.ArtifactName)
 		if err != nil {
 			return gone, err

@@ -422,11 +422,13 @@ func TestCollect(t *testing.T) {
 	// Meanwhile somebody pushes what is about to go, under another name: its content stays.
 	sent = at.Add(2 * time.Hour)
 	push(t, d, version("again"), 2)
+	// And a version goes live, whose file and manifest stay with it.
+	k.Live = map[artifact.AppVersion]bool{{App: "shop", Version: "0"}: true}
 	gone, err := d.Collect(t.Context(), g, k)
-	if err != nil || len(gone.Versions) != 3 || len(gone.Contents) != 4 {
+	if err != nil || len(gone.Versions) != 2 || len(gone.Contents) != 2 {
 		t.Errorf("%+v, %v", gone, err)
 	}
-	if got := names(); !slices.Equal(got, []string{"1", "4", "5", "again"}) {
+	if got := names(); !slices.Equal(got, []string{"0", "1", "4", "5", "again"}) {
 		t.Errorf("%v", got)
 	}
 	for _, v := range names() {
