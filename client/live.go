@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -27,6 +28,15 @@ func (q LiveQuery) values() url.Values {
 		}
 	}
 	return v
+}
+
+// Converge brings hosts to the release that is current, and says what was done for each app, or would be where that is all that
+// is asked for. It asks once: where no answer comes, jobs may have been submitted, and to ask again is a conflict while they go on.
+func (c *Client) Converge(ctx context.Context, q api.Converge) ([]api.Converged, error) {
+	got, err := once[struct {
+		Apps []api.Converged `json:"apps"`
+	}](ctx, c, request{method: http.MethodPost, path: []string{"converge"}, body: q})
+	return got.Apps, err
 }
 
 // unreadable is nil where there is nothing that the server cannot read.

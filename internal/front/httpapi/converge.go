@@ -122,6 +122,10 @@ func (c caller) missing(ctx context.Context, b *api.Converge) (out []missing, er
 
 // bring submits the job that brings hosts to what is current, as it was deployed.
 func (c caller) bring(ctx context.Context, m missing) (sluice.JobID, error) {
+	if m.of.Options.NeedsSecrets() {
+		return "", sluice.Errorf(sluice.Conflict, "job %s, whose release is current, took passwords or keys of whoever submitted it, and they are not kept", m.of.ID).
+			WithHint("sluice converge %s %s, with the options that ask for them, such as --ask-sudo-password", m.Release.Env, m.App)
+	}
 	rel := control.Again(*m.of.Action.Release)
 	look := m.Look()
 	s := wantOf(m.of)

@@ -11,6 +11,7 @@ import (
 
 	"sluice"
 	"sluice/api"
+	"sluice/client"
 	"sluice/internal/core/access"
 	"sluice/internal/run/control"
 )
@@ -18,13 +19,19 @@ import (
 // deploys is a deploy of something that is kept, on hosts that an expression means; those that are away do not get it.
 func (w *world) deploys(version, expression string, meant []sluice.Host, away ...sluice.Host) sluice.JobID {
 	w.t.Helper()
+	return w.deploysWith(sluice.Options{Sudo: "root", Concurrency: 7}, version, expression, meant, away...)
+}
+
+func (w *world) deploysWith(o sluice.Options, version, expression string, meant []sluice.Host, away ...sluice.Host) sluice.JobID {
+	w.t.Helper()
+	o.Lock = "shop/production"
 	digest, _, err := w.service.Keep(w.t.Context(), bytes.NewReader([]byte(version)))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	rel := &sluice.Release{App: "shop", Env: "production", Version: version, Artifact: digest, Manifest: digest, Deploy: sluice.Deploy{Root: "/srv/shop"}}
 	d, err := w.service.Prepare(w.t.Context(), control.Request{Fleet: w.fleet, Expression: expression, Targets: meant, Command: "deploy",
-		Action: sluice.Action{Kind: sluice.DeployTo, Release: rel}, Options: sluice.Options{Lock: "shop/production", Sudo: "root", Concurrency: 7}})
+		Action: sluice.Action{Kind: sluice.DeployTo, Release: rel}, Options: o})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -82,9 +89,9 @@ func TestConverge(t *testing.T) {
 	if _, p, status := w.converge(webs, body); status != http.StatusForbidden || strings.Contains(p.Detail, "web2") {
 		t.Errorf("without the right for all hosts: %d %+v", status, p)
 	}
-	got, _, _ := w.converge(ann, `{"namespace":"prod","env":"production","dry":true}`)
-	if len(got) != 1 || got[0].Version != "2" || got[0].Origin != first || !slices.Equal(got[0].Hosts, []sluice.Host{"web2"}) || got[0].Job != "" {
-		t.Fatalf("what would be done: %+v", got)
+	got, err := w.client(ann).Converge(t.Context(), api.Converge{Namespace: "prod", Env: "production", Dry: true})
+	if err != nil || len(got) != 1 || got[0].Version != "2" || got[0].Origin != first || !slices.Equal(got[0].Hosts, []sluice.Host{"web2"}) || got[0].Job != "" {
+		t.Fatalf("what would be done: %+v, %v", got, err)
 	}
 	got, p, _ := w.converge(ann, body)
 	if len(got) != 1 || got[0].Job == "" {
@@ -101,5 +108,21 @@ func TestConverge(t *testing.T) {
 	}
 	if _, p, status := w.converge(ann, body); status != http.StatusConflict || !strings.Contains(p.Detail, "job "+string(got[0].Job)+" changes shop there now") {
 		t.Errorf("while that goes on: %d %+v", status, p)
+	}
+}
+
+// TestConvergeWithoutPasswords: a release that took a person's password is not brought anywhere without it.
+func TestConvergeWithoutPasswords(t *testing.T) {
+	w := newWorld(t)
+	ann := w.token("ann", sluice.Grant{Role: access.Operator})
+	origin := w.deploysWith(sluice.Options{Sudo: "root", AskSudoPassword: true}, "2", "web1,web2", []sluice.Host{"web1", "web2"}, "web2")
+	ask := api.Converge{Namespace: "prod", Env: "production"}
+	got, err := w.client(ann).Converge(t.Context(), ask)
+	if sluice.CodeOf(err) != sluice.Conflict || !strings.Contains(err.Error(), "job "+string(origin)+", whose release is current, took passwords") {
+		t.Errorf("%+v, %v", got, err)
+	}
+	jobs, err := w.client(ann).Jobs(t.Context(), client.JobsQuery{Namespace: "prod"})
+	if err != nil || len(jobs) != 1 || jobs[0].ID != origin {
+		t.Errorf("%+v, %v", jobs, err)
 	}
 }
