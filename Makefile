@@ -36,9 +36,9 @@ sim: ## the simulation, for SIMTIME (5m): seed after seed, and every planted bug
 bench-server: ## a server on simulated hosts; writes docs/benchmarks-server.md
 	$(GO) run ./internal/lab/serverbench -write docs/benchmarks-server.md
 
-bench-releases: ## versions of an application, side by side with peers; writes docs/benchmarks-releases.md
+bench-releases: ## versions of an application, side by side with peers; writes docs/benchmarks-releases.md; ROUNDS=1 is a first look
 	.ci/install-test-deps --bench
-	$(GO) run ./internal/lab/bench -only releases -write docs/benchmarks-releases.md
+	$(GO) run ./internal/lab/bench -only releases -rounds $(or $(ROUNDS),3) -write docs/benchmarks-releases.md
 
 bench-ui: ## the page of a job in a browser; writes docs/benchmarks-ui.md
 	$(GO) run ./internal/lab/serverbench -ui 10m -write docs/benchmarks-ui.md

@@ -113,6 +113,7 @@ func (l *lab) ship(ctx context.Context, f *testfleet.Fleet, app application, way
 					failed[i] = shortly(err)
 					break
 				}
+				say("  %v, %.2f MB/host", u.Wall.Round(time.Millisecond), float64(u.sent)/1e6/float64(len(f.Hosts)))
 				samples[i][v] = append(samples[i][v], u)
 			}
 			if err := onAll(ctx, f, "rm -rf "+releaseRoot+" /root/.sluice"); err != nil {
