@@ -102,6 +102,24 @@ func accepts(network, address string) func() bool {
 	}
 }
 
+// answers: a master that has just started workers executes itself anew, and cuts who has connected until then, or never
+// answers. Who is answered is past that.
+func answers(socket string) func() bool {
+	return func() bool {
+		c, err := net.Dial("unix", socket)
+		if err != nil {
+			return false
+		}
+		defer func() { _ = c.Close() }()
+		_ = c.SetDeadline(time.Now().Add(time.Second)) // then it is asked again
+		if _, err := c.Write([]byte("show proc\n")); err != nil {
+			return false
+		}
+		n, _ := c.Read(make([]byte, 1))
+		return n > 0
+	}
+}
+
 // FreePort is a port of loopback that nobody listens on.
 func FreePort(t testing.TB) int {
 	t.Helper()
@@ -167,7 +185,7 @@ func (h *HAProxy) Start(t testing.TB) {
 	h.program = start(t, h.path, "-W", "-S", h.Master, "-f", filepath.Join(h.Dir, "haproxy.cfg"))
 	until(t, "HAProxy's frontend", h.program, accepts("tcp", h.Front))
 	until(t, "HAProxy's socket", h.program, accepts("unix", h.Socket))
-	until(t, "HAProxy's master", h.program, accepts("unix", h.Master))
+	until(t, "HAProxy's master", h.program, answers(h.Master))
 }
 
 // Stop ends it at once.
@@ -185,7 +203,7 @@ func (h *HAProxy) Reload(t testing.TB) {
 	})
 	until(t, "HAProxy's frontend", h.program, accepts("tcp", h.Front))
 	until(t, "HAProxy's socket", h.program, accepts("unix", h.Socket))
-	until(t, "HAProxy's master", h.program, accepts("unix", h.Master))
+	until(t, "HAProxy's master", h.program, answers(h.Master))
 }
 
 func upTo(text, end string) string {
