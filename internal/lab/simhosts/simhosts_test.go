@@ -107,9 +107,19 @@ func TestAFailureAndAPlainRun(t *testing.T) {
 
 // Who goes away in the middle leaves the attempt running; whoever comes then joins it, and nothing starts twice.
 func TestAnAttemptIsJoined(t *testing.T) {
-	l := newLab(t, "sim 400ms", 1)
-	ctx, leave := context.WithTimeout(t.Context(), 150*time.Millisecond)
+	l := newLab(t, "sim 2s", 1)
+	var leaver sync.WaitGroup
+	defer leaver.Wait()
+	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
+	leaver.Go(func() {
+		defer leave()
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for l.started() == 0 && ctx.Err() == nil {
+			<-tick.C
+		}
+	})
 	if _, err := l.do(t, ctx, 0, work.Run); err == nil {
 		t.Fatal("it had time to end")
 	}

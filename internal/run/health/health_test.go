@@ -86,7 +86,7 @@ func TestLooks(t *testing.T) {
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		if strings.Contains(c.name, "hangs") {
-			ctx, cancel = context.WithTimeout(t.Context(), 300*time.Millisecond)
+			ctx, cancel = context.WithTimeout(t.Context(), 2*time.Second)
 		}
 		if got, text := c.look(ctx, c.link); got != c.want || text == "" {
 			t.Errorf("%s: %s, %s", c.name, got, text)
