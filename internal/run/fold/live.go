@@ -56,7 +56,10 @@ func (l *Live) forget(ns sluice.Namespace, sp *space) {
 
 // Look calls f with the state at the head of the log. f must not keep or change it, and must be quick: others wait.
 func (l *Live) Look(ctx context.Context, ns sluice.Namespace, f func(*schedule.State) error) error {
-	sp := l.space(ns)
+	return l.look(ctx, ns, l.space(ns), f)
+}
+
+func (l *Live) look(ctx context.Context, ns sluice.Namespace, sp *space, f func(*schedule.State) error) error {
 	if err := sp.take(ctx); err != nil {
 		return err
 	}
@@ -71,11 +74,11 @@ func (l *Live) Look(ctx context.Context, ns sluice.Namespace, f func(*schedule.S
 // must not keep or change the state. While the append goes on, others can look.
 func (l *Live) Update(ctx context.Context, ns sluice.Namespace, decide func(*schedule.State) ([]sluice.Event, error)) error {
 	var after uint64
-	err := l.Look(ctx, ns, func(s *schedule.State) error { after = s.Seq(); return nil })
+	sp := l.space(ns) // the same one throughout: an empty namespace is forgotten, and is another one when it is asked for again
+	err := l.look(ctx, ns, sp, func(s *schedule.State) error { after = s.Seq(); return nil })
 	if err != nil {
 		return err
 	}
-	sp := l.space(ns)
 	_, err = l.log.Update(ctx, ns, after, func(tail []sluice.Event) ([]sluice.Event, error) {
 		if err := sp.take(ctx); err != nil {
 			return nil, err

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sluice"
@@ -88,6 +89,37 @@ func TestLiveUpdatesDecideOnTheHead(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// A namespace that is empty is forgotten. Who changes it, and came before that, changes it all the same.
+func TestLiveUpdateOfWhatIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := fake.NewLog()
+		live := fold.NewLive(log)
+		reads, looks := make(chan struct{}), make(chan struct{})
+		log.Faults.Set(fake.LogRead, func(context.Context) error { <-reads; return nil })
+		var all sync.WaitGroup
+		defer all.Wait()
+		all.Go(func() {
+			if err := live.Look(t.Context(), ns, func(*schedule.State) error { <-looks; return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait() // it has its turn, and reads
+		all.Go(func() {
+			err := live.Update(t.Context(), ns, func(*schedule.State) ([]sluice.Event, error) {
+				return []sluice.Event{{Time: time.Unix(1e9, 0), Body: sluice.HostHeld{Host: "a", Reason: "test", By: "me"}}}, nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait() // it waits for its turn
+		close(reads)
+		synctest.Wait() // nothing was read, and so it is forgotten
+		appendTo(t, log, job(1, 3, false))
+		close(looks)
+	})
 }
 
 func TestLiveRefusedUpdateChangesNothing(t *testing.T) {
