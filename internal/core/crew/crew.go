@@ -317,7 +317,7 @@ func (s *State) Again(a sluice.AttemptID, why string, now time.Time) []Order {
 		pause = firstPause << back.times
 	}
 	t.back = returned{times: back.times + 1, by: by, why: cmp.Or(why, "it has nothing of it any more"), first: back.first, until: now.Add(pause)}
-	if t.since.Equal(now) {
+	if t.since.Equal(now) { // nobody else may start it: the time to give up counts from the first that gave it back
 		t.since = back.first
 	}
 	return s.place()
@@ -375,7 +375,7 @@ func (s *State) Next() (at time.Time, ok bool) {
 		if t.Resumed && !t.over {
 			sooner(t.since.Add(t.Reconnect))
 		}
-		if at := t.waits(); at.After(s.now) {
+		if at := t.from(); at.After(s.now) {
 			sooner(at)
 		}
 	}
@@ -437,8 +437,8 @@ func (s *State) wait(t *task, now time.Time) {
 	s.waiting = append(s.waiting, t.Attempt)
 }
 
-// waits is until when it is given to nobody new.
-func (t *task) waits() time.Time {
+// from is when it may be given to somebody new.
+func (t *task) from() time.Time {
 	if t.back.until.After(t.notBefore) {
 		return t.back.until
 	}

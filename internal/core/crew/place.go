@@ -59,7 +59,7 @@ func (s *State) place() []Order {
 			continue
 		}
 		of := kind{t.Pool, t.Unsigned}
-		if full[of] && t.Only == "" || t.Shut || t.waits().After(s.now) {
+		if full[of] && t.Only == "" || t.Shut || t.from().After(s.now) {
 			rest = append(rest, a)
 			continue
 		}
