@@ -1,6 +1,9 @@
 package sluice
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Namespace is the unit in which names, constraints, locks and holders hold together: 1 to 64 bytes of
 // letters, digits, '-', '_' and '.', beginning with a letter or digit.
@@ -37,6 +40,8 @@ type Fleet struct {
 	Target TargetSettings
 	// Approval says who may approve.
 	Approval Approval
+	// Converge says what a server brings to hosts by itself.
+	Converge Converge
 	// ConfirmAbove asks before a job on more hosts than this; 0: never.
 	ConfirmAbove int
 	// Source is where the fleet was read from, for messages; "" without a file.
@@ -127,6 +132,19 @@ type Approval struct {
 	By string `json:"by,omitzero"`
 	// Start has every job wait for an approval before it starts anything.
 	Start bool `json:"start,omitzero"`
+}
+
+// Converge says that a server brings hosts to what is current by itself. The zero Converge says that it does not.
+type Converge struct {
+	// Every is how often it looks whether hosts lack something; 0: never.
+	Every time.Duration
+	// Apps and Envs are the names of the apps and environments that it does so for; none are all.
+	Apps, Envs []string
+}
+
+// Means reports whether it does so for an app in an environment.
+func (c *Converge) Means(app, env string) bool {
+	return c.Every > 0 && (len(c.Apps) == 0 || slices.Contains(c.Apps, app)) && (len(c.Envs) == 0 || slices.Contains(c.Envs, env))
 }
 
 // AnotherApproves takes two people: whoever submitted a job cannot approve it.

@@ -147,6 +147,7 @@ func settingsChanged(a, b *sluice.Fleet) (out []string) {
 	say("approval by", a.Approval.By, b.Approval.By)
 	say("approval before the start", yes(a.Approval.Start), yes(b.Approval.Start))
 	say("confirm_above", fmt.Sprint(a.ConfirmAbove), fmt.Sprint(b.ConfirmAbove))
+	say("converge", convergeWords(a.Converge), convergeWords(b.Converge))
 	say("target dir", a.Target.Dir, b.Target.Dir)
 	say("target pre_hooks", a.Target.PreHooks, b.Target.PreHooks)
 	say("target post_hooks", a.Target.PostHooks, b.Target.PostHooks)
@@ -161,6 +162,23 @@ func settingsChanged(a, b *sluice.Fleet) (out []string) {
 		}
 	}
 	return out
+}
+
+// convergeWords tells in words what a server brings to hosts by itself; "" for nothing.
+func convergeWords(c sluice.Converge) string {
+	if c.Every == 0 {
+		return ""
+	}
+	words := "every " + c.Every.String()
+	for _, of := range []struct {
+		what  string
+		names []string
+	}{{"app", c.Apps}, {"env", c.Envs}} {
+		if len(of.names) > 0 {
+			words += ", " + of.what + " " + strings.Join(of.names, " ")
+		}
+	}
+	return words
 }
 
 // balancerWords tells of a balancer in words; "" for none.

@@ -42,6 +42,7 @@ func TestDiff(t *testing.T) {
 		{"entries in another order", strings.Replace(before, "[$canary, {target: $app.db, pause: 10m, max_failures: 1}, $app.web]", "[$app.web, $app.db, $canary, $app.web]", 1)},
 		{"a sequence", strings.Replace(before, "gone: [$old]", "come: [$old, $app]", 1)},
 		{"a balancer", before + "balancer: {web: {haproxy: /s, on: lb1, pool: {shop: 50%, api: 2}}}\n"},
+		{"converge", before + "converge: {every: 5m, app: [shop, api], env: production}\n"},
 		{"settings", strings.NewReplacer("shop", "mall", "user: deploy", "user: root, jump: [bastion]", "user: web", "port: 2222").Replace(before) + "confirm_above: 9\napproval: {by: another}\ntarget: {dir: /srv}\n"},
 		{"a pool", strings.Replace(before, "user: web}", "user: web, pool: dmz}", 1)},
 		{"all", "tag: {new: [n1]}\n"},

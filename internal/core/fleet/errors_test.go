@@ -70,6 +70,11 @@ func TestMistakes(t *testing.T) {
 		{"gates", "sequence:\n  - {target: a, pause: 10, approve: maybe, max_failures: some, ramp: [2, 1]}\n  - {pause: 1m}\n  - {target: b, ramp: 3}\n  - {target: c, ramp: [0, 5%, 5%]}\n  - {target: d, pause: -1m}\n"},
 		{"sequences", "tag: {a: [x]}\nsequence:\n  one: []\n  two: [x, [y]]\n"},
 		{"settings", "ssh: {port: 0, user: a b, transport: telnet, jump: [a:b], address: '-x'}\nhost: {a: {port: x, identity: [''], jump: '@'}, b: 3}\ntarget: {dir: relative}\nconfirm_above: -1\napproval: {by: me, of: x}\nnamespace: '-x'\n"},
+		{"converge", "converge: {every: often, apps: [a], app: ['a b', c], env: []}\n"},
+		{"converge without a time", "converge: {app: shop}\n"},
+		{"converge too often", "converge: {every: 10ms}\n"},
+		{"converge too seldom", "converge: {every: 8d}\n"},
+		{"converge is no time", "converge: 5m\n"},
 		{"balancers", "balancer:\n  web: {haproxi: /s, pool: a}\n  a b: {exec: /x, pool: y}\n  two: {exec: /x, nginx: /y, pool: z}\n  none: {pool: z}\n  bare: {exec: /x}\n" +
 			"  rel: {nginx: shop.conf, pool: z}\n  sock: {haproxy: admin.sock, pool: z}\n  odd: {exec: /x, on: -x, least: few, pool: [a, a, 'b c']}\n  share: {exec: /x, pool: {a: 101%, b: }}\n  empty: {exec: /x, pool: []}\n  root: {haproxy: /s, sudo: root, pool: a}\n  user: {exec: /x, sudo: -r, pool: a}\n  rel2: {exec: lb, pool: z}\n  bell: {nginx: \"/etc/a\\x07.conf\", pool: z}\n"},
 		{"resolvers", "resolver: {a b: {command: x}, c: {}, ok: {command: bad}}\ntag: {x: $resolver.nope y, y: $resolver.ok z, z: $resolver.oc, w: $resolver.ok -v}\nsequence: [$y]\n"},

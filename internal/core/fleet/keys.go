@@ -8,7 +8,7 @@ import (
 // The keys that may stand where. The loader refuses others; the schema says the same.
 var (
 	fileKeys = []string{"namespace", "include", "ssh", "host", "tag", "sequence", "constraint", "balancer", "resolver", "inventory",
-		"target", "approval", "confirm_above"}
+		"target", "approval", "converge", "confirm_above"}
 	sshKeys      = []string{"user", "port", "address", "identity", "jump", "transport", "pool"}
 	hostKeys     = append(slices.Clone(sshKeys), "ssh")
 	entryKeys    = []string{"target", "max_failures", "pause", "approve", "ramp"}
@@ -16,6 +16,7 @@ var (
 	balancerKeys = append(slices.Clone(drivers), "on", "sudo", "least", "pool")
 	resolverKeys = []string{"command", "timeout"}
 	approvalKeys = []string{"by", "start"}
+	convergeKeys = []string{"every", "app", "env"}
 	targetKeys   = []string{"dir", "pre_hooks", "post_hooks"}
 )
 

@@ -261,6 +261,8 @@ func (l *loader) read() {
 			l.readTarget(d, p.Value)
 		case "approval":
 			l.readApproval(d, p.Value)
+		case "converge":
+			l.readConverge(d, p)
 		case "confirm_above":
 			if n, ok := d.Number(p.Value, "confirm_above", 0, MaxHosts); ok {
 				l.fleet.ConfirmAbove = n

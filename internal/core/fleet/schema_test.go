@@ -17,7 +17,7 @@ import (
 func TestSchemaHasTheKeysOfTheLoader(t *testing.T) {
 	s := newSchema(t)
 	for place, keys := range map[string][]string{
-		"": fileKeys, "ssh": sshKeys, "host": hostKeys, "entry": entryKeys, "limit": limitKeys, "balancer": balancerKeys, "resolver": resolverKeys, "target": targetKeys,
+		"": fileKeys, "ssh": sshKeys, "host": hostKeys, "entry": entryKeys, "limit": limitKeys, "balancer": balancerKeys, "converge": convergeKeys, "resolver": resolverKeys, "target": targetKeys,
 	} {
 		def := s
 		if place != "" {
@@ -46,7 +46,7 @@ func TestSchemaAgreesWithTheLoader(t *testing.T) {
 		"sequence: [{pause: 1m}]\n", "sequence: [{target: a, pause: 10}]\n", "sequence: [{target: a, ramp: []}]\n", "sequence: [a, [b]]\n",
 		"constraint: {a: -1}\n", "constraint: {a: 101%}\n", "constraint: {a: {max_parallel: many}}\n", "constraint: {a: {max_parallel: 1, x: 2}}\n",
 		"constraint: {a: {}}\n", "balancer: {a: {pool: x}}\n", "balancer: {a: {exec: /x}}\n", "balancer: {a: {exec: x, pool: x}}\n", "balancer: {a: {exec: /x, pool: {x: many}}}\n",
-		"balancer: {a: {exec: /x, pool: x, fool: x}}\n", "resolver: {r: {}}\n", "resolver: {r: {command: x, cmd: y}}\n", "target: {dir: x}\n", "confirm_above: -1\n", "approval: {by: me}\n", "approval: another\n", "- a\n",
+		"balancer: {a: {exec: /x, pool: x, fool: x}}\n", "resolver: {r: {}}\n", "resolver: {r: {command: x, cmd: y}}\n", "target: {dir: x}\n", "confirm_above: -1\n", "approval: {by: me}\n", "approval: another\n", "converge: {}\n", "converge: {every: 5}\n", "converge: {every: 5m, apps: x}\n", "converge: 5m\n", "- a\n",
 	} {
 		if s.check(text) == nil {
 			t.Errorf("the schema lets pass: %s", text)

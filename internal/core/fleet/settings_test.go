@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice"
 	"sluice/internal/core/fleet"
@@ -65,6 +66,33 @@ approval: {by: another}
 	}
 	if f.Namespace != "prod" || f.ConfirmAbove != 100 || f.Approval.By != sluice.AnotherApproves || f.Target != (sluice.TargetSettings{Dir: "/srv/sluice", PreHooks: "/etc/sluice/pre.d", PostHooks: "/etc/sluice/post.d"}) {
 		t.Errorf("got %+v", f)
+	}
+}
+
+// TestConverge: the file further down says all of it.
+func TestConverge(t *testing.T) {
+	files := map[string]string{"fleet.yaml": "include: [b.yaml]\ntag: {web: [web1]}\n", "b.yaml": "converge: {every: 5m, app: shop, env: [production, staging]}\n"}
+	for _, c := range []struct {
+		own  string
+		want sluice.Converge
+	}{
+		{"", sluice.Converge{Every: 5 * time.Minute, Apps: []string{"shop"}, Envs: []string{"production", "staging"}}},
+		{"converge: {every: 2d}\n", sluice.Converge{Every: 48 * time.Hour}},
+		{"converge:\n", sluice.Converge{}},
+	} {
+		w := &world{files: map[string]string{"fleet.yaml": files["fleet.yaml"] + c.own, "b.yaml": files["b.yaml"]}}
+		l, err := fleet.Load(w, "fleet.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := l.Fleet().Converge; !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%q: %+v, want %+v", c.own, got, c.want)
+		}
+	}
+	c := sluice.Converge{Every: time.Minute, Apps: []string{"shop"}, Envs: []string{"production"}}
+	all, none := sluice.Converge{Every: time.Minute}, sluice.Converge{Apps: []string{"shop"}}
+	if !c.Means("shop", "production") || c.Means("shop", "staging") || c.Means("api", "production") || !all.Means("api", "staging") || none.Means("shop", "production") {
+		t.Error("it means other apps and environments than those that are named")
 	}
 }
 
