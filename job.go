@@ -83,6 +83,8 @@ type Job struct {
 	Target  TargetSettings `json:"target,omitzero"`
 	// Approval says whose approval opens its gates.
 	Approval Approval `json:"approval,omitzero"`
+	// Reason is why it exists, where nobody asked for it; "": somebody did, or another job was the cause, which its action names.
+	Reason string `json:"reason,omitzero"`
 	// Look is what it was made from, where that was a look at what is live; nil: it holds whatever is live.
 	Look *Look `json:"look,omitzero"`
 }

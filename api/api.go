@@ -19,6 +19,8 @@ type Job struct {
 	State   string `json:"state" enum:"waiting,running,paused,halted,succeeded,failed,cancelled"`
 	Command string `json:"command" doc:"what it does, in one line for people"`
 	By      string `json:"by" doc:"who submitted it"`
+	// Reason is why it exists, where nobody asked for it: such as that the fleet says that the server converges by itself.
+	Reason string `json:"reason,omitempty" doc:"why it exists, where nobody asked for it: the fleet says that the server converges by itself"`
 	// Undoes is the deploy that ended badly and whose hosts this rollback brings back, without anybody asking.
 	Undoes    sluice.JobID `json:"undoes,omitempty" doc:"of a rollback that nobody asked for: the deploy that ended badly, whose hosts it brings back"`
 	Submitted time.Time    `json:"submitted"`

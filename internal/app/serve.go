@@ -123,7 +123,8 @@ func (s *Server) serve(ctx context.Context, r *running) error {
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	stopping := make(chan struct{})
-	server := &http.Server{Handler: s.api(r, stopping), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+	api := s.api(r, stopping)
+	server := &http.Server{Handler: api, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
 		BaseContext: func(net.Listener) context.Context { return requests }, ConnContext: withPeer,
 		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelInfo)}
 	var both, looking sync.WaitGroup
@@ -146,6 +147,7 @@ func (s *Server) serve(ctx context.Context, r *running) error {
 	ends(&both, func() error { return r.workers.pool.Run(ctx) })
 	ends(&both, func() error { return r.workers.serve(ctx) })
 	ends(&both, func() error { return s.steward(ctx, r) })
+	both.Go(func() { s.attend(ctx, r, api) })
 	if s.Keep.Any() {
 		both.Go(func() { retain.Run(ctx, keep) })
 	}

@@ -47,6 +47,8 @@ type Job struct {
 	// Itself says that nobody asked for it: it converges by itself.
 	Itself bool
 	Ended  time.Time
+	// Doubt says why it is not known whether it does what it should, where somebody wanted that validated; "" where it does.
+	Doubt string
 	// Tried are, of those, the hosts that it meant; true where it brought there what it meant.
 	Tried map[sluice.Host]bool
 }
@@ -134,6 +136,8 @@ func (a *App) waits() string {
 			return fmt.Sprintf("job %s of %s was a rollback, and nothing was deployed since", j.ID, j.By)
 		case j.State != schedule.Succeeded:
 			return fmt.Sprintf("job %s of %s did not succeed, and nothing was deployed since", j.ID, j.By)
+		case j.Doubt != "":
+			return fmt.Sprintf("what job %s of %s deployed was not validated: %s", j.ID, j.By, j.Doubt)
 		}
 	}
 	switch {

@@ -75,6 +75,7 @@ func TestDecide(t *testing.T) {
 		{"it failed before it began", func(a *converge.App) {
 			a.Jobs = slices.Insert(a.Jobs, 0, with(deploy("e"), func(j *converge.Job) { j.State, j.Began = schedule.Failed, false }))
 		}, 0, "", ": job e of ann did not succeed, and nothing was deployed since"},
+		{"it was not validated", func(a *converge.App) { a.Jobs[0].Doubt = "failed" }, 0, "", ": what job d of ann deployed was not validated: failed"},
 		{"it was rolled back", func(a *converge.App) {
 			a.Jobs = slices.Insert(a.Jobs, 0, with(deploy("e"), func(j *converge.Job) { j.Kind = sluice.RollBack }))
 		}, 0, "", ": job e of ann was a rollback, and nothing was deployed since"},

@@ -43,6 +43,8 @@ type Release struct {
 	By              string
 	Submitted       time.Time
 	Targets         int
+	Began           bool             // an attempt of it was started
+	Reason          string           // why it exists, where nobody asked for it
 	Changed         int              // attempts that made something else live, as far as hosts said so
 	Validate        *sluice.Validate // what it is validated by; nil where nobody asked for that
 	Validation      validate.Record  // what came of it, as far as it has begun
@@ -93,7 +95,7 @@ func (m *Map) apply(e sluice.Event) {
 		if j := &b.Submitted; Deploys(j) {
 			r := j.Action.Release
 			one := &Release{Job: e.Job, Kind: j.Action.Kind, App: r.App, Env: r.Env, Version: r.Version, Config: r.Config, Commit: r.Commit,
-				By: j.By, Submitted: e.Time, Targets: len(j.Targets), Validate: j.Action.Validation()}
+				By: j.By, Reason: j.Reason, Submitted: e.Time, Targets: len(j.Targets), Validate: j.Action.Validation()}
 			m.jobs[e.Job], m.releases = one, append(m.releases, one)
 			if one.Kind == sluice.DeployTo {
 				m.deploys[one.key()] = one
@@ -125,6 +127,7 @@ func (m *Map) apply(e sluice.Event) {
 }
 
 func (m *Map) start(r *Release, h sluice.Host, id sluice.AttemptID) {
+	r.Began = true
 	at := Place{r.App, r.Env, h}
 	p := m.places[at]
 	if p == nil {

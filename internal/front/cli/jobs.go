@@ -135,6 +135,7 @@ type jobStatus struct {
 	Halted  *haltedLine  `json:"halted,omitzero"`
 	Undone  sluice.JobID `json:"undone,omitzero"` // the job that brings its hosts back
 	Undoes  sluice.JobID `json:"undoes,omitzero"` // the job whose hosts it brings back
+	Reason  string       `json:"reason,omitzero"` // why it exists, where nobody asked for it
 	// Validation is what the validation of a deploy came to; Validates the deploy that this job validates.
 	Validation *validationLine `json:"validation,omitzero"`
 	Validates  sluice.JobID    `json:"validates,omitzero"`
@@ -191,7 +192,7 @@ func status(j *view.Job, driven bool, unplaced map[sluice.Host]string) jobStatus
 	if j.Finished != nil {
 		s.Undone, s.Because = j.Finished.Undo, j.Finished.Reason
 	}
-	s.Undoes = j.Spec.Action.Undoes
+	s.Undoes, s.Reason = j.Spec.Action.Undoes, j.Spec.Reason
 	if v := j.Spec.Action.Validates; v != nil {
 		s.Validates = v.Job
 	}

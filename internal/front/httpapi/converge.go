@@ -8,6 +8,8 @@ import (
 
 	"sluice"
 	"sluice/api"
+	"sluice/internal/core/access"
+	"sluice/internal/core/converge"
 	"sluice/internal/core/fleet"
 	"sluice/internal/core/release"
 	"sluice/internal/run/control"
@@ -25,7 +27,7 @@ func (a *API) addConverge() {
 	route(a, sluice.SubmitJob, huma.Operation{OperationID: "converge", Method: http.MethodPost, Path: "/api/v1/converge", Tags: []string{releaseTag},
 		Summary: "Bring late, repaired and new hosts to the release that is current", Errors: []int{http.StatusNotFound, http.StatusConflict},
 		Description: "A job for each app of which hosts are missing, with the options of the deploy that is current. It takes the right for all hosts that its deploys mean. " +
-			"With dry nothing is submitted: the answer says what would be. To ask twice does no harm: while such a job goes on, that is a conflict, and afterwards nothing is missing."}, converge)
+			"With dry nothing is submitted: the answer says what would be. To ask twice does no harm: while such a job goes on, that is a conflict, and afterwards nothing is missing."}, convergeAll)
 }
 
 // missing is an app of which hosts do not have what is current.
@@ -35,7 +37,7 @@ type missing struct {
 	of *sluice.Job // the deploy that is current
 }
 
-func converge(ctx context.Context, c caller, in *toConverge) (*converged, error) {
+func convergeAll(ctx context.Context, c caller, in *toConverge) (*converged, error) {
 	list, err := c.missing(ctx, &in.Body)
 	if err != nil {
 		return nil, err
@@ -49,7 +51,7 @@ func converge(ctx context.Context, c caller, in *toConverge) (*converged, error)
 			one.Unknown = append(one.Unknown, l.Host)
 		}
 		if len(m.Hosts) > 0 && !in.Body.Dry {
-			job, err := c.bring(ctx, m)
+			job, err := c.bring(ctx, m, "")
 			switch {
 			case err == nil:
 				one.Job, made = job, true
@@ -120,8 +122,18 @@ func (c caller) missing(ctx context.Context, b *api.Converge) (out []missing, er
 	return out, nil
 }
 
+// Bring submits the job that brings hosts to what is current without anybody asking, for whoever applied the fleet that says so, and with
+// no more rights than they have. wanted is what it is to be, and the reason is on record with the job.
+func (a *API) Bring(ctx context.Context, by sluice.Principal, wanted *control.Converging, hosts []sluice.Host) (sluice.JobID, error) {
+	c := caller{Bearer: access.As(by), api: a, right: sluice.SubmitJob, what: converge.Reason, asked: &asked{}}
+	if err := c.may(ctx, wanted.Aim.Namespace, wanted.Meant); err != nil {
+		return "", err
+	}
+	return c.bring(ctx, missing{wanted.Aim, control.Gap{Hosts: hosts}, wanted.Of}, converge.Reason)
+}
+
 // bring submits the job that brings hosts to what is current, as it was deployed.
-func (c caller) bring(ctx context.Context, m missing) (sluice.JobID, error) {
+func (c caller) bring(ctx context.Context, m missing, reason string) (sluice.JobID, error) {
 	if m.of.Options.NeedsSecrets() {
 		return "", sluice.Errorf(sluice.Conflict, "job %s, whose release is current, took passwords or keys of whoever submitted it, and they are not kept", m.of.ID).
 			WithHint("sluice converge %s %s, with the options that ask for them, such as --ask-sudo-password", m.Release.Env, m.App)
@@ -131,7 +143,7 @@ func (c caller) bring(ctx context.Context, m missing) (sluice.JobID, error) {
 	s := wantOf(m.of)
 	s.Namespace, s.Targets, s.Release, s.Back, s.Look = m.Namespace, fleet.Fold(m.Hosts), rel, nil, &look
 	s.Options.Lock, s.Options.Supersede = string(release.Lock(rel)), false
-	job, err := submit(ctx, c, &toSubmit{Body: s})
+	job, err := c.submit(ctx, &toSubmit{Body: s}, reason)
 	if err != nil {
 		return "", err
 	}

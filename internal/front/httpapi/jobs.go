@@ -80,7 +80,7 @@ func (d *digests) of(j *sluice.Job) string {
 
 // jobOf is what goes out of what is known of a job. Between the wish to halt and the halt a job still runs.
 func jobOf(i schedule.Info, driven bool) api.Job {
-	j := api.Job{ID: i.Spec.ID, Namespace: i.Spec.Namespace, State: string(i.State), Command: i.Spec.Command, By: i.Spec.By, Undoes: i.Spec.Action.Undoes,
+	j := api.Job{ID: i.Spec.ID, Namespace: i.Spec.Namespace, State: string(i.State), Command: i.Spec.Command, By: i.Spec.By, Reason: i.Spec.Reason, Undoes: i.Spec.Action.Undoes,
 		Submitted: i.Submitted, Targets: i.Targets, Running: i.Running, Unsettled: i.Unsettled, Failures: i.Failures,
 		Budget: i.Budget, Counts: i.Counts, Generation: i.Generation, Cancelling: i.Cancelling, Driven: driven, Approval: i.Spec.Approval.By, Why: i.Why,
 		Needs: needsOf(i), Started: timeOf(i.TakenUp), Ended: timeOf(i.Ended)}

@@ -38,6 +38,11 @@ func (a *API) addSubmit() {
 }
 
 func submit(ctx context.Context, c caller, in *toSubmit) (*oneJob, error) {
+	return c.submit(ctx, in, "")
+}
+
+// submit submits a job; reason is why it exists, where nobody asked for it.
+func (c caller) submit(ctx context.Context, in *toSubmit, reason string) (*oneJob, error) {
 	desk := c.desk()
 	id, err := c.idOf(in)
 	if err != nil {
@@ -56,6 +61,7 @@ func submit(ctx context.Context, c caller, in *toSubmit) (*oneJob, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.Job.Reason = reason
 	if err := c.maySupersede(ctx, desk, d); err != nil {
 		return nil, err
 	}

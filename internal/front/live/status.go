@@ -96,6 +96,9 @@ func statusHead(b *bytes.Buffer, j *view.Job, o StatusOptions) {
 	fmt.Fprintf(b, "job      %s: %s\n", j.ID, state)
 	fmt.Fprintf(b, "command  %s\n", clean.Line(j.Spec.Command))
 	fmt.Fprintf(b, "by       %s, %s\n", clean.Line(j.Spec.By), j.Submitted.In(o.Zone).Format(time.DateTime))
+	if j.Spec.Reason != "" {
+		fmt.Fprintf(b, "why      %s\n", clean.Line(j.Spec.Reason))
+	}
 	end := j.Ended
 	if end.IsZero() {
 		end = o.Now
