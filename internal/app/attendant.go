@@ -13,7 +13,7 @@ import (
 
 // attend has hosts brought to what is current, where the fleet says that the server does so by itself.
 func (s *Server) attend(ctx context.Context, r *running, api *httpapi.API) {
-	attendant.Run(ctx, attendant.Config{Log: r.log, Clock: s.Clock, Look: r.converging, Submit: api.Bring,
+	attendant.Run(ctx, attendant.Config{Log: r.log, Clock: s.Clock, Retry: stewardRetry, Look: r.converging, Submit: api.Bring,
 		May: func(ctx context.Context, by sluice.Principal, ns sluice.Namespace, hosts []sluice.Host) error {
 			of, err := members(r.service)(ctx, ns)
 			if err != nil {
