@@ -120,6 +120,9 @@ func (m *Aim) Meant(jobs func(sluice.JobID) (*sluice.Job, error), resolve func(*
 			return nil, nil, err
 		}
 		known = append(known, j.Targets...)
+		if j.Reason != "" { // nobody named its hosts: they are those that others mean, or did when it was made
+			continue
+		}
 		more := j.Targets
 		if !namesHosts(j) {
 			if more, err = resolve(j); err != nil {
