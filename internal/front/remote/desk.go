@@ -95,7 +95,7 @@ func (d *Desk) Jobs(ctx context.Context) ([]schedule.Info, error) {
 }
 
 func infoOf(j api.Job) schedule.Info {
-	i := schedule.Info{Spec: &sluice.Job{ID: j.ID, Namespace: j.Namespace, By: j.By, Command: j.Command, Targets: make([]sluice.Host, j.Targets)},
+	i := schedule.Info{Spec: &sluice.Job{ID: j.ID, Namespace: j.Namespace, By: j.By, Reason: j.Reason, Command: j.Command, Targets: make([]sluice.Host, j.Targets)},
 		State: schedule.JobState(j.State), Submitted: j.Submitted, Generation: j.Generation, Running: j.Running, Unsettled: j.Unsettled,
 		Failures: j.Failures, Budget: j.Budget, Counts: j.Counts, Cancelling: j.Cancelling, Targets: j.Targets}
 	if j.Started != nil {
