@@ -13,6 +13,7 @@ import (
 	"sluice/api"
 	"sluice/client"
 	"sluice/internal/core/access"
+	"sluice/internal/core/converge"
 	"sluice/internal/run/control"
 )
 
@@ -123,6 +124,47 @@ func TestConvergeWithoutPasswords(t *testing.T) {
 	}
 	jobs, err := w.client(ann).Jobs(t.Context(), client.JobsQuery{Namespace: "prod"})
 	if err != nil || len(jobs) != 1 || jobs[0].ID != origin {
+		t.Errorf("%+v, %v", jobs, err)
+	}
+}
+
+// TestBring: what nobody asked for is submitted for somebody who has the right to all that is meant, and says why it exists.
+func TestBring(t *testing.T) {
+	w := newWorld(t)
+	ann := w.token("ann", sluice.Grant{Role: access.Operator})
+	w.token("vera", sluice.Grant{Role: access.Operator, Namespace: "prod", Tags: []sluice.Tag{"db"}})
+	w.deploys("2", "web1,web2", []sluice.Host{"web1", "web2"}, "web2")
+	list, err := w.service.Releases(t.Context(), control.LiveQuery{Namespace: "prod"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	aims, err := control.AimsOf(list, nil, "production", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of, _, err := w.service.Info(t.Context(), string(aims[0].Release.Job))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &control.Converging{Aim: aims[0], Of: of.Spec, Meant: []sluice.Host{"web1", "web2"}}
+	for _, who := range []sluice.Principal{"vera", "nobody"} {
+		if id, err := w.api.Bring(t.Context(), who, c, []sluice.Host{"web2"}); sluice.CodeOf(err) != sluice.Denied || id != "" {
+			t.Errorf("%s: %q, %v", who, id, err)
+		}
+	}
+	id, err := w.api.Bring(t.Context(), "ann", c, []sluice.Host{"web2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, _, err := w.service.Job(t.Context(), string(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := j.Spec; s.By != "ann" || s.Token != "" || s.Reason != converge.Reason || !slices.Equal(s.Targets, []sluice.Host{"web2"}) || s.Look == nil || s.Look.Until == 0 || s.Options.Sudo != "root" {
+		t.Errorf("%+v", s)
+	}
+	jobs, err := w.client(ann).Jobs(t.Context(), client.JobsQuery{Namespace: "prod"})
+	if err != nil || len(jobs) != 2 || jobs[0].Reason != converge.Reason || jobs[1].Reason != "" {
 		t.Errorf("%+v, %v", jobs, err)
 	}
 }
