@@ -72,6 +72,21 @@ type Converge struct {
 	Dry       bool             `json:"dry,omitempty" doc:"only say what would be done"`
 }
 
+// Convergence is what a server brings to hosts by itself, and what it leaves alone.
+type Convergence struct {
+	Every string            `json:"every,omitempty" doc:"how often the server looks; not there: the fleet does not say that it does"`
+	By    sluice.Principal  `json:"by,omitempty" doc:"who applied the fleet that says so: jobs are submitted for them"`
+	Left  []ConvergenceLeft `json:"left" doc:"what is left alone now, as far as you may see it"`
+}
+
+// ConvergenceLeft is what a server leaves alone, and why.
+type ConvergenceLeft struct {
+	App   string        `json:"app"`
+	Env   string        `json:"env" doc:"the environment"`
+	Hosts []sluice.Host `json:"hosts,omitempty" doc:"that lack what is current; none: all of the app"`
+	Why   string        `json:"why"`
+}
+
 // Converged is what was done for an app, or would be.
 type Converged struct {
 	App     string        `json:"app"`

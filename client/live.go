@@ -39,6 +39,11 @@ func (c *Client) Converge(ctx context.Context, q api.Converge) ([]api.Converged,
 	return got.Apps, err
 }
 
+// Converging says what a server leaves alone that converges by itself, where the fleet of a namespace says that it does.
+func (c *Client) Converging(ctx context.Context, ns sluice.Namespace) (api.Convergence, error) {
+	return ask[api.Convergence](ctx, c, request{path: []string{"converge"}, query: LiveQuery{Namespace: ns}.values()})
+}
+
 // unreadable is nil where there is nothing that the server cannot read.
 func unreadable(lost []sluice.Namespace) error {
 	if len(lost) == 0 {

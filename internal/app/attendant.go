@@ -13,7 +13,7 @@ import (
 
 // attend has hosts brought to what is current, where the fleet says that the server does so by itself.
 func (s *Server) attend(ctx context.Context, r *running, api *httpapi.API) {
-	attendant.Run(ctx, attendant.Config{Log: r.log, Clock: s.Clock, Retry: stewardRetry, Look: r.converging, Submit: api.Bring,
+	attendant.Run(ctx, attendant.Config{Log: r.log, Clock: s.Clock, Retry: stewardRetry, Look: r.service.Convergence, Submit: api.Bring,
 		May: func(ctx context.Context, by sluice.Principal, ns sluice.Namespace, hosts []sluice.Host) error {
 			of, err := members(r.service)(ctx, ns)
 			if err != nil {
@@ -34,24 +34,4 @@ func (s *Server) attend(ctx context.Context, r *running, api *httpapi.API) {
 		Trouble: func(ns sluice.Namespace, err error) {
 			s.Log.Warn("what converges by itself cannot be looked at", "namespace", ns, "err", err)
 		}})
-}
-
-// converging is how it stands in a namespace with what converges by itself.
-func (r *running) converging(ctx context.Context, ns sluice.Namespace) (at attendant.Sight, err error) {
-	if at.Until, err = r.service.FleetUntil(ctx, ns); err != nil {
-		return at, err
-	}
-	loaded, applied, err := r.service.Fleet(ctx, ns)
-	if sluice.CodeOf(err) == sluice.NotFound {
-		return at, nil
-	}
-	if err != nil {
-		return at, err
-	}
-	f := loaded.Fleet()
-	at.By, at.Every, at.Ask = sluice.Principal(applied.By), f.Converge.Every, f.ConfirmAbove
-	if at.Every > 0 {
-		at.Apps, err = r.service.Converging(ctx, ns, loaded)
-	}
-	return at, err
 }

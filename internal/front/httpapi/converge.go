@@ -1,8 +1,10 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -24,10 +26,65 @@ type converged struct {
 }
 
 func (a *API) addConverge() {
+	route(a, sluice.SeeJobs, huma.Operation{OperationID: "converging", Method: http.MethodGet, Path: "/api/v1/converge", Tags: []string{releaseTag},
+		Summary: "What the server leaves alone that converges by itself", Description: "Where the fleet says that the server brings hosts to what is current by itself: " +
+			"which apps and hosts it leaves alone now, and why."}, converging)
 	route(a, sluice.SubmitJob, huma.Operation{OperationID: "converge", Method: http.MethodPost, Path: "/api/v1/converge", Tags: []string{releaseTag},
 		Summary: "Bring late, repaired and new hosts to the release that is current", Errors: []int{http.StatusNotFound, http.StatusConflict},
 		Description: "A job for each app of which hosts are missing, with the options of the deploy that is current. It takes the right for all hosts that its deploys mean. " +
 			"With dry nothing is submitted: the answer says what would be. To ask twice does no harm: while such a job goes on, that is a conflict, and afterwards nothing is missing."}, convergeAll)
+}
+
+type convergenceOf struct {
+	Namespace string `query:"namespace" maxLength:"64"`
+}
+
+type convergence struct{ Body api.Convergence }
+
+// converging says what the server leaves alone, as whoever decides it would now.
+func converging(ctx context.Context, c caller, in *convergenceOf) (*convergence, error) {
+	ns := cmp.Or(sluice.Namespace(in.Namespace), sluice.DefaultNamespace)
+	if err := c.mayLook(ctx, ns); err != nil {
+		return nil, err
+	}
+	seen, err := c.seen(ctx, ns)
+	if err != nil {
+		return nil, err
+	}
+	at, err := c.api.cfg.Lists.Convergence(ctx, ns)
+	if err != nil {
+		return nil, err
+	}
+	out := &convergence{api.Convergence{Left: []api.ConvergenceLeft{}}}
+	if at.Every == 0 {
+		return out, nil
+	}
+	out.Body.Every, out.Body.By = at.Every.String(), at.By
+	members, err := c.api.cfg.Members(ctx, ns)
+	if err != nil {
+		return nil, err
+	}
+	wanted, left := at.Decide(c.api.cfg.Clock())
+	for _, w := range wanted {
+		meant := at.Of(w.Name, w.Env).Meant
+		err := c.api.cfg.Rights.Allow(ctx, access.As(at.By), access.Ask{Right: sluice.SubmitJob, Namespace: ns, Hosts: meant, Members: members})
+		if sluice.CodeOf(err) == sluice.Denied {
+			left = append(left, converge.Left{App: w.Name, Env: w.Env, Hosts: w.Hosts, Why: at.Refused(err)})
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	for _, l := range left {
+		if seen != nil {
+			unseen := func(h sluice.Host) bool { return !seen(h) }
+			meant := at.Of(l.App, l.Env).Meant
+			if l.Hosts = slices.DeleteFunc(slices.Clone(l.Hosts), unseen); len(l.Hosts) == 0 && (len(meant) == 0 || slices.ContainsFunc(meant, unseen)) {
+				continue // it may be about hosts of others
+			}
+		}
+		out.Body.Left = append(out.Body.Left, api.ConvergenceLeft{App: l.App, Env: l.Env, Hosts: l.Hosts, Why: l.Why})
+	}
+	return out, nil
 }
 
 // missing is an app of which hosts do not have what is current.

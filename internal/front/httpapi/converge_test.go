@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"sluice/client"
 	"sluice/internal/core/access"
 	"sluice/internal/core/converge"
+	"sluice/internal/core/fleet"
 	"sluice/internal/run/control"
 )
 
@@ -166,5 +168,55 @@ func TestBring(t *testing.T) {
 	jobs, err := w.client(ann).Jobs(t.Context(), client.JobsQuery{Namespace: "prod"})
 	if err != nil || len(jobs) != 2 || jobs[0].Reason != converge.Reason || jobs[1].Reason != "" {
 		t.Errorf("%+v, %v", jobs, err)
+	}
+}
+
+// TestConverging: who may see hosts is told why the server leaves them alone, and no more.
+func TestConverging(t *testing.T) {
+	w := newWorld(t)
+	eve := w.token("eve", sluice.Grant{Role: access.Viewer})
+	vera := w.token("vera", sluice.Grant{Role: access.Viewer, Namespace: "prod", Tags: []sluice.Tag{"db"}})
+	w.token("ann", sluice.Grant{Role: access.Operator})
+	look := func(token string) api.Convergence {
+		t.Helper()
+		got, err := w.client(token).Converging(t.Context(), "prod")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got := look(eve); got.Every != "" || len(got.Left) > 0 {
+		t.Errorf("no fleet says so: %+v", got)
+	}
+	applies := func(by string) {
+		t.Helper()
+		b := fleet.Bundle{Main: "fleet.yaml", Files: []fleet.File{{Path: "fleet.yaml", Content: []byte("namespace: prod\ntag: {web: [web1, web2], db: [db1]}\nconverge: {every: 5m}\n# by " + by + "\n")}}}
+		if _, err := w.service.As(by).ApplyFleet(t.Context(), b, "", -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	applies("ann")
+	origin := w.deploys("2", "web1,web2", []sluice.Host{"web1", "web2"}, "web2")
+	got := look(eve)
+	if want := []api.ConvergenceLeft{{App: "shop", Env: "production", Hosts: []sluice.Host{"web2"}, Why: "it is out of service: unreachable in job " + string(origin)}}; got.Every != "5m0s" || got.By != "ann" || !reflect.DeepEqual(got.Left, want) {
+		t.Errorf("%+v", got)
+	}
+	if got := look(vera); len(got.Left) > 0 {
+		t.Errorf("of hosts that she may not see: %+v", got)
+	}
+	w.later("", sluice.HostReleased{Host: "web2", By: "ann"})
+	if got := look(eve); len(got.Left) > 0 {
+		t.Errorf("when it is to be brought there: %+v", got)
+	}
+	applies("eve")
+	if got := look(eve); len(got.Left) != 1 || !strings.Contains(got.Left[0].Why, "eve applied the fleet, and may not: ") {
+		t.Errorf("for somebody who may not: %+v", got)
+	}
+	w.later(w.deploys("3", "web1,web2", []sluice.Host{"web1", "web2"}), sluice.JobResumed{By: "ann"})
+	if got := look(eve); len(got.Left) != 1 || len(got.Left[0].Hosts) > 0 || !strings.Contains(got.Left[0].Why, "changes it now") {
+		t.Errorf("while a deploy goes on: %+v", got)
+	}
+	if got := look(vera); len(got.Left) > 0 {
+		t.Errorf("of an app whose hosts she may not see: %+v", got)
 	}
 }

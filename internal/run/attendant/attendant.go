@@ -20,7 +20,7 @@ type Config struct {
 	Log   sluice.Log
 	Clock sluice.Clock
 	// Look says how it stands in a namespace.
-	Look func(ctx context.Context, ns sluice.Namespace) (Sight, error)
+	Look func(ctx context.Context, ns sluice.Namespace) (control.Convergence, error)
 	// May returns nil where somebody may submit a job on hosts, an error with the code Denied where not. Nobody notes the answer.
 	May func(ctx context.Context, by sluice.Principal, ns sluice.Namespace, hosts []sluice.Host) error
 	// Submit submits the job that brings hosts to what is current.
@@ -32,16 +32,6 @@ type Config struct {
 	Trouble   func(ns sluice.Namespace, err error)
 	// Retry is waited after what could not be read; it is also how long a namespace may stay unseen that is new. 0: 5 seconds.
 	Retry time.Duration
-}
-
-// Sight is how it stands in a namespace.
-type Sight struct {
-	// By applied the fleet that says how often to look and for which apps; Every is 0 where none says so.
-	By   sluice.Principal
-	Apps []control.Converging
-	// Until is the number of the last event that is in what the fleet says: what comes after it may be a reason to look again.
-	Until uint64
-	converge.Limits
 }
 
 const (
@@ -113,22 +103,14 @@ func (s *space) look(ctx context.Context) error {
 		return err
 	}
 	s.every, s.seq = at.Every, max(s.seq, at.Until)
-	var left []converge.Left
-	if at.Every > 0 {
-		apps := make([]converge.App, len(at.Apps))
-		for i := range at.Apps {
-			apps[i] = at.Apps[i].App
+	wanted, left := at.Decide(s.Clock())
+	for _, w := range wanted {
+		why, err := s.submit(ctx, &at, w)
+		if err != nil {
+			return err
 		}
-		var wanted []converge.Wanted
-		wanted, left = converge.Decide(apps, at.Limits, s.Clock())
-		for _, w := range wanted {
-			why, err := s.submit(ctx, at, w)
-			if err != nil {
-				return err
-			}
-			if why != "" {
-				left = append(left, converge.Left{App: w.Name, Env: w.Env, Hosts: w.Hosts, Why: why})
-			}
+		if why != "" {
+			left = append(left, converge.Left{App: w.Name, Env: w.Env, Hosts: w.Hosts, Why: why})
 		}
 	}
 	s.tell(left)
@@ -136,13 +118,8 @@ func (s *space) look(ctx context.Context) error {
 }
 
 // submit has a job submitted, or says why not.
-func (s *space) submit(ctx context.Context, at Sight, w converge.Wanted) (why string, err error) {
-	var c *control.Converging
-	for i := range at.Apps {
-		if a := &at.Apps[i]; a.Name == w.Name && a.Env == w.Env {
-			c = a
-		}
-	}
+func (s *space) submit(ctx context.Context, at *control.Convergence, w converge.Wanted) (why string, err error) {
+	c := at.Of(w.Name, w.Env)
 	id := sluice.JobID("")
 	if err = s.May(ctx, at.By, s.ns, c.Meant); err == nil {
 		id, err = s.Submit(ctx, at.By, c, w.Hosts)
@@ -154,7 +131,7 @@ func (s *space) submit(ctx context.Context, at Sight, w converge.Wanted) (why st
 	case ctx.Err() != nil || sluice.IsLasting(err):
 		return "", err
 	case sluice.CodeOf(err) == sluice.Denied:
-		return fmt.Sprintf("%s applied the fleet, and may not: %v", at.By, err), nil
+		return at.Refused(err), nil
 	}
 	return err.Error(), nil
 }

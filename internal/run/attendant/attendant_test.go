@@ -96,12 +96,12 @@ func (y *yard) open(ctx context.Context) *yard {
 	return y
 }
 
-func (y *yard) look(_ context.Context, ns sluice.Namespace) (attendant.Sight, error) {
+func (y *yard) look(_ context.Context, ns sluice.Namespace) (control.Convergence, error) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	y.looks = append(y.looks, time.Since(y.begun))
 	c := control.Converging{App: converge.App{Name: "shop", Env: "production", Jobs: slices.Clone(y.jobs), Hosts: slices.Clone(y.lacks)}}
-	return attendant.Sight{By: "ann", Apps: []control.Converging{c}, Limits: converge.Limits{Every: y.every}, Until: 1}, y.bad
+	return control.Convergence{By: "ann", Apps: []control.Converging{c}, Limits: converge.Limits{Every: y.every}, Until: 1}, y.bad
 }
 
 // now lets something be otherwise from now on, and what follows happen.

@@ -3,7 +3,9 @@ package control
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
+	"time"
 
 	"sluice"
 	"sluice/internal/core/converge"
@@ -23,8 +25,65 @@ type Converging struct {
 // mostTried bounds how many jobs that converged by themselves are looked at, of one release. The pauses do not get longer by more.
 const mostTried = 100
 
-// FleetUntil is the number of the last event that is in what [Service.Fleet] says from now on.
-func (s *Service) FleetUntil(ctx context.Context, ns sluice.Namespace) (uint64, error) {
+// Convergence is how it stands in a namespace with what converges by itself.
+type Convergence struct {
+	// By applied the fleet that says how often to look and for which apps; Every is 0 where none says so.
+	By   sluice.Principal
+	Apps []Converging // by environment and app
+	converge.Limits
+	// Until is the number of the last event that is in what the fleet says: what comes after it may be a reason to look again.
+	Until uint64
+}
+
+// Convergence looks how it stands in a namespace.
+func (s *Service) Convergence(ctx context.Context, ns sluice.Namespace) (c Convergence, err error) {
+	if c.Until, err = s.fleetUntil(ctx, ns); err != nil {
+		return c, err
+	}
+	loaded, applied, err := s.Fleet(ctx, ns)
+	if sluice.CodeOf(err) == sluice.NotFound {
+		return c, nil
+	}
+	if err != nil {
+		return c, err
+	}
+	f := loaded.Fleet()
+	c.By, c.Every, c.Ask = sluice.Principal(applied.By), f.Converge.Every, f.ConfirmAbove
+	if c.Every > 0 {
+		c.Apps, err = s.convergingIn(ctx, ns, loaded)
+	}
+	return c, err
+}
+
+// Decide says what is to be submitted at a time, and what is left alone.
+func (c *Convergence) Decide(now time.Time) ([]converge.Wanted, []converge.Left) {
+	if c.Every <= 0 {
+		return nil, nil
+	}
+	apps := make([]converge.App, len(c.Apps))
+	for i := range c.Apps {
+		apps[i] = c.Apps[i].App
+	}
+	return converge.Decide(apps, c.Limits, now)
+}
+
+// Of is what is known of an app in an environment; nil where nothing is.
+func (c *Convergence) Of(app, env string) *Converging {
+	for i := range c.Apps {
+		if a := &c.Apps[i]; a.Name == app && a.Env == env {
+			return a
+		}
+	}
+	return nil
+}
+
+// Refused says that whoever applied the fleet may not have a job submitted.
+func (c *Convergence) Refused(err error) string {
+	return fmt.Sprintf("%s applied the fleet, and may not: %v", c.By, err)
+}
+
+// fleetUntil is the number of the last event that is in what [Service.Fleet] says from now on.
+func (s *Service) fleetUntil(ctx context.Context, ns sluice.Namespace) (uint64, error) {
 	sp := s.read().space(ns)
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
@@ -32,8 +91,8 @@ func (s *Service) FleetUntil(ctx context.Context, ns sluice.Namespace) (uint64, 
 	return sp.seq, err
 }
 
-// Converging looks at all that may converge by itself in a namespace, as its fleet says, by environment and app.
-func (s *Service) Converging(ctx context.Context, ns sluice.Namespace, loaded *fleet.Loaded) ([]Converging, error) {
+// convergingIn looks at all that may converge by itself in a namespace, as its fleet says.
+func (s *Service) convergingIn(ctx context.Context, ns sluice.Namespace, loaded *fleet.Loaded) ([]Converging, error) {
 	spaces, q := []Space{{Namespace: ns}}, LiveQuery{Namespace: ns}
 	list, lost, err := s.ReleasesIn(ctx, spaces, q)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"sluice"
 	"sluice/internal/core/converge"
@@ -73,19 +74,11 @@ func TestConverging(t *testing.T) {
 	d.add("", sluice.HostReleased{Host: "web6", By: "ann"})
 	d.apply("tag: {app: {shop: \"web[1-8]\"}}\nconverge: {every: 5m, env: production}\n", -1)
 
-	until, err := d.FleetUntil(t.Context(), "test")
-	if err != nil || until < 20 {
-		t.Errorf("the fleet was read up to %d, %v", until, err)
-	}
-	loaded, _, err := d.Fleet(t.Context(), "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := d.Converging(t.Context(), "test", loaded)
-	if err != nil || len(got) != 1 {
+	got, err := d.Convergence(t.Context(), "test")
+	if err != nil || len(got.Apps) != 1 || got.By != "ann" || got.Every != 5*time.Minute || got.Until < 20 {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	c := got[0]
+	c := got.Apps[0]
 	if c.Name != "shop" || c.Env != "production" || c.Version != "2" || c.Origin != own.ID || c.Why != "" || c.Secrets || c.Of.ID != own.ID || len(c.Meant) != 8 {
 		t.Errorf("%+v", c)
 	}
@@ -112,10 +105,7 @@ func TestConverging(t *testing.T) {
 	}
 
 	d.apply("tag: {app: {shop: \"web[1-2]\"}, spare: \"web[3-8]\"}\nconverge: {every: 5m, env: production}\n", -1)
-	if loaded, _, err = d.Fleet(t.Context(), "test"); err != nil {
-		t.Fatal(err)
-	}
-	if got, err = d.Converging(t.Context(), "test", loaded); err != nil || len(got) != 1 || !slices.Equal(got[0].Meant, []sluice.Host{"web1", "web2"}) {
+	if got, err = d.Convergence(t.Context(), "test"); err != nil || len(got.Apps) != 1 || !slices.Equal(got.Apps[0].Meant, []sluice.Host{"web1", "web2"}) {
 		t.Errorf("what it brought somewhere itself is no reason to bring it there again: %+v, %v", got, err)
 	}
 }
@@ -123,18 +113,21 @@ func TestConverging(t *testing.T) {
 // TestWhatConvergesNowhere: where people have to look first, it is said why.
 func TestWhatConvergesNowhere(t *testing.T) {
 	d := newDesk(t)
+	if got, err := d.Convergence(t.Context(), "test"); err != nil || got.Every != 0 {
+		t.Errorf("without a fleet: %+v, %v", got, err)
+	}
+	d.apply("tag: {app: {shop: \"web[1-2]\"}}\n", -1)
+	if got, err := d.Convergence(t.Context(), "test"); err != nil || got.Every != 0 || got.Until == 0 {
+		t.Errorf("where the fleet says nothing of it: %+v, %v", got, err)
+	}
 	d.apply("tag: {app: {shop: \"web[1-2]\"}}\nconverge: {every: 5m}\n", -1)
 	look := func() control.Converging {
 		t.Helper()
-		loaded, _, err := d.Fleet(t.Context(), "test")
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := d.Converging(t.Context(), "test", loaded)
-		if err != nil || len(got) != 1 {
+		got, err := d.Convergence(t.Context(), "test")
+		if err != nil || len(got.Apps) != 1 {
 			t.Fatalf("%+v, %v", got, err)
 		}
-		return got[0]
+		return got.Apps[0]
 	}
 	j := d.deploys("production", "2", "$app.shop", "", sluice.Options{})
 	if c := look(); c.Why != fmt.Sprintf("job %s changes shop there now", j.ID) || c.Jobs[0].Began || c.Jobs[0].State.Over() {
