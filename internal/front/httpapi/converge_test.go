@@ -154,6 +154,11 @@ func TestBring(t *testing.T) {
 			t.Errorf("%s: %q, %v", who, id, err)
 		}
 	}
+	more := *c
+	more.Meant = []sluice.Host{"web1", "db1"}
+	if id, err := w.api.Bring(t.Context(), "vera", &more, []sluice.Host{"db1"}); sluice.CodeOf(err) != sluice.Denied || id != "" {
+		t.Errorf("with the right to a part of all that is meant: %q, %v", id, err)
+	}
 	id, err := w.api.Bring(t.Context(), "ann", c, []sluice.Host{"web2"})
 	if err != nil {
 		t.Fatal(err)
