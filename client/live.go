@@ -41,7 +41,7 @@ func (c *Client) Converge(ctx context.Context, q api.Converge) ([]api.Converged,
 
 // Converging says what a server leaves alone that converges by itself, where the fleet of a namespace says that it does.
 func (c *Client) Converging(ctx context.Context, ns sluice.Namespace) (api.Convergence, error) {
-	return ask[api.Convergence](ctx, c, request{path: []string{"converge"}, query: LiveQuery{Namespace: ns}.values()})
+	return ask[api.Convergence](ctx, c, request{path: []string{"namespaces", string(ns), "converge"}})
 }
 
 // unreadable is nil where there is nothing that the server cannot read.

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -26,7 +25,7 @@ type converged struct {
 }
 
 func (a *API) addConverge() {
-	route(a, sluice.SeeJobs, huma.Operation{OperationID: "converging", Method: http.MethodGet, Path: "/api/v1/converge", Tags: []string{releaseTag},
+	route(a, sluice.SeeJobs, huma.Operation{OperationID: "converging", Method: http.MethodGet, Path: "/api/v1/namespaces/{namespace}/converge", Tags: []string{releaseTag},
 		Summary: "What the server leaves alone that converges by itself", Description: "Where the fleet says that the server brings hosts to what is current by itself: " +
 			"which apps and hosts it leaves alone now, and why."}, converging)
 	route(a, sluice.SubmitJob, huma.Operation{OperationID: "converge", Method: http.MethodPost, Path: "/api/v1/converge", Tags: []string{releaseTag},
@@ -36,14 +35,14 @@ func (a *API) addConverge() {
 }
 
 type convergenceOf struct {
-	Namespace string `query:"namespace" maxLength:"64"`
+	Namespace string `path:"namespace" maxLength:"64"`
 }
 
 type convergence struct{ Body api.Convergence }
 
 // converging says what the server leaves alone, as whoever decides it would now.
 func converging(ctx context.Context, c caller, in *convergenceOf) (*convergence, error) {
-	ns := cmp.Or(sluice.Namespace(in.Namespace), sluice.DefaultNamespace)
+	ns := sluice.Namespace(in.Namespace)
 	if err := c.mayLook(ctx, ns); err != nil {
 		return nil, err
 	}
