@@ -131,7 +131,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return contact(err)
 	}
-	service.By = "server"
+	service.By, service.Turned = "server", guard.Turned
 	service.Unreadable = func(ns sluice.Namespace, err error) {
 		s.Log.Error("a namespace cannot be read", "namespace", ns, "err", err)
 	}

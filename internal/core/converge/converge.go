@@ -27,6 +27,8 @@ type App struct {
 	Origin          sluice.JobID
 	// Jobs are its deploys and rollbacks, the newest first.
 	Jobs []Job
+	// Turned is when the log was restored or repaired last; zero: never. What was so then may be so no more.
+	Turned time.Time
 	// Why says why it is not known what is current; "" where it is.
 	Why string
 	// Secrets says that Origin took passwords or keys of a person, which are not kept.
@@ -45,8 +47,9 @@ type Job struct {
 	// Began says that something of it was started.
 	Began bool
 	// Itself says that nobody asked for it: it converges by itself.
-	Itself bool
-	Ended  time.Time
+	Itself    bool
+	Submitted time.Time
+	Ended     time.Time
 	// Doubt says why it is not known whether it does what it should, where somebody wanted that validated; "" where it does.
 	Doubt string
 	// Tried are, of those, the hosts that it meant; true where it brought there what it meant.
@@ -132,6 +135,8 @@ func (a *App) waits() string {
 	last := slices.IndexFunc(a.Jobs, func(j Job) bool { return !j.Itself && (j.Began || j.State != schedule.Cancelled) })
 	if last >= 0 {
 		switch j := &a.Jobs[last]; {
+		case !a.Turned.IsZero() && !j.Submitted.After(a.Turned):
+			return fmt.Sprintf("the server's log was restored or repaired at %s, and nothing was deployed since", a.Turned.UTC().Format(time.RFC3339))
 		case j.Kind == sluice.RollBack:
 			return fmt.Sprintf("job %s of %s was a rollback, and nothing was deployed since", j.ID, j.By)
 		case j.State != schedule.Succeeded:

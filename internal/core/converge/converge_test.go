@@ -20,7 +20,7 @@ var noon = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 
 // deploy is one of a person that succeeded.
 func deploy(id sluice.JobID) converge.Job {
-	return converge.Job{ID: id, By: "ann", Kind: sluice.DeployTo, Version: "2", Config: "c", State: schedule.Succeeded, Began: true, Ended: noon.Add(-time.Hour)}
+	return converge.Job{ID: id, By: "ann", Kind: sluice.DeployTo, Version: "2", Config: "c", State: schedule.Succeeded, Began: true, Submitted: noon.Add(-2 * time.Hour), Ended: noon.Add(-time.Hour)}
 }
 
 // own is one that converged by itself, and what came of it.
@@ -75,6 +75,11 @@ func TestDecide(t *testing.T) {
 		{"it failed before it began", func(a *converge.App) {
 			a.Jobs = slices.Insert(a.Jobs, 0, with(deploy("e"), func(j *converge.Job) { j.State, j.Began = schedule.Failed, false }))
 		}, 0, "", ": job e of ann did not succeed, and nothing was deployed since"},
+		{"the server was restored since", func(a *converge.App) {
+			a.Turned = noon.Add(-90 * time.Minute)
+			a.Jobs = slices.Insert(a.Jobs, 0, with(own("e", schedule.Succeeded, noon, nil), func(j *converge.Job) { j.Submitted = noon.Add(-time.Minute) }))
+		}, 0, "", ": the server's log was restored or repaired at 2026-11-29T10:30:00Z, and nothing was deployed since"},
+		{"the server was restored before", func(a *converge.App) { a.Turned = noon.Add(-3 * time.Hour) }, 0, "web1 web2", ""},
 		{"it was not validated", func(a *converge.App) { a.Jobs[0].Doubt = "failed" }, 0, "", ": what job d of ann deployed was not validated: failed"},
 		{"it was rolled back", func(a *converge.App) {
 			a.Jobs = slices.Insert(a.Jobs, 0, with(deploy("e"), func(j *converge.Job) { j.Kind = sluice.RollBack }))

@@ -11,6 +11,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"sluice"
 	"sluice/internal/core/act"
@@ -33,6 +34,8 @@ type Service struct {
 
 	// Unreadable is told of a namespace that cannot be read, which then keeps no list of all from being made; nil: it does.
 	Unreadable func(ns sluice.Namespace, err error)
+	// Turned is when the log was restored or repaired last; zero: never. nil: nobody asks.
+	Turned func(ctx context.Context) (time.Time, error)
 
 	// Unplaced says why an attempt that was started has no worker yet; "" where it has one. Nil: all have.
 	Unplaced func(sluice.AttemptID) string

@@ -52,6 +52,15 @@ func (s *Service) Convergence(ctx context.Context, ns sluice.Namespace) (c Conve
 	if c.Every > 0 {
 		c.Apps, err = s.convergingIn(ctx, ns, loaded)
 	}
+	if turned := s.first().Turned; err == nil && turned != nil {
+		at, err := turned(ctx)
+		if err != nil {
+			return c, err
+		}
+		for i := range c.Apps {
+			c.Apps[i].Turned = at
+		}
+	}
 	return c, err
 }
 
@@ -134,7 +143,7 @@ func (s *Service) converging(ctx context.Context, ns sluice.Namespace, loaded *f
 				doubt += ": " + v.Reason
 			}
 		}
-		c.Jobs = append(c.Jobs, converge.Job{ID: r.Job, By: r.By, Kind: r.Kind, Version: r.Version, Config: r.Config, State: r.State, Began: r.Began, Itself: r.Reason != "", Ended: r.Ended, Doubt: doubt})
+		c.Jobs = append(c.Jobs, converge.Job{ID: r.Job, By: r.By, Kind: r.Kind, Version: r.Version, Config: r.Config, State: r.State, Began: r.Began, Itself: r.Reason != "", Submitted: r.Submitted, Ended: r.Ended, Doubt: doubt})
 	}
 	there := slices.DeleteFunc(slices.Clone(now), func(l Live) bool { return l.App != c.Name || l.Env != c.Env })
 	aims, err := AimsOf(list, there, c.Env, []string{c.Name})

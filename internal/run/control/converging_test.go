@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"slices"
@@ -129,7 +130,11 @@ func TestWhatConvergesNowhere(t *testing.T) {
 		}
 		return got.Apps[0]
 	}
+	d.Turned = func(context.Context) (time.Time, error) { return time.Unix(7, 0), nil }
 	j := d.deploys("production", "2", "$app.shop", "", sluice.Options{})
+	if c := look(); !c.Turned.Equal(time.Unix(7, 0)) || !c.Jobs[0].Submitted.Equal(d.Clock()) {
+		t.Errorf("of a server that was restored: %+v", c)
+	}
 	if c := look(); c.Why != fmt.Sprintf("job %s changes shop there now", j.ID) || c.Jobs[0].Began || c.Jobs[0].State.Over() {
 		t.Errorf("while it goes on: %+v", c)
 	}

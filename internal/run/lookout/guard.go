@@ -53,6 +53,7 @@ type Guard struct {
 	mu      sync.Mutex
 	read    uint64 // events of [sluice.AccessNamespace] that history is made of
 	history witness.History
+	turned  time.Time // when the last turn was made
 	alarm   []sluice.SeenHead
 	lost    []sluice.SeenHead // known to be lost, and seen by somebody since the start
 	forged  int               // heads that were not signed here, since told
@@ -103,7 +104,7 @@ func (g *Guard) turns(ctx context.Context) error {
 		for _, e := range events {
 			g.read = e.Seq
 			if t, ok := witness.TurnOf(e); ok {
-				g.history = append(g.history, t)
+				g.history, g.turned = append(g.history, t), e.Time
 			}
 		}
 		if len(events) < page {
@@ -132,6 +133,14 @@ func (g *Guard) reconsider(ctx context.Context) error {
 	g.alarm = still
 	g.raise()
 	return g.cfg.Kept.SetAlarm(still)
+}
+
+// Turned is when the log was restored or repaired last; zero: never.
+func (g *Guard) Turned(ctx context.Context) (time.Time, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	err := g.turns(ctx)
+	return g.turned, err
 }
 
 // Heads are the ends of all namespaces, signed, for others to keep.

@@ -244,8 +244,18 @@ func TestRepairElsewhere(t *testing.T) {
 	s = start(t, old)
 	s.witness(seen...)
 	other := start(t, old)
+	if at, err := s.Turned(t.Context()); err != nil || !at.IsZero() {
+		t.Errorf("the log was turned at %s, %v, before it was", at, err)
+	}
 	if _, err := other.Repair(t.Context(), "root", "I know"); err != nil {
 		t.Fatal(err)
+	}
+	for _, g := range []interface {
+		Turned(context.Context) (time.Time, error)
+	}{s, other} {
+		if at, err := g.Turned(t.Context()); err != nil || at.IsZero() {
+			t.Errorf("the log was turned at %s, %v", at, err)
+		}
 	}
 	s.heads()
 	if s.Alarm() != nil {
