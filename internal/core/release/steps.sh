@@ -156,17 +156,32 @@ d_whole() (
 	export LC_ALL=C
 	cd -- "$1" || exit 2
 	d_s=$d_root/.sluice/sums
-	sed -n 's/^f [0-7]* [0-9]* \([0-9a-f]*\) \(.*\)$/\1  .\/\2/p' "$2" >"$d_s" && sed -n 's/^l //p' "$2" >"$d_s.l" || exit 2
+	d_files "$2" >"$d_s" && sed -n 's/^l //p' "$2" >"$d_s.l" || exit 2
 	d_sums "$d_s" && d_ends "$d_s.l" || exit 1
 )
+
+# The files of a manifest, as sha256sum reads them. What a pattern has in \(\) costs sed ten times as much.
+d_files() { sed -n '/^f /{
+s/^f [0-7]* [0-9]* //
+s/ /  .\//
+p
+}' "$1"; }
 
 # Of files, with the list of their digests in $1. The program fails on an empty one.
 d_sums() {
 	if [ ! -s "$1" ]; then return 0; fi
+	d_quick "$1" && return
 	d_x=$({ sha256sum -c "$1" 2>/dev/null || echo '*'; } | sed '/: OK$/d')
 	case $d_x in '') return 0 ;; esac
 	s_w "these are not what they should be, or are not there:$s_nl$d_x$s_nl" | head -n 12 >&2
 	return 1
+}
+
+# openssl computes five times as fast, where it is there. It is believed where every file is as it should be; else sha256sum says
+# which is not.
+d_quick() {
+	command -v openssl >/dev/null 2>&1 && sed 's/  / */' "$1" >"$1.x" || return
+	{ sed 's/^[^ ]*  //' "$1" | tr '\n' '\0' | xargs -0 openssl dgst -sha256 -r | cmp -s - "$1.x"; } 2>/dev/null
 }
 
 d_ends() {
@@ -310,7 +325,7 @@ d_check() {
 	d_s=.sluice/sums
 	d_x=.sluice/trees/$d_tree/manifest
 	LC_ALL=C sort $d_x $d_x .sluice/trees/$d_from/manifest | LC_ALL=C uniq -u >$d_s.b &&
-		sed -n 's/^f [0-7]* [0-9]* \([0-9a-f]*\) \(.*\)$/\1  .\/\2/p' $d_s.b >$d_s || return
+		d_files $d_s.b >$d_s || return
 	(export LC_ALL=C && cd versions/$d_from && d_sums ../../$d_s) && return
 	d_damaged "$d_from"
 	d_no "the version before, versions/$d_from, was changed: there is no way back to it"

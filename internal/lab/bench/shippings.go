@@ -58,7 +58,7 @@ func (a *application) write(l *lab) error {
 for v in 1 2; do
 	printf 'app: shop\ndeploy: {root: %s}\n' "$ROOT" >tree/$v/app.yaml
 	mkdir -p archives/$v
-	tar -czf archives/$v/shop.tar.gz -C tree/$v .
+	tar -cf archives/$v/shop.tar -C tree/$v .
 done
 git init -q -b main git
 for v in 1 2; do
@@ -110,7 +110,8 @@ func (l *lab) shippings(ctx context.Context, f *testfleet.Fleet) (ways []shippin
 	}
 	return []shipping{
 		{"sluice", l.sluiceShips(len(f.Hosts)), "live"},
-		{"rsync --link-dest, in a loop", l.rsyncShips, "live"},
+		{"rsync --link-dest, in a loop", l.rsyncShips(""), "live"},
+		{"rsync --checksum --link-dest, in a loop", l.rsyncShips("--checksum "), "live"},
 		{"tar over ssh, in a loop", l.tarShips, "live"},
 		{"ansible unarchive", l.ansibleShips("unarchive.yml"), "live"},
 		{"ansible synchronize", l.ansibleShips("synchronize.yml"), "live"},
@@ -118,7 +119,7 @@ func (l *lab) shippings(ctx context.Context, f *testfleet.Fleet) (ways []shippin
 	}, stop, nil
 }
 
-func (l *lab) archive(version string) string { return l.path("archives", version, "shop.tar.gz") }
+func (l *lab) archive(version string) string { return l.path("archives", version, "shop.tar") }
 
 func (l *lab) shell(text string) program { return program{argv: []string{"sh", "-ec", text}} }
 
@@ -141,16 +142,19 @@ func (l *lab) each(command string) program {
 	return l.shell("exec xargs -P " + strconv.Itoa(copyWidth) + " -I HOST sh -ec '" + command + "' <" + l.path("ship.hosts"))
 }
 
-func (l *lab) rsyncShips(version string) program {
-	ssh := "ssh -F " + l.path("ship.ssh")
-	dir := releaseRoot + "/versions/"
-	return l.each(fmt.Sprintf(`%[1]s HOST "mkdir -p %[2]s%[3]s"; rsync -a -e "%[1]s" --link-dest=../1 %[4]s/ HOST:%[2]s%[3]s/; exec %[1]s HOST "ln -sfn versions/%[3]s %[5]s/live"`,
-		ssh, dir, version, l.path("tree", version), releaseRoot))
+// rsyncShips goes by size and time of files; with --checksum by what is in them, as Sluice does.
+func (l *lab) rsyncShips(flag string) func(version string) program {
+	return func(version string) program {
+		ssh := "ssh -F " + l.path("ship.ssh")
+		dir := releaseRoot + "/versions/"
+		return l.each(fmt.Sprintf(`%[1]s HOST "mkdir -p %[2]s%[3]s"; rsync -a %[6]s-e "%[1]s" --link-dest=../1 %[4]s/ HOST:%[2]s%[3]s/; exec %[1]s HOST "ln -sfn versions/%[3]s %[5]s/live"`,
+			ssh, dir, version, l.path("tree", version), releaseRoot, flag))
+	}
 }
 
 func (l *lab) tarShips(version string) program {
 	dir := releaseRoot + "/versions/" + version
-	return l.each(fmt.Sprintf(`exec ssh -F %[1]s HOST "mkdir -p %[2]s && tar -xzf - -C %[2]s && ln -sfn versions/%[3]s %[4]s/live" <%[5]s`,
+	return l.each(fmt.Sprintf(`exec ssh -F %[1]s HOST "mkdir -p %[2]s && tar -xf - -C %[2]s && ln -sfn versions/%[3]s %[4]s/live" <%[5]s`,
 		l.path("ship.ssh"), dir, version, releaseRoot, l.archive(version)))
 }
 

@@ -48,12 +48,20 @@ type Stock struct {
 
 	mu     sync.Mutex
 	proved map[string]os.FileInfo // by digest, as the file was when it was proved
+	taken  map[string]*taken      // by the digest of the manifest
+}
+
+// taken is a tree that is in use here: as long as it is, none of its files goes away, and they are looked at once for all.
+type taken struct {
+	users int
+	turn  chan struct{} // whoever has it may look, and fill
+	whole bool
 }
 
 // Open opens the cache in dir, which it makes if it is missing, for this user alone. It keeps to most bytes of files. The context
 // bounds the wait for others who make or free room.
 func Open(ctx context.Context, dir string, most int64) (*Stock, error) {
-	s := &Stock{dir: dir, most: most, limits: tarball.DefaultLimits(), proved: map[string]os.FileInfo{}}
+	s := &Stock{dir: dir, most: most, limits: tarball.DefaultLimits(), proved: map[string]os.FileInfo{}, taken: map[string]*taken{}}
 	for _, d := range []string{"trees", "files", "new"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
 			return nil, fmt.Errorf("the cache of artifacts: %w", err)
@@ -135,6 +143,8 @@ type Tree struct {
 	files  map[string]int64 // sizes by digest
 	from   Opener
 	lock   *os.File
+	key    string // of shared
+	shared *taken
 }
 
 // Take has the files of an artifact here, and returns when they are: what is missing is unpacked from the content that the
@@ -149,14 +159,49 @@ func (s *Stock) Take(ctx context.Context, digest string, m manifest.Manifest, fr
 	if t.lock, err = s.room(ctx, m); err != nil {
 		return nil, err
 	}
-	if err := t.fill(ctx); err != nil {
+	t.share()
+	if err := t.fillOnce(ctx); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
 }
 
 // Close says that the tree is not needed any more.
-func (t *Tree) Close() error { return t.lock.Close() }
+func (t *Tree) Close() error {
+	t.s.mu.Lock()
+	if t.shared.users--; t.shared.users == 0 {
+		delete(t.s.taken, t.key)
+	}
+	t.s.mu.Unlock()
+	return t.lock.Close()
+}
+
+// share counts the tree among those in use.
+func (t *Tree) share() {
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	t.key = t.m.Digest()
+	if t.shared = t.s.taken[t.key]; t.shared == nil {
+		t.shared = &taken{turn: make(chan struct{}, 1)}
+		t.s.taken[t.key] = t.shared
+	}
+	t.shared.users++
+}
+
+// fillOnce is fill, for the first of those that have the tree in use.
+func (t *Tree) fillOnce(ctx context.Context) (err error) {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case t.shared.turn <- struct{}{}:
+	}
+	defer func() { <-t.shared.turn }()
+	if !t.shared.whole {
+		err = t.fill(ctx)
+		t.shared.whole = err == nil
+	}
+	return err
+}
 
 func (s *Stock) tree(m manifest.Manifest) string {
 	return filepath.Join(s.dir, "trees", strings.TrimPrefix(m.Digest(), "sha256:"))

@@ -155,6 +155,37 @@ func TestOnceForAll(t *testing.T) {
 }
 
 // TestHostileArchives: nothing of them is kept but files under the digests that the manifest says, and nothing anywhere else.
+// TestLookedAtOnce: as long as a tree is in use, those who take it, too, look at none of its files: with many hosts and files that would
+// keep a worker busy. A file that was taken away all the same is fetched when it is wanted.
+func TestLookedAtOnce(t *testing.T) {
+	s := open(t, t.TempDir(), roomy)
+	a := made(t, map[string]string{"a": "one", "b": "two"})
+	first := take(t, s, a)
+	if err := os.Remove(s.file(sumOf("one"))); err != nil {
+		t.Fatal(err)
+	}
+	second := take(t, s, a)
+	if n := a.opened.Load(); n != 1 {
+		t.Errorf("the artifact was read %d times before anything was missed", n)
+	}
+	if got := read(t, second, sumOf("one")); got != "one" || a.opened.Load() != 2 {
+		t.Errorf("%q, and the artifact was read %d times", got, a.opened.Load())
+	}
+	if err := errors.Join(first.Close(), second.Close()); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(s.file(sumOf("one"))); err != nil {
+		t.Fatal(err)
+	}
+	third := take(t, s, a) // of those that had it in use nobody does any more
+	if n := a.opened.Load(); n != 3 {
+		t.Errorf("the artifact was read %d times", n)
+	}
+	if err := third.Close(); err != nil || len(s.taken) != 0 {
+		t.Error(err, s.taken)
+	}
+}
+
 func TestHostileArchives(t *testing.T) {
 	for _, a := range hostile.Archives() {
 		t.Run(a.Name, func(t *testing.T) {

@@ -3,7 +3,11 @@ package work_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -47,6 +51,51 @@ func TestDamageToTheParcel(t *testing.T) {
 	want(t, r, sluice.Failed, -1, "arrived damaged")
 	if !r.NotStarted || !seen || exists(d.root) {
 		t.Errorf("%+v", r)
+	}
+}
+
+// openssl computes digests where it is there, and is believed only where everything is as it should be: whatever it does, what is
+// whole goes live, and what is not does not.
+func TestDigestsByOpenssl(t *testing.T) {
+	real, err := exec.LookPath("openssl")
+	slow, err2 := exec.LookPath("sha256sum")
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatalf("%v: .ci/install-test-deps installs it", err)
+	}
+	for name, text := range map[string]string{
+		"works": "exec " + real + ` "$@"`,
+		"fails": "exit 1",
+		"mute":  "exit 0",
+		"lies":  "shift 3; for f; do echo " + hexSum("something else") + ` "*$f"; done`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachDeployShell(t, func(t *testing.T, d *deployBench) {
+				used := filepath.Join(d.host.home, "used")
+				for program, text := range map[string]string{"openssl": text, "sha256sum": "exec " + slow + ` "$@"`} {
+					text = "#!/bin/sh\necho " + program + " \"$1\" >>'" + used + "'\n" + text + "\n"
+					if err := os.WriteFile(filepath.Join(d.host.path, program), []byte(text), 0o755); err != nil {
+						t.Fatal(err)
+					}
+				}
+				odd := map[string]string{"a": "one", "-b": "two", "c  d/ *e": "three", "empty": ""}
+				d.shelf.put(t, "1", odd)
+				d.deploy("1")
+				d.wantLive(d.go1(work.Assignment{}), "1", "")
+				asked, err := os.ReadFile(used)
+				if err != nil || !bytes.Contains(asked, []byte("openssl dgst")) || bytes.Contains(asked, []byte("sha256sum -c")) != (name != "works") {
+					t.Errorf("asked: %s (%v)", asked, err)
+				}
+				odd["new"] = "four"
+				d.shelf.put(t, "2", odd)
+				if err := os.WriteFile(filepath.Join(d.root, "versions/1/c  d/ *e"), []byte("THREE"), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				d.deploy("2")
+				r := d.go1(work.Assignment{})
+				want(t, r, sluice.Failed, 1, "is not what its list of files says")
+				d.wantLive(r, "1", "1")
+			})
+		})
 	}
 }
 
