@@ -40,7 +40,8 @@ func releases(ctx context.Context, l *lab) (s section, err error) {
 	s = section{title: fmt.Sprintf("An application of %d MB in %d files to %d hosts", app.bytes>>20, app.files, hosts),
 		about: fmt.Sprintf("First one version, then the next, of which 1 %% of the files changed; %d hosts at a time. All begin with what they need made ready: an archive, a "+
 			"tree or a git repository. *Sent* is what left the machine that deploys, with all that the network takes. Everything ends with a link that leads to the new "+
-			"version; Sluice keeps a journal, checks every byte on the host against a digest and has it on the disk before that, the others do not.", copyWidth)}
+			"version; Sluice keeps a journal, checks every byte on the host against a digest and has it on the disk before that. Of the others rsync --checksum alone looks at what is in "+
+			"files. Capistrano's hosts mirror the repository, so they get both versions with the first.", copyWidth)}
 	fleet, err := testfleet.New(ctx, testfleet.Config{Hosts: hosts, Host: testfleet.HostConfig{Disk: 4*app.bytes + 64<<20, SSHD: []string{"MaxStartups 1000", "SetEnv SHLVL=1"}}})
 	switch {
 	case errors.Is(err, testfleet.ErrUnavailable):
