@@ -12,6 +12,7 @@ import (
 
 	"sluice"
 	"sluice/internal/core/manifest"
+	"sluice/internal/core/release"
 )
 
 // odd are files with names that shells and programs stumble over.
@@ -118,6 +119,50 @@ func TestDamage(t *testing.T) {
 		m.want(1, m.wish("2", two))
 		m.want(0, m.wish("2", two))
 		m.wantLive("2~"+strings.TrimPrefix(two.Digest(), "sha256:")[:8], two)
+	})
+}
+
+// TestTheWayBack is proved by every deploy, before it makes anything live: what the new version does not share with the one before is looked
+// at, too. Who would go back by itself does not begin without a way.
+func TestTheWayBack(t *testing.T) {
+	eachShell(t, func(t *testing.T, m *machine) {
+		files := map[string]string{"shared": "s", "own": "1", "-x": "1"}
+		one := m.tree(files)
+		m.want(0, m.wish("1", one))
+		wish := func(version string, tree manifest.Manifest) release.Wish {
+			w := m.wish(version, tree)
+			w.Release.Deploy.OnFailure = sluice.FailureRollsBack
+			return w
+		}
+		files["own"], files["-x"] = "2", "2"
+		two := m.tree(files)
+		m.want(0, wish("2", two)) // the way is there
+		if strings.Contains(m.out, "no way back") {
+			t.Error(m.out)
+		}
+		m.write("spoiled", "versions/2/-x")
+		files["own"], files["-x"] = "3", "3"
+		three := m.tree(files)
+		for range 2 { // it is found, and then known
+			m.want(1, wish("3", three))
+			if !strings.Contains(m.out, "versions/2, which is live, was changed since it was put there: there is no way back to it, and on_failure: rollback needs one") {
+				t.Error(m.out)
+			}
+			if live, _ := os.Readlink(m.file("live")); live != "versions/2" {
+				t.Error(live)
+			}
+		}
+		m.want(0, wish("2", two)) // deployed again it is made anew
+		m.wantLive("2~"+strings.TrimPrefix(two.Digest(), "sha256:")[:8], two)
+		m.want(0, wish("3", three))
+		m.wantLive("3", three)
+		// Who does not go back by itself is told, and goes on. A version that is kept shares nothing that was looked at.
+		m.write("spoiled", "versions/3/own")
+		m.want(0, m.wish("1", one))
+		if !strings.Contains(m.out, "sluice: versions/3, which is live, was changed since it was put there: there is no way back to it\n") {
+			t.Error(m.out)
+		}
+		m.refused(m.back("3", three.Digest()), "was changed since it was put there")
 	})
 }
 

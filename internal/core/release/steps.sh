@@ -218,14 +218,48 @@ d_verify() {
 
 d_unpack() {
 	d_begin || return
-	case $d_reuse in 1)
-		d_judge $d_tree && return
-		d_no "versions/$d_tree was changed since it was put there: try again, and it is made anew"
+	case $d_reuse in
+	1)
+		d_judge $d_tree || {
+			d_no "versions/$d_tree was changed since it was put there: try again, and it is made anew"
+			return
+		}
+		;;
+	*)
+		d_fresh || {
+			rm -rf versions/.new-$s_id
+			return 1
+		}
+		;;
+	esac
+	d_wayback
+}
+
+# Whether there is a way back to what is live. Who may need it by itself does not begin without it.
+d_wayback() {
+	case $d_from in '' | "$d_tree") return 0 ;; esac
+	if [ ! -f ".sluice/trees/$d_from/damaged" ] && d_before; then return 0; fi
+	d_x="versions/$d_from, which is live, was changed since it was put there: there is no way back to it"
+	case $d_back in
+	1) d_no "$d_x, and on_failure: rollback needs one; deploy that version again first, which makes it anew" ;;
+	*) s_w "sluice: $d_x$s_nl" >&2 ;;
+	esac
+}
+
+# Whether the version before is whole. What the new one shares with it was looked at with the new one.
+d_before() {
+	case " $d_sources " in
+	*" $d_from "*) ;;
+	*)
+		d_judge "$d_from"
 		return
 		;;
 	esac
-	d_fresh && return
-	rm -rf versions/.new-$s_id
+	d_s=.sluice/sums
+	d_x=.sluice/trees/$d_tree/manifest
+	LC_ALL=C sort $d_x $d_x .sluice/trees/$d_from/manifest | LC_ALL=C uniq -u >$d_s.b && d_files $d_s.b >$d_s || return
+	(export LC_ALL=C && cd versions/$d_from && d_sums ../../$d_s) && return
+	d_damaged "$d_from"
 	return 1
 }
 
@@ -321,13 +355,7 @@ d_check() {
 		d_no 'a hook has changed files of the version: hooks may make new ones, and must replace instead of changing'
 		return
 	fi
-	if [ -z "$d_from" ] || [ -f ".sluice/trees/$d_from/damaged" ]; then return 0; fi
-	d_s=.sluice/sums
-	d_x=.sluice/trees/$d_tree/manifest
-	LC_ALL=C sort $d_x $d_x .sluice/trees/$d_from/manifest | LC_ALL=C uniq -u >$d_s.b &&
-		d_files $d_s.b >$d_s || return
-	(export LC_ALL=C && cd versions/$d_from && d_sums ../../$d_s) && return
-	d_damaged "$d_from"
+	if [ -z "$d_from" ] || [ -f ".sluice/trees/$d_from/damaged" ] || d_before; then return 0; fi
 	d_no "the version before, versions/$d_from, was changed: there is no way back to it"
 }
 

@@ -81,6 +81,8 @@ func (p *Plan) Steps(parcel *Parcel, point string) string {
 	set("d_once", mark(w.Once))
 	set("d_after", mark(w.After && w.Kind != sluice.RollBack))
 	set("d_wait", mark(w.Wait))
+	repair := live.Version == p.tree.Version && live.Manifest == p.tree.Manifest
+	set("d_back", mark(w.Kind == sluice.DeployTo && d.OnFailure == sluice.FailureRollsBack && !repair))
 	b.WriteString("d_tab='\t'\n")
 	if p.report.Self == 0 {
 		b.WriteString("d_o=\n")
