@@ -38,6 +38,9 @@ func LookText(nonce, place string, w Wish) string {
 	return b.String()
 }
 
+// much is the size of a tree, in bytes, from which computing its digests faster pays.
+const much = 4 << 20
+
 // Steps is the text that the supervisor runs for the plan; parcel is nil where nothing is sent. point is the text of a
 // shell function d_point that is called between every two changes, with a name: tests interrupt there. It is "" for real.
 func (p *Plan) Steps(parcel *Parcel, point string) string {
@@ -83,6 +86,7 @@ func (p *Plan) Steps(parcel *Parcel, point string) string {
 	set("d_wait", mark(w.Wait))
 	repair := live.Version == p.tree.Version && live.Manifest == p.tree.Manifest
 	set("d_back", mark(w.Kind == sluice.DeployTo && d.OnFailure == sluice.FailureRollsBack && !repair))
+	set("d_much", mark(w.Kind == sluice.RollBack || w.Tree.Bytes() > much))
 	b.WriteString("d_tab='\t'\n")
 	if p.report.Self == 0 {
 		b.WriteString("d_o=\n")

@@ -77,7 +77,7 @@ func TestDigestsByOpenssl(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				odd := map[string]string{"a": "one", "-b": "two", "c  d/ *e": "three", "empty": ""}
+				odd := map[string]string{"a": "one", "-b": "two", "c  d/ *e": "three", "empty": "", "much": strings.Repeat("x", 5<<20)}
 				d.shelf.put(t, "1", odd)
 				d.deploy("1")
 				d.wantLive(d.go1(work.Assignment{}), "1", "")
