@@ -4,6 +4,7 @@ package docs_test
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"io/fs"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice"
 )
@@ -215,6 +217,7 @@ func TestAgainstTheProgram(t *testing.T) {
 	t.Run("the manual is complete", p.manualIsComplete)
 	t.Run("command lines parse", p.commandLinesParse)
 	t.Run("fleet files load", p.fleetFilesLoad)
+	t.Run("a repository of yodeploy is brought over", p.yodeployMovesOver)
 }
 
 // Every command has a section in cli.md with its usage and its flags as the program has them, and an example.
@@ -376,6 +379,41 @@ func (p *program) fleetFilesLoad(t *testing.T) {
 				t.Errorf("%s: %s\nof\n%s", name, out, block)
 			}
 		}
+	}
+}
+
+// What coming-from-yodeploy.md says about the repository brings all versions over, with the newest as the latest.
+func (p *program) yodeployMovesOver(t *testing.T) {
+	text, err := os.ReadFile("coming-from-yodeploy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## The repository\n")
+	dir := t.TempDir()
+	old := filepath.Join(dir, "srv/yodeploy/shop/master/shop.tar.gz")
+	script := strings.NewReplacer("/srv/", dir+"/srv/", "/tmp/", dir+"/").Replace(blocks(section, "sh")[0])
+	if err := os.MkdirAll(old, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	versions := []string{"9", "10", "10.1"} // not as they sort
+	for i, v := range versions {
+		content, at := filepath.Join(dir, "content"), time.Unix(int64(1_500_000_000+i), 0)
+		err := errors.Join(os.WriteFile(content, []byte(v), 0o600), exec.Command("tar", "-czf", filepath.Join(old, v), "-C", dir, "content").Run(),
+			os.WriteFile(filepath.Join(old, v+".meta"), []byte(`{"build_number": "`+v+`", "commit": "c`+v+`", "deploy_compat": "4"}`), 0o600),
+			os.Chtimes(filepath.Join(old, v), at, at))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(old, "latest"), []byte("10.1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command("sh", "-ec", script+"sluice artifact versions shop shop.tar.gz")
+	c.Env = []string{"HOME=" + dir, "PATH=" + filepath.Dir(p.path) + ":" + os.Getenv("PATH"), "SLUICE_ARTIFACTS=" + filepath.Join(dir, "store")}
+	out, err := c.CombinedOutput()
+	_, list, _ := strings.Cut(string(out), "VERSION ")
+	if err != nil || !regexp.MustCompile(`(?s)\n9 .* c9 .*\n10 .* c10 .*\n10\.1 .* c10\.1 +latest\n$`).MatchString(list) {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 
