@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"sluice/internal/lab/testfleet"
+)
+
+// TestHostStories are about what takes hosts of their own, with supervisor and HAProxy: they have those of "make hosts".
+func TestHostStories(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: it deploys on a fleet")
+	}
+	fleet := testfleet.Start(t, testfleet.Config{Hosts: 4, Names: []string{"web1", "web2", "web3", "lb1"},
+		Host: testfleet.HostConfig{Files: map[string]string{"/var/log/supervisor/.keep": ""}}})
+	for _, need := range []string{"supervisord", "haproxy"} {
+		if _, err := fleet.Hosts[0].Exec(t.Context(), "command -v "+need); err != nil {
+			if os.Getenv("CI") == "true" {
+				t.Fatalf("there is no %s; .ci/install-test-deps installs it", need)
+			}
+			t.Skipf("skipped: there is no %s here", need)
+		}
+	}
+	p := stories(func(env *testscript.Env) error {
+		if err := furnish(env, fleet); err != nil {
+			return err
+		}
+		return among(env, fleet)
+	})
+	p.Dir = "../../testdata/hosts"
+	testscript.Run(t, p)
+}
+
+// among has a story's program run in the network of the hosts, and tells the story where the examples are.
+func among(env *testscript.Env, fleet *testfleet.Fleet) error {
+	examples, err := filepath.Abs("../../examples")
+	if err != nil {
+		return err
+	}
+	env.Setenv("EXAMPLES", examples)
+	program, _, found := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator)) // testscript's comes first
+	program = filepath.Join(program, "sluice")
+	if _, err := os.Stat(program); !found || err != nil {
+		return fmt.Errorf("the program is not the first of the PATH: %w", err)
+	}
+	bin := filepath.Join(env.WorkDir, "bin")
+	if err := os.MkdirAll(bin, 0o700); err != nil {
+		return err
+	}
+	text := "#!/bin/sh\nexec " + strings.Join(fleet.Command(env.T().(testing.TB).Context(), program).Args, " ") + ` "$@"` + "\n"
+	if err := os.WriteFile(filepath.Join(bin, "sluice"), []byte(text), 0o700); err != nil {
+		return err
+	}
+	env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
+	return nil
+}
