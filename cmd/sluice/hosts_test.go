@@ -37,13 +37,11 @@ func TestHostStories(t *testing.T) {
 	testscript.Run(t, p)
 }
 
-// among has a story's program run in the network of the hosts, and tells the story where the examples are.
+// among has a story's program run in the network of the hosts, and gives the story the examples.
 func among(env *testscript.Env, fleet *testfleet.Fleet) error {
-	examples, err := filepath.Abs("../../examples")
-	if err != nil {
+	if err := os.CopyFS(filepath.Join(env.WorkDir, "examples"), os.DirFS("../../examples")); err != nil {
 		return err
 	}
-	env.Setenv("EXAMPLES", examples)
 	program, _, found := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator)) // testscript's comes first
 	program = filepath.Join(program, "sluice")
 	if _, err := os.Stat(program); !found || err != nil {
