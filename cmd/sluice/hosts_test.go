@@ -12,14 +12,14 @@ import (
 	"sluice/internal/lab/testfleet"
 )
 
-// TestHostStories are about what takes hosts of their own, with supervisor and HAProxy: they have those of "make hosts".
+// TestHostStories are about what takes hosts of their own, with supervisor, HAProxy and nginx: they have those of "make hosts".
 func TestHostStories(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped: it deploys on a fleet")
 	}
 	fleet := testfleet.Start(t, testfleet.Config{Hosts: 4, Names: []string{"web1", "web2", "web3", "lb1"},
-		Host: testfleet.HostConfig{Files: map[string]string{"/var/log/supervisor/.keep": ""}}})
-	for _, need := range []string{"supervisord", "haproxy"} {
+		Host: testfleet.HostConfig{Files: map[string]string{"/var/log/supervisor/.keep": "", "/var/log/nginx/.keep": "", "/var/lib/nginx/.keep": ""}}})
+	for _, need := range []string{"supervisord", "haproxy", "nginx"} {
 		if _, err := fleet.Hosts[0].Exec(t.Context(), "command -v "+need); err != nil {
 			if os.Getenv("CI") == "true" {
 				t.Fatalf("there is no %s; .ci/install-test-deps installs it", need)
