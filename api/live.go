@@ -56,6 +56,19 @@ type Released struct {
 	LatencyP99MS int64 `json:"latency_p99_ms,omitempty" doc:"the 99th percentile"`
 }
 
+// Latency is how long the releases of an app in an environment took from commit to live that were submitted within a day or a week.
+type Latency struct {
+	Namespace    sluice.Namespace `json:"namespace"`
+	App          string           `json:"app"`
+	Env          string           `json:"env"`
+	From         time.Time        `json:"from" doc:"midnight, UTC; of a week that of its Monday"`
+	Days         int              `json:"days" enum:"1,7" doc:"1 where all releases of the app are of 14 days, else 7"`
+	Releases     int              `json:"releases" doc:"that were submitted first then, are live somewhere or were, and of which it is known when they were committed or built"`
+	Hosts        int              `json:"hosts" doc:"that have had them: one that has had two counts twice"`
+	LatencyMS    int64            `json:"latency_ms" doc:"from the commit of a release, or else its build, until it was live on a host for the first time: the median of all hosts of all releases"`
+	LatencyP99MS int64            `json:"latency_p99_ms" doc:"the 99th percentile"`
+}
+
 // Validation is what the validation of a release came to.
 type Validation struct {
 	State  string       `json:"state" enum:"validated,failed,running,not run" doc:"not run: nothing is known of it, also where the command could not be run or came to no end"`

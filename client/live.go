@@ -74,6 +74,26 @@ func (c *Client) Live(ctx context.Context, q LiveQuery) ([]api.Live, error) {
 	return got.Live, err
 }
 
+// Latencies says how long it took from commit to live over time: by app, environment and namespace, of each the newest days or weeks
+// in which something was released, at most so many; 0: as many as the server gives. What was live at some time is no matter here. Where
+// a namespace cannot be read, the rest comes with an error, as it does from [Client.Live].
+func (c *Client) Latencies(ctx context.Context, q LiveQuery, most int) ([]api.Latency, error) {
+	const page = 1000
+	v := q.values()
+	v.Set("limit", strconv.Itoa(page))
+	if most > 0 {
+		v.Set("limit", strconv.Itoa(min(most, page)))
+	}
+	got, err := ask[struct {
+		Latencies  []api.Latency      `json:"latencies"`
+		Unreadable []sluice.Namespace `json:"unreadable"`
+	}](ctx, c, request{path: []string{"latencies"}, query: v})
+	if err == nil {
+		err = unreadable(got.Unreadable)
+	}
+	return got.Latencies, err
+}
+
 // Releases lists deploys and rollbacks, newest first, at most so many; 0: all. What was live at some time is no matter here. Where a
 // namespace cannot be read, the rest comes with an error, as it does from [Client.Live].
 func (c *Client) Releases(ctx context.Context, q LiveQuery, most int) (out []api.Released, err error) {

@@ -165,6 +165,59 @@ func TestLatency(t *testing.T) {
 	}
 }
 
+// TestLatencyOverTime: each release counts once, where it was first submitted, with all of its hosts. 2026-01-01 is a Thursday.
+func TestLatencyOverTime(t *testing.T) {
+	const hour, days = 60, 24 * 60
+	var es []sluice.Event
+	jobs := 0
+	// job submits one at a minute, that makes a release live on hosts so many minutes later.
+	job := func(minute int, app, version string, kind sluice.ActionKind, commit *sluice.Commit, took ...int) {
+		jobs++
+		job := sluice.JobID(fmt.Sprint("j", jobs))
+		es = append(es, sluice.Event{Time: at(minute), Job: job, Body: sluice.JobSubmitted{Submitted: sluice.Job{
+			Action: sluice.Action{Kind: kind, Release: &sluice.Release{App: app, Env: "prod", Version: version, Commit: commit}}}}})
+		for i, n := range took {
+			h := sluice.Host(fmt.Sprint("h", i))
+			es = append(es, start(minute, job, h, "x"), end(minute+n, job, h, "x", sluice.Succeeded, "0", version))
+		}
+	}
+	deploy := func(minute int, app, version string, took ...int) {
+		job(minute, app, version, sluice.DeployTo, &sluice.Commit{ID: "c", Time: at(minute)}, took...)
+	}
+	deploy(13*hour, "old", "1", 4, 2)       // Thursday
+	deploy(4*days-1, "old", "2", 6)         // Sunday, a minute before midnight
+	deploy(4*days, "old", "3")              // it was live nowhere
+	deploy(14*days, "old", "4", 100)        // the fifteenth day
+	deploy(14*days+1, "old", "1", 0, 0, 11) // again, for one host more
+	job(14*days+2, "old", "5", sluice.DeployTo, nil, 1)
+	job(14*days+3, "old", "4", sluice.RollBack, nil, 1)
+	deploy(23*hour, "young", "1", 5)
+	deploy(25*hour, "young", "2", 7, 9)
+	deploy(14*days-1, "young", "3", 1)
+	m := mapOf(es)
+
+	minutes := func(n int) time.Duration { return time.Duration(n) * time.Minute }
+	of := func(app string, from, days, releases, hosts, p50, p99 int) live.Period {
+		return live.Period{App: app, Env: "prod", From: t0.AddDate(0, 0, from), Days: days, Releases: releases,
+			Latency: live.Latency{Hosts: hosts, P50: minutes(p50), P99: minutes(p99)}}
+	}
+	all := m.Releases("", "")
+	for name, c := range map[string]struct {
+		releases []*live.Release
+		most     int
+		want     []live.Period
+	}{
+		"none":        {nil, 9, nil},
+		"all":         {all, 9, []live.Period{of("old", 11, 7, 1, 1, 100, 100), of("old", -3, 7, 2, 4, 4, 11), of("young", 13, 1, 1, 1, 1, 1), of("young", 1, 1, 1, 2, 7, 9), of("young", 0, 1, 1, 1, 5, 5)}},
+		"the newest":  {all, 1, []live.Period{of("old", 11, 7, 1, 1, 100, 100), of("young", 13, 1, 1, 1, 1, 1)}},
+		"some of old": {m.Releases("old", "prod")[1:3], 9, []live.Period{of("old", 3, 1, 1, 1, 6, 6)}},
+	} {
+		if got := m.OverTime(c.releases, c.most); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %+v\nwant %+v", name, got, c.want)
+		}
+	}
+}
+
 // withConfig gives what a job deploys, and what a host says, a configuration.
 func withConfig(e sluice.Event, config string) sluice.Event {
 	switch b := e.Body.(type) {

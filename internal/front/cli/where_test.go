@@ -62,5 +62,14 @@ func TestWhatIsLiveInWords(t *testing.T) {
 	if err := a.printReleases([]control.Released{back, released}); err != nil {
 		t.Fatal(err)
 	}
+	monday := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+	weeks := []control.Latencies{{Namespace: "default", Period: live.Period{App: "shop", Env: "production", From: monday, Days: 7, Releases: 3, Latency: released.Latency}},
+		{Namespace: "default", Period: live.Period{App: "shop", Env: "production", From: monday.AddDate(0, 0, -7), Days: 7, Releases: 1,
+			Latency: live.Latency{Hosts: 1, P50: 1500 * time.Microsecond, P99: 1500 * time.Microsecond}}}}
+	for _, a.output = range []string{"", "json"} {
+		if err := a.printLatencies(weeks); err != nil {
+			t.Fatal(err)
+		}
+	}
 	golden(t, "testdata/where.golden", out.Bytes())
 }

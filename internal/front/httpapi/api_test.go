@@ -211,7 +211,7 @@ func forServer(r httpapi.Route) bool {
 
 // forAnybody reports whether a right anywhere opens a route: what it gives is bounded by itself, or is for no namespace yet.
 func forAnybody(r httpapi.Route) bool {
-	return r.Path == "/api/v1/heads" || strings.HasPrefix(r.Path, "/api/v1/blobs") || r.Path == "/api/v1/feed" || r.Path == "/api/v1/search" || r.Path == "/api/v1/hosts/out" || r.Path == "/api/v1/live" || r.Path == "/api/v1/releases" || r.Path == "/api/v1/namespaces" || r.Path == "/api/v1/jobs" && r.Method == http.MethodGet
+	return r.Path == "/api/v1/heads" || strings.HasPrefix(r.Path, "/api/v1/blobs") || r.Path == "/api/v1/feed" || r.Path == "/api/v1/search" || r.Path == "/api/v1/hosts/out" || r.Path == "/api/v1/live" || r.Path == "/api/v1/releases" || r.Path == "/api/v1/latencies" || r.Path == "/api/v1/namespaces" || r.Path == "/api/v1/jobs" && r.Method == http.MethodGet
 }
 
 // where a right must be given for a route of the job's namespace: everywhere, for what concerns the server.

@@ -49,11 +49,25 @@ type releasePage struct {
 	}
 }
 
+type latencyQuery struct {
+	ReleaseFilter
+	Limit int `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"days or weeks of each app"`
+}
+
+type latencyList struct {
+	Body struct {
+		Latencies  []api.Latency      `json:"latencies" doc:"by app, environment and namespace, newest first; without the days or weeks in which nothing was released"`
+		Unreadable []sluice.Namespace `json:"unreadable,omitempty" doc:"namespaces that cannot be read now"`
+	}
+}
+
 func (a *API) addReleases() {
 	route(a, sluice.SeeJobs, huma.Operation{OperationID: "list-live", Method: http.MethodGet, Path: "/api/v1/live", Tags: []string{releaseTag},
 		Summary: "What is live on which host", Description: "As hosts proved it at the end of attempts; nobody is asked now. Hosts that are retired are left out."}, listLive)
 	route(a, sluice.SeeJobs, huma.Operation{OperationID: "list-releases", Method: http.MethodGet, Path: "/api/v1/releases", Tags: []string{releaseTag},
 		Summary: "List deploys and rollbacks, newest first"}, listReleases)
+	route(a, sluice.SeeJobs, huma.Operation{OperationID: "list-latencies", Method: http.MethodGet, Path: "/api/v1/latencies", Tags: []string{releaseTag},
+		Summary: "How long it took from commit to live, over time", Description: "By day, where all releases of an app in an environment are of 14 days, else by week."}, listLatencies)
 }
 
 // lookFor is where the caller may look, and what for.
@@ -116,6 +130,24 @@ func listReleases(ctx context.Context, c caller, in *releaseList) (*releasePage,
 			break
 		}
 		out.Body.Releases = append(out.Body.Releases, releasedOf(r))
+	}
+	return out, nil
+}
+
+func listLatencies(ctx context.Context, c caller, in *latencyQuery) (*latencyList, error) {
+	spaces, q, err := c.lookFor(ctx, &in.ReleaseFilter)
+	if err != nil {
+		return nil, err
+	}
+	list, lost, err := c.api.cfg.Lists.LatenciesIn(ctx, spaces, q, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &latencyList{}
+	out.Body.Latencies, out.Body.Unreadable = make([]api.Latency, len(list)), lost
+	for i, l := range list {
+		out.Body.Latencies[i] = api.Latency{Namespace: l.Namespace, App: l.App, Env: l.Env, From: l.From, Days: l.Days, Releases: l.Releases,
+			Hosts: l.Hosts, LatencyMS: l.P50.Milliseconds(), LatencyP99MS: l.P99.Milliseconds()}
 	}
 	return out, nil
 }

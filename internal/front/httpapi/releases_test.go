@@ -113,6 +113,26 @@ func TestLiveAndReleases(t *testing.T) {
 		r.LatencyMS != (10*time.Minute).Milliseconds() || r.LatencyP99MS != (12*time.Minute).Milliseconds() {
 		t.Errorf("%+v", r)
 	}
+	period := func(app string, releases, hosts, p50, p99 int) api.Latency {
+		minutes := func(n int) int64 { return (time.Duration(n) * time.Minute).Milliseconds() }
+		return api.Latency{Namespace: "prod", App: app, Env: "production", From: clock().UTC().Truncate(24 * time.Hour), Days: 1, Releases: releases, Hosts: hosts,
+			LatencyMS: minutes(p50), LatencyP99MS: minutes(p99)}
+	}
+	for _, c := range []struct {
+		token string
+		q     client.LiveQuery
+		want  []api.Latency
+	}{
+		{all, client.LiveQuery{}, []api.Latency{period("news", 1, 1, 15, 15), period("shop", 2, 5, 7, 12)}},
+		{all, client.LiveQuery{App: "shop", Env: "production", Namespace: "prod"}, []api.Latency{period("shop", 2, 5, 7, 12)}},
+		{all, client.LiveQuery{Env: "test"}, []api.Latency{}},
+		{webs, client.LiveQuery{}, []api.Latency{period("shop", 1, 2, 10, 12)}},
+		{elsewhere, client.LiveQuery{}, []api.Latency{}},
+	} {
+		if got, err := w.client(c.token).Latencies(t.Context(), c.q, 0); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%+v: %+v, %v, want %+v", c.q, got, err, c.want)
+		}
+	}
 }
 
 // Pages of releases leave out nothing and say nothing twice.

@@ -36,7 +36,6 @@ func (d *Desk) Releases(ctx context.Context, q control.LiveQuery) ([]control.Rel
 	list, err := d.cfg.Client.Releases(ctx, client.LiveQuery(q), 0)
 	out := make([]control.Released, len(list))
 	for i, r := range list {
-		ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 		out[i] = control.Released{Namespace: r.Namespace, State: schedule.JobState(r.State), Failed: r.Failed, On: r.Live, Until: r.Until,
 			Release: live.Release{Job: r.Job, Kind: r.Kind, App: r.App, Env: r.Env, Version: r.Version, Config: r.Config, Commit: r.Commit, By: r.By,
 				Submitted: r.Submitted, Targets: r.Hosts, Changed: r.Changed},
@@ -50,3 +49,16 @@ func (d *Desk) Releases(ctx context.Context, q control.LiveQuery) ([]control.Rel
 	}
 	return out, err
 }
+
+// Latencies says how long it took from commit to live over time. Where the server cannot read all, the rest comes with an error.
+func (d *Desk) Latencies(ctx context.Context, q control.LiveQuery, most int) ([]control.Latencies, error) {
+	list, err := d.cfg.Client.Latencies(ctx, client.LiveQuery(q), most)
+	out := make([]control.Latencies, len(list))
+	for i, l := range list {
+		out[i] = control.Latencies{Namespace: l.Namespace, Period: live.Period{App: l.App, Env: l.Env, From: l.From, Days: l.Days, Releases: l.Releases,
+			Latency: live.Latency{Hosts: l.Hosts, P50: ms(l.LatencyMS), P99: ms(l.LatencyP99MS)}}}
+	}
+	return out, err
+}
+
+func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }

@@ -6,8 +6,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"sluice"
+	"sluice/internal/core/live"
 	"sluice/internal/run/control"
 )
 
@@ -32,7 +34,7 @@ func TestPartOfThePicture(t *testing.T) {
 	for _, ns := range []sluice.Namespace{"prod", "test"} {
 		r := request()
 		r.Fleet.Namespace = ns
-		r.Action = sluice.Action{Kind: sluice.DeployTo, Release: &sluice.Release{App: "shop", Env: "live", Version: "2", Deploy: sluice.Deploy{Root: "/srv/shop"}}}
+		r.Action = sluice.Action{Kind: sluice.DeployTo, Release: &sluice.Release{App: "shop", Env: "live", Version: "2", Commit: &sluice.Commit{ID: "c", Time: clock().Add(-time.Minute)}, Deploy: sluice.Deploy{Root: "/srv/shop"}}}
 		d, err := p.here.Prepare(t.Context(), r)
 		if err != nil {
 			t.Fatal(err)
@@ -59,7 +61,12 @@ func TestPartOfThePicture(t *testing.T) {
 		if len(now) != rest || len(all) != rest {
 			t.Errorf("%q: %d live, %d releases, want %d", ns, len(now), len(all), rest)
 		}
-		for _, err := range []error{err1, err2} {
+		took, err3 := desk.Latencies(t.Context(), q, 5)
+		want := live.Period{App: "shop", Env: "live", From: clock().UTC().Truncate(24 * time.Hour), Days: 1, Releases: 1, Latency: live.Latency{Hosts: 1, P50: time.Minute, P99: time.Minute}}
+		if len(took) != rest || rest == 1 && took[0] != (control.Latencies{Namespace: "prod", Period: want}) {
+			t.Errorf("%q: %+v", ns, took)
+		}
+		for _, err := range []error{err1, err2, err3} {
 			if torn := ns != "prod"; torn != (err != nil) || torn && (sluice.CodeOf(err) != sluice.Conflict || !strings.Contains(err.Error(), "test cannot be read now")) {
 				t.Errorf("%q: error %v", ns, err)
 			}

@@ -74,6 +74,9 @@ type Desk interface {
 	// Live lists what is live, by app, environment and host, and Releases deploys and rollbacks, newest first.
 	Live(ctx context.Context, q LiveQuery) ([]Live, error)
 	Releases(ctx context.Context, q LiveQuery) ([]Released, error)
+	// Latencies says how long it took from commit to live over time, by app, environment and namespace: of each the newest periods,
+	// so many at most, newest first.
+	Latencies(ctx context.Context, q LiveQuery, most int) ([]Latencies, error)
 }
 
 var _ Desk = (*Service)(nil)

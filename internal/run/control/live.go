@@ -43,6 +43,12 @@ type Released struct {
 	Validated *validate.Result
 }
 
+// Latencies is how long it took from commit to live in one period of an app in an environment.
+type Latencies struct {
+	Namespace sluice.Namespace
+	live.Period
+}
+
 // Live lists what is live, by app, environment, namespace and host.
 func (s *Service) Live(ctx context.Context, q LiveQuery) ([]Live, error) {
 	spaces, err := s.spacesOf(ctx, q.Namespace)
@@ -60,6 +66,16 @@ func (s *Service) Releases(ctx context.Context, q LiveQuery) ([]Released, error)
 		return nil, err
 	}
 	list, _, err := s.ReleasesIn(ctx, spaces, q)
+	return list, err
+}
+
+// Latencies says how long releases took over time.
+func (s *Service) Latencies(ctx context.Context, q LiveQuery, most int) ([]Latencies, error) {
+	spaces, err := s.spacesOf(ctx, q.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	list, _, err := s.LatenciesIn(ctx, spaces, q, most)
 	return list, err
 }
 
@@ -130,6 +146,40 @@ func (s *Service) ReleasesIn(ctx context.Context, spaces []Space, q LiveQuery) (
 	}
 	slices.Reverse(list)
 	slices.SortStableFunc(list, func(a, b Released) int { return b.Submitted.Compare(a.Submitted) })
+	return list, lost, nil
+}
+
+// LatenciesIn is Latencies of several namespaces, of the releases whose jobs whoever asks may see: by app, environment and namespace,
+// newest first, of each so many periods at most. Lost are those that cannot be read.
+func (s *Service) LatenciesIn(ctx context.Context, spaces []Space, q LiveQuery, most int) (list []Latencies, lost []sluice.Namespace, err error) {
+	for _, sp := range spaces {
+		var ids []sluice.JobID
+		seen := map[sluice.JobID]bool{}
+		err := s.places(ctx, sp.Namespace, time.Time{}, func(m *live.Map) error {
+			for _, r := range m.Releases(q.App, q.Env) {
+				ids = append(ids, r.Job)
+			}
+			return nil
+		})
+		if err == nil {
+			err = s.Listed(ctx, sp, ids, func(i schedule.Info, _ bool) { seen[i.Spec.ID] = true })
+		}
+		if err == nil {
+			err = s.places(ctx, sp.Namespace, time.Time{}, func(m *live.Map) error {
+				releases := slices.DeleteFunc(m.Releases(q.App, q.Env), func(r *live.Release) bool { return !seen[r.Job] })
+				for _, p := range m.OverTime(releases, most) {
+					list = append(list, Latencies{sp.Namespace, p})
+				}
+				return nil
+			})
+		}
+		if lost, err = s.passOver(ctx, sp.Namespace, lost, err); err != nil {
+			return nil, nil, err
+		}
+	}
+	slices.SortStableFunc(list, func(a, b Latencies) int {
+		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Env, b.Env), cmp.Compare(a.Namespace, b.Namespace))
+	})
 	return list, lost, nil
 }
 
