@@ -113,12 +113,13 @@ func (k *sights) of(ns sluice.Namespace) *sight {
 	return s
 }
 
-// begin learns of the jobs that are under way, so that what comes of them has a beginning. What they did before was told
+// begin learns of the jobs that are under way, so that what comes of them has a beginning, and of what was deployed. What they did before was told
 // by the process that saw it.
 func (k *sights) begin(ctx context.Context, ns sluice.Namespace, state *schedule.State, took time.Duration) {
 	k.metrics.Folded(took)
 	s := k.of(ns)
 	for _, j := range state.Jobs() {
+		s.meter.Submitted(j.Spec.ID, j.Spec)
 		if j.State == schedule.Succeeded || j.State == schedule.Failed || j.State == schedule.Cancelled {
 			continue
 		}
@@ -171,6 +172,8 @@ func (k *sights) measured(m measure.Sample) {
 		k.metrics.LastStart(m.Took)
 	case measure.Rest:
 		k.metrics.Rest(m.Took)
+	case measure.CommitToLive:
+		k.metrics.CommitToLive(m.App, m.Env, m.Took)
 	}
 }
 

@@ -2,7 +2,7 @@
 //
 // It is told what happens and knows nothing of how it comes about. Labels are of a few kinds that are known beforehand;
 // none is ever a host, a job, a path that somebody sent or any other text of strangers: what is counted must not grow
-// with what it counts. Namespaces are, up to a number of them.
+// with what it counts. Namespaces, pools and apps are, up to a number of them.
 package prometheus
 
 import (
@@ -20,13 +20,15 @@ import (
 	"sluice"
 )
 
-// maxNamespaces is how many are counted apart, and maxPools how many pools of workers; all further ones are Others together.
+// maxNamespaces is how many are counted apart, maxPools how many pools of workers, and maxApps how many apps, each environment by itself;
+// all further ones are Others together.
 const (
 	maxNamespaces = 100
 	maxPools      = 100
+	maxApps       = 100
 )
 
-// Others stands for the namespaces and pools beyond those that are counted apart.
+// Others stands for the namespaces, pools and apps beyond those that are counted apart.
 const Others = "(others)"
 
 // Census is how much there is of everything in a namespace.
@@ -56,6 +58,7 @@ type Metrics struct {
 	started, ended              *prom.CounterVec
 	attempt                     *prom.HistogramVec
 	firstStart, lastStart, rest prom.Histogram
+	commit                      *prom.HistogramVec
 
 	append          *prom.HistogramVec
 	appended        prom.Counter
@@ -75,6 +78,7 @@ type Metrics struct {
 	mu     sync.Mutex
 	spaces map[sluice.Namespace]bool
 	named  map[sluice.Pool]bool
+	apps   map[[2]string]bool
 	pools  func() []Pool
 	census func() []Census
 	wait   func() map[string]time.Duration
@@ -90,15 +94,16 @@ type Config struct {
 	Pools func() []Pool
 }
 
-// Buckets, in seconds: of what takes a moment on one machine, and of what takes as long as people and hosts do.
+// Buckets, in seconds: of what takes a moment on one machine, of what takes as long as people and hosts do, and of what waits for reviews and weekends.
 var (
 	quick = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 	long  = []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600}
+	days  = []float64{60, 300, 600, 1800, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 86400, 2 * 86400, 4 * 86400, 7 * 86400, 14 * 86400, 28 * 86400}
 )
 
 // New makes metrics.
 func New(cfg Config) *Metrics {
-	m := &Metrics{registry: prom.NewRegistry(), spaces: map[sluice.Namespace]bool{}, named: map[sluice.Pool]bool{},
+	m := &Metrics{registry: prom.NewRegistry(), spaces: map[sluice.Namespace]bool{}, named: map[sluice.Pool]bool{}, apps: map[[2]string]bool{},
 		census: cfg.Census, wait: cfg.Waiting, pools: cfg.Pools}
 	ns := []string{"namespace"}
 	m.submitted = m.counters("sluice_jobs_submitted_total", "Jobs that were submitted.", ns...)
@@ -110,6 +115,7 @@ func New(cfg Config) *Metrics {
 	m.firstStart = m.histogram("sluice_job_first_start_seconds", "From a job's submission to its first attempt.", long)
 	m.lastStart = m.histogram("sluice_job_halt_last_start_seconds", "From the wish to halt a job to the last attempt that began in spite of it; 0 if none did.", long)
 	m.rest = m.histogram("sluice_job_halt_rest_seconds", "From the wish to halt a job until nothing of it runs.", long)
+	m.commit = m.histograms("sluice_commit_to_live_seconds", "From a release's commit, or else its build, until a host had it by a deploy.", days, "app", "env")
 	m.append = m.histograms("sluice_log_append_seconds", "Appends to the log, with the wait for their turn, until they are durable.", quick, "result")
 	m.appended = m.counter("sluice_log_events_appended_total", "Events that were appended to the log by this process.")
 	m.fold = m.histogram("sluice_log_fold_seconds", "Reading the log of a namespace into a state, at the start.", quick)
@@ -183,6 +189,20 @@ func (m *Metrics) histograms(name, help string, buckets []float64, labels ...str
 	h := prom.NewHistogramVec(prom.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
 	m.registry.MustRegister(h)
 	return h
+}
+
+// app are the labels of an app in an environment.
+func (m *Metrics) app(app, env string) [2]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	labels := [2]string{app, env}
+	if !m.apps[labels] {
+		if len(m.apps) >= maxApps {
+			return [2]string{Others, Others}
+		}
+		m.apps[labels] = true
+	}
+	return labels
 }
 
 // space is the label of a namespace.

@@ -104,6 +104,24 @@ func TestPools(t *testing.T) {
 	}
 }
 
+// TestAppsAreBounded: an app in two environments is counted apart in each, and those are bounded together.
+func TestAppsAreBounded(t *testing.T) {
+	m := prometheus.New(prometheus.Config{Census: func() []prometheus.Census { return nil }})
+	m.CommitToLive("shop", "prod", 10*time.Minute)
+	m.CommitToLive("shop", "prod", 29*24*time.Hour)
+	m.CommitToLive("shop", "test", time.Second)
+	for i := range 1000 {
+		m.CommitToLive("shop", fmt.Sprintf("e%d", i), time.Hour)
+	}
+	all := text(t, m)
+	has(t, all, `sluice_commit_to_live_seconds_bucket{app="shop",env="prod",le="300"} 0`, `sluice_commit_to_live_seconds_bucket{app="shop",env="prod",le="600"} 1`,
+		`sluice_commit_to_live_seconds_count{app="shop",env="prod"} 2`, `sluice_commit_to_live_seconds_count{app="shop",env="test"} 1`,
+		`sluice_commit_to_live_seconds_count{app="(others)",env="(others)"} 902`)
+	if n := strings.Count(all, "\nsluice_commit_to_live_seconds_count{"); n != 101 {
+		t.Errorf("%d series", n)
+	}
+}
+
 // TestLogIsOne: what is timed is a log like the one behind it.
 func TestLogIsOne(t *testing.T) {
 	m := prometheus.New(prometheus.Config{Census: func() []prometheus.Census { return nil }})

@@ -40,6 +40,12 @@ func (m *Metrics) LastStart(d time.Duration) { m.lastStart.Observe(d.Seconds()) 
 // Rest is from the wish to halt until nothing runs.
 func (m *Metrics) Rest(d time.Duration) { m.rest.Observe(d.Seconds()) }
 
+// CommitToLive is from a release's commit until a host had it.
+func (m *Metrics) CommitToLive(app, env string, d time.Duration) {
+	labels := m.app(app, env)
+	m.commit.WithLabelValues(labels[:]...).Observe(d.Seconds())
+}
+
 // Folded says how long it took to read a namespace.
 func (m *Metrics) Folded(d time.Duration) { m.fold.Observe(d.Seconds()) }
 

@@ -210,6 +210,7 @@ func TestLatencyOverTime(t *testing.T) {
 		"none":        {nil, 9, nil},
 		"all":         {all, 9, []live.Period{of("old", 11, 7, 1, 1, 100, 100), of("old", -3, 7, 2, 4, 4, 11), of("young", 13, 1, 1, 1, 1, 1), of("young", 1, 1, 1, 2, 7, 9), of("young", 0, 1, 1, 1, 5, 5)}},
 		"the newest":  {all, 1, []live.Period{of("old", 11, 7, 1, 1, 100, 100), of("young", 13, 1, 1, 1, 1, 1)}},
+		"a rollback":  {m.Releases("old", "prod")[6:], 9, nil},
 		"some of old": {m.Releases("old", "prod")[1:3], 9, []live.Period{of("old", 3, 1, 1, 1, 6, 6)}},
 	} {
 		if got := m.OverTime(c.releases, c.most); !slices.Equal(got, c.want) {

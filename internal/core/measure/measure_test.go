@@ -47,6 +47,61 @@ func TestSamples(t *testing.T) {
 	}
 }
 
+// TestCommitToLive: hosts are measured when a deploy brings them something that is not older than what they had.
+func TestCommitToLive(t *testing.T) {
+	zero := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	at := func(minute int) time.Time { return zero.Add(time.Duration(minute) * time.Minute) }
+	// job brings a version to hosts, of which the commit was made at that minute; below 0: it is not known.
+	job := func(kind sluice.ActionKind, v string, minute int) *sluice.Job {
+		r := &sluice.Release{App: "shop", Env: "prod", Version: v, Commit: &sluice.Commit{ID: "c"}}
+		if minute >= 0 {
+			r.Commit.Time = at(minute)
+		}
+		return &sluice.Job{Action: sluice.Action{Kind: kind, Release: r}}
+	}
+	inst := func(v string) sluice.Installed { return sluice.Installed{Version: v, Manifest: "m" + v} }
+	says := func(before, now string) *sluice.Activation {
+		return &sluice.Activation{App: "shop", Env: "prod", Before: inst(before), Live: inst(now)}
+	}
+	var m measure.Meter
+	m.Submitted("one", job(sluice.DeployTo, "1", 1))
+	m.Submitted("run", &sluice.Job{})
+	for id, j := range map[sluice.JobID]*sluice.Job{"two": job(sluice.DeployTo, "2", 10), "back": job(sluice.RollBack, "1", 1), "x": job(sluice.DeployTo, "x", -1)} {
+		if got := m.Take(sluice.Event{Time: at(11), Job: id, Body: sluice.JobSubmitted{Submitted: *j}}); got != nil {
+			t.Errorf("%v", got)
+		}
+	}
+	m.Take(sluice.Event{Time: at(12), Job: "two", Body: sluice.JobFinished{}}) // what comes is late
+	for name, c := range map[string]struct {
+		job     sluice.JobID
+		outcome sluice.Outcome
+		word    *sluice.Activation
+		want    int // minutes; -1: nothing is measured
+	}{
+		"of a job before we looked":   {"one", sluice.Succeeded, says("", "1"), 29},
+		"newer":                       {"two", sluice.Succeeded, says("1", "2"), 20},
+		"it is not known what it had": {"two", sluice.Succeeded, says("x", "2"), 20},
+		"other files of it":           {"two", sluice.Succeeded, &sluice.Activation{App: "shop", Env: "prod", Before: sluice.Installed{Version: "2"}, Live: inst("2")}, 20},
+		"it has it":                   {"two", sluice.Succeeded, says("2", "2"), -1},
+		"it goes back":                {"one", sluice.Succeeded, says("2", "1"), -1},
+		"failed":                      {"two", sluice.Failed, says("1", "2"), -1},
+		"not known":                   {"two", sluice.Unknown, nil, -1},
+		"says nothing":                {"two", sluice.Succeeded, nil, -1},
+		"a rollback":                  {"back", sluice.Succeeded, says("x", "1"), -1},
+		"no commit":                   {"x", sluice.Succeeded, says("1", "x"), -1},
+		"no release":                  {"run", sluice.Succeeded, nil, -1},
+	} {
+		var want []measure.Sample
+		if c.want >= 0 {
+			want = []measure.Sample{{Kind: measure.CommitToLive, Took: time.Duration(c.want) * time.Minute, App: "shop", Env: "prod"}}
+		}
+		got := m.Take(sluice.Event{Time: at(30), Job: c.job, Body: sluice.TaskFinished{Host: "h", Outcome: c.outcome, Release: c.word}})
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", name, got, want)
+		}
+	}
+}
+
 func TestClocksGoBack(t *testing.T) {
 	var m measure.Meter
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
