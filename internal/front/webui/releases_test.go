@@ -278,7 +278,9 @@ func shopWithReleases(t *testing.T) (s *stage, r *rooms, jobs []sluice.JobID) {
 	s, r = newShop(t, shopFleet)
 	first := s.release(r.root, "1.0", nil)
 	first.Commit = &sluice.Commit{ID: "aaaaaaaaaaaabbbb", Time: time.Now().Add(-2 * time.Hour)}
-	jobs = append(jobs, s.deploy("all", first), s.deploy("all", s.release(r.root, "1.1", nil)))
+	second := s.release(r.root, "1.1", nil)
+	second.Commit = &sluice.Commit{ID: "bbbbbbbbbbbbcccc", Time: time.Now().Add(-50 * time.Hour)}
+	jobs = append(jobs, s.deploy("all", first), s.deploy("all", second))
 	broken := s.release(r.root, "1.2", map[string]string{"deploy/hooks/deployed.d/10-ok": "#!/bin/sh\n[ \"$SLUICE_HOST\" != web2 ]\n"})
 	jobs = append(jobs, s.deploy("web1,web2", broken))
 	for h, want := range map[string]string{"web1": "1.2", "web2": "1.2", "web3": "1.1"} {
@@ -308,6 +310,8 @@ func TestReleasesPage(t *testing.T) {
 	b.Sees("live on 2 hosts")
 	b.Sees("commit aaaaaaaaaaaa")
 	b.Sees("From its commit until it was live: 2h")
+	b.Has("heading", "From commit to live") // of both together, if it is not midnight between them
+	b.Until(`/( 2 6 2h \d+m| 1 3 2d 2h) 2d 2h/.test(document.querySelector("[aria-label='From commit to live'] tbody").innerText.replace(/\s+/g, " ").trim())`)
 	if first := browser.Eval[string](b, `document.querySelector(".appin-release").innerText`); !strings.Contains(first, "1.2") || !strings.Contains(first, string(jobs[2])) {
 		t.Errorf("the newest is not first: %s", first)
 	}
