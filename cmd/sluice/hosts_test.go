@@ -1,8 +1,8 @@
 package main
 
 import (
-	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -42,10 +42,9 @@ func among(env *testscript.Env, fleet *testfleet.Fleet) error {
 	if err := os.CopyFS(filepath.Join(env.WorkDir, "examples"), os.DirFS("../../examples")); err != nil {
 		return err
 	}
-	program, _, found := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator)) // testscript's comes first
-	program = filepath.Join(program, "sluice")
-	if _, err := os.Stat(program); !found || err != nil {
-		return fmt.Errorf("the program is not the first of the PATH: %w", err)
+	program, err := exec.LookPath("sluice") // testscript's, which is this test
+	if err != nil {
+		return err
 	}
 	bin := filepath.Join(env.WorkDir, "bin")
 	if err := os.MkdirAll(bin, 0o700); err != nil {
