@@ -310,7 +310,9 @@ func TestReleasesPage(t *testing.T) {
 	b.Sees("live on 2 hosts")
 	b.Sees("commit aaaaaaaaaaaa")
 	b.Sees("From its commit until it was live: 2h")
-	b.Has("heading", "From commit to live") // of both together, if it is not midnight between them
+	b.Sees("From commit to live, over time")
+	browser.Eval[bool](b, `document.querySelector(".appin details").open = true`)
+	// Of both together, if it is not midnight between them.
 	b.Until(`/( 2 6 2h \d+m| 1 3 2d 2h) 2d 2h/.test(document.querySelector("[aria-label='From commit to live'] tbody").innerText.replace(/\s+/g, " ").trim())`)
 	if first := browser.Eval[string](b, `document.querySelector(".appin-release").innerText`); !strings.Contains(first, "1.2") || !strings.Contains(first, string(jobs[2])) {
 		t.Errorf("the newest is not first: %s", first)

@@ -66,13 +66,13 @@ function OverTime({ns, app, env}) {
   /** @type {any[]} */
   const list = data?.latencies ?? [];
   if (!error && list.reduce((n, l) => n + l.releases, 0) < 2) return null;
-  return html`<div class="stack"><h3>From commit to live</h3>
+  return html`<details><summary>From commit to live, over time</summary>
     <${Trouble} error=${error} what="How long it took is not shown as it is now" />
     ${list.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="From commit to live"><table>
       <thead><tr><th scope="col">${list[0].days === 7 ? 'week from' : 'day'} (UTC)</th><th scope="col" class="num">releases</th><th scope="col" class="num">hosts</th><th scope="col">half of the hosts</th><th scope="col">99 of 100</th></tr></thead>
       <tbody>${list.map((l) => html`<tr key=${l.from}><td>${l.from.slice(0, 10)}</td><td class="num">${number(l.releases)}</td><td class="num">${number(l.hosts)}</td><td>${lasting(l.latency_ms)}</td><td>${lasting(l.latency_p99_ms)}</td></tr>`)}</tbody>
     </table></div>`}
-  </div>`;
+  </details>`;
 }
 
 /** @param {{ns: string, app: string, env: string}} p */
@@ -98,10 +98,10 @@ export function AppIn({ns, app, env}) {
         ${!cell.hosts && html`<p class="quiet">${all.length ? 'No host has that in its name.' : 'On no host that you may see.'}</p>`}</section>`}
       <section class="card" aria-labelledby="releases"><h2 id="releases">Releases</h2>
         <${Trouble} error=${list.error} what="The releases are not shown as they are now" />
+        <${OverTime} ns=${ns} app=${app} env=${env} />
         ${list.data && (releases.length ? html`<ul>${releases.map((r) => html`<${One} key=${r.job} ns=${ns} r=${r} may=${may} />`)}</ul>` : html`<p class="quiet">There are none that you may see.</p>`)}
         <${Trouble} error=${trouble} what="Older ones are not shown" />
         ${next && html`<p><button type="button" onClick=${more}>Older releases</button></p>`}
-        <${OverTime} ns=${ns} app=${app} env=${env} />
       </section>
     </div>
   </${Page}>`;
