@@ -23,7 +23,7 @@ func Check(kind sluice.ActionKind, r *sluice.Release) error {
 	switch {
 	case kind == sluice.DeployTo && !ValidVersion(r.Version):
 		return fmt.Errorf("%q cannot be a version: letters, digits, '_', '-', '+' and '.' are allowed, up to 128, and a letter or digit begins it", r.Version)
-	case !path.IsAbs(d.Root) || path.Clean(d.Root) != d.Root || d.Root == "/" || odd(d.Root):
+	case !validRoot(d.Root):
 		return fmt.Errorf("the root %q of the app is no clean absolute path", d.Root)
 	case d.OnFailure != "" && d.OnFailure != sluice.FailureHalts && d.OnFailure != sluice.FailureRollsBack:
 		return fmt.Errorf("%q cannot follow a failure: expected halt or rollback", d.OnFailure)
