@@ -126,7 +126,7 @@ type Submit struct {
 	Fleet any `json:"fleet,omitempty" doc:"a fleet to go by in place of the one that was applied; other rules than those in force need the right fleet.apply"`
 	// FleetDigest is that of the version that whoever asks has looked at: if another one is current by now, nothing is done.
 	FleetDigest string `json:"fleet_digest,omitempty" maxLength:"80" doc:"digest of the applied fleet that this was planned on; if another one is current by now, that is a conflict"`
-	// Of Command, Argv, Script, Copy, Fetch and Release there is one.
+	// Of Command, Argv, Script, Copy, Fetch, Release and Ask there is one.
 	Command string   `json:"command,omitempty" maxLength:"1000000" doc:"shell text"`
 	Argv    []string `json:"argv,omitempty" doc:"a command and its arguments, exactly so"`
 	Script  *Script  `json:"script,omitempty" doc:"a script that was put into the store"`
@@ -135,7 +135,9 @@ type Submit struct {
 	// Release is deployed; with Back, hosts go back to what they keep. What it names by digest was put into the store.
 	Release *sluice.Release                  `json:"release,omitempty" doc:"a release to deploy, whose archive, manifest and configuration were put into the store; see docs/releases.md"`
 	Back    map[sluice.Host]sluice.Installed `json:"back,omitempty" doc:"with release: what each host goes back to, of what it keeps, in place of a deploy"`
-	Options Options                          `json:"options,omitempty"`
+	// Ask is made a command by the server, which is known to change nothing: so it waits for no sequence.
+	Ask     *Ask    `json:"ask,omitempty" doc:"ask the hosts what is live of an app; it takes no room and follows no order"`
+	Options Options `json:"options,omitempty"`
 	// Look is what was looked at; where that has changed, nothing starts.
 	Look *sluice.Look `json:"look,omitempty" doc:"with release: the look at what is live that this was made from; if another job has changed the app there since, the job is refused, or ends when it gets its lock, and starts nothing"`
 	User string       `json:"user,omitempty" maxLength:"64" doc:"log in as this user"`
@@ -155,6 +157,13 @@ type Copy struct {
 	Digest string `json:"digest" maxLength:"80" doc:"what putting it into the store answered: a tar stream, as sluice copy makes it"`
 	Name   string `json:"name" minLength:"1" maxLength:"4096" doc:"what it is called where it comes from, for people"`
 	Dest   string `json:"dest" minLength:"2" maxLength:"4096" doc:"an absolute path on the hosts"`
+}
+
+// Ask is a question to hosts: what is live of an app there?
+type Ask struct {
+	App   string   `json:"app" minLength:"1" maxLength:"128"`
+	Env   string   `json:"env,omitempty" maxLength:"128" doc:"the environment, for people"`
+	Roots []string `json:"roots" minItems:"1" maxItems:"100" doc:"directories of the app on the hosts: each host prints what is live in each, a line root before it and a line end behind it"`
 }
 
 // Blob is what was put into the store.

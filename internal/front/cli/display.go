@@ -32,6 +32,7 @@ type showing struct {
 	outputDir      string
 	record         string
 	log            bool // the events come from the log alone, without output
+	mute           bool // nothing is shown but notices
 	beside         bool // it is not the job that was asked for: a stream of events has those of one job
 	past           []sluice.Event
 	now            string // what becomes of a job that has a past
@@ -50,8 +51,8 @@ func (a *app) showsOutput(s showing) bool {
 func (a *app) show(ctx context.Context, svc control.Desk, s showing) *ending {
 	var d display
 	switch {
-	case a.json():
-		d = &jsonDisplay{a: a, mute: s.beside}
+	case a.json(), s.mute:
+		d = &jsonDisplay{a: a, mute: s.beside || s.mute}
 	default:
 		d = a.textDisplay(ctx, svc, s)
 	}

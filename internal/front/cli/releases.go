@@ -59,7 +59,7 @@ submitted, and if it is known when it was committed or built.`,
 				fmt.Fprintln(a.Stderr, "No deploy of that is on record.")
 				return nil
 			}
-			if err := a.printWhere(c, svc, q); err != nil {
+			if err := a.printWhere(c, svc, q, &askFlags{}); err != nil {
 				return err
 			}
 			fmt.Fprintln(a.Stdout)

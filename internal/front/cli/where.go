@@ -17,23 +17,33 @@ import (
 
 func (a *app) whereCommand() *cobra.Command {
 	var q control.LiveQuery
+	var f askFlags
 	c := &cobra.Command{
-		Use:   "where APP [--env ENV]",
+		Use:   "where APP [--env ENV] [--ask]",
 		Short: "Say which version of an app is live on which host",
 		Long: `Say which version of an app is live on which host: since when, by whose job, and
 of which commit. It is what hosts proved at the end of deploys and rollbacks;
 where something came after that which proves nothing, it is said to be unknown,
-and so is what a hand has changed, as far as a job has come across it.`,
+and so is what a hand has changed, as far as a job has come across it.
+
+With --ask the hosts are asked, too, by a job that changes nothing: whether they
+have what is on record, or something else that a hand has made live. The exit
+status is 1 unless all say that they have what is on record.`,
 		Example: `  sluice where shop
-  sluice where shop --env production -o json`,
+  sluice where shop --env production -o json
+  sluice where shop --env production --ask --sudo`,
 		Args: args(1, 1, "the name of an app"),
 		RunE: a.withJournal(func(c *cobra.Command, svc control.Desk, words []string) error {
 			q.App = words[0]
-			return a.printWhere(c, svc, q)
+			if err := f.check(c); err != nil {
+				return err
+			}
+			return a.printWhere(c, svc, q, &f)
 		}),
 	}
 	c.Flags().StringVar(&q.Env, "env", "", "only in this `environment`")
 	addSpace(c, &q)
+	f.add(a, c)
 	return c
 }
 
@@ -53,7 +63,7 @@ or 36h.`,
 				return err
 			}
 			q.Env, q.App = words[1], first(words[2:])
-			return a.printWhere(c, svc, q)
+			return a.printWhere(c, svc, q, &askFlags{})
 		}),
 	}
 	addSpace(c, &q)
@@ -82,6 +92,7 @@ type liveLine struct {
 	Since     time.Time        `json:"since,omitzero"`
 	Before    string           `json:"before,omitzero"`
 	Last      sluice.JobID     `json:"last"`
+	Asked     *asked           `json:"asked,omitzero"`
 }
 
 func liveForm(l control.Live) liveLine {
@@ -94,24 +105,40 @@ func liveForm(l control.Live) liveLine {
 	return line
 }
 
-func (a *app) printWhere(c *cobra.Command, svc control.Desk, q control.LiveQuery) error {
+func (a *app) printWhere(c *cobra.Command, svc control.Desk, q control.LiveQuery, f *askFlags) error {
 	list, lacks := svc.Live(c.Context(), q)
 	if lacks != nil && len(list) == 0 {
 		return lacks
 	}
+	var said answers
+	if f.ask {
+		var ended, err error
+		if said, ended, err = a.askHosts(c.Context(), svc, f, q, list); err != nil {
+			return err
+		}
+		lacks = cmp.Or(lacks, ended, said.status())
+	}
 	if a.json() {
-		return cmp.Or(printEach(a, list, liveForm), lacks)
+		for i, l := range list {
+			line := liveForm(l)
+			line.Asked = said.of(i)
+			if err := a.printJSON(line); err != nil {
+				return err
+			}
+		}
+		return lacks
 	}
 	if len(list) == 0 {
 		fmt.Fprintln(a.Stderr, "No deploy of that is on record.")
 		return nil
 	}
-	return cmp.Or(a.printLive(list), lacks) // the rest is shown, and then what it lacks
+	return cmp.Or(a.printLive(list, said), lacks) // the rest is shown, and then what it lacks
 }
 
 // alike is what hosts share that stand in one line.
 type alike struct {
 	app, env, version, config, word, reason, by string
+	said, why                                   string // what they say when they are asked
 	job, last                                   sluice.JobID
 }
 
@@ -120,20 +147,27 @@ type liveRow struct {
 	alike
 	commit *sluice.Commit
 	since  time.Time // on the first of them
+	asker  sluice.JobID
 	hosts  []sluice.Host
 }
 
 // rows puts hosts together that are alike, in the order in which they come.
-func rows(list []control.Live) (out []*liveRow) {
+func rows(list []control.Live, said answers) (out []*liveRow) {
 	at := map[alike]*liveRow{}
-	for _, l := range list {
+	for i, l := range list {
 		k := alike{app: l.App, env: l.Env, version: l.Live.Version, config: l.Config, by: l.By, job: l.Job}
 		if k.word, k.reason = l.Told(); k.reason != "" {
 			k.last = l.Last
 		}
+		if s := said.of(i); s != nil {
+			k.said, k.why = s.text(), s.Reason
+		}
 		r := at[k]
 		if r == nil {
 			r = &liveRow{alike: k, commit: l.Commit, since: l.Since}
+			if s := said.of(i); s != nil {
+				r.asker = s.Job
+			}
 			at[k], out = r, append(out, r)
 		}
 		if l.Since.Before(r.since) {
@@ -145,17 +179,23 @@ func rows(list []control.Live) (out []*liveRow) {
 }
 
 // printLive prints a line for each release on hosts, and below what is to be known beside that.
-func (a *app) printLive(list []control.Live) error {
-	all := rows(list)
+func (a *app) printLive(list []control.Live, said answers) error {
+	all := rows(list, said)
+	ask := func(text string) string {
+		if said == nil {
+			return ""
+		}
+		return "\t" + text
+	}
 	w := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "APP\tENV\tVERSION\tCONFIG\tSTATE\tHOSTS\tSINCE\tBY\tJOB\tCOMMIT\tBUILT")
+	fmt.Fprintln(w, "APP\tENV\tVERSION\tCONFIG\tSTATE"+ask("ASKED")+"\tHOSTS\tSINCE\tBY\tJOB\tCOMMIT\tBUILT")
 	for _, r := range all {
 		since := "-"
 		if !r.since.IsZero() {
 			since = a.stamp(r.since)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", clean.Line(r.app), clean.Line(r.env), cmp.Or(clean.Line(r.version), "nothing"), shortDigest(r.config),
-			r.word, fleet.Fold(r.hosts), since, orNone(clean.Line(r.by)), orNone(string(r.job)), commitText(r.commit), a.builtText(r.commit))
+			r.word+ask(r.said), fleet.Fold(r.hosts), since, orNone(clean.Line(r.by)), orNone(string(r.job)), commitText(r.commit), a.builtText(r.commit))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -167,6 +207,13 @@ func (a *app) printLive(list []control.Live) error {
 				by = "found by job"
 			}
 			fmt.Fprintf(a.Stdout, "%s: %s (%s %s)\n", fleet.Fold(r.hosts), clean.Line(r.reason), by, r.last)
+		}
+		if r.why != "" {
+			by := ""
+			if r.asker != "" {
+				by = fmt.Sprintf(" (asked by job %s)", r.asker)
+			}
+			fmt.Fprintf(a.Stdout, "%s: %s: %s%s\n", fleet.Fold(r.hosts), r.said, clean.Line(r.why), by)
 		}
 	}
 	return nil

@@ -49,7 +49,12 @@ func TestWhatIsLiveInWords(t *testing.T) {
 		on("web6", "0.9", func(s *live.State) { s.Changed, s.Job, s.By = true, "", "" }),
 		on("web7", "", func(s *live.State) { s.Live, s.Config, s.Job, s.By = sluice.Installed{}, "", "", "" })}
 	list[6].Commit = nil
-	if err := a.printLive(list); err != nil {
+	if err := a.printLive(list, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.printLive(list[:6], answers{{State: askedSame, Job: "q3v9q2m7x1ab"}, {State: askedSame, Job: "q3v9q2m7x1ab"}, {State: askedUnreachable, Reason: "no route\x1b[31m", Job: "q3v9q2m7x1ab"},
+		{State: askedTold, Version: "1.0", Reason: "what it should be is not known", Job: "q3v9q2m7x1ab"}, {State: askedUnknown, Reason: "the fleet has no such host"},
+		{State: askedDrift, Reason: "nothing is live", Job: "q3v9q2m7x1ab"}}); err != nil {
 		t.Fatal(err)
 	}
 	released := control.Released{Namespace: "default", State: "succeeded", On: 3, Failed: 1, Latency: live.Latency{Hosts: 3, P50: 90 * time.Minute, P99: 26 * time.Hour},

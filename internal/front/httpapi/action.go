@@ -18,20 +18,22 @@ import (
 // one thing and say another.
 func actionOf(ctx context.Context, desk control.Desk, s api.Submit) (text string, a sluice.Action, err error) {
 	var ways int
-	for _, is := range []bool{s.Command != "", len(s.Argv) > 0, s.Script != nil, s.Copy != nil, s.Fetch != "", s.Release != nil} {
+	for _, is := range []bool{s.Command != "", len(s.Argv) > 0, s.Script != nil, s.Copy != nil, s.Fetch != "", s.Release != nil, s.Ask != nil} {
 		if is {
 			ways++
 		}
 	}
 	switch {
 	case ways > 1:
-		return "", a, sluice.Errorf(sluice.Usage, "command, argv, script, copy, fetch and release all say what to do; there can be one of them")
+		return "", a, sluice.Errorf(sluice.Usage, "command, argv, script, copy, fetch, release and ask all say what to do; there can be one of them")
 	case s.Script != nil:
 		text, a, err = scriptOf(ctx, desk, *s.Script)
 	case s.Copy != nil:
 		text, a, err = copyOf(ctx, desk, *s.Copy)
 	case s.Release != nil || len(s.Back) > 0:
 		text, a, err = releaseOf(ctx, desk, s)
+	case s.Ask != nil:
+		text, a, err = askOf(s)
 	case s.Fetch != "":
 		if !path.IsAbs(s.Fetch) {
 			return "", a, sluice.Errorf(sluice.Usage, "fetch: %q is no absolute path", s.Fetch)
@@ -64,6 +66,18 @@ func copyOf(ctx context.Context, desk control.Desk, c api.Copy) (string, sluice.
 	}
 	size, err := desk.Kept(ctx, c.Digest)
 	return "copy " + target.Quote(c.Name, c.Dest), sluice.Action{Kind: sluice.CopyTo, Source: c.Digest, Size: size, Dest: c.Dest}, err
+}
+
+// askOf asks what is live. No sequence holds it up, so nobody may make something else of the command.
+func askOf(s api.Submit) (string, sluice.Action, error) {
+	ask := release.Ask(*s.Ask)
+	if err := ask.Check(); err != nil {
+		return "", sluice.Action{}, sluice.Errorf(sluice.Usage, "ask: %v", err)
+	}
+	if o := s.Options; len(o.Env) > 0 || o.TTY || len(o.Prompts) > 0 {
+		return "", sluice.Action{}, sluice.Errorf(sluice.Usage, "options: there is no env, tty and prompts for a question")
+	}
+	return ask.Told(), ask.Action(), nil
 }
 
 func optionsOf(in api.Options) (sluice.Options, error) {

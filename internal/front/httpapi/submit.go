@@ -182,9 +182,11 @@ func (c caller) draft(ctx context.Context, desk control.Desk, in *toSubmit, id s
 		return nil, err
 	}
 	d.Job.Token = c.Token
-	if d.Bound, err = c.bound(ctx, desk, r.Fleet.Namespace, given); err != nil {
+	bound, err := c.bound(ctx, desk, r.Fleet.Namespace, given)
+	if err != nil {
 		return nil, err
 	}
+	d.Bound = d.Bound || bound
 	if id != "" {
 		d.Job.ID = id
 	}
@@ -317,7 +319,11 @@ func requestIn(loaded *fleet.Loaded, version control.Applied, given *fleet.Bundl
 	}
 	r.Fleet, r.Expression, r.Resolve, r.Sent.Digest, r.Look = &f, s.Targets, loaded.Resolve, version.Bundle, s.Look
 	r.Options, err = optionsOf(s.Options)
-	r.Options.ReadOnly = r.Options.ReadOnly || s.Fetch != ""
+	if s.Ask != nil {
+		ask := release.Ask(*s.Ask)
+		r.Ask = &ask
+	}
+	r.Options.ReadOnly = r.Options.ReadOnly || s.Fetch != "" || s.Ask != nil
 	return r, err
 }
 

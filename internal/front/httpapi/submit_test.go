@@ -19,6 +19,7 @@ import (
 	"sluice/internal/adapter/fleetfiles"
 	"sluice/internal/core/access"
 	"sluice/internal/core/fleet"
+	"sluice/internal/core/release"
 	"sluice/internal/run/control"
 )
 
@@ -190,6 +191,51 @@ func TestSubmitUnderRules(t *testing.T) {
 				t.Errorf("%+v, error %v, want %q", j, err, c.code)
 			}
 		})
+	}
+}
+
+// TestAQuestionIsTheServersOwnCommand: no order holds it up, so nobody may make something else of it, and it takes the right to its hosts.
+func TestAQuestionIsTheServersOwnCommand(t *testing.T) {
+	w := newWorld(t)
+	admin := w.client(w.token("root2", sluice.Grant{Role: access.Admin}))
+	text := fmt.Sprintf(fleetText, "1") + "sequence:\n  all: [{target: $web, approve: true}, $db]\n"
+	if _, err := admin.ApplyFleet(t.Context(), "prod", bundle(t, text), "", -1); err != nil {
+		t.Fatal(err)
+	}
+	webber := w.client(w.token("will", sluice.Grant{Role: access.Operator, Namespace: "prod", Tags: []sluice.Tag{"web"}}))
+	s := api.Submit{Namespace: "prod", Targets: "all", Ask: &api.Ask{App: "shop", Env: "prod", Roots: []string{"/srv/shop"}}}
+	if _, err := webber.Submit(t.Context(), s); sluice.CodeOf(err) != sluice.Denied {
+		t.Errorf("without the right to all of its hosts: %v", err)
+	}
+	for name, change := range map[string]func(*api.Submit){
+		"a command":  func(s *api.Submit) { s.Command = "true" },
+		"a variable": func(s *api.Submit) { s.Options.Env = map[string]string{"PATH": "/tmp"} },
+		"a terminal": func(s *api.Submit) { s.Options.TTY = true },
+		"a prompt":   func(s *api.Submit) { s.Options.Prompts = []string{"."} },
+		"a root":     func(s *api.Submit) { s.Ask = &api.Ask{App: "shop", Roots: []string{"srv"}} },
+		"an app":     func(s *api.Submit) { s.Ask = &api.Ask{App: "$(x)", Roots: []string{"/srv/shop"}} },
+	} {
+		other := s
+		change(&other)
+		if j, err := admin.Submit(t.Context(), other); sluice.CodeOf(err) != sluice.Usage {
+			t.Errorf("with %s: %+v, error %v", name, j, err)
+		}
+	}
+	p, err := admin.Plan(t.Context(), s)
+	if err != nil || len(p.Tracks) != 1 || len(p.Tracks[0].Stages) != 1 || p.Tracks[0].Stages[0].Approve {
+		t.Errorf("the plan is %+v, error %v", p.Tracks, err)
+	}
+	j, err := admin.Submit(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, _, err := w.service.Job(t.Context(), string(j.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := release.Ask(*s.Ask)
+	if spec := made.Spec; !spec.Options.ReadOnly || spec.Action.Shell != ask.Action().Shell || spec.Command != ask.Told() || len(spec.Tracks) != 1 || len(spec.Tracks[0].Stages) != 1 {
+		t.Errorf("the job is %+v", spec)
 	}
 }
 

@@ -88,6 +88,11 @@ func submission(r control.Request) (api.Submit, error) {
 	if r.Sent.Bundle != nil {
 		s.Fleet = r.Sent.Bundle
 	}
+	if r.Ask != nil {
+		ask := api.Ask(*r.Ask)
+		s.Ask = &ask
+		return s, nil
+	}
 	switch a := r.Action; a.Kind {
 	case sluice.RunCommand:
 		s.Command = a.Shell

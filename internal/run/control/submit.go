@@ -12,6 +12,7 @@ import (
 	"sluice/internal/core/act"
 	"sluice/internal/core/fleet"
 	"sluice/internal/core/plan"
+	"sluice/internal/core/release"
 	"sluice/internal/core/schedule"
 	"sluice/internal/core/validate"
 )
@@ -29,6 +30,8 @@ type Request struct {
 	// Resolve is what an expression means in the fleet, for what a release says of other hosts than its targets; nil where nothing does.
 	Resolve func(expression string) ([]sluice.Host, error)
 	Look    *sluice.Look // that it was made from; nil: none
+	// Ask is what the hosts are asked, if the action is that; nil for anything else. It is known to change nothing, so no order holds.
+	Ask *release.Ask
 
 	Sent Sent
 }
@@ -111,6 +114,11 @@ func Draw(r Request, by string, retired []sluice.Host, clears func([]sluice.Host
 	var ordered []sluice.Host
 	var err error
 	d.Fleet = inService(r.Fleet, retired)
+	if r.Ask != nil {
+		f := *d.Fleet
+		f.Sequences = nil
+		d.Fleet, d.Bound = &f, true // who looks brings no rules
+	}
 	if d.Plan, ordered, err = plan.Make(d.Fleet, targets); err != nil {
 		return nil, err
 	}
