@@ -163,6 +163,24 @@ func TestTheWayBack(t *testing.T) {
 			t.Error(m.out)
 		}
 		m.refused(m.back("3", three.Digest()), "was changed since it was put there")
+		// What cannot be found out is not said to be so.
+		if err := os.Remove(m.file(".sluice/trees/1/manifest")); err != nil {
+			t.Fatal(err)
+		}
+		files["own"] = "4"
+		four := m.tree(files)
+		m.want(1, wish("4", four))
+		if !strings.Contains(m.out, "whether versions/1, which is live, is whole cannot be found out") || strings.Contains(m.out, "was changed") {
+			t.Error(m.out)
+		}
+		m.want(0, m.wish("4", four))
+		m.wantLive("4", four)
+		// Whoever repairs what is live may bring another configuration.
+		m.write("spoiled", "versions/4/own")
+		files["own"] = "4, configured otherwise"
+		again := m.tree(files)
+		m.want(0, wish("4", again))
+		m.wantLive("4~"+strings.TrimPrefix(again.Digest(), "sha256:")[:8], again)
 	})
 }
 

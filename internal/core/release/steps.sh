@@ -239,16 +239,20 @@ d_unpack() {
 # Whether there is a way back to what is live. Who may need it by itself does not begin without it.
 d_wayback() {
 	case $d_from in '' | "$d_tree") return 0 ;; esac
-	if [ ! -f ".sluice/trees/$d_from/damaged" ] && d_before; then return 0; fi
-	d_x="versions/$d_from, which is live, was changed since it was put there: there is no way back to it"
+	d_before && return
+	case $? in
+	1) d_x="versions/$d_from, which is live, was changed since it was put there: there is no way back to it" d_y='; deploy that version again first, which makes it anew' ;;
+	*) d_x="whether versions/$d_from, which is live, is whole cannot be found out (is the disk full?), nor whether there is a way back to it" d_y= ;;
+	esac
 	case $d_back in
-	1) d_no "$d_x, and on_failure: rollback needs one; deploy that version again first, which makes it anew" ;;
+	1) d_no "$d_x, and on_failure: rollback needs one$d_y" ;;
 	*) s_w "sluice: $d_x$s_nl" >&2 ;;
 	esac
 }
 
-# Whether the version before is whole. What the new one shares with it was looked at with the new one.
+# Whether the version before is whole; 2 is that it cannot be found out. What the new one shares with it was looked at with the new one.
 d_before() {
+	if [ -f ".sluice/trees/$d_from/damaged" ]; then return 1; fi
 	case " $d_sources " in
 	*" $d_from "*) ;;
 	*)
@@ -258,7 +262,7 @@ d_before() {
 	esac
 	d_s=.sluice/sums
 	d_x=.sluice/trees/$d_tree/manifest
-	LC_ALL=C sort $d_x $d_x .sluice/trees/$d_from/manifest | LC_ALL=C uniq -u >$d_s.b && d_files $d_s.b >$d_s || return
+	LC_ALL=C sort $d_x $d_x .sluice/trees/$d_from/manifest >$d_s.a && LC_ALL=C uniq -u $d_s.a >$d_s.b && d_files $d_s.b >$d_s || return 2
 	(export LC_ALL=C && cd versions/$d_from && d_sums ../../$d_s) && return
 	d_damaged "$d_from"
 	return 1
@@ -356,8 +360,12 @@ d_check() {
 		d_no 'a hook has changed files of the version: hooks may make new ones, and must replace instead of changing'
 		return
 	fi
-	if [ -z "$d_from" ] || [ -f ".sluice/trees/$d_from/damaged" ] || d_before; then return 0; fi
-	d_no "the version before, versions/$d_from, was changed: there is no way back to it"
+	if [ -z "$d_from" ] || [ -f ".sluice/trees/$d_from/damaged" ]; then return 0; fi
+	d_before && return
+	case $? in
+	1) d_no "the version before, versions/$d_from, was changed: there is no way back to it" ;;
+	*) d_no "whether the version before, versions/$d_from, is whole cannot be found out; is the disk full?" ;;
+	esac
 }
 
 # Waits for the word of who follows: 'STEP ok', or 'STEP no WHY'. To 'STEP hello TOKEN' it says that it still waits.

@@ -84,8 +84,8 @@ func (p *Plan) Steps(parcel *Parcel, point string) string {
 	set("d_once", mark(w.Once))
 	set("d_after", mark(w.After && w.Kind != sluice.RollBack))
 	set("d_wait", mark(w.Wait))
-	repair := live.Version == p.tree.Version && live.Manifest == p.tree.Manifest
-	set("d_back", mark(w.Kind == sluice.DeployTo && d.OnFailure == sluice.FailureRollsBack && !repair))
+	// Who deploys what is live again, with whatever configuration, may do so to repair it.
+	set("d_back", mark(w.Kind == sluice.DeployTo && d.OnFailure == sluice.FailureRollsBack && live.Version != p.tree.Version))
 	set("d_much", mark(w.Kind == sluice.RollBack || w.Tree.Bytes() > much))
 	b.WriteString("d_tab='\t'\n")
 	if p.report.Self == 0 {
