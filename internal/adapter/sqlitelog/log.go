@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -18,7 +19,10 @@ const (
 	dbName       = "journal.db"
 	anchorName   = "journal.anchor"
 	snapshotsDir = "snapshots"
+	copyName     = "journal.copy" // is there where the journal is a copy, and says so to people
 )
+
+const copyText = "This journal is one server's copy of the log of a cluster. Only that server appends to it.\n"
 
 const (
 	// defaultLockWait is how long an append waits for the other processes of the machine.
@@ -36,12 +40,17 @@ type Config struct {
 	// Filesystem returns the kernel's number for the kind of file system that holds a directory; nil asks the
 	// kernel. Tests pretend with it.
 	Filesystem func(dir string) (magic int64, err error)
+	// First is where each record has to be before it is here: where it returns an error, Update appends nothing and returns it.
+	// What First took all the same has to come back by [Log.Append]. From then on the journal is a copy: who opens it without First can
+	// only read it. nil: this journal is the only place.
+	First func(ctx context.Context, r sluice.Record) error
 }
 
 // Log is a journal in an SQLite file. It is safe for concurrent use.
 type Log struct {
 	dir      string
 	lockWait time.Duration
+	first    func(context.Context, sluice.Record) error // may be nil
 
 	writer *sql.DB // one connection, w
 	w      *writer // used only by who holds turn; stays open, so that no other process removes the -wal
@@ -80,7 +89,7 @@ func open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	if err != nil || cfg.Dir == "" {
 		return nil, sluice.Errorf(sluice.Contact, "%q cannot hold the journal: not a directory's path", cfg.Dir)
 	}
-	l := &Log{dir: dir, lockWait: cfg.LockWait, turn: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &Log{dir: dir, lockWait: cfg.LockWait, first: cfg.First, turn: make(chan struct{}, 1), done: make(chan struct{})}
 	if l.lockWait == 0 {
 		l.lockWait = defaultLockWait
 	}
@@ -96,6 +105,9 @@ func open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	if err := refuseNetwork(dir, cfg.Filesystem); err != nil {
 		return nil, err
 	}
+	if err := l.mark(); err != nil {
+		return nil, err
+	}
 	if l.packer, err = newPacker(); err != nil {
 		return nil, err
 	}
@@ -107,6 +119,28 @@ func open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	}
 	l.follow, err = startFollower(ctx, l.lookAround)
 	return l, err
+}
+
+// mark says in the directory that the journal is a copy, or reads that it is.
+func (l *Log) mark() error {
+	path := filepath.Join(l.dir, copyName)
+	_, err := os.Stat(path)
+	switch {
+	case err == nil && l.first == nil:
+		l.first = func(context.Context, sluice.Record) error {
+			return sluice.Errorf(sluice.Config, "the journal in %s is a copy of the log of a cluster; only its server appends to it", l.dir).
+				WithHint("sluice --server URL asks the cluster; docs/cluster.md says how to leave it")
+		}
+		return nil
+	case l.first == nil && errors.Is(err, fs.ErrNotExist), err == nil:
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if err := os.WriteFile(path, []byte(copyText), 0o600); err != nil {
+		return err
+	}
+	return syncDir(l.dir)
 }
 
 // Close ends the use of the journal. It waits for an append that is going on; other calls then fail.

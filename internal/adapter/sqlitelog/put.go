@@ -30,6 +30,57 @@ func (l *Log) Put(ctx context.Context, records iter.Seq2[sluice.Record, error]) 
 	return nil
 }
 
+// Append adds records that were appended elsewhere first, as they are, as one step. Those that are here already are left out;
+// one that is here otherwise, or does not continue what is here, is an error with the code Contact, and then none is added.
+func (l *Log) Append(ctx context.Context, records []sluice.Record) error {
+	if err := l.enter(ctx); err != nil {
+		return err
+	}
+	defer l.leave()
+	tx, err := l.begin(ctx)
+	if err != nil {
+		return l.problem("writing", err)
+	}
+	defer tx.rollback()
+	ends := map[sluice.Namespace]mark{}
+	for _, r := range records {
+		if err := l.appendOne(tx, ends, r); err != nil {
+			return l.problem("writing", err)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return l.acknowledge(tx, ends)
+}
+
+// appendOne adds a record behind the end of its namespace, which is in ends once it was looked at.
+func (l *Log) appendOne(tx *writeTx, ends map[sluice.Namespace]mark, r sluice.Record) error {
+	if err := checkNamespace(r.Namespace); err != nil {
+		return err
+	}
+	end, known := ends[r.Namespace]
+	if !known {
+		anchored, _, err := l.anchor.read(r.Namespace)
+		if err == nil {
+			end, err = l.prove(tx.ctx, l.w, r.Namespace, anchored, anchored.seq, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if r.Last > end.seq {
+		ends[r.Namespace] = end
+		return l.putOne(tx, ends, r)
+	}
+	// By the writing connection: it sees what this step has added, and waits for no reader.
+	have, ok, err := l.hashBy(tx.ctx, l.w, r.Namespace, r.Last)
+	if err == nil && (!ok || have != r.Hash.String()) {
+		return another(r.Namespace, r.Last)
+	}
+	return err
+}
+
 func (l *Log) put(ctx context.Context, records iter.Seq2[sluice.Record, error]) (map[sluice.Namespace]mark, error) {
 	tx, err := l.begin(ctx)
 	if err != nil {

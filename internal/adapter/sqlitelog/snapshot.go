@@ -102,7 +102,11 @@ func (l *Log) snapshotPath(ns sluice.Namespace) string {
 
 // hashAt is the hash of the record that ends with an event.
 func (l *Log) hashAt(ctx context.Context, ns sluice.Namespace, seq uint64) (sum string, ok bool, err error) {
-	found, err := l.texts(ctx, l.read, "SELECT lower(hex(hash)) FROM record WHERE ns = ? AND last = ?", string(ns), int64(seq))
+	return l.hashBy(ctx, l.read, ns, seq)
+}
+
+func (l *Log) hashBy(ctx context.Context, q querier, ns sluice.Namespace, seq uint64) (sum string, ok bool, err error) {
+	found, err := l.texts(ctx, q, "SELECT lower(hex(hash)) FROM record WHERE ns = ? AND last = ?", string(ns), int64(seq))
 	if err != nil || len(found) == 0 {
 		return "", false, err
 	}

@@ -44,7 +44,12 @@ func (l *Log) Update(ctx context.Context, ns sluice.Namespace, after uint64,
 	if err := l.append(tx, r, jobs(events)); err != nil {
 		return 0, l.problem("writing", err)
 	}
-	if err := l.acknowledge(tx, ns, r.end()); err != nil {
+	if l.first != nil { // it waits for the network, under the lock: nobody may decide on what is not there yet
+		if err := l.first(ctx, r.whole()); err != nil {
+			return 0, err
+		}
+	}
+	if err := l.acknowledge(tx, map[sluice.Namespace]mark{ns: r.end()}); err != nil {
 		return 0, err
 	}
 	return r.last, nil
@@ -102,8 +107,8 @@ func (l *Log) append(tx *writeTx, r record, about []sluice.JobID) error {
 	return l.anchor.reserve(tx.ctx, r.ns)
 }
 
-// acknowledge commits, and writes into the anchor what was committed. Only then may anybody rely on it.
-func (l *Log) acknowledge(tx *writeTx, ns sluice.Namespace, m mark) error {
+// acknowledge commits, and writes into the anchor what was committed: the new ends of namespaces. Only then may anybody rely on it.
+func (l *Log) acknowledge(tx *writeTx, ends map[sluice.Namespace]mark) error {
 	if err := tx.commit(); err != nil {
 		l.follow.changed() // it may have been made all the same
 		if syncFailed(err) {
@@ -111,16 +116,25 @@ func (l *Log) acknowledge(tx *writeTx, ns sluice.Namespace, m mark) error {
 		}
 		return l.problem("writing", err)
 	}
-	defer l.follow.appended(ns, m.seq)
+	defer func() {
+		for ns, m := range ends {
+			l.follow.appended(ns, m.seq)
+		}
+	}()
 	for _, f := range l.files {
 		if err := f.inPlace(); err != nil {
 			return err
 		}
 	}
-	err := l.anchor.write(tx.ctx, ns, m)
-	var known *sluice.Error
-	if err != nil && !errors.As(err, &known) {
-		return l.stopWriting(err)
+	for ns, m := range ends {
+		err := l.anchor.write(tx.ctx, ns, m)
+		var known *sluice.Error
+		if err != nil && !errors.As(err, &known) {
+			return l.stopWriting(err)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
