@@ -124,3 +124,10 @@ func TestBalancer(t *testing.T) {
 	a.Name, b.Name, c.Name = "a", "b", "c"
 	conform.Balancer(t, fake.NewBalancer("app", a, b, c), "app")
 }
+
+func TestEngine(t *testing.T) {
+	conform.Engine(t, func(*testing.T) (a, b sluice.Engine) {
+		e := fake.NewEngine()
+		return e, e
+	})
+}
