@@ -1,6 +1,9 @@
 package sluice
 
-import "context"
+import (
+	"context"
+	"io"
+)
 
 // Engine is what the servers of a cluster share: the newest records of every namespace, on a majority of them, and the word of who owns
 // the log. Older records are in the servers' own journals. It is safe for concurrent use.
@@ -35,4 +38,30 @@ type Term interface {
 	Over() <-chan struct{}
 	// Resign ends the term, so that another may begin at once.
 	Resign(ctx context.Context) error
+}
+
+// Peer is another server of the cluster, as this one reaches it. It is safe for concurrent use. An error with the code Contact says that
+// it could not be reached or did not answer; what was asked for may have been done.
+type Peer interface {
+	// Name is that of the server.
+	Name() string
+	// Records hands on the records of a namespace behind an event, in order, as far as that server has them.
+	Records(ctx context.Context, ns Namespace, after uint64, visit func([]Record) error) error
+	// Blobs are those that are kept there. What was put is durable there.
+	Blobs() Blobs
+	// KeepOutput keeps pieces of what a job printed; when it returns they are durable there. Pieces that overlap are cut, as
+	// [Outputs.Write] does; a gap is an error with the code Conflict.
+	KeepOutput(ctx context.Context, job JobID, pieces []OutputPiece) error
+	// OutputSize is how much of a stream is kept there.
+	OutputSize(ctx context.Context, job JobID, a AttemptID, stream string) (int64, error)
+	// OpenOutput reads a stream there from an offset on, as far as it is kept.
+	OpenOutput(ctx context.Context, job JobID, a AttemptID, stream string, from int64) (io.ReadCloser, error)
+}
+
+// OutputPiece is a piece of what an attempt printed.
+type OutputPiece struct {
+	Attempt AttemptID
+	Stream  string
+	Offset  int64
+	Data    []byte
 }

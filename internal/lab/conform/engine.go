@@ -36,7 +36,9 @@ func Engine(t *testing.T, open func(t *testing.T) (a, b sluice.Engine)) {
 }
 
 // chain makes records that continue one another.
-type chain struct{ end map[sluice.Namespace]sluice.Head }
+type chain struct {
+	end map[sluice.Namespace]sluice.Head
+}
 
 func newChain() *chain { return &chain{map[sluice.Namespace]sluice.Head{}} }
 
