@@ -65,3 +65,6 @@ type OutputPiece struct {
 	Offset  int64
 	Data    []byte
 }
+
+// ServerName names a server of a cluster.
+type ServerName string

@@ -2,116 +2,126 @@ package app
 
 import (
 	"context"
+	"errors"
 	"net"
-	"slices"
 	"sync"
 )
 
-// exchange hands the connections of one listener to whoever has asked for them last: to a server while it owns the log, and to what
-// answers in its place while another one does.
+// doors are where those come in who want something from a server. In a cluster they stay open from one of its lives to the next: who
+// comes in between waits.
+type doors struct {
+	stay bool
+
+	mu   sync.Mutex
+	kept map[string]*exchange
+}
+
+// open opens a door, or takes over one that was kept open. A nil listener is none, and is asked for again.
+func (d *doors) open(name string, listen func() (net.Listener, error)) (net.Listener, error) {
+	if !d.stay {
+		return listen()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	x := d.kept[name]
+	if x == nil {
+		l, err := listen()
+		if err != nil || l == nil {
+			return nil, err
+		}
+		if d.kept == nil {
+			d.kept = map[string]*exchange{}
+		}
+		x = newExchange(l)
+		d.kept[name] = x
+	}
+	return x.take(), nil
+}
+
+// close closes all that were kept open.
+func (d *doors) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, x := range d.kept {
+		x.close()
+	}
+	d.kept = nil
+}
+
+// exchange hands the connections of one listener to whoever has taken it, one after the other.
 type exchange struct {
-	l net.Listener
-
-	mu     sync.Mutex
-	takers []*taker // the last one gets what comes
-	over   bool
+	l      net.Listener
+	conns  chan net.Conn
+	ctx    context.Context // ends with the listener
+	end    context.CancelCauseFunc
+	accept sync.WaitGroup
 }
 
-// taker is a listener that gets the connections while it is the last one.
-type taker struct {
-	x     *exchange
-	conns chan net.Conn
-	done  chan struct{}
+func newExchange(l net.Listener) *exchange {
+	x := &exchange{l: l, conns: make(chan net.Conn)}
+	x.ctx, x.end = context.WithCancelCause(context.Background())
+	x.accept.Go(x.run)
+	return x
 }
 
-func newExchange(l net.Listener) *exchange { return &exchange{l: l} }
-
-// run accepts connections until ctx ends. Those that nobody takes are closed.
-func (x *exchange) run(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { _ = x.l.Close() })
-	defer stop()
-	defer x.end()
+// run accepts connections; while nobody takes one, the next ones wait in the system's queue.
+func (x *exchange) run() {
 	for {
 		c, err := x.l.Accept()
 		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		x.hand(ctx, c)
-	}
-}
-
-func (x *exchange) hand(ctx context.Context, c net.Conn) {
-	for {
-		t := x.last()
-		if t == nil {
-			_ = c.Close()
+			x.end(err)
 			return
 		}
 		select {
-		case t.conns <- c:
-			return
-		case <-t.done: // another one is the last now
-		case <-ctx.Done():
+		case x.conns <- c:
+		case <-x.ctx.Done():
 			_ = c.Close()
-			return
 		}
 	}
 }
 
-func (x *exchange) last() *taker {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if len(x.takers) == 0 {
-		return nil
-	}
-	return x.takers[len(x.takers)-1]
+func (x *exchange) close() {
+	x.end(net.ErrClosed)
+	_ = x.l.Close()
+	x.accept.Wait()
 }
 
-// end closes all takers: nothing comes any more.
-func (x *exchange) end() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.over = true
-	for _, t := range x.takers {
-		close(t.done)
-	}
-	x.takers = nil
-}
-
-// take is a listener that gets all connections from now on, until it is closed or another one is taken. Closing it leaves the exchange
-// as it is.
+// take is a listener that gets what comes, until it is closed. Closing it leaves the exchange as it is.
 func (x *exchange) take() net.Listener {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	t := &taker{x, make(chan net.Conn), make(chan struct{})}
-	if x.over {
-		close(t.done)
-		return t
-	}
-	x.takers = append(x.takers, t)
+	t := &taker{x: x}
+	t.ctx, t.end = context.WithCancelCause(x.ctx)
 	return t
 }
 
+// taker gets the connections of an exchange.
+type taker struct {
+	x   *exchange
+	ctx context.Context
+	end context.CancelCauseFunc
+}
+
 func (t *taker) Accept() (net.Conn, error) {
-	select {
-	case c := <-t.conns:
-		return c, nil
-	case <-t.done:
-		return nil, net.ErrClosed
+	if t.ctx.Err() != nil { // rather than a connection that the next one may take
+		return nil, t.over()
 	}
+	select {
+	case c := <-t.x.conns:
+		return c, nil
+	case <-t.ctx.Done():
+		return nil, t.over()
+	}
+}
+
+func (t *taker) over() error {
+	if cause := context.Cause(t.ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return net.ErrClosed
 }
 
 func (t *taker) Addr() net.Addr { return t.x.l.Addr() }
 
 func (t *taker) Close() error {
-	t.x.mu.Lock()
-	defer t.x.mu.Unlock()
-	if i := slices.Index(t.x.takers, t); i >= 0 {
-		t.x.takers = slices.Delete(t.x.takers, i, i+1)
-		close(t.done)
-	}
+	t.end(net.ErrClosed)
 	return nil
 }

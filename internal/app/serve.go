@@ -3,9 +3,7 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -26,8 +24,10 @@ import (
 	"sluice/internal/run/steward"
 )
 
-// running is what a server consists of while it runs.
+// running is what a server consists of in one of its lives.
 type running struct {
+	house    *house
+	life     life
 	log      sluice.Log
 	guard    *lookout.Guard
 	custody  *custody
@@ -39,11 +39,7 @@ type running struct {
 	sights   *sights
 	hub      live.Hub      // what hosts print, for those who watch
 	look     chan struct{} // has room for one: the first job of a namespace is not kept waiting
-	listener net.Listener
-	metrics  net.Listener // nil: none
-	socket   net.Listener // for the local administrator; nil: none
-	openID   httpapi.OpenID
-	public   *url.URL // nil: not known
+	metrics  net.Listener  // nil: none
 }
 
 // hosts are all names under which the server is reached.
@@ -58,6 +54,9 @@ func (s *Server) hosts(public *url.URL) []string {
 func (r *running) well(ctx context.Context) error {
 	if err := r.guard.Alarm(); err != nil {
 		return err
+	}
+	if r.life.ready != nil {
+		return r.life.ready(ctx)
 	}
 	_, err := r.log.Namespaces(ctx)
 	return err
@@ -82,12 +81,12 @@ func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 	return httpapi.New(httpapi.Config{
 		Desk:  func(p sluice.Principal) *control.Service { return r.service.As(string(p)) },
 		Lists: r.service, Since: s.Clock(),
-		Members: members(r.service), Rights: r.keeper, Prove: s.prove, OpenID: r.openID, Keeping: r.keeper, Secrets: r.custody,
-		Workers: r.workers, HostKeys: r.hostKeys, Clock: s.Clock, Hosts: s.hosts(r.public), Local: s.LocalTargets,
+		Members: members(r.service), Rights: r.keeper, Prove: s.prove, OpenID: r.house.openID, Keeping: r.keeper, Secrets: r.custody,
+		Workers: r.workers, HostKeys: r.hostKeys, Clock: s.Clock, Hosts: s.hosts(r.house.public), Local: s.LocalTargets,
 		Boards:  r.service,
 		Trouble: func(text string) { s.Log.Warn(text) }, Version: Version, NamespaceRate: s.NamespaceRate, Watch: r.sights, Metrics: r.sights.metrics.Handler(),
 		UI:     webui.New(Version),
-		Public: r.public, Trail: r.log,
+		Public: r.house.public, Trail: r.log,
 		Stopping: stopping, Chains: r.guard.Log(), Heads: heads{r.guard},
 		Webhooks: hooks{r.sights.courier}, Printed: func(id sluice.JobID) httpapi.Printed { return r.hub.Watch(id) }, Fetched: s.fetched,
 		Submitted: func() {
@@ -114,19 +113,18 @@ func (s *Server) serve(ctx context.Context, r *running) error {
 	defer stop(nil)
 	keep, err := s.retaining(ctx, r.service, func(text string) { s.Log.Warn(text) })
 	if err != nil {
-		return errors.Join(err, closeAll(r.listener, r.metrics))
+		return errors.Join(err, closeAll(r.metrics))
 	}
 	if c, is := keep.Archive.(io.Closer); is {
 		defer func() { _ = c.Close() }() // its connections; what it was given is safe
 	}
 	lookers, unlook := context.WithCancel(context.WithoutCancel(ctx))
-	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
-	defer cut()
 	stopping := make(chan struct{})
 	api := s.api(r, stopping)
-	server := &http.Server{Handler: api, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
-		BaseContext: func(net.Listener) context.Context { return requests }, ConnContext: withPeer,
-		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelInfo)}
+	answer := answers(func(w http.ResponseWriter, r *http.Request) bool { api.ServeHTTP(w, r); return true })
+	if r.life.answer != nil {
+		answer = r.life.answer(api)
+	}
 	var both, looking sync.WaitGroup
 	defer looking.Wait()
 	defer unlook()
@@ -137,39 +135,49 @@ func (s *Server) serve(ctx context.Context, r *running) error {
 			}
 		})
 	}
-	looking.Go(func() { r.sights.run(lookers) })
 	if r.metrics != nil {
 		ends(&looking, func() error { return r.sights.serveMetrics(lookers, r.metrics) })
 	}
 	looking.Go(func() {
 		s.Manager.Guard(lookers, r.well, func(err error) { s.Log.Error("the service manager is not told that all is well: " + err.Error()) })
 	})
-	ends(&both, func() error { return r.workers.pool.Run(ctx) })
-	ends(&both, func() error { return r.workers.serve(ctx) })
-	ends(&both, func() error { return s.steward(ctx, r) })
-	both.Go(func() { s.attend(ctx, r, api) })
-	if s.Keep.Any() {
-		both.Go(func() { retain.Run(ctx, keep) })
-	}
-	for _, l := range []net.Listener{r.listener, r.socket} {
-		if l == nil {
-			continue
+	if r.life.owns {
+		looking.Go(func() { r.sights.run(lookers) })
+		ends(&both, func() error { return r.workers.pool.Run(ctx) })
+		ends(&both, func() error { return s.steward(ctx, r) })
+		both.Go(func() { s.attend(ctx, r, api) })
+		if s.Keep.Any() {
+			both.Go(func() { retain.Run(ctx, keep) })
 		}
-		ends(&both, func() error {
-			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				return fmt.Errorf("the server ended: %w", err)
-			}
-			return nil
-		})
 	}
+	if r.life.carry == nil {
+		ends(&both, func() error { return r.workers.serve(ctx) })
+	} else if r.workers.listener != nil {
+		ends(&both, func() error { return r.life.carry(ctx, r.workers.listener) })
+	}
+	ends(&both, func() error {
+		select {
+		case err := <-r.house.front.failed:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	shift := r.house.front.begin(answer)
 	s.tell(ctx, systemd.Ready)
 	if s.Started != nil {
-		s.Started(r.listener.Addr().String())
+		r.house.began.Do(func() { s.Started(r.house.address) })
 	}
 	<-ctx.Done()
 	close(stopping)
-	s.tell(lookers, systemd.Stopping)
-	s.end(server, cut)
+	if r.house.leaving() {
+		s.tell(lookers, systemd.Stopping)
+		if s.StopDelay > 0 { // whoever balances load learns that it is not ready before it is gone
+			time.Sleep(s.StopDelay)
+		}
+		r.house.front.close(grace)
+	}
+	shift.stop(betweenLives)
 	both.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
@@ -185,20 +193,6 @@ func (s *Server) steward(ctx context.Context, r *running) error {
 			defer r.permit.Forget(id)
 			return r.custody.carry(ctx, id, control.DriveOptions{Notice: func(text string) { log.Warn(text) }, Observe: r.hub.Observe, FetchDir: s.fetchDir(id)})
 		}})
-}
-
-// end lets requests that are being answered end, and takes none any more. Who does not end within the grace is cut off.
-func (s *Server) end(server *http.Server, cut context.CancelFunc) {
-	if s.StopDelay > 0 { // whoever balances load learns that it is not ready before it is gone
-		time.Sleep(s.StopDelay)
-	}
-	late, cancel := context.WithTimeout(context.Background(), grace)
-	defer cancel()
-	err := server.Shutdown(late)
-	cut()
-	if err != nil {
-		_ = server.Close()
-	}
 }
 
 // tellWithin is how long the service manager may take to hear something.

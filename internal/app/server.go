@@ -6,14 +6,19 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"sluice"
 	"sluice/internal/adapter/sqlitelog"
 	"sluice/internal/adapter/systemd"
 	"sluice/internal/front/cli"
+	"sluice/internal/front/httpapi"
+	"sluice/internal/run/lookout"
 	"sluice/internal/run/retain"
 	"sluice/internal/run/rights"
 )
@@ -56,6 +61,8 @@ type Server struct {
 	WorkerLimit int
 	// Lease is how long a worker may start attempts after it was heard of; 0: 15 s.
 	Lease time.Duration
+	// Cluster says how it takes part in a cluster.
+	Cluster Cluster
 	// FirstToken is handed the token of the first administrator, once in the life of the data, before it is valid. An
 	// error ends the start, and the next start makes another one.
 	FirstToken func(secret string) error
@@ -93,31 +100,85 @@ const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
 	grace         = 5 * time.Second
+	// betweenLives is that time where another life follows: nobody is served meanwhile.
+	betweenLives = 200 * time.Millisecond
 )
+
+// house is what stays the same while a server runs, from one of its lives to the next: on one machine there is one life; in a cluster
+// another one begins whenever it becomes the owner of the log, or is not any more.
+type house struct {
+	secure  *tls.Config // nil: no TLS
+	openID  httpapi.OpenID
+	public  *url.URL        // nil: not known
+	doors   *doors          // for workers and metrics
+	front   *front          // for requests
+	address string          // of the API; "" before it listens
+	leaves  <-chan struct{} // closed when the server is told to end
+
+	// Whoever started it is told once.
+	began, workersBegan sync.Once
+}
+
+// leaving reports whether the server was told to end: otherwise another life may follow.
+func (h *house) leaving() bool {
+	select {
+	case <-h.leaves:
+		return true
+	default:
+		return false
+	}
+}
+
+// life says what a server does in one of its lives.
+type life struct {
+	// owns says that it appends to the log, and carries out what stands in it.
+	owns bool
+	// answer makes what answers requests of what would answer them here; nil: they are answered here.
+	answer func(here http.Handler) answers
+	// carry has those who come in for workers answered elsewhere until ctx ends; nil: they are answered here.
+	carry func(ctx context.Context, l net.Listener) error
+	// ready says why the server takes no jobs; nil: what is here says so.
+	ready func(ctx context.Context) error
+}
 
 // Run serves until ctx ends or the log cannot be relied on any more.
 func (s *Server) Run(ctx context.Context) (err error) {
-	secure, err := s.check()
-	if err != nil {
+	h := &house{doors: &doors{}, front: newFront(s.Log), leaves: ctx.Done()}
+	defer h.front.close(0)
+	if h.secure, err = s.check(); err != nil {
 		return err
 	}
-	openID, err := s.OIDC.provider(s.Clock)
-	if err != nil {
+	if h.openID, err = s.OIDC.provider(s.Clock); err != nil {
 		return err
 	}
-	public, err := publicURL(s.PublicURL)
-	if err != nil {
+	if h.public, err = publicURL(s.PublicURL); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(s.Data, 0o700); err != nil {
 		return &sluice.Error{Code: sluice.Config, Text: "the server's data", Err: err}
+	}
+	if s.Cluster.Address != "" {
+		return s.among(ctx, h)
+	}
+	return s.alone(ctx, h)
+}
+
+// alone serves from a journal that nobody else has.
+func (s *Server) alone(ctx context.Context, h *house) (err error) {
+	if _, err := os.Stat(filepath.Join(s.Data, seatName)); err == nil {
+		return sluice.Errorf(sluice.Config, "%s holds the data of a server of a cluster", s.Data).WithHint("sluice server --cluster HOST:PORT")
 	}
 	file, err := sqlitelog.Open(ctx, sqlitelog.Config{Dir: s.Data})
 	if err != nil {
 		return contact(err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	guard, err := s.watch(ctx, file)
+	return s.live(ctx, h, file, life{owns: true})
+}
+
+// live is one life of a server: it serves from a journal until ctx ends.
+func (s *Server) live(ctx context.Context, h *house, journal lookout.Journal, as life) error {
+	guard, err := s.watch(ctx, journal)
 	if err != nil {
 		return contact(err)
 	}
@@ -143,7 +204,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return contact(err)
 	}
-	workers, err := s.openWorkers(ctx, log, guard, service, keep)
+	workers, err := s.openWorkers(ctx, h, log, guard, service, keep)
 	if err != nil {
 		return err
 	}
@@ -152,26 +213,44 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	sights.crew = workers
 	permit := &rights.Permit{Keeper: keeper, Log: log, Members: members(service)}
 	local.pool, local.may, service.May = workers.pool, permit.May, permit.MayBy
-	metrics, err := s.listenMetrics(ctx)
-	if err != nil {
+	r := &running{house: h, life: as, log: log, workers: workers, hostKeys: hostKeys{local, workers}, permit: permit, guard: guard, custody: keep, service: service,
+		keeper: keeper, sights: sights, look: make(chan struct{}, 1)}
+	if err := s.open(ctx, r); err != nil {
 		return err
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Listen)
+	if as.owns {
+		if err := keeper.HandFirst(ctx, firstAdmin, "first administrator", s.FirstToken); err != nil {
+			return errors.Join(err, closeAll(r.metrics))
+		}
+	}
+	return s.serve(ctx, r)
+}
+
+// open opens all doors but that for workers, if they are not open yet. Where one cannot be opened, none is.
+func (s *Server) open(ctx context.Context, r *running) (err error) {
+	if r.metrics, err = r.house.doors.open("metrics", func() (net.Listener, error) { return s.listenMetrics(ctx) }); err != nil {
+		return err
+	}
+	if r.house.address != "" {
+		return nil
+	}
+	api, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Listen)
 	if err != nil {
-		return errors.Join(&sluice.Error{Code: sluice.Config, Text: "the server cannot listen", Err: err}, closeAll(metrics))
+		return errors.Join(&sluice.Error{Code: sluice.Config, Text: "the server cannot listen", Err: err}, closeAll(r.metrics))
 	}
 	socket, err := s.listenSocket(ctx)
 	if err != nil {
-		return errors.Join(err, closeAll(listener, metrics))
+		return errors.Join(err, closeAll(api, r.metrics))
 	}
-	if err := keeper.HandFirst(ctx, firstAdmin, "first administrator", s.FirstToken); err != nil {
-		return errors.Join(err, closeAll(listener, metrics, socket))
+	r.house.address = api.Addr().String()
+	if r.house.secure != nil {
+		api = tls.NewListener(api, r.house.secure)
 	}
-	if secure != nil {
-		listener = tls.NewListener(listener, secure)
+	r.house.front.listen(api)
+	if socket != nil {
+		r.house.front.listen(socket)
 	}
-	return s.serve(ctx, &running{log: log, workers: workers, hostKeys: hostKeys{local, workers}, permit: permit, guard: guard, custody: keep, service: service, keeper: keeper, sights: sights, listener: listener, metrics: metrics, socket: socket, openID: openID, public: public,
-		look: make(chan struct{}, 1)})
+	return nil
 }
 
 // closeAll closes listeners; nil ones are none.

@@ -82,6 +82,14 @@ func (s *served) start() {
 		return <-ended
 	}
 	s.t.Cleanup(func() { _ = s.stop() })
+	if s.token != "" { // a server of a cluster hands it out when it owns the log
+		s.connect()
+	}
+}
+
+// connect makes a client with the token.
+func (s *served) connect() {
+	s.t.Helper()
 	transport := &http.Transport{}
 	s.t.Cleanup(transport.CloseIdleConnections)
 	var err error

@@ -99,7 +99,7 @@ func (s *Server) listenForWorkers(ctx context.Context, none bool) (net.Listener,
 	return l, nil
 }
 
-func (s *Server) openWorkers(ctx context.Context, log sluice.Log, guard *lookout.Guard, service *control.Service, keep *custody) (*workers, error) {
+func (s *Server) openWorkers(ctx context.Context, h *house, log sluice.Log, guard *lookout.Guard, service *control.Service, keep *custody) (*workers, error) {
 	w := &workers{fetchDir: s.fetchDir, service: service, clock: s.Clock, log: s.Log}
 	var err error
 	if w.ca, err = workerca.Open(s.Data, s.Clock); err != nil {
@@ -131,12 +131,12 @@ func (s *Server) openWorkers(ctx context.Context, log sluice.Log, guard *lookout
 	if s.WorkerListen == "" {
 		return w, nil
 	}
-	if w.listener, err = s.listenForWorkers(ctx, len(known) == 0); err != nil {
+	if w.listener, err = h.doors.open("workers", func() (net.Listener, error) { return s.listenForWorkers(ctx, len(known) == 0) }); err != nil {
 		return nil, (&sluice.Error{Code: sluice.Config, Text: "the server cannot listen for workers", Err: err}).
 			WithHint("--worker-listen HOST:PORT chooses another address, or none")
 	}
 	if s.WorkersStarted != nil {
-		s.WorkersStarted(w.listener.Addr().String())
+		h.workersBegan.Do(func() { s.WorkersStarted(w.listener.Addr().String()) })
 	}
 	return w, nil
 }

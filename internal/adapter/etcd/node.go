@@ -59,7 +59,26 @@ const (
 
 // Start starts a node, and returns when it takes part in the cluster: where there is no majority of the others, that is never, and ctx
 // ends the wait.
-func Start(ctx context.Context, cfg NodeConfig) (_ *Node, err error) {
+func Start(ctx context.Context, cfg NodeConfig) (*Node, error) {
+	n, err := Begin(cfg)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-n.Ready():
+		return n, nil
+	case err = <-n.etcd.Err():
+	case <-n.Stopped():
+		err = errors.New("it stopped")
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	_ = n.Close()
+	return nil, &sluice.Error{Code: sluice.Contact, Text: "the node takes no part in the cluster", Err: err}
+}
+
+// Begin starts a node, and does not wait for others: until it takes part in the cluster, its client has no answers.
+func Begin(cfg NodeConfig) (*Node, error) {
 	c, err := embedded(cfg)
 	if err != nil {
 		return nil, err
@@ -68,20 +87,11 @@ func Start(ctx context.Context, cfg NodeConfig) (_ *Node, err error) {
 	if err != nil {
 		return nil, &sluice.Error{Code: sluice.Config, Text: "the node of the cluster does not start", Err: err}
 	}
-	n := &Node{etcd: e}
-	select {
-	case <-e.Server.ReadyNotify():
-		n.client = v3client.New(e.Server)
-		return n, nil
-	case err = <-e.Err():
-	case <-e.Server.StopNotify():
-		err = errors.New("it stopped")
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	e.Close()
-	return nil, &sluice.Error{Code: sluice.Contact, Text: "the node takes no part in the cluster", Err: err}
+	return &Node{etcd: e, client: v3client.New(e.Server)}, nil
 }
+
+// Ready is closed when the node takes part in the cluster.
+func (n *Node) Ready() <-chan struct{} { return n.etcd.Server.ReadyNotify() }
 
 func embedded(cfg NodeConfig) (*embed.Config, error) {
 	c := embed.NewConfig()

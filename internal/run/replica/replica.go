@@ -297,6 +297,28 @@ func (j *Journal) catchUp(ctx context.Context) error {
 	return nil
 }
 
+// Current returns when all that the engine has now is here, too. Run brings it; where it cannot any more, the error says why.
+func (j *Journal) Current(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer stop()
+	watch.Go(func() {
+		select {
+		case <-j.over:
+			stop()
+		case <-ctx.Done():
+		}
+	})
+	err := j.catchUp(ctx)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.broken != nil {
+		return j.broken
+	}
+	return err
+}
+
 // during is a context that ends with the term, too, or when nothing may be appended any more.
 func (j *Journal) during(ctx context.Context, t sluice.Term) (context.Context, func()) {
 	ctx, stop := context.WithCancel(ctx)

@@ -1,0 +1,236 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"sluice"
+	"sluice/internal/adapter/etcd"
+	"sluice/internal/adapter/sqlitelog"
+	"sluice/internal/run/replica"
+)
+
+// Cluster says how a server takes part in a cluster; the zero value: it does not.
+type Cluster struct {
+	// Address is where the other servers reach this one, HOST:PORT. Its etcd is reached at the port after it.
+	Address string
+	// Name is that of this server. No two of a cluster have the same.
+	Name sluice.ServerName
+	// Token lets it into a cluster that is there already; it is needed once.
+	Token sluice.Secret
+}
+
+// cluster is a server's part in one.
+type cluster struct {
+	s       *Server
+	seat    seat
+	node    *etcd.Node
+	engine  *etcd.Engine
+	journal *replica.Journal
+}
+
+const (
+	// resignWithin bounds how long the log is handed over when a server ends.
+	resignWithin = 2 * time.Second
+	// ownRetry is waited before a server wants to own the log again.
+	ownRetry = 200 * time.Millisecond
+	etcdDir  = "etcd"
+)
+
+// errTermOver ends the life of an owner.
+var errTermOver = errors.New("this server does not own the log any more")
+
+// among serves as one of the servers of a cluster.
+func (s *Server) among(ctx context.Context, h *house) (err error) {
+	h.doors.stay = true
+	defer h.doors.close()
+	c := &cluster{s: s}
+	if err := c.enter(ctx); err != nil {
+		return err
+	}
+	if err := c.startNode(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.node.Close()) }()
+	if err := c.openJournal(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.journal.Copy.(*sqlitelog.Log).Close()) }()
+
+	ctx, stop := context.WithCancelCause(ctx)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer stop(nil)
+	all.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-c.node.Stopped():
+			stop(sluice.Errorf(sluice.Contact, "this server's part of the engine has ended").WithHint("its log says why; was the server removed from the cluster?"))
+		}
+	})
+	all.Go(func() {
+		if err := c.journal.Run(ctx); err != nil && ctx.Err() == nil {
+			s.Log.Error(err.Error()) // nothing is appended any more, and what is here can be read
+		}
+	})
+	err = c.lives(ctx, h)
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		err = errors.Join(cause, err)
+	}
+	return err
+}
+
+func (c *cluster) startNode() (err error) {
+	at, err := etcdAt(c.seat.Address)
+	if err != nil {
+		return err
+	}
+	c.node, err = etcd.Begin(etcd.NodeConfig{Name: string(c.seat.Name), Dir: filepath.Join(c.s.Data, etcdDir), Listen: at, Advertise: at, Nodes: c.seat.Nodes,
+		Joins: c.seat.Joins, Token: c.seat.Cluster, Trouble: func(text string) { c.s.Log.Warn(text) }})
+	if err != nil {
+		return err
+	}
+	c.engine, err = etcd.New(c.node.Client(), etcd.Config{})
+	return err
+}
+
+func (c *cluster) openJournal(ctx context.Context) (err error) {
+	c.journal, err = replica.New(replica.Config{Engine: c.engine, Trouble: func(text string) { c.s.Log.Warn(text) }},
+		func(first func(context.Context, sluice.Record) error) (replica.Copy, error) {
+			return sqlitelog.Open(ctx, sqlitelog.Config{Dir: c.s.Data, First: first})
+		})
+	if err != nil {
+		return contact(err)
+	}
+	return nil
+}
+
+// etcdAt is where a server's etcd is reached: at the port after the server's own.
+func etcdAt(address string) (string, error) {
+	host, port, err := net.SplitHostPort(address)
+	n, bad := strconv.ParseUint(port, 10, 16)
+	if err != nil || bad != nil || host == "" || n == 0 || n == 65535 {
+		return "", sluice.Errorf(sluice.Usage, "%q is no address at which other servers reach this one", address).WithHint("HOST:PORT, such as 10.0.0.1:7659; the port after it is used, too")
+	}
+	return net.JoinHostPort(host, strconv.FormatUint(n+1, 10)), nil
+}
+
+// lives has the server live as a copy and as the owner, in turn, until ctx ends.
+func (c *cluster) lives(ctx context.Context, h *house) error {
+	for ctx.Err() == nil {
+		term, err := c.asCopy(ctx, h)
+		if err != nil {
+			return err
+		}
+		if term == nil {
+			return nil
+		}
+		if err := c.asOwner(ctx, h, term); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// asCopy is a life without the log. It ends when the server owns it, and without a term when ctx ends.
+func (c *cluster) asCopy(ctx context.Context, h *house) (sluice.Term, error) {
+	life, stop := context.WithCancel(ctx)
+	defer stop()
+	var term sluice.Term
+	var seeks sync.WaitGroup
+	seeks.Go(func() {
+		defer stop()
+		term = c.seek(life)
+	})
+	err := c.s.live(life, h, c.journal, c.copyLife())
+	stop()
+	seeks.Wait()
+	if term == nil || err == nil && ctx.Err() == nil {
+		return term, err
+	}
+	c.resign(ctx, term)
+	return nil, err
+}
+
+// seek returns when this server owns the log; nil when ctx ends. Only who has everything that there is may own it.
+func (c *cluster) seek(ctx context.Context) sluice.Term {
+	told := ""
+	for ctx.Err() == nil {
+		err := c.mayOwn(ctx)
+		if err == nil {
+			var term sluice.Term
+			if term, err = c.engine.Own(ctx, sluice.Owner{Name: string(c.seat.Name), Address: c.seat.Address}); err == nil {
+				return term
+			}
+		}
+		if ctx.Err() == nil && err.Error() != told {
+			told = err.Error()
+			c.s.Log.Warn("this server cannot own the log now", "why", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(ownRetry):
+		}
+	}
+	return nil
+}
+
+// mayOwn returns when this server may want to own the log.
+func (c *cluster) mayOwn(ctx context.Context) error {
+	if err := c.beginLog(ctx); err != nil {
+		return err
+	}
+	return c.journal.Current(ctx)
+}
+
+// asOwner is a life in which the server owns the log. It is like the life of a server that is alone, and ends with the term.
+func (c *cluster) asOwner(ctx context.Context, h *house, term sluice.Term) error {
+	defer c.resign(ctx, term)
+	life, stop := context.WithCancelCause(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer stop(nil)
+	watch.Go(func() {
+		select {
+		case <-term.Over():
+		case <-c.journal.Over():
+		case <-life.Done():
+		}
+		stop(errTermOver)
+	})
+	c.journal.Own(term)
+	defer c.journal.Disown()
+	err := c.journal.Current(life)
+	if err == nil {
+		c.s.Log.Info("this server owns the log", "term", term.Number())
+		err = c.s.live(life, h, c.journal, c.ownerLife(term))
+	}
+	switch {
+	case ctx.Err() != nil && errors.Is(context.Cause(life), errTermOver):
+		return nil
+	case context.Cause(life) != nil && ctx.Err() == nil: // another life follows, whatever the end of the term has made fail
+		c.s.Log.Warn("this server does not own the log any more", "term", term.Number(), "why", err)
+		return nil
+	}
+	return err
+}
+
+func (c *cluster) resign(ctx context.Context, term sluice.Term) {
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), resignWithin)
+	defer done()
+	if err := term.Resign(ctx); err != nil { // it ends by itself, a little later
+		c.s.Log.Warn("the log is not handed over", "why", err)
+	}
+}
+
+func (c *cluster) copyLife() life { return life{} }
+
+func (c *cluster) ownerLife(term sluice.Term) life { return life{owns: true} }
+
+var _ = fmt.Sprint

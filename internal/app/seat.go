@@ -1,0 +1,93 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"sluice"
+)
+
+// seat is a server's place in a cluster, as its data remember it.
+type seat struct {
+	Cluster string            `json:"cluster"` // tells one cluster from another
+	Name    sluice.ServerName `json:"name"`
+	Address string            `json:"address"`
+	// Begins says that this server made the cluster, and that the engine does not know yet where its log ends.
+	Begins bool `json:"begins,omitempty"`
+	// Joins says that the cluster was there before this server.
+	Joins bool `json:"joins,omitempty"`
+	// Nodes are where etcd is reached, by the names of servers, as they were when this one began.
+	Nodes map[string]string `json:"nodes"`
+}
+
+const seatName = "cluster.json"
+
+// enter reads the server's place in the cluster, or makes it: in a new cluster, or with a token in one that is there.
+func (c *cluster) enter(context.Context) error {
+	s := c.s
+	text, err := os.ReadFile(filepath.Join(s.Data, seatName))
+	switch {
+	case err == nil:
+		if err := json.Unmarshal(text, &c.seat); err != nil {
+			return &sluice.Error{Code: sluice.Config, Text: filepath.Join(s.Data, seatName), Err: err}
+		}
+		return c.fits()
+	case !errors.Is(err, fs.ErrNotExist):
+		return &sluice.Error{Code: sluice.Config, Text: "the server's place in the cluster", Err: err}
+	}
+	at, err := etcdAt(s.Cluster.Address)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(s.Data, "journal.db")); err == nil {
+		return sluice.Errorf(sluice.Conflict, "%s holds the data of a server that is alone", s.Data).
+			WithHint("sluice server promote makes a cluster of it; another --data begins a new one")
+	}
+	c.seat = seat{Cluster: rand.Text(), Name: s.Cluster.Name, Address: s.Cluster.Address, Begins: true, Nodes: map[string]string{string(s.Cluster.Name): at}}
+	return c.keepSeat()
+}
+
+// fits says whether the command line asks for what the data say.
+func (c *cluster) fits() error {
+	asked := c.s.Cluster
+	if asked.Name != c.seat.Name {
+		return sluice.Errorf(sluice.Config, "these are the data of the server %s, not %s", c.seat.Name, asked.Name).WithHint("--name %s", c.seat.Name)
+	}
+	if asked.Address != c.seat.Address {
+		return sluice.Errorf(sluice.Config, "the other servers reach this one at %s, not at %s", c.seat.Address, asked.Address).
+			WithHint("--cluster %s; sluice server members replace moves a server", c.seat.Address)
+	}
+	return nil
+}
+
+func (c *cluster) keepSeat() error {
+	text, err := json.MarshalIndent(c.seat, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := writePrivate(filepath.Join(c.s.Data, seatName), append(text, '\n')); err != nil {
+		return &sluice.Error{Code: sluice.Config, Text: "the server's place in the cluster", Err: err}
+	}
+	return nil
+}
+
+// beginLog tells the engine of a new cluster where the log ends that this server brings.
+func (c *cluster) beginLog(ctx context.Context) error {
+	if !c.seat.Begins {
+		return nil
+	}
+	heads, err := c.journal.Heads(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.engine.Begin(ctx, heads); err != nil {
+		return err
+	}
+	c.seat.Begins = false
+	return c.keepSeat()
+}
