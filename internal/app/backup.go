@@ -198,7 +198,7 @@ func (l *Local) restoreIn(ctx context.Context, r io.Reader, dir string, o cli.Re
 	if err := l.proveBlobs(ctx, dir); err != nil {
 		return done, err
 	}
-	return l.begin(ctx, log, dir, s)
+	return l.begin(ctx, log, dir, s, "restored from the backup of "+s.Made.Format(time.RFC3339)+"; what happened since is not known")
 }
 
 // proveBlobs reads what jobs send: its name says what it must come to.
@@ -232,8 +232,8 @@ func (l *Local) proveBlobs(ctx context.Context, dir string) error {
 	return nil
 }
 
-// begin writes into a restored log that it is one, and halts what it says is going on.
-func (l *Local) begin(ctx context.Context, log lookout.Journal, dir string, s backup.Summary) (done cli.Restored, err error) {
+// begin writes into a restored log that it is one, and halts what it says is going on, for a reason.
+func (l *Local) begin(ctx context.Context, log lookout.Journal, dir string, s backup.Summary, reason string) (done cli.Restored, err error) {
 	done = cli.Restored{Made: s.Made, Version: s.Version, Records: s.Records, Files: s.Files, Bytes: s.Bytes}
 	var history witness.History
 	for after := uint64(0); ; {
@@ -259,7 +259,6 @@ func (l *Local) begin(ctx context.Context, log lookout.Journal, dir string, s ba
 		return done, err
 	}
 	svc := &control.Service{Log: log, Clock: l.Clock, By: l.who()}
-	reason := "restored from the backup of " + s.Made.Format(time.RFC3339) + "; what happened since is not known"
 	done.Halted, err = svc.HaltRestored(ctx, reason)
 	return done, err
 }

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"path/filepath"
 	"strconv"
@@ -61,7 +60,7 @@ func (s *Server) among(ctx context.Context, h *house) (err error) {
 	if err := c.openJournal(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, c.journal.Copy.(*sqlitelog.Log).Close()) }()
+	defer func() { err = errors.Join(err, c.closeJournal()) }()
 
 	ctx, stop := context.WithCancelCause(ctx)
 	var all sync.WaitGroup
@@ -110,6 +109,8 @@ func (c *cluster) openJournal(ctx context.Context) (err error) {
 	}
 	return nil
 }
+
+func (c *cluster) closeJournal() error { return c.journal.Copy.(*sqlitelog.Log).Close() }
 
 // etcdAt is where a server's etcd is reached: at the port after the server's own.
 func etcdAt(address string) (string, error) {
@@ -232,5 +233,3 @@ func (c *cluster) resign(ctx context.Context, term sluice.Term) {
 func (c *cluster) copyLife() life { return life{} }
 
 func (c *cluster) ownerLife(term sluice.Term) life { return life{owns: true} }
-
-var _ = fmt.Sprint

@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -30,15 +28,13 @@ const seatName = "cluster.json"
 // enter reads the server's place in the cluster, or makes it: in a new cluster, or with a token in one that is there.
 func (c *cluster) enter(context.Context) error {
 	s := c.s
-	text, err := os.ReadFile(filepath.Join(s.Data, seatName))
-	switch {
-	case err == nil:
-		if err := json.Unmarshal(text, &c.seat); err != nil {
-			return &sluice.Error{Code: sluice.Config, Text: filepath.Join(s.Data, seatName), Err: err}
-		}
+	there, is, err := readSeat(s.Data)
+	if err != nil {
+		return err
+	}
+	if is {
+		c.seat = there
 		return c.fits()
-	case !errors.Is(err, fs.ErrNotExist):
-		return &sluice.Error{Code: sluice.Config, Text: "the server's place in the cluster", Err: err}
 	}
 	at, err := etcdAt(s.Cluster.Address)
 	if err != nil {

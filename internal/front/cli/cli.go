@@ -89,6 +89,12 @@ type World struct {
 	// Backup keeps all that a server has; Restore makes a server's data of it.
 	Backup  func(ctx context.Context, o BackupOptions) (BackedUp, error)
 	Restore func(ctx context.Context, o RestoreOptions) (Restored, error)
+	// Promote makes the first server of a cluster, Demote takes that back, and Recover goes on with what is left of one.
+	Promote func(ctx context.Context, o PromoteOptions) (Promoted, error)
+	Demote  func(ctx context.Context, o DemoteOptions) (Demoted, error)
+	Recover func(ctx context.Context, o RecoverOptions) (Restored, error)
+	// Hostname is the name of this machine.
+	Hostname func() (string, error)
 	// Serve is a server until ctx ends; nil where that cannot be.
 	Serve func(ctx context.Context, o ServeOptions) error
 	// LogIn logs a person in to a server with OpenID, and returns the server's token; show is handed where to go.

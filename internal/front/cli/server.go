@@ -88,7 +88,7 @@ first start, and then prints the token of the first administrator, once.`,
 	fs.StringVar(&o.Submitters, "submitters", "", "take secrets only from those whose keys stand in this `file`, in lines of a name and a key")
 	operateFlags(fs, &o)
 	keep.add(c)
-	c.AddCommand(a.backupCommand(), a.restoreCommand())
+	c.AddCommand(a.backupCommand(), a.restoreCommand(), a.promoteCommand(), a.demoteCommand(), a.recoverCommand())
 	return c
 }
 

@@ -1,0 +1,125 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"sluice"
+	"sluice/internal/adapter/peerwire"
+	"sluice/internal/front/httpapi"
+)
+
+// staleHeader says since when a server has no contact with a majority of the others: what it answers may be old.
+const staleHeader = "Sluice-Stale"
+
+// waitForOwner bounds what a request waits for somebody to own the log.
+const waitForOwner = 6 * time.Second
+
+// own reports whether every server answers a request by itself, whoever owns the log: it is about this server, or the same everywhere.
+func own(r *http.Request) bool {
+	switch p := r.URL.Path; {
+	case p == "/healthz", p == "/readyz", p == "/metrics", p == "/ui", strings.HasPrefix(p, "/ui/"), p == "/":
+		return true
+	}
+	return false
+}
+
+// reads reports whether a request changes nothing.
+func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
+
+// answerAsCopy answers requests while another server owns the log, or nobody does: they are handed on to the owner. Without a majority
+// this server says what it has, and since when it may be old.
+func (c *cluster) answerAsCopy(here http.Handler) answers {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if own(r) {
+			here.ServeHTTP(w, r)
+			return true
+		}
+		life := r.Context() // ends with this life, too
+		over := time.NewTimer(waitForOwner)
+		defer over.Stop()
+		for {
+			owner, term, cut, met, turns := c.outlook.now()
+			switch {
+			case cut != nil:
+				return c.answerAlone(w, r, here, cut, met)
+			case term != 0 && owner.Name != string(c.seat.Name):
+				if c.handOn(w, r, owner) {
+					return true
+				}
+				c.outlook.doubt()
+			}
+			select {
+			case <-life.Done():
+				return false // the next life answers, or who asked has gone
+			case <-turns:
+			case <-time.After(lookSoon):
+			case <-over.C:
+				httpapi.Refuse(w, sluice.Errorf(sluice.Contact, "no server owns the log now; nothing was changed").WithHint("try again in a moment; sluice server members says how the servers are"))
+				return true
+			}
+		}
+	}
+}
+
+// answerAlone answers without a majority.
+func (c *cluster) answerAlone(w http.ResponseWriter, r *http.Request, here http.Handler, why error, met time.Time) bool {
+	if reads(r) {
+		w.Header().Set(staleHeader, met.UTC().Format(time.RFC3339))
+		here.ServeHTTP(w, r)
+		return true
+	}
+	e := sluice.Errorf(sluice.Contact, "this server has no contact with a majority of the servers since %s, and nothing can be changed; nothing was", met.UTC().Format(time.RFC3339)).
+		WithHint("another server may have; sluice server members says how they are")
+	e.Err = why
+	httpapi.Refuse(w, e)
+	return true
+}
+
+// proof is what a connection proved of who sent a request, on its way to the owner.
+type proof struct {
+	Principal sluice.Principal `json:"principal,omitempty"`
+	From      string           `json:"from,omitempty"`
+	Note      bool             `json:"note,omitempty"`
+	Refused   string           `json:"refused,omitempty"`
+}
+
+// handOn has the owner answer a request. If it returns false, nothing was sent, and nothing answered.
+func (c *cluster) handOn(w http.ResponseWriter, r *http.Request, owner sluice.Owner) bool {
+	peer, err := c.peer(owner.Name, owner.Address)
+	if err != nil {
+		c.s.Log.Warn("the owner of the log cannot be asked", "owner", owner.Name, "why", err)
+		return false
+	}
+	p := proof{}
+	proved, err := c.s.prove(r.Context(), r.TLS)
+	p.Principal, p.From, p.Note = proved.Principal, proved.From, proved.Note
+	if err != nil {
+		p.Refused = err.Error()
+	}
+	text, err := json.Marshal(p)
+	if err != nil {
+		return false
+	}
+	return peer.Hand(w, r, peerwire.From{Remote: r.RemoteAddr, Secure: r.TLS != nil, Proof: text}) == nil
+}
+
+// handedProof is what another server says that a connection to it proved.
+func handedProof(ctx context.Context) (p httpapi.Proof, is bool, err error) {
+	from, is := peerwire.HandedOn(ctx)
+	if !is {
+		return p, false, nil
+	}
+	var got proof
+	if err := json.Unmarshal(from.Proof, &got); err != nil {
+		return p, true, sluice.Errorf(sluice.Denied, "what another server says of the sender cannot be read")
+	}
+	p = httpapi.Proof{Principal: got.Principal, From: got.From, Note: got.Note}
+	if got.Refused != "" {
+		return p, true, sluice.Errorf(sluice.Denied, "%s", got.Refused)
+	}
+	return p, true, nil
+}

@@ -1,0 +1,95 @@
+package app
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"sluice"
+)
+
+// outlook is what a server of a cluster knows of who owns the log.
+type outlook struct {
+	mu    sync.Mutex
+	owner sluice.Owner
+	term  uint64    // 0: nobody owns it, as far as this server knows
+	met   time.Time // when a majority was heard of last; by the wall clock, for people
+	cut   error     // why there is no contact with a majority; nil: there is
+	turns chan struct{}
+	ask   chan struct{} // has room for one: somebody has reason to doubt
+}
+
+const (
+	// lookEvery is how often a server asks who owns the log while nobody doubts it.
+	lookEvery = 500 * time.Millisecond
+	lookSoon  = 50 * time.Millisecond
+)
+
+func newOutlook(now time.Time) *outlook {
+	return &outlook{met: now, turns: make(chan struct{}), ask: make(chan struct{}, 1)}
+}
+
+// run asks who owns the log until ctx ends.
+func (o *outlook) run(ctx context.Context, engine sluice.Engine, clock sluice.Clock) {
+	for ctx.Err() == nil {
+		who, term, err := engine.Owner(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		o.see(who, term, err, clock())
+		wait := lookEvery
+		if term == 0 {
+			wait = lookSoon
+		}
+		select {
+		case <-ctx.Done():
+		case <-o.ask:
+			select { // those who doubt are many
+			case <-ctx.Done():
+			case <-time.After(lookSoon):
+			}
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (o *outlook) see(who sluice.Owner, term uint64, err error, now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	was, wasCut := o.term, o.cut
+	o.cut = err
+	if err != nil {
+		o.owner, o.term = sluice.Owner{}, 0
+	} else {
+		o.owner, o.term, o.met = who, term, now
+	}
+	if o.term != was || (o.cut == nil) != (wasCut == nil) {
+		close(o.turns)
+		o.turns = make(chan struct{})
+	}
+}
+
+// doubt has it asked anew.
+func (o *outlook) doubt() {
+	select {
+	case o.ask <- struct{}{}:
+	default:
+	}
+}
+
+// now is who owns the log, and a channel that is closed when that changes. cut says that no majority is heard of, since met.
+func (o *outlook) now() (owner sluice.Owner, term uint64, cut error, met time.Time, turns <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.owner, o.term, o.cut, o.met, o.turns
+}
+
+// stale is since when what this server knows may be old; zero: it is not.
+func (o *outlook) stale() time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.cut == nil {
+		return time.Time{}
+	}
+	return o.met
+}

@@ -1,0 +1,310 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"sluice"
+	"sluice/internal/adapter/etcd"
+	"sluice/internal/adapter/localsocket"
+	"sluice/internal/adapter/sqlitelog"
+	"sluice/internal/front/cli"
+	"sluice/internal/run/backup"
+	"sluice/internal/run/replica"
+)
+
+const (
+	// beforeCluster is what a server's journal was when it became one of a cluster; only to read.
+	beforeCluster = "before-cluster"
+	// lostDir is what the engine kept of a cluster that was given up.
+	lostDir = "etcd.given-up"
+	// majorityWithin bounds what a command waits for an engine that has one server alone.
+	majorityWithin = 20 * time.Second
+)
+
+// stopped makes sure that no server runs on these data while a command changes what they are.
+func stopped(ctx context.Context, data string) (release func() error, err error) {
+	if _, err := os.Stat(filepath.Join(data, "journal.db")); err != nil {
+		return nil, &sluice.Error{Code: sluice.NotFound, Text: "there are no data of a server in " + data, Err: err, Hint: "--data names them"}
+	}
+	l, err := localsocket.Listen(ctx, filepath.Join(data, socketName))
+	switch {
+	case errors.Is(err, localsocket.ErrTooLong):
+		return func() error { return nil }, nil // there is no socket by which to tell
+	case sluice.CodeOf(err) == sluice.Conflict:
+		return nil, sluice.Errorf(sluice.Conflict, "a server runs on %s; stop it first", data)
+	case err != nil:
+		return nil, &sluice.Error{Code: sluice.Config, Text: "the server's socket", Err: err}
+	}
+	return l.Close, nil
+}
+
+// readSeat is a server's place in a cluster; ok is false where its data are those of a server that is alone.
+func readSeat(data string) (s seat, ok bool, err error) {
+	text, err := os.ReadFile(filepath.Join(data, seatName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &s)
+	}
+	if err != nil {
+		return s, false, &sluice.Error{Code: sluice.Config, Text: filepath.Join(data, seatName), Err: err}
+	}
+	return s, true, nil
+}
+
+// Promote makes the first server of a cluster of a server that was alone, and does not run. Its log goes on, with all numbers and the
+// chain; what it was is kept beside it, proved to be the same, and can only be read.
+func (l *Local) Promote(ctx context.Context, o cli.PromoteOptions) (done cli.Promoted, err error) {
+	dir := l.data(o.Data)
+	at, err := etcdAt(o.Address)
+	if err != nil {
+		return done, err
+	}
+	release, err := stopped(ctx, dir)
+	if err != nil {
+		return done, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	if s, is, err := readSeat(dir); err != nil || is {
+		return done, errors.Join(err, sluice.Errorf(sluice.Conflict, "these are the data of the server %s of a cluster already", s.Name).
+			WithHint("sluice server --data %s --cluster %s --name %s", dir, s.Address, s.Name))
+	}
+	if done.Heads, err = l.keepBefore(ctx, dir); err != nil {
+		return done, err
+	}
+	c := &cluster{s: &Server{Data: dir}, seat: seat{Cluster: rand.Text(), Name: sluice.ServerName(o.Name), Address: o.Address, Begins: true,
+		Nodes: map[string]string{o.Name: at}}}
+	done.Data, done.Before = dir, filepath.Join(dir, beforeCluster)
+	return done, c.keepSeat()
+}
+
+// keepBefore copies the journal record by record, proves both, and compares their ends.
+func (l *Local) keepBefore(ctx context.Context, dir string) (heads []sluice.Head, err error) {
+	from, err := sqlitelog.Open(ctx, sqlitelog.Config{Dir: dir})
+	if err != nil {
+		return nil, contact(err)
+	}
+	defer func() { err = errors.Join(err, from.Close()) }()
+	if _, err := from.Verify(ctx); err != nil {
+		return nil, contact(err)
+	}
+	if heads, err = from.Heads(ctx); err != nil {
+		return nil, contact(err)
+	}
+	at, err := os.MkdirTemp(dir, ".new-"+beforeCluster+"-")
+	if err != nil {
+		return nil, &sluice.Error{Code: sluice.Config, Text: "the server's data", Err: err}
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(at)) }()
+	if err := copyJournal(ctx, from, at, heads); err != nil {
+		return nil, err
+	}
+	kept := filepath.Join(dir, beforeCluster)
+	if err := os.RemoveAll(kept); err != nil { // of a promotion that was not finished, or that was taken back
+		return nil, err
+	}
+	if err := errors.Join(syncTree(at), os.Rename(at, kept), syncDir(dir)); err != nil {
+		return nil, &sluice.Error{Code: sluice.Config, Text: "the journal as it was", Err: err}
+	}
+	return heads, nil
+}
+
+// copyJournal fills a journal that nobody can append to.
+func copyJournal(ctx context.Context, from *sqlitelog.Log, dir string, want []sluice.Head) (err error) {
+	to, err := sqlitelog.Open(ctx, sqlitelog.Config{Dir: dir, First: func(context.Context, sluice.Record) error {
+		return sluice.Errorf(sluice.Config, "this is the journal as it was")
+	}})
+	if err != nil {
+		return contact(err)
+	}
+	defer func() { err = errors.Join(err, to.Close()) }()
+	if err := to.Put(ctx, records(ctx, from)); err != nil {
+		return contact(err)
+	}
+	if _, err := to.Verify(ctx); err != nil {
+		return contact(err)
+	}
+	got, err := to.Heads(ctx)
+	if err != nil {
+		return contact(err)
+	}
+	if !slices.Equal(got, want) {
+		return sluice.Errorf(sluice.Contact, "the copy of the journal ends otherwise than the journal; nothing was changed")
+	}
+	return nil
+}
+
+// records are all that a log has.
+func records(ctx context.Context, from sluice.Chains) iter.Seq2[sluice.Record, error] {
+	return func(yield func(sluice.Record, error) bool) {
+		enough := errors.New("enough")
+		err := from.Records(ctx, nil, func(r sluice.Record) error {
+			r.Payload = slices.Clone(r.Payload)
+			if !yield(r, nil) {
+				return enough
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, enough) {
+			yield(sluice.Record{}, err)
+		}
+	}
+}
+
+// Demote is the way back: a server that is the only one of its cluster, and does not run, is alone from then on. Its log goes on.
+func (l *Local) Demote(ctx context.Context, o cli.DemoteOptions) (done cli.Demoted, err error) {
+	dir := l.data(o.Data)
+	release, err := stopped(ctx, dir)
+	if err != nil {
+		return done, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	s, is, err := readSeat(dir)
+	if err != nil {
+		return done, err
+	}
+	if !is {
+		return done, sluice.Errorf(sluice.Conflict, "%s holds no data of a server of a cluster", dir)
+	}
+	if done.Heads, err = l.proveLast(ctx, dir, s); err != nil {
+		return done, err
+	}
+	done.Data = dir
+	return done, l.leaveCluster(dir, false)
+}
+
+// proveLast proves that a server is the only one of its cluster, and has all of its log.
+func (l *Local) proveLast(ctx context.Context, dir string, s seat) (heads []sluice.Head, err error) {
+	c := &cluster{s: &Server{Data: dir, Clock: l.Clock, Log: slog.New(slog.DiscardHandler)}, seat: s}
+	if err := c.startNode(); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.node.Close()) }()
+	limited, stop := context.WithTimeout(ctx, majorityWithin)
+	defer stop()
+	select {
+	case <-c.node.Ready():
+	case <-c.node.Stopped():
+	case <-limited.Done():
+	}
+	members, err := c.node.Members(limited)
+	if err != nil {
+		return nil, &sluice.Error{Code: sluice.Contact, Text: "it cannot be known whether this server has all of the log: no majority answers", Err: err,
+			Hint: "start the others, and remove them: sluice server members remove NAME; or give them up: sluice server recover"}
+	}
+	if len(members) != 1 {
+		return nil, sluice.Errorf(sluice.Conflict, "the cluster has %d servers: %s", len(members), names(members)).
+			WithHint("start them, and remove the others: sluice server members remove NAME")
+	}
+	if err := c.openJournal(limited); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.closeJournal()) }()
+	running, end := context.WithCancel(limited)
+	ran := make(chan error, 1)
+	go func() { ran <- c.journal.Run(running) }()
+	err = c.journal.Current(limited)
+	end()
+	<-ran
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.journal.Copy.(*sqlitelog.Log).Verify(ctx); err != nil {
+		return nil, contact(err)
+	}
+	return c.journal.Heads(ctx)
+}
+
+func names(members []etcd.Member) string {
+	text := ""
+	for i, m := range members {
+		if i > 0 {
+			text += ", "
+		}
+		if text += m.Name; m.Name == "" {
+			text += m.Address
+		}
+	}
+	return text
+}
+
+// leaveCluster makes the data those of a server that is alone. It is repeated without harm.
+func (l *Local) leaveCluster(dir string, again bool) error {
+	if err := os.RemoveAll(filepath.Join(dir, lostDir)); err != nil {
+		return err
+	}
+	err := os.Rename(filepath.Join(dir, etcdDir), filepath.Join(dir, lostDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err == nil && !again {
+		if err = os.Remove(filepath.Join(dir, seatName)); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err = errors.Join(err, syncDir(dir)); err != nil {
+		return &sluice.Error{Code: sluice.Config, Text: "the server's data", Err: err}
+	}
+	return sqlitelog.Alone(dir)
+}
+
+// Recover gives up a cluster of which no majority is left: what this server has becomes the log, in a new epoch, and everything that is
+// not over is halted. What the others had and this one has not is lost, and nobody can say what it was.
+func (l *Local) Recover(ctx context.Context, o cli.RecoverOptions) (done cli.Restored, err error) {
+	dir := l.data(o.Data)
+	release, err := stopped(ctx, dir)
+	if err != nil {
+		return done, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	s, is, err := readSeat(dir)
+	if err != nil {
+		return done, err
+	}
+	if !is {
+		return done, sluice.Errorf(sluice.Conflict, "%s holds no data of a server of a cluster", dir)
+	}
+	// The engine goes first: from then on this server takes no part in the old cluster, whatever comes.
+	if err := l.leaveCluster(dir, true); err != nil {
+		return done, err
+	}
+	log, err := sqlitelog.Open(ctx, sqlitelog.Config{Dir: dir})
+	if err != nil {
+		return done, contact(err)
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	if _, err := log.Verify(ctx); err != nil {
+		return done, contact(err)
+	}
+	heads, err := log.Heads(ctx)
+	if err != nil {
+		return done, contact(err)
+	}
+	if done, err = l.begin(ctx, log, dir, backup.Summary{Version: Version, Made: l.Clock(), Heads: heads}, fmt.Sprintf("recovered from the copy of the server %s; what the others had since is not known", s.Name)); err != nil {
+		return done, err
+	}
+	done.Data = dir
+	if o.Alone {
+		return done, errors.Join(os.Remove(filepath.Join(dir, seatName)), syncDir(dir))
+	}
+	at, err := etcdAt(s.Address)
+	if err != nil {
+		return done, err
+	}
+	c := &cluster{s: &Server{Data: dir}, seat: seat{Cluster: rand.Text(), Name: s.Name, Address: s.Address, Begins: true, Nodes: map[string]string{string(s.Name): at}}}
+	return done, c.keepSeat()
+}
+
+var _ replica.Copy = (*sqlitelog.Log)(nil)
