@@ -154,19 +154,19 @@ func TestASecondServerOnTheSameData(t *testing.T) {
 	}
 }
 
-// authority is one that certifies.
-type authority struct {
+// certifier is an authority of somebody else.
+type certifier struct {
 	t    *testing.T
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-func newAuthority(t *testing.T) *authority {
+func newCertifier(t *testing.T) *certifier {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &authority{t: t, key: key}
+	a := &certifier{t: t, key: key}
 	a.cert = &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotBefore: Now().Add(-time.Hour),
 		NotAfter: Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
 	der, err := x509.CreateCertificate(rand.Reader, a.cert, a.cert, &key.PublicKey, key)
@@ -180,7 +180,7 @@ func newAuthority(t *testing.T) *authority {
 }
 
 // file has the certificate of the authority in it.
-func (a *authority) file() string {
+func (a *certifier) file() string {
 	path := filepath.Join(a.t.TempDir(), "ca.pem")
 	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}), 0o600); err != nil {
 		a.t.Fatal(err)
@@ -189,7 +189,7 @@ func (a *authority) file() string {
 }
 
 // make certifies a key. change changes the certificate before.
-func (a *authority) make(cn string, change func(*x509.Certificate)) tls.Certificate {
+func (a *certifier) make(cn string, change func(*x509.Certificate)) tls.Certificate {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -208,7 +208,7 @@ func (a *authority) make(cn string, change func(*x509.Certificate)) tls.Certific
 }
 
 // files are a certificate and its key.
-func (a *authority) files(c tls.Certificate) (cert, key string) {
+func (a *certifier) files(c tls.Certificate) (cert, key string) {
 	a.t.Helper()
 	dir := a.t.TempDir()
 	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
@@ -238,7 +238,7 @@ func uris(list ...string) func(*x509.Certificate) {
 
 // TestMachinesComeByCertificate: one that the authority made lets in whom it names, if they are known, and nobody else.
 func TestMachinesComeByCertificate(t *testing.T) {
-	ca, stranger := newAuthority(t), newAuthority(t)
+	ca, stranger := newCertifier(t), newCertifier(t)
 	s := &Server{ClientCA: ca.file()}
 	s.Certificate, s.Key = ca.files(ca.make("server", func(c *x509.Certificate) {
 		c.DNSNames, c.ExtKeyUsage = []string{"localhost"}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
@@ -304,7 +304,7 @@ func TestMachinesComeByCertificate(t *testing.T) {
 
 // TestACertificateEndsDuringAConnection: it was good when the connection was made, and is looked at again.
 func TestACertificateEndsDuringAConnection(t *testing.T) {
-	ca := newAuthority(t)
+	ca := newCertifier(t)
 	cert, err := x509.ParseCertificate(ca.make("ci", nil).Certificate[0])
 	if err != nil {
 		t.Fatal(err)

@@ -24,13 +24,13 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/adapter/authority"
 	"sluice/internal/adapter/dirblobs"
 	"sluice/internal/adapter/diroutputs"
 	"sluice/internal/adapter/headsdir"
 	"sluice/internal/adapter/localexec"
 	"sluice/internal/adapter/sshexec"
 	"sluice/internal/adapter/systemd"
-	"sluice/internal/adapter/workerca"
 	"sluice/internal/adapter/workerwire"
 	"sluice/internal/front/cli"
 	"sluice/internal/run/outpost"
@@ -105,13 +105,13 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	name, err := workerca.WorkerOf(w.pair.Leaf)
+	name, err := authority.WorkerOf(w.pair.Leaf)
 	if err != nil {
 		return err
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(w.ca)
-	client, err := workerwire.Dial(workerwire.ClientConfig{Address: address, ServerName: workerca.ServerName, Roots: roots, Certificate: w.certificate})
+	client, err := workerwire.Dial(workerwire.ClientConfig{Address: address, ServerName: authority.ServerName, Roots: roots, Certificate: w.certificate})
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	ready := make(chan struct{})
 	post, err := outpost.New(outpost.Config{Outputs: outputs, Dir: w.path("outcomes"), Limit: w.Limit, Version: Version,
 		Notice: func(text string) { w.Log.Warn(text) }, Worker: hands.forJob, Opener: opener, SignedOnly: w.SignedOnly,
-		FetchDir: w.path("fetched"), Fetched: handOver(client), Witness: witnessed{headsdir.Dir(w.path("witness")), workerca.PinOf(w.ca)},
+		FetchDir: w.path("fetched"), Fetched: handOver(client), Witness: witnessed{headsdir.Dir(w.path("witness")), authority.PinOf(w.ca)},
 		Ready: func() {
 			close(ready)
 			if w.Ready != nil {
@@ -259,8 +259,8 @@ func (w *Worker) differs(t enrolToken) bool {
 	if w.load() != nil {
 		return true
 	}
-	name, err := workerca.WorkerOf(w.pair.Leaf)
-	return err != nil || name != t.name || workerca.PinOf(w.ca) != t.pin || !w.Clock().Before(w.pair.Leaf.NotAfter)
+	name, err := authority.WorkerOf(w.pair.Leaf)
+	return err != nil || name != t.name || authority.PinOf(w.ca) != t.pin || !w.Clock().Before(w.pair.Leaf.NotAfter)
 }
 
 // serverAddress is where workers come: to the host of a URL and the port that the token has, or exactly there.
@@ -304,14 +304,14 @@ func (w *Worker) enrol(ctx context.Context, seal sealed.Key) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, enrolTimeout)
 	defer cancel()
-	got, err := workerwire.EnrolAt(ctx, address, workerca.ServerName, func(c *x509.Certificate) bool { return workerca.PinOf(c) == t.pin },
+	got, err := workerwire.EnrolAt(ctx, address, authority.ServerName, func(c *x509.Certificate) bool { return authority.PinOf(c) == t.pin },
 		workerwire.Enrolment{Name: t.name, Secret: t.secret, Request: request, SealKey: seal[:]}, Version)
 	if err != nil {
 		return err
 	}
-	pair := append(workerca.PEM(got.Certificate), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
-	return errors.Join(workerca.WriteFile(w.path(caFile), workerca.PEM(got.Authority)), workerca.WriteFile(w.path(serverFile), []byte(address+"\n")),
-		workerca.WriteFile(w.path(certFile), pair))
+	pair := append(authority.PEM(got.Certificate), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
+	return errors.Join(authority.WriteFile(w.path(caFile), authority.PEM(got.Authority)), authority.WriteFile(w.path(serverFile), []byte(address+"\n")),
+		authority.WriteFile(w.path(certFile), pair))
 }
 
 func (w *Worker) load() error {
@@ -323,11 +323,11 @@ func (w *Worker) load() error {
 	if err != nil {
 		return err
 	}
-	authority, err := os.ReadFile(w.path(caFile))
+	caText, err := os.ReadFile(w.path(caFile))
 	if err != nil {
 		return err
 	}
-	block, _ := pem.Decode(authority)
+	block, _ := pem.Decode(caText)
 	if block == nil {
 		return fmt.Errorf("%s holds no certificate", w.path(caFile))
 	}
@@ -400,8 +400,8 @@ func (w *Worker) renew(ctx context.Context, client *workerwire.Client) error {
 	if err != nil {
 		return err
 	}
-	pair := append(workerca.PEM(got.Certificate), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
-	if err := workerca.WriteFile(w.path(certFile), pair); err != nil {
+	pair := append(authority.PEM(got.Certificate), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
+	if err := authority.WriteFile(w.path(certFile), pair); err != nil {
 		return err
 	}
 	return w.load()

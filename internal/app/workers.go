@@ -20,8 +20,8 @@ import (
 
 	"sluice"
 	"sluice/api"
+	"sluice/internal/adapter/authority"
 	"sluice/internal/adapter/prometheus"
-	"sluice/internal/adapter/workerca"
 	"sluice/internal/adapter/workerwire"
 	"sluice/internal/core/crew"
 	"sluice/internal/run/control"
@@ -34,7 +34,7 @@ import (
 type workers struct {
 	pool     *pool.Pool
 	roster   *roster.Keeper
-	ca       *workerca.Authority
+	ca       *authority.Workers
 	listener net.Listener // nil: none elsewhere
 	service  *control.Service
 	sealKey  []byte // of the embedded worker, if there is one
@@ -102,7 +102,7 @@ func (s *Server) listenForWorkers(ctx context.Context, none bool) (net.Listener,
 func (s *Server) openWorkers(ctx context.Context, h *house, log sluice.Log, guard *lookout.Guard, service *control.Service, keep *custody) (*workers, error) {
 	w := &workers{fetchDir: s.fetchDir, service: service, clock: s.Clock, log: s.Log}
 	var err error
-	if w.ca, err = workerca.Open(s.Data, s.Clock); err != nil {
+	if w.ca, err = authority.OpenWorkers(s.Data, s.Clock); err != nil {
 		return nil, &sluice.Error{Code: sluice.Config, Text: "the authority for workers", Err: err}
 	}
 	if w.roster, err = roster.New(ctx, log, s.Clock, w.ca.Sign); err != nil {
@@ -156,8 +156,8 @@ func (w *workers) serve(ctx context.Context) error {
 	return workerwire.Serve(ctx, w.listener, workerwire.ServerConfig{
 		Certificate: w.ca.Server, Roots: w.ca.Roots(), Authority: w.ca.Certificate(), Version: Version,
 		WhoIs: func(c *x509.Certificate) (sluice.WorkerName, string, error) {
-			name, err := workerca.WorkerOf(c)
-			return name, workerca.Serial(c), err
+			name, err := authority.WorkerOf(c)
+			return name, authority.Serial(c), err
 		},
 		Admit: func(ctx context.Context, p workerwire.Peer) error {
 			_, err := w.roster.Admit(ctx, p.Name, p.Serial)

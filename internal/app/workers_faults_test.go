@@ -20,7 +20,7 @@ import (
 
 	"sluice"
 	"sluice/client"
-	"sluice/internal/adapter/workerca"
+	"sluice/internal/adapter/authority"
 	"sluice/internal/app"
 	"sluice/internal/lab/testfleet"
 	"sluice/sealed"
@@ -186,16 +186,16 @@ func expire(t *testing.T, server string, w *elsewhere, then sluice.Clock) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	authority, err := workerca.Open(server, then)
+	ca, err := authority.OpenWorkers(server, then)
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, _, _, err := authority.Sign(request, w.name)
+	der, _, _, err := ca.Sign(request, w.name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, key, _ := strings.Cut(string(text), "-----END CERTIFICATE-----\n")
-	if err := os.WriteFile(path, append(workerca.PEM(der), key...), 0o600); err != nil {
+	if err := os.WriteFile(path, append(authority.PEM(der), key...), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -2,18 +2,8 @@ package etcd_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
-	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -21,6 +11,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/adapter/authority"
 	"sluice/internal/adapter/etcd"
 	"sluice/internal/lab/conform"
 )
@@ -109,73 +100,37 @@ func TestEngine(t *testing.T) {
 	})
 }
 
-// authority makes certificates for nodes, in files.
-type authority struct {
-	t    testing.TB
-	dir  string
-	key  *ecdsa.PrivateKey
-	cert *x509.Certificate
-	file string
-}
-
-func newAuthority(t testing.TB) *authority {
+// secure has a node show a certificate of an authority.
+func secure(t testing.TB, a *authority.Servers, c *etcd.NodeConfig, hosts ...string) *authority.Member {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	m, err := a.Member(c.Name, hosts...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &authority{t: t, dir: t.TempDir(), key: key}
-	form := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	a.file = a.write("ca", "CERTIFICATE", a.sign(form, form, &key.PublicKey))
+	files, err := m.Write(c.Dir + ".tls")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Certificate, c.Key, c.Authority, c.Common = files.Pair, files.Pair, files.Authority, authority.Members
+	return m
+}
+
+func servers(t testing.TB) *authority.Servers {
+	t.Helper()
+	a, err := authority.OpenServers(t.TempDir(), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return a
-}
-
-func (a *authority) sign(form, parent *x509.Certificate, key *ecdsa.PublicKey) []byte {
-	a.t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, form, parent, key, a.key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	if a.cert == nil {
-		if a.cert, err = x509.ParseCertificate(der); err != nil {
-			a.t.Fatal(err)
-		}
-	}
-	return der
-}
-
-func (a *authority) write(name, kind string, der []byte) string {
-	a.t.Helper()
-	p := filepath.Join(a.dir, name+".pem")
-	if err := os.WriteFile(p, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		a.t.Fatal(err)
-	}
-	return p
-}
-
-// issue gives a node what it shows to others.
-func (a *authority) issue(c *etcd.NodeConfig) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	form := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: c.Name}, NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
-	text, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	c.Certificate, c.Key, c.Authority = a.write(c.Name, "CERTIFICATE", a.sign(form, a.cert, &key.PublicKey)), a.write(c.Name+"-key", "PRIVATE KEY", text), a.file
 }
 
 // TestGrowing: one node becomes three, one of them is replaced, and the log goes on meanwhile. All they say goes through TLS.
 func TestGrowing(t *testing.T) {
-	ca, dir := newAuthority(t), t.TempDir()
+	ca, dir := servers(t), t.TempDir()
 	config := func(name string) etcd.NodeConfig {
 		at := freeAddress(t)
 		cfg := etcd.NodeConfig{Name: name, Dir: filepath.Join(dir, name), Listen: at, Advertise: at, Nodes: map[string]string{name: at}, Token: "test"}
-		ca.issue(&cfg)
+		secure(t, ca, &cfg, "127.0.0.1")
 		return cfg
 	}
 	c := &cluster{nodes: make([]*etcd.Node, 4), cfgs: []etcd.NodeConfig{config("n1"), config("n2"), config("n3"), config("n4")}}
@@ -260,13 +215,4 @@ func TestGrowing(t *testing.T) {
 	}
 	t.Logf("%d appends meanwhile", n)
 	_ = term.Resign(context.WithoutCancel(t.Context()))
-	for _, p := range []string{"http", "https"} { // whoever has no certificate of the authority gets no answer
-		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
-		if r, err := client.Get(p + "://" + c.cfgs[0].Listen + "/members"); err == nil {
-			_ = r.Body.Close()
-			if r.StatusCode == http.StatusOK {
-				t.Errorf("%s without a certificate was answered: %s", p, r.Status)
-			}
-		}
-	}
 }

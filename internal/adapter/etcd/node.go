@@ -32,8 +32,11 @@ type NodeConfig struct {
 	Nodes map[string]string
 	// Joins says that the cluster is there already, and has taken the node in.
 	Joins bool
-	// Certificate, Key and Authority are files for what nodes say to each other; both sides show theirs.
+	// Certificate, Key and Authority are files for what nodes say to each other; both sides show theirs. Certificate and key, which may
+	// be one file, are read at every handshake, and have to fit together at all times.
 	Certificate, Key, Authority string
+	// Common is a DNS name that the certificates of all nodes have, and nobody else's; "" is any.
+	Common string
 	// Token tells one cluster from another.
 	Token string
 	// Quota is how many bytes the node keeps at most; 0: 2 GiB.
@@ -116,7 +119,12 @@ func embedded(cfg NodeConfig) (*embed.Config, error) {
 		c.ClusterState = embed.ClusterStateFlagExisting
 	}
 	if secure {
-		c.PeerTLSInfo = transport.TLSInfo{CertFile: cfg.Certificate, KeyFile: cfg.Key, TrustedCAFile: cfg.Authority, ClientCertAuth: true}
+		// From where a node comes says nothing: it may have several addresses, or those of a network between. To etcd it would also
+		// mean to ask DNS for every name in a certificate. The node that is gone to is the one that its certificate names.
+		c.PeerTLSInfo = transport.TLSInfo{CertFile: cfg.Certificate, KeyFile: cfg.Key, TrustedCAFile: cfg.Authority, ClientCertAuth: true, SkipClientSANVerify: true}
+		if cfg.Common != "" {
+			c.PeerTLSInfo.AllowedHostnames = []string{cfg.Common}
+		}
 		c.TlsMinVersion = "TLS1.3"
 	}
 	c.TickMs, c.ElectionMs, c.PreVote = heartbeatMS, electionMS, true

@@ -20,16 +20,16 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"sluice"
-	"sluice/internal/adapter/workerca"
+	"sluice/internal/adapter/authority"
 	"sluice/internal/adapter/workerwire"
 	"sluice/internal/adapter/workerwire/wirepb"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func authority(t *testing.T, clock sluice.Clock) *workerca.Authority {
+func newAuthority(t *testing.T, clock sluice.Clock) *authority.Workers {
 	t.Helper()
-	ca, err := workerca.Open(t.TempDir(), clock)
+	ca, err := authority.OpenWorkers(t.TempDir(), clock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func authority(t *testing.T, clock sluice.Clock) *workerca.Authority {
 }
 
 // certified makes a worker's certificate.
-func certified(t *testing.T, ca *workerca.Authority, name sluice.WorkerName) *tls.Certificate {
+func certified(t *testing.T, ca *authority.Workers, name sluice.WorkerName) *tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -55,7 +55,7 @@ func certified(t *testing.T, ca *workerca.Authority, name sluice.WorkerName) *tl
 }
 
 // serve answers on the loopback; lines are handed to got.
-func serve(t *testing.T, ca *workerca.Authority, got chan<- sluice.Line[sluice.ToWorker, sluice.ToServer], admit func(workerwire.Peer) error) string {
+func serve(t *testing.T, ca *authority.Workers, got chan<- sluice.Line[sluice.ToWorker, sluice.ToServer], admit func(workerwire.Peer) error) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -66,8 +66,8 @@ func serve(t *testing.T, ca *workerca.Authority, got chan<- sluice.Line[sluice.T
 	go func() {
 		ended <- workerwire.Serve(ctx, l, workerwire.ServerConfig{Certificate: ca.Server, Roots: ca.Roots(), Authority: ca.Certificate(),
 			WhoIs: func(c *x509.Certificate) (sluice.WorkerName, string, error) {
-				name, err := workerca.WorkerOf(c)
-				return name, workerca.Serial(c), err
+				name, err := authority.WorkerOf(c)
+				return name, authority.Serial(c), err
 			},
 			Admit: func(_ context.Context, p workerwire.Peer) error { return admit(p) },
 			Serve: func(ctx context.Context, _ workerwire.Peer, line sluice.Line[sluice.ToWorker, sluice.ToServer]) error {
@@ -92,7 +92,7 @@ var seen = []sluice.SeenHead{{Head: sluice.Head{Namespace: "prod", Seq: 9, Hash:
 
 func open(t *testing.T, address string, roots *x509.CertPool, c *tls.Certificate) (sluice.Line[sluice.ToServer, sluice.ToWorker], error) {
 	t.Helper()
-	client, err := workerwire.Dial(workerwire.ClientConfig{Address: address, ServerName: workerca.ServerName, Roots: roots,
+	client, err := workerwire.Dial(workerwire.ClientConfig{Address: address, ServerName: authority.ServerName, Roots: roots,
 		Certificate: func() (*tls.Certificate, error) { return c, nil }})
 	if err != nil {
 		t.Fatal(err)
@@ -104,13 +104,13 @@ func open(t *testing.T, address string, roots *x509.CertPool, c *tls.Certificate
 
 // TestWhoIsRefused: nobody gets a line but who shows a certificate of this authority that counts.
 func TestWhoIsRefused(t *testing.T) {
-	ca, other := authority(t, time.Now), authority(t, time.Now)
+	ca, other := newAuthority(t, time.Now), newAuthority(t, time.Now)
 	dir := t.TempDir()
-	aged, err := workerca.Open(dir, func() time.Time { return time.Now().Add(-2 * workerca.Life) })
+	aged, err := authority.OpenWorkers(dir, func() time.Time { return time.Now().Add(-2 * authority.Life) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	now, err := workerca.Open(dir, time.Now)
+	now, err := authority.OpenWorkers(dir, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestWhoIsRefused(t *testing.T) {
 	lines := make(chan sluice.Line[sluice.ToWorker, sluice.ToServer], 9)
 	for _, c := range []struct {
 		what   string
-		ca     *workerca.Authority
+		ca     *authority.Workers
 		cert   *tls.Certificate
 		roots  *x509.CertPool
 		denied bool
@@ -154,7 +154,7 @@ func TestWhoIsRefused(t *testing.T) {
 
 // TestMessages: what is sent arrives as it was, on both ways, and a line that is closed ends at both ends.
 func TestMessages(t *testing.T) {
-	ca := authority(t, time.Now)
+	ca := newAuthority(t, time.Now)
 	lines := make(chan sluice.Line[sluice.ToWorker, sluice.ToServer], 1)
 	worker, err := open(t, serve(t, ca, lines, func(workerwire.Peer) error { return nil }), ca.Roots(), certified(t, ca, "w1"))
 	if err != nil {
@@ -214,9 +214,9 @@ func TestMessages(t *testing.T) {
 
 // TestPin: first contact is made with the server of the token alone.
 func TestPin(t *testing.T) {
-	ca := authority(t, time.Now)
+	ca := newAuthority(t, time.Now)
 	address := serve(t, ca, nil, func(workerwire.Peer) error { return errors.New("nobody") })
-	_, err := workerwire.EnrolAt(t.Context(), address, workerca.ServerName, func(c *x509.Certificate) bool { return workerca.PinOf(c) == strings.Repeat("0", 64) },
+	_, err := workerwire.EnrolAt(t.Context(), address, authority.ServerName, func(c *x509.Certificate) bool { return authority.PinOf(c) == strings.Repeat("0", 64) },
 		workerwire.Enrolment{Name: "w1", Secret: "s"}, "x")
 	if err == nil || !strings.Contains(err.Error(), "not the server") {
 		t.Errorf("it ended with %v", err)
@@ -225,7 +225,7 @@ func TestPin(t *testing.T) {
 
 // TestTooLarge: a worker that sends more than a message may have loses its line, and nobody else does.
 func TestTooLarge(t *testing.T) {
-	ca := authority(t, time.Now)
+	ca := newAuthority(t, time.Now)
 	lines := make(chan sluice.Line[sluice.ToWorker, sluice.ToServer], 2)
 	address := serve(t, ca, lines, func(workerwire.Peer) error { return nil })
 	var ends [2]sluice.Line[sluice.ToWorker, sluice.ToServer]
@@ -255,12 +255,12 @@ func TestTooLarge(t *testing.T) {
 // TestVersions: each end takes the versions beside its own, and says which are meant where it takes none. A worker ends
 // then: to try again is of no use.
 func TestVersions(t *testing.T) {
-	ca := authority(t, time.Now)
+	ca := newAuthority(t, time.Now)
 	lines := make(chan sluice.Line[sluice.ToWorker, sluice.ToServer], 9)
 	address := serve(t, ca, lines, func(workerwire.Peer) error { return nil })
 	mine := certified(t, ca, "w1")
 	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithNoProxy(), grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13,
-		RootCAs: ca.Roots(), ServerName: workerca.ServerName, Certificates: []tls.Certificate{*mine}})))
+		RootCAs: ca.Roots(), ServerName: authority.ServerName, Certificates: []tls.Certificate{*mine}})))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +312,7 @@ func (g greets) Work(s grpc.BidiStreamingServer[wirepb.ToServer, wirepb.ToWorker
 	return nil
 }
 
-func greeting(t *testing.T, ca *workerca.Authority, version uint32) string {
+func greeting(t *testing.T, ca *authority.Workers, version uint32) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
