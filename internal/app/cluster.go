@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/adapter/authority"
 	"sluice/internal/adapter/etcd"
 	"sluice/internal/adapter/sqlitelog"
 	"sluice/internal/run/replica"
@@ -29,9 +30,14 @@ type Cluster struct {
 type cluster struct {
 	s       *Server
 	seat    seat
+	servers *authority.Servers
+	member  *authority.Member
+	files   authority.Files
 	node    *etcd.Node
 	engine  *etcd.Engine
 	journal *replica.Journal
+	outlook *outlook
+	begun   chan struct{} // closed when the engine knows of the log that this server brought, if it did
 }
 
 const (
@@ -49,7 +55,7 @@ var errTermOver = errors.New("this server does not own the log any more")
 func (s *Server) among(ctx context.Context, h *house) (err error) {
 	h.doors.stay = true
 	defer h.doors.close()
-	c := &cluster{s: s}
+	c := &cluster{s: s, outlook: newOutlook(s.Clock()), begun: make(chan struct{})}
 	if err := c.enter(ctx); err != nil {
 		return err
 	}
@@ -73,8 +79,16 @@ func (s *Server) among(ctx context.Context, h *house) (err error) {
 			stop(sluice.Errorf(sluice.Contact, "this server's part of the engine has ended").WithHint("its log says why; was the server removed from the cluster?"))
 		}
 	})
+	all.Go(func() { c.outlook.run(ctx, c.engine, s.Clock) })
 	all.Go(func() {
-		if err := c.journal.Run(ctx); err != nil && ctx.Err() == nil {
+		c.member.Keep(ctx, c.certificates(), func(err error) { s.Log.Error("this server cannot certify itself anew", "why", err) })
+	})
+	all.Go(func() {
+		err := c.beginLog(ctx)
+		if err == nil {
+			err = c.journal.Run(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
 			s.Log.Error(err.Error()) // nothing is appended any more, and what is here can be read
 		}
 	})
@@ -85,13 +99,37 @@ func (s *Server) among(ctx context.Context, h *house) (err error) {
 	return err
 }
 
+// identify has the server certify itself towards the others.
+func (c *cluster) identify() (err error) {
+	host, _, err := net.SplitHostPort(c.seat.Address)
+	if err != nil {
+		return err
+	}
+	if c.servers, err = authority.OpenServers(c.s.Data, c.s.Clock); err == nil {
+		c.member, err = c.servers.Member(string(c.seat.Name), host)
+	}
+	if err == nil {
+		c.files, err = c.member.Write(c.certificates())
+	}
+	if err != nil {
+		return &sluice.Error{Code: sluice.Config, Text: "the authority for servers", Err: err}
+	}
+	return nil
+}
+
+// certificates is where the files are that etcd reads.
+func (c *cluster) certificates() string { return filepath.Join(c.s.Data, "certificates") }
+
 func (c *cluster) startNode() (err error) {
+	if err := c.identify(); err != nil {
+		return err
+	}
 	at, err := etcdAt(c.seat.Address)
 	if err != nil {
 		return err
 	}
 	c.node, err = etcd.Begin(etcd.NodeConfig{Name: string(c.seat.Name), Dir: filepath.Join(c.s.Data, etcdDir), Listen: at, Advertise: at, Nodes: c.seat.Nodes,
-		Joins: c.seat.Joins, Token: c.seat.Cluster, Trouble: func(text string) { c.s.Log.Warn(text) }})
+		Joins: c.seat.Joins, Token: c.seat.Cluster, Certificate: c.files.Pair, Key: c.files.Pair, Authority: c.files.Authority, Common: authority.Members, Trouble: func(text string) { c.s.Log.Warn(text) }})
 	if err != nil {
 		return err
 	}
@@ -163,7 +201,7 @@ func (c *cluster) asCopy(ctx context.Context, h *house) (sluice.Term, error) {
 func (c *cluster) seek(ctx context.Context) sluice.Term {
 	told := ""
 	for ctx.Err() == nil {
-		err := c.mayOwn(ctx)
+		err := c.current(ctx)
 		if err == nil {
 			var term sluice.Term
 			if term, err = c.engine.Own(ctx, sluice.Owner{Name: string(c.seat.Name), Address: c.seat.Address}); err == nil {
@@ -180,14 +218,6 @@ func (c *cluster) seek(ctx context.Context) sluice.Term {
 		}
 	}
 	return nil
-}
-
-// mayOwn returns when this server may want to own the log.
-func (c *cluster) mayOwn(ctx context.Context) error {
-	if err := c.beginLog(ctx); err != nil {
-		return err
-	}
-	return c.journal.Current(ctx)
 }
 
 // asOwner is a life in which the server owns the log. It is like the life of a server that is alone, and ends with the term.
@@ -230,6 +260,6 @@ func (c *cluster) resign(ctx context.Context, term sluice.Term) {
 	}
 }
 
-func (c *cluster) copyLife() life { return life{} }
+func (c *cluster) copyLife() life { return life{answer: c.answerAsCopy} }
 
 func (c *cluster) ownerLife(term sluice.Term) life { return life{owns: true} }

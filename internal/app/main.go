@@ -53,7 +53,7 @@ func MainIn(lab Lab) int {
 		Desk: local.Desk, Remote: local.Remote, Client: reach, Greet: greet, Remember: local.remember, LogIn: logIn, Contexts: contexts{filepath.Join(places.Config, "contexts.json")},
 		Artifacts: artifacts{filepath.Join(places.Config, "artifacts.json"), local.who, Now},
 		Builder:   local.build,
-		Journal:   local.Journal, Trail: local.trail, Backup: local.Backup, Restore: local.Restore, Enrol: local.enrol,
+		Journal:   local.Journal, Trail: local.trail, Backup: local.Backup, Restore: local.Restore, Promote: local.Promote, Demote: local.Demote, Recover: local.Recover, Hostname: os.Hostname, Enrol: local.enrol,
 		Balancers: local.balancers,
 		Serve:     local.serve, Work: local.work, Fleets: fleetfiles.New(ctx), Layers: layers, DefaultFleet: places.DefaultFleet(), Files: files{}, Build: program(),
 	}

@@ -77,17 +77,21 @@ func (l *Local) Promote(ctx context.Context, o cli.PromoteOptions) (done cli.Pro
 		return done, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	if s, is, err := readSeat(dir); err != nil || is {
-		return done, errors.Join(err, sluice.Errorf(sluice.Conflict, "these are the data of the server %s of a cluster already", s.Name).
-			WithHint("sluice server --data %s --cluster %s --name %s", dir, s.Address, s.Name))
+	there, is, err := readSeat(dir)
+	if err != nil {
+		return done, err
+	}
+	if is {
+		return done, sluice.Errorf(sluice.Conflict, "these are the data of the server %s of a cluster already", there.Name).
+			WithHint("sluice server --data %s --cluster %s --name %s", dir, there.Address, there.Name)
 	}
 	if done.Heads, err = l.keepBefore(ctx, dir); err != nil {
 		return done, err
 	}
-	c := &cluster{s: &Server{Data: dir}, seat: seat{Cluster: rand.Text(), Name: sluice.ServerName(o.Name), Address: o.Address, Begins: true,
-		Nodes: map[string]string{o.Name: at}}}
+	s := seat{Cluster: rand.Text(), Name: sluice.ServerName(o.Name), Address: o.Address, Begins: true,
+		Nodes: map[string]string{o.Name: at}}
 	done.Data, done.Before = dir, filepath.Join(dir, beforeCluster)
-	return done, c.keepSeat()
+	return done, s.keep(dir)
 }
 
 // keepBefore copies the journal record by record, proves both, and compares their ends.
@@ -303,8 +307,7 @@ func (l *Local) Recover(ctx context.Context, o cli.RecoverOptions) (done cli.Res
 	if err != nil {
 		return done, err
 	}
-	c := &cluster{s: &Server{Data: dir}, seat: seat{Cluster: rand.Text(), Name: s.Name, Address: s.Address, Begins: true, Nodes: map[string]string{string(s.Name): at}}}
-	return done, c.keepSeat()
+	return done, seat{Cluster: rand.Text(), Name: s.Name, Address: s.Address, Begins: true, Nodes: map[string]string{string(s.Name): at}}.keep(dir)
 }
 
 var _ replica.Copy = (*sqlitelog.Log)(nil)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"time"
 
 	"sluice"
 )
@@ -45,7 +46,7 @@ func (c *cluster) enter(context.Context) error {
 			WithHint("sluice server promote makes a cluster of it; another --data begins a new one")
 	}
 	c.seat = seat{Cluster: rand.Text(), Name: s.Cluster.Name, Address: s.Cluster.Address, Begins: true, Nodes: map[string]string{string(s.Cluster.Name): at}}
-	return c.keepSeat()
+	return c.seat.keep(s.Data)
 }
 
 // fits says whether the command line asks for what the data say.
@@ -61,29 +62,64 @@ func (c *cluster) fits() error {
 	return nil
 }
 
-func (c *cluster) keepSeat() error {
-	text, err := json.MarshalIndent(c.seat, "", "  ")
+func (s seat) keep(data string) error {
+	text, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := writePrivate(filepath.Join(c.s.Data, seatName), append(text, '\n')); err != nil {
+	if err := writePrivate(filepath.Join(data, seatName), append(text, '\n')); err != nil {
 		return &sluice.Error{Code: sluice.Config, Text: "the server's place in the cluster", Err: err}
 	}
 	return nil
 }
 
-// beginLog tells the engine of a new cluster where the log ends that this server brings.
+// beginLog tells the engine of a new cluster where the log ends that this server brings. Before that nothing may be compared with it.
 func (c *cluster) beginLog(ctx context.Context) error {
-	if !c.seat.Begins {
-		return nil
+	told := ""
+	for c.seat.Begins {
+		err := c.tryBegin(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case sluice.IsLasting(err):
+			return err
+		case err != nil && err.Error() != told:
+			told = err.Error()
+			c.s.Log.Warn("the cluster does not begin yet", "why", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(ownRetry):
+		}
 	}
+	close(c.begun)
+	return nil
+}
+
+func (c *cluster) tryBegin(ctx context.Context) error {
 	heads, err := c.journal.Heads(ctx)
+	if err == nil {
+		err = c.engine.Begin(ctx, heads)
+	}
 	if err != nil {
 		return err
 	}
-	if err := c.engine.Begin(ctx, heads); err != nil {
+	begun := c.seat
+	begun.Begins = false
+	if err := begun.keep(c.s.Data); err != nil {
 		return err
 	}
 	c.seat.Begins = false
-	return c.keepSeat()
+	return nil
+}
+
+// current returns when this server has all of the log.
+func (c *cluster) current(ctx context.Context) error {
+	select {
+	case <-c.begun:
+		return c.journal.Current(ctx)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -90,3 +90,6 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p)
 }
+
+// Refuse answers a request with an error, as the API would have.
+func Refuse(w http.ResponseWriter, err error) { writeProblem(w, problemOf(err)) }

@@ -1,0 +1,205 @@
+package app_test
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice"
+	"sluice/api"
+	"sluice/internal/adapter/sqlitelog"
+	"sluice/internal/app"
+	"sluice/internal/front/cli"
+)
+
+// heads are the ends of the log of a server that does not run.
+func (s *served) heads() []sluice.Head {
+	s.t.Helper()
+	l, err := sqlitelog.Open(s.t.Context(), sqlitelog.Config{Dir: s.data})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer l.Close()
+	h, err := l.Heads(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return h
+}
+
+// refusesAppends says why nobody can append to a journal.
+func refusesAppends(t *testing.T, dir string) error {
+	t.Helper()
+	l, err := sqlitelog.Open(t.Context(), sqlitelog.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, err = l.Update(t.Context(), "default", 0, func([]sluice.Event) ([]sluice.Event, error) {
+		return []sluice.Event{{Time: app.Now(), Body: sluice.AccessNoted{Principal: "ann", What: "x"}}}, nil
+	})
+	return err
+}
+
+// runs has a job carried out.
+func (s *served) runs(command string) {
+	s.t.Helper()
+	j, err := s.client.Submit(s.t.Context(), api.Submit{Targets: "$web", Command: command})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if b, ok := s.end(j.ID).Body.(sluice.JobFinished); !ok || b.Outcome != sluice.Succeeded {
+		s.t.Fatalf("it ended with %+v", b)
+	}
+}
+
+func local(t *testing.T) *app.Local {
+	dir := t.TempDir()
+	return &app.Local{Places: app.Places{Home: dir, State: dir, Config: dir}, Env: func(string) string { return "" }, Clock: app.Now}
+}
+
+// TestPromote: the log of a server that was alone goes on in a cluster, and in a server that is alone again, with all numbers; what it was
+// can be read, and not be appended to. While it runs, nothing of that can be done.
+func TestPromote(t *testing.T) {
+	s := &served{t: t, data: filepath.Join(t.TempDir(), "data")}
+	at := twoPorts(t)
+	s.start()
+	s.apply(localFleet)
+	s.runs("echo alone")
+	promote := cli.PromoteOptions{Data: s.data, Address: at, Name: "a"}
+	if _, err := local(t).Promote(t.Context(), promote); sluice.CodeOf(err) != sluice.Conflict {
+		t.Fatalf("a server that runs is promoted: %v", err)
+	}
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	was := s.heads()
+	done, err := local(t).Promote(t.Context(), promote)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(done.Heads, was) {
+		t.Errorf("promoted with %v, and it was %v", done.Heads, was)
+	}
+	if err := refusesAppends(t, done.Before); sluice.CodeOf(err) != sluice.Config {
+		t.Errorf("the journal as it was takes an append: %v", err)
+	}
+	if _, err := local(t).Promote(t.Context(), promote); sluice.CodeOf(err) != sluice.Conflict {
+		t.Errorf("promoted twice: %v", err)
+	}
+	if err := (&app.Server{Data: s.data, Listen: "127.0.0.1:0", Clock: app.Now, Log: slog.New(slog.DiscardHandler)}).Run(t.Context()); sluice.CodeOf(err) != sluice.Config {
+		t.Errorf("it can be alone all the same: %v", err)
+	}
+
+	s.set = func(server *app.Server) { server.Cluster = app.Cluster{Address: at, Name: "a"} }
+	s.start()
+	s.runs("echo in a cluster")
+	if _, err := local(t).Demote(t.Context(), cli.DemoteOptions{Data: s.data}); sluice.CodeOf(err) != sluice.Conflict {
+		t.Errorf("a server that runs is demoted: %v", err)
+	}
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	in := s.heads()
+	continues(t, was, in)
+	if err := refusesAppends(t, s.data); sluice.CodeOf(err) != sluice.Config {
+		t.Errorf("a copy takes an append: %v", err)
+	}
+
+	back, err := local(t).Demote(t.Context(), cli.DemoteOptions{Data: s.data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(back.Heads, in) {
+		t.Errorf("back with %v, and it was %v", back.Heads, in)
+	}
+	s.set = nil
+	s.start()
+	s.runs("echo alone again")
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	continues(t, in, s.heads())
+}
+
+// continues says whether a log has all that it had, and more.
+func continues(t *testing.T, was, now []sluice.Head) {
+	t.Helper()
+	more := false
+	for _, h := range was {
+		i := slices.IndexFunc(now, func(n sluice.Head) bool { return n.Namespace == h.Namespace })
+		if i < 0 || now[i].Seq < h.Seq {
+			t.Errorf("%s had %d events: %v", h.Namespace, h.Seq, now)
+			continue
+		}
+		more = more || now[i].Seq > h.Seq
+	}
+	if !more {
+		t.Errorf("nothing was appended to %v", was)
+	}
+}
+
+// TestRecover: what one server has of a cluster goes on in a new epoch, halted; and the data of the engine are out of the way.
+func TestRecover(t *testing.T) {
+	for _, alone := range []bool{false, true} {
+		s := &served{t: t, data: filepath.Join(t.TempDir(), "data")}
+		s.start()
+		s.apply(localFleet)
+		if err := s.stop(); err != nil {
+			t.Fatal(err)
+		}
+		at := twoPorts(t)
+		if _, err := local(t).Promote(t.Context(), cli.PromoteOptions{Data: s.data, Address: at, Name: "a"}); err != nil {
+			t.Fatal(err)
+		}
+		inCluster := func(server *app.Server) { server.Cluster = app.Cluster{Address: at, Name: "a"} }
+		s.set = inCluster
+		s.start()
+		gate := filepath.Join(t.TempDir(), "gate")
+		j, err := s.client.Submit(t.Context(), api.Submit{Targets: "$web", Command: "until test -e " + gate + "; do sleep 0.05; done"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			v, err := s.client.Job(t.Context(), string(j.ID))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v.Running > 0 {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if err := s.stop(); err != nil {
+			t.Fatal(err)
+		}
+		was := s.heads()
+		done, err := local(t).Recover(t.Context(), cli.RecoverOptions{Data: s.data, Alone: alone})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(gate, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(done.Halted, []sluice.JobID{j.ID}) || done.Epoch == 0 {
+			t.Errorf("recovered %+v", done)
+		}
+		if s.set = inCluster; alone {
+			s.set = nil
+		}
+		s.start()
+		v, err := s.client.Job(t.Context(), string(j.ID))
+		if err != nil || v.State != "halted" {
+			t.Errorf("the job is %+v, error %v", v.State, err)
+		}
+		s.apply(strings.Replace(localFleet, "1-4", "1-5", 1))
+		if err := s.stop(); err != nil {
+			t.Fatal(err)
+		}
+		continues(t, was, s.heads())
+	}
+}
