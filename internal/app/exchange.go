@@ -38,6 +38,23 @@ func (d *doors) open(name string, listen func() (net.Listener, error)) (net.List
 	return x.take(), nil
 }
 
+// bring brings a connection in that came another way; false where the door is not open.
+func (d *doors) bring(ctx context.Context, name string, c net.Conn) bool {
+	d.mu.Lock()
+	x := d.kept[name]
+	d.mu.Unlock()
+	if x == nil {
+		return false
+	}
+	select {
+	case x.conns <- c:
+		return true
+	case <-x.ctx.Done():
+	case <-ctx.Done():
+	}
+	return false
+}
+
 // close closes all that were kept open.
 func (d *doors) close() {
 	d.mu.Lock()
