@@ -39,12 +39,12 @@ func (c *cluster) answerAsCopy(here http.Handler) answers {
 		over := time.NewTimer(waitForOwner)
 		defer over.Stop()
 		for {
-			owner, term, cut, met, turns := c.outlook.now()
+			v := c.outlook.now()
 			switch {
-			case cut != nil:
-				return c.answerAlone(w, r, here, cut, met)
-			case term != 0 && owner.Name != string(c.seat.Name):
-				if c.handOn(w, r, owner) {
+			case v.cut != nil:
+				return c.answerAlone(w, r, here, v)
+			case v.another(c.seat.Name):
+				if c.handOn(w, r, v.owner) {
 					return true
 				}
 				c.outlook.doubt()
@@ -52,7 +52,7 @@ func (c *cluster) answerAsCopy(here http.Handler) answers {
 			select {
 			case <-life.Done():
 				return false // the next life answers, or who asked has gone
-			case <-turns:
+			case <-v.turns:
 			case <-time.After(lookSoon):
 			case <-over.C:
 				httpapi.Refuse(w, sluice.Errorf(sluice.Contact, "no server owns the log now; nothing was changed").WithHint("try again in a moment; sluice server members says how the servers are"))
@@ -63,15 +63,15 @@ func (c *cluster) answerAsCopy(here http.Handler) answers {
 }
 
 // answerAlone answers without a majority.
-func (c *cluster) answerAlone(w http.ResponseWriter, r *http.Request, here http.Handler, why error, met time.Time) bool {
+func (c *cluster) answerAlone(w http.ResponseWriter, r *http.Request, here http.Handler, v view) bool {
 	if reads(r) {
-		w.Header().Set(staleHeader, met.UTC().Format(time.RFC3339))
+		w.Header().Set(staleHeader, v.met.UTC().Format(time.RFC3339))
 		here.ServeHTTP(w, r)
 		return true
 	}
-	e := sluice.Errorf(sluice.Contact, "this server has no contact with a majority of the servers since %s, and nothing can be changed; nothing was", met.UTC().Format(time.RFC3339)).
+	e := sluice.Errorf(sluice.Contact, "this server has no contact with a majority of the servers since %s, and nothing can be changed; nothing was", v.met.UTC().Format(time.RFC3339)).
 		WithHint("another server may have; sluice server members says how they are")
-	e.Err = why
+	e.Err = v.cut
 	httpapi.Refuse(w, e)
 	return true
 }

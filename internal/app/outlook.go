@@ -77,19 +77,20 @@ func (o *outlook) doubt() {
 	}
 }
 
-// now is who owns the log, and a channel that is closed when that changes. cut says that no majority is heard of, since met.
-func (o *outlook) now() (owner sluice.Owner, term uint64, cut error, met time.Time, turns <-chan struct{}) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.owner, o.term, o.cut, o.met, o.turns
+// view is what is known at a moment.
+type view struct {
+	owner sluice.Owner
+	term  uint64          // 0: nobody owns the log
+	cut   error           // why no majority is heard of; nil: one is
+	met   time.Time       // when one was heard of last
+	turns <-chan struct{} // closed when any of that changes
 }
 
-// stale is since when what this server knows may be old; zero: it is not.
-func (o *outlook) stale() time.Time {
+func (o *outlook) now() view {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.cut == nil {
-		return time.Time{}
-	}
-	return o.met
+	return view{o.owner, o.term, o.cut, o.met, o.turns}
 }
+
+// another reports whether another server than this one owns the log.
+func (v view) another(self sluice.ServerName) bool { return v.term != 0 && v.owner.Name != string(self) }
