@@ -94,6 +94,7 @@ type end struct {
 
 	once   sync.Once
 	closed chan struct{}
+	failed error // of closing it
 }
 
 func (e *end) Read(p []byte) (int, error) {
@@ -111,8 +112,11 @@ func (e *end) RemoteAddr() net.Addr {
 }
 
 func (e *end) Close() error {
-	e.once.Do(func() { close(e.closed) })
-	return e.Conn.Close()
+	e.once.Do(func() {
+		e.failed = e.Conn.Close()
+		close(e.closed)
+	})
+	return e.failed
 }
 
 // CloseWrite says that nothing more is sent.

@@ -45,7 +45,7 @@ const (
 	// joinTime bounds a join, and answerTime how long a line waits for an answer.
 	joinTime, answerTime = 30 * time.Second, 5 * time.Second
 	// linger is what is left for one direction of a line when the other one has ended.
-	linger = 10 * time.Second
+	linger = 2 * time.Second
 
 	maxAsk     = 1 << 20 // a question, and an answer
 	maxJoin    = 1 << 20

@@ -279,7 +279,10 @@ func TestJoin(t *testing.T) {
 	if len(joined) > 0 {
 		t.Error("the secret was told somebody else")
 	}
-	if text := c.told.text.String(); strings.Contains(text, "hush") || strings.Contains(text, "PRIVATE") {
+	c.told.Lock()
+	text := c.told.text.String()
+	c.told.Unlock()
+	if strings.Contains(text, "hush") || strings.Contains(text, "PRIVATE") {
 		t.Errorf("it was told: %s", text)
 	}
 	// One that shows the pinned authority, and a certificate that it has not made.
