@@ -165,6 +165,12 @@ func decodeBody(h header, b []byte) (Body, error) {
 		return decode[WorkerDrained](b)
 	case "worker.removed":
 		return decode[WorkerRemoved](b)
+	case "server.invited":
+		return decode[ServerInvited](b)
+	case "server.joined":
+		return decode[ServerJoined](b)
+	case "server.removed":
+		return decode[ServerRemoved](b)
 	}
 	return UnknownBody{TypeName: h.Type, Raw: append([]byte(nil), b...)}, nil
 }

@@ -83,6 +83,9 @@ func samples(t testing.TB) []sluice.Event {
 	for _, b := range append([]sluice.Body{removed}, releaseBodies(job)...) {
 		out = append(out, sluice.Event{Seq: uint64(len(out) + 1), Time: time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC), Job: job.ID, Body: b})
 	}
+	for _, b := range clusterBodies() {
+		out = append(out, sluice.Event{Seq: uint64(len(out) + 1), Time: time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC), Body: b})
+	}
 	return out
 }
 

@@ -424,7 +424,8 @@ var bodies = []sluice.Body{sluice.RulesApplied{}, sluice.JobSubmitted{}, sluice.
 	sluice.HostReleased{}, sluice.HostRetired{}, sluice.HostReturned{}, sluice.PrincipalAdded{}, sluice.PrincipalRemoved{}, sluice.RoleDefined{},
 	sluice.GrantGiven{}, sluice.GrantTaken{}, sluice.TokenMade{}, sluice.TokenRevoked{}, sluice.AccessNoted{}, sluice.FleetApplied{},
 	sluice.ServerRestored{}, sluice.LogRepaired{}, sluice.OutputRemoved{}, sluice.WebhookSet{}, sluice.WebhookRemoved{}, sluice.WebhookGaveUp{},
-	sluice.WorkerInvited{}, sluice.WorkerEnrolled{}, sluice.WorkerRenewed{}, sluice.WorkerDrained{}, sluice.WorkerRemoved{}}
+	sluice.WorkerInvited{}, sluice.WorkerEnrolled{}, sluice.WorkerRenewed{}, sluice.WorkerDrained{}, sluice.WorkerRemoved{},
+	sluice.ServerInvited{}, sluice.ServerJoined{}, sluice.ServerRemoved{}}
 
 // Every event and each of its fields is described, in the section of the event.
 func TestEventsAreDescribed(t *testing.T) {
@@ -452,7 +453,7 @@ func TestEventsAreDescribed(t *testing.T) {
 		}
 	}
 	var source []byte
-	for _, file := range []string{"../event.go", "../access.go", "../guard.go", "../webhook.go", "../worker.go"} {
+	for _, file := range []string{"../event.go", "../access.go", "../guard.go", "../webhook.go", "../worker.go", "../server.go"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -200,6 +200,10 @@ func TestEntries(t *testing.T) {
 		{sluice.AccessNoted{What: "GET /"}, "nobody known  job J  GET /"},
 		{sluice.LogRepaired{Epoch: 2, Reason: "a disk", By: "root"}, "root  job J  declared the log the truth; epoch 2: a disk"},
 		{sluice.ServerRestored{Epoch: 1, Backup: at, By: "root"}, "root  job J  restored the server from the backup of 2026-01-02T03:04:05Z; epoch 1"},
+		{sluice.ServerInvited{Server: "s3", By: "root"}, "root  job J  invited the server s3"},
+		{sluice.ServerInvited{Server: "s3", Replaces: "s1", By: "root"}, "root  job J  invited the server s3 in place of s1"},
+		{sluice.ServerJoined{Server: "s3", Address: "s3:7659", From: "192.0.2.1:5"}, "server s3  job J  joined the cluster at s3:7659  from 192.0.2.1:5"},
+		{sluice.ServerRemoved{Server: "s1", By: "root", Reason: "replaced by s3"}, "root  job J  removed the server s1: replaced by s3"},
 		{sluice.OutputRemoved{Bytes: 7, Reason: "too old", By: "server"}, "server  job J  removed its output, 7 bytes: too old"},
 	} {
 		e, ok := audit.Of("prod", sluice.Event{Seq: 1, Time: at, Job: "J", Body: c.body})

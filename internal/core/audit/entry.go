@@ -44,6 +44,9 @@ func Of(ns sluice.Namespace, e sluice.Event) (entry Entry, ok bool) {
 			entry.Namespace = n.Namespace
 		}
 	}
+	if j, joined := e.Body.(sluice.ServerJoined); joined {
+		entry.From = j.From
+	}
 	if who == "" {
 		who = Nobody
 	}
@@ -131,6 +134,15 @@ func ofAccess(body sluice.Body) (who, what string) {
 			return string(b.By), because("put the token "+string(b.ID)+" away", b.Ended)
 		}
 		return string(b.By), "revoked the token " + string(b.ID)
+	case sluice.ServerInvited:
+		if b.Replaces != "" {
+			return string(b.By), fmt.Sprintf("invited the server %s in place of %s", b.Server, b.Replaces)
+		}
+		return string(b.By), "invited the server " + string(b.Server)
+	case sluice.ServerJoined:
+		return "server " + string(b.Server), "joined the cluster at " + b.Address
+	case sluice.ServerRemoved:
+		return string(b.By), because("removed the server "+string(b.Server), b.Reason)
 	case sluice.ServerRestored:
 		return b.By, fmt.Sprintf("restored the server from the backup of %s; epoch %d", b.Backup.UTC().Format(time.RFC3339), b.Epoch)
 	case sluice.LogRepaired:
