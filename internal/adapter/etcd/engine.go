@@ -78,12 +78,19 @@ func New(c *clientv3.Client, cfg Config) (*Engine, error) {
 
 var _ sluice.Engine = (*Engine)(nil)
 
-// contact is an error of somebody who cannot be reached, or has no majority.
+// contact is an error of somebody who cannot be reached, has no majority, or can do nothing at the moment.
 func contact(doing string, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
-	e := sluice.Errorf(sluice.Contact, "%s: the cluster does not answer", doing)
+	why := "does not answer"
+	switch {
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		why = "is full: a node has reached its quota"
+	case errors.Is(err, rpctypes.ErrCorrupt):
+		why = "takes nothing: what its nodes have differs"
+	}
+	e := sluice.Errorf(sluice.Contact, "%s: the cluster %s", doing, why)
 	e.Err = err
 	return e
 }

@@ -151,8 +151,8 @@ func (t *term) Append(ctx context.Context, r sluice.Record) error {
 	}
 	limited, done := context.WithTimeout(ctx, 2*t.ttl)
 	defer done()
-	before, err := t.headBefore(limited, r)
-	if err != nil {
+	before, there, err := t.headBefore(limited, r)
+	if err != nil || there {
 		return t.stuck(ctx, err)
 	}
 	for n, part := range parts {
@@ -174,31 +174,42 @@ func (t *term) stuck(ctx context.Context, err error) error {
 	return err
 }
 
-// headBefore is the head that a record continues, with the revision of its key.
-func (t *term) headBefore(ctx context.Context, r sluice.Record) (revised, error) {
+// headBefore is the head that a record continues, with the revision of its key; there says that the log ends with the record already, as
+// it does when an append is repeated whose end nobody has heard of.
+func (t *term) headBefore(ctx context.Context, r sluice.Record) (h revised, there bool, err error) {
 	t.e.mu.Lock()
 	h, ok := t.e.heads[r.Namespace]
 	t.e.mu.Unlock()
 	if ok && h.Seq+1 == r.First && h.Hash == r.Prev {
-		return h, nil
+		return h, false, nil
 	}
 	got, err := again(ctx, func(ctx context.Context) (*clientv3.GetResponse, error) {
 		return t.e.c.Get(ctx, t.e.k.head(r.Namespace))
 	})
 	if err != nil {
-		return h, contact("appending", err)
+		return h, false, contact("appending", err)
 	}
 	h = revised{}
 	if len(got.Kvs) > 0 {
 		h.rev = got.Kvs[0].ModRevision
 		if h.Head, err = headOf(got.Kvs[0].Value); err != nil {
-			return h, damaged(string(got.Kvs[0].Key), err)
+			return h, false, damaged(string(got.Kvs[0].Key), err)
 		}
 	}
-	if h.Seq+1 != r.First || h.Hash != r.Prev {
-		return h, refused(r, h.Head)
+	switch {
+	case h.Head == r.Head():
+		return h, true, nil
+	case h.Seq >= r.Last:
+		return h, false, unseen(r)
+	case h.Seq+1 != r.First || h.Hash != r.Prev:
+		return h, false, refused(r, h.Head)
 	}
-	return h, nil
+	return h, false, nil
+}
+
+// unseen says that a record may be among those up to a later end.
+func unseen(r sluice.Record) error {
+	return sluice.Errorf(sluice.Contact, "whether event %d of the namespace %s was appended cannot be seen any more", r.Last, r.Namespace)
 }
 
 func refused(r sluice.Record, end sluice.Head) error {
@@ -240,7 +251,7 @@ func (t *term) put(ctx context.Context, r sluice.Record, value string, before re
 			return nil
 		}
 	} else if now.Seq >= r.Last {
-		return sluice.Errorf(sluice.Contact, "whether event %d of the namespace %s was appended cannot be seen any more", r.Last, r.Namespace)
+		return unseen(r)
 	}
 	if len(owner) == 0 || owner[0].CreateRevision != t.rev {
 		return sluice.Errorf(sluice.Conflict, "this server does not own the log any more")
