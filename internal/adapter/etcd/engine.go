@@ -67,6 +67,9 @@ func New(c *clientv3.Client, cfg Config) (*Engine, error) {
 	if cfg.Prefix == "" {
 		cfg.Prefix = defaultPrefix
 	}
+	if err := checkPrefix(cfg.Prefix); err != nil {
+		return nil, err
+	}
 	if cfg.Lease == 0 {
 		cfg.Lease = defaultLease
 	}
@@ -129,7 +132,7 @@ func passes(err error) bool {
 		switch e {
 		case rpctypes.ErrCompacted, rpctypes.ErrFutureRev, rpctypes.ErrNoSpace, rpctypes.ErrCorrupt, rpctypes.ErrRequestTooLarge, rpctypes.ErrTooManyOps, rpctypes.ErrLeaseNotFound,
 			rpctypes.ErrPeerURLExist, rpctypes.ErrTooManyLearners, rpctypes.ErrMemberNotFound, rpctypes.ErrMemberNotEnoughStarted, rpctypes.ErrMemberNotLearner,
-			rpctypes.ErrAuthFailed, rpctypes.ErrPermissionDenied, rpctypes.ErrUserEmpty, rpctypes.ErrInvalidAuthToken:
+			rpctypes.ErrAuthFailed, rpctypes.ErrPermissionDenied, rpctypes.ErrUserEmpty:
 			return false
 		}
 	}

@@ -20,3 +20,6 @@ func (n *Node) ID() uint64 { return uint64(n.etcd.Server.MemberID()) }
 func (n *Node) Lead(ctx context.Context, member uint64) error {
 	return n.etcd.Server.MoveLeader(ctx, uint64(types.ID(n.etcd.Server.Leader())), member)
 }
+
+// Recent reports whether a version of etcd is used.
+var Recent = recent
