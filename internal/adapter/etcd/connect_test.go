@@ -164,7 +164,7 @@ func TestElsewhereStartsAgain(t *testing.T) {
 		}
 	}
 	arrives(1)
-	time.Sleep(2500 * time.Millisecond) // a token lasts 1 s, and nothing says that it has ended
+	<-time.After(2500 * time.Millisecond) // a token lasts 1 s, and nothing says that it has ended
 	second := event("prod", end, 1, "2")
 	end = put(t, term, second)
 	arrives(2)

@@ -2,6 +2,7 @@ package replica_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"sluice"
 	"sluice/internal/adapter/etcd"
 	"sluice/internal/lab/conform"
+	"sluice/internal/run/replica"
 )
 
 // nodes are an etcd of three nodes in this process.
@@ -129,50 +131,208 @@ func TestNodesGoAway(t *testing.T) {
 		}
 		stop()
 	})
-	acknowledged, doubtful := map[string]bool{}, map[string]bool{}
+	o := &told{map[string]bool{}, map[string]bool{}, map[string]bool{}}
 	for i := 0; ctx.Err() == nil; i++ {
 		host := fmt.Sprint("h", i)
 		if _, err := hold(a, host); err == nil {
-			acknowledged[host] = true
+			o.acknowledged[host] = true
 		} else {
-			doubtful[host] = true
+			o.doubtful[host] = true
 			t.Logf("%s: %v", host, err)
 		}
 	}
 	going.Wait()
 	last := fmt.Sprint("h", "last")
 	holds(t, a, last)
-	acknowledged[last] = true
-	ctx, done := context.WithTimeout(t.Context(), time.Minute)
-	defer done()
-	heads, err := a.Heads(ctx)
+	o.acknowledged[last] = true
+	heads, err := a.Heads(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range []*server{a, b, open(t, n.engine(2, ""), t.TempDir())} {
-		if err := s.Wait(ctx, prod, heads[0].Seq-1); err != nil {
-			t.Fatal(err)
-		}
-		events, err := s.Read(ctx, prod, 0, 1<<20)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seen := map[string]int{}
-		for _, e := range events {
-			seen[string(e.Body.(sluice.HostHeld).Host)]++
-		}
-		for host := range acknowledged {
-			if seen[host] != 1 {
-				t.Errorf("%s was acknowledged, and is there %d times", host, seen[host])
+		o.check(s, heads[0].Seq)
+	}
+	t.Logf("%d acknowledged, %d doubtful", len(o.acknowledged), len(o.doubtful))
+}
+
+// leader says which node the others go by.
+func (n *nodes) leader() int {
+	n.t.Helper()
+	ctx, done := context.WithTimeout(n.t.Context(), time.Minute)
+	defer done()
+	for {
+		for _, node := range n.up {
+			if node == nil {
+				continue
+			}
+			all, err := node.Members(ctx)
+			if err != nil {
+				n.t.Fatal(err)
+			}
+			for i, m := range all { // by name
+				if m.Leader {
+					return i
+				}
 			}
 		}
-		for host, n := range seen {
-			if n > 1 || !acknowledged[host] && !doubtful[host] {
-				t.Errorf("%s is there %d times", host, n)
+		select {
+		case <-ctx.Done():
+			n.t.Fatal("nobody leads")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// told is what became of appends, by host.
+type told struct {
+	acknowledged, refused, doubtful map[string]bool
+}
+
+// appends appends until ctx ends, and hears on came of what was acknowledged. A term that is over is begun anew.
+func (o *told) appends(ctx context.Context, s *server, name string, own func(context.Context) error, came chan<- struct{}) error {
+	for i := 0; ctx.Err() == nil; i++ {
+		host := fmt.Sprint(name, "-", i)
+		_, err := hold(s, host)
+		switch {
+		case err == nil:
+			o.acknowledged[host] = true
+			select {
+			case came <- struct{}{}:
+			default:
+			}
+		case errors.Is(err, replica.NotOwner):
+			o.refused[host] = true
+			if err := own(ctx); err != nil && ctx.Err() == nil {
+				return err
+			}
+		default:
+			o.doubtful[host] = true
+			s.t.Logf("%s: %v", host, err)
+		}
+	}
+	return nil
+}
+
+// TestLeadersGoAway: the node that the others go by ends, the server that owns the log ends with its node, or both are one. The log goes on;
+// what was acknowledged is in every copy, once, and what was refused is in none.
+func TestLeadersGoAway(t *testing.T) {
+	n := cluster(t)
+	o := &told{map[string]bool{}, map[string]bool{}, map[string]bool{}}
+	dirs, servers, terms := []string{t.TempDir(), t.TempDir(), t.TempDir()}, make([]*server, 3), make([]sluice.Term, 3)
+	for i := range servers {
+		servers[i] = open(t, n.engine(i, ""), dirs[i])
+	}
+	owns := func(ctx context.Context, i int) error {
+		ctx, done := context.WithTimeout(ctx, time.Minute)
+		defer done()
+		term, err := n.engine(i, "").Own(ctx, sluice.Owner{Name: fmt.Sprint("n", i)})
+		if err == nil {
+			terms[i] = term
+			servers[i].Own(term)
+		}
+		return err
+	}
+	waits := func(came <-chan struct{}) {
+		t.Helper()
+		for range 3 { // the first ones may have been on their way
+			select {
+			case <-came:
+			case <-time.After(time.Minute):
+				t.Fatal("nothing is appended any more")
 			}
 		}
 	}
-	t.Logf("%d acknowledged, %d doubtful", len(acknowledged), len(doubtful))
+	// runs has a server append until what is done meanwhile has been done.
+	runs := func(owner int, name string, meanwhile func(came <-chan struct{})) {
+		t.Helper()
+		if err := owns(t.Context(), owner); err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		came, ended := make(chan struct{}), make(chan error, 1)
+		go func() {
+			ended <- o.appends(ctx, servers[owner], name, func(ctx context.Context) error { return owns(ctx, owner) }, came)
+		}()
+		defer func() {
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}()
+		waits(came)
+		meanwhile(came)
+	}
+	for round, kind := range []string{"leader", "leader and owner", "owner", "leader and owner", "leader"} {
+		leader := n.leader()
+		owner := leader
+		if kind != "leader and owner" {
+			owner = (leader + 1) % 3
+		}
+		ends, next := leader, owner
+		if kind == "owner" {
+			ends = owner
+		}
+		var killed time.Time
+		runs(owner, fmt.Sprint("r", round), func(came <-chan struct{}) {
+			killed = time.Now()
+			n.kill(ends)
+			if ends != owner {
+				waits(came)
+			}
+		})
+		if ends == owner {
+			next = (owner + 1) % 3
+			runs(next, fmt.Sprint("next", round), func(<-chan struct{}) {})
+		}
+		t.Logf("%s ended: it goes on after %v", kind, time.Since(killed).Round(10*time.Millisecond))
+		servers[ends].stop()
+		n.revive(ends)
+		servers[ends] = open(t, n.engine(ends, ""), dirs[ends])
+		if err := terms[next].Resign(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	heads, err := n.engine(0, "").Heads(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range append(servers, open(t, n.engine(2, ""), t.TempDir())) {
+		o.check(s, heads[0].Seq)
+	}
+	t.Logf("%d acknowledged, %d doubtful, %d refused", len(o.acknowledged), len(o.doubtful), len(o.refused))
+}
+
+// check compares what was said with what a copy has.
+func (o *told) check(s *server, last uint64) {
+	s.t.Helper()
+	ctx, done := context.WithTimeout(s.t.Context(), time.Minute)
+	defer done()
+	if err := s.Wait(ctx, prod, last-1); err != nil {
+		s.t.Fatal(err)
+	}
+	events, err := s.Read(ctx, prod, 0, 1<<20)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	seen := map[string]int{}
+	for _, e := range events {
+		seen[string(e.Body.(sluice.HostHeld).Host)]++
+	}
+	for host := range o.acknowledged {
+		if seen[host] != 1 {
+			s.t.Errorf("%s was acknowledged, and is there %d times", host, seen[host])
+		}
+	}
+	for host, n := range seen {
+		if n > 1 || !o.acknowledged[host] && !o.doubtful[host] {
+			s.t.Errorf("%s is there %d times", host, n)
+		}
+	}
+	for host := range o.refused {
+		if seen[host] != 0 {
+			s.t.Errorf("%s was refused, and is there", host)
+		}
+	}
 }
 
 // BenchmarkAppend is one event at a time, and hundreds in a record, on three nodes and three copies on this machine.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,12 @@ type server struct {
 
 func open(t testing.TB, e sluice.Engine, dir string) *server {
 	t.Helper()
+	return openWith(t, e, dir, func() error { return nil })
+}
+
+// openWith has the copy fail to commit, where commit says so: what it appends is in the engine then.
+func openWith(t testing.TB, e sluice.Engine, dir string, commit func() error) *server {
+	t.Helper()
 	s := &server{t: t, ended: make(chan error, 1)}
 	cfg := replica.Config{Engine: e, Retry: time.Millisecond, Trouble: func(text string) {
 		s.mu.Lock()
@@ -38,7 +45,12 @@ func open(t testing.TB, e sluice.Engine, dir string) *server {
 	}}
 	var err error
 	s.Journal, err = replica.New(cfg, func(first func(context.Context, sluice.Record) error) (_ replica.Copy, err error) {
-		s.file, err = sqlitelog.Open(t.Context(), sqlitelog.Config{Dir: dir, First: first})
+		s.file, err = sqlitelog.Open(t.Context(), sqlitelog.Config{Dir: dir, First: func(ctx context.Context, r sluice.Record) error {
+			if err := first(ctx, r); err != nil {
+				return err
+			}
+			return commit()
+		}})
 		return s.file, err
 	})
 	if err != nil {
@@ -204,6 +216,50 @@ func TestLostAnswers(t *testing.T) {
 			same(t, held(t, open(t, e, t.TempDir()), len(want)), want...)
 		})
 	}
+}
+
+// TestTheCopyDoesNotCommit what the engine has: it comes back from there before anything else is decided, and the numbers go on.
+func TestTheCopyDoesNotCommit(t *testing.T) {
+	e, dir := fake.NewEngine(), t.TempDir()
+	full := errors.New("the disk is full")
+	var fails atomic.Int64
+	a := openWith(t, e, dir, func() error {
+		if fails.Add(-1) >= 0 {
+			return full
+		}
+		return nil
+	})
+	b := open(t, e, t.TempDir())
+	term, err := e.Own(t.Context(), sluice.Owner{Name: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Own(term)
+	holds(t, a, "h1")
+	for i := range 3 {
+		fails.Store(1)
+		if _, err := hold(a, fmt.Sprint("failed", i)); !errors.Is(err, full) || errors.Is(err, replica.NotOwner) {
+			t.Errorf("it ended with %v", err)
+		}
+		after, err := a.Update(t.Context(), prod, 0, func(tail []sluice.Event) ([]sluice.Event, error) {
+			if len(tail) != 2*i+2 || tail[2*i+1].Seq != uint64(2*i+2) {
+				t.Errorf("decided on %d events, want %d", len(tail), 2*i+2)
+			}
+			return []sluice.Event{{Time: time.Unix(1e9, 0).UTC(), Body: sluice.HostHeld{Host: sluice.Host(fmt.Sprint("next", i)), Reason: "r", By: "ann"}}}, nil
+		})
+		if err != nil || after != uint64(2*i+3) {
+			t.Fatalf("%d, %v", after, err)
+		}
+	}
+	want := []string{"h1", "failed0", "next0", "failed1", "next1", "failed2", "next2"}
+	same(t, held(t, a, len(want)), want...)
+	same(t, held(t, b, len(want)), want...)
+	fails.Store(1)
+	if _, err := hold(a, "last"); !errors.Is(err, full) {
+		t.Errorf("it ended with %v", err)
+	}
+	a.stop() // before it has come back
+	same(t, held(t, open(t, e, dir), len(want)+1), append(want, "last")...)
 }
 
 // TestAwayAndBack: a server that was away has all when it is back, also of what came while it was killed between engine and copy.
