@@ -65,6 +65,3 @@ type OutputPiece struct {
 	Offset  int64
 	Data    []byte
 }
-
-// ServerName names a server of a cluster.
-type ServerName string

@@ -1,6 +1,7 @@
 package sluice
 
 import (
+	"fmt"
 	"regexp"
 	"time"
 )
@@ -120,6 +121,27 @@ type ToWorker struct {
 	Secrets   *WorkerSecrets
 	Wipe      JobID      // let go of its secrets as soon as nothing of it runs; "": not set
 	Heads     []SeenHead // ends of logs, to be kept, and handed back with the next hello
+	Owner     *WorkerOwner
+}
+
+// SeenTerm says in which term, of which epoch of the log, somebody serves workers. The term is 0 for a single server.
+type SeenTerm struct {
+	Epoch int    `json:"epoch"`
+	Term  uint64 `json:"term"`
+}
+
+// Before reports whether it is older than another: an epoch begins the terms anew.
+func (t SeenTerm) Before(o SeenTerm) bool {
+	return t.Epoch < o.Epoch || t.Epoch == o.Epoch && t.Term < o.Term
+}
+
+func (t SeenTerm) String() string { return fmt.Sprintf("term %d of epoch %d", t.Term, t.Epoch) }
+
+// WorkerOwner says who serves a worker, before anything else is said on a line, and again when other servers are there.
+type WorkerOwner struct {
+	Term SeenTerm
+	// Servers are the addresses for workers, HOST:PORT, of all servers of the cluster; none where there is no cluster.
+	Servers []string
 }
 
 // WorkerHello is the first message on a line.
@@ -131,6 +153,8 @@ type WorkerHello struct {
 	Heads   []SeenHead     // that the server has shown to this worker
 	// SignedOnly says that it starts nothing but attempts of jobs that were signed.
 	SignedOnly bool
+	// Seen is the highest term that it has seen.
+	Seen SeenTerm
 }
 
 // WorkerHeld is an attempt that a worker has.
@@ -163,6 +187,7 @@ type WorkerGone struct {
 type WorkerLease struct {
 	Number uint64
 	For    time.Duration
+	Term   SeenTerm // of who gives it
 }
 
 // WorkerAssign gives an attempt to a worker, or says that one that it holds is its own still.

@@ -126,10 +126,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	w.Log.Info("secrets for this worker are sealed to", "worker", name, "key", key.Fingerprint())
 	hands := &workerHands{w: w, name: name, outputs: outputs, blobs: &remoteBlobs{kept: kept, fetch: client.Blob}}
+	seen := witnessed{headsdir.Dir(w.path("witness")), authority.PinOf(w.ca)}
 	ready := make(chan struct{})
 	post, err := outpost.New(outpost.Config{Outputs: outputs, Dir: w.path("outcomes"), Limit: w.Limit, Version: Version,
 		Notice: func(text string) { w.Log.Warn(text) }, Worker: hands.forJob, Opener: opener, SignedOnly: w.SignedOnly,
-		FetchDir: w.path("fetched"), Fetched: handOver(client), Witness: witnessed{headsdir.Dir(w.path("witness")), authority.PinOf(w.ca)},
+		FetchDir: w.path("fetched"), Fetched: handOver(client), Witness: seen, Terms: seen,
 		Ready: func() {
 			close(ready)
 			if w.Ready != nil {
@@ -187,13 +188,15 @@ func (w *Worker) tellManager(ctx context.Context, stopping, ready <-chan struct{
 	}
 }
 
-// witnessed are the heads that the server of an authority has shown.
+// witnessed are the heads that the server of an authority has shown, and the highest term of who owned its log.
 type witnessed struct {
 	dir headsdir.Dir
 	of  string
 }
 
 func (k witnessed) Seen() ([]sluice.SeenHead, error)      { return k.dir.Seen(k.of) }
+func (k witnessed) Term() (sluice.SeenTerm, error)        { return k.dir.Term(k.of) }
+func (k witnessed) SetTerm(t sluice.SeenTerm) error       { return k.dir.SetTerm(k.of, t) }
 func (k witnessed) SetSeen(heads []sluice.SeenHead) error { return k.dir.SetSeen(k.of, heads) }
 
 // handOver packs what was fetched for the server.

@@ -124,7 +124,7 @@ func (s *Server) openWorkers(ctx context.Context, h *house, log sluice.Log, guar
 	}
 	others := slices.ContainsFunc(known, func(k crew.Known) bool { return k.Enrolled })
 	w.pool = pool.New(pool.Config{Others: others, Outputs: service.Outputs, Clock: s.Clock, Embedded: embedded, Version: Version, Lease: s.Lease,
-		Heads: guard.Heads, Witness: guard.Witness, Alarm: guard.Alarm,
+		Heads: guard.Heads, Witness: guard.Witness, Alarm: guard.Alarm, Epoch: guard.Epoch,
 		Trouble: func(text string) { s.Log.Warn(text) }, Custody: keep,
 		Settled: (&settled{log: log}).is})
 	service.Unplaced = w.pool.Waits

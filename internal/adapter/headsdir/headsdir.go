@@ -1,5 +1,5 @@
 // Package headsdir keeps in files what is remembered of heads of logs: by a server the key that it signs them with and
-// those that did not fit, by a client those that servers have shown to it.
+// those that did not fit, by a client those that servers have shown to it, by a worker also the highest term of an owner.
 //
 // It knows nothing of what heads mean. Files are replaced as a whole and synced, for this user alone.
 package headsdir
@@ -55,6 +55,33 @@ func (d Dir) Seen(server string) ([]sluice.SeenHead, error) { return d.read(file
 func (d Dir) SetSeen(server string, heads []sluice.SeenHead) error {
 	return d.write(fileOf(server), heads)
 }
+
+// Term is the highest term of owners that was seen of a server or a cluster.
+func (d Dir) Term(server string) (t sluice.SeenTerm, err error) {
+	path := filepath.Join(string(d), termOf(server))
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return t, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &t)
+	}
+	if err != nil {
+		return t, fmt.Errorf("%s: %w", path, err)
+	}
+	return t, nil
+}
+
+// SetTerm keeps it.
+func (d Dir) SetTerm(server string, t sluice.SeenTerm) error {
+	b, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	return d.replace(termOf(server), append(b, '\n'))
+}
+
+func termOf(server string) string { return url.QueryEscape(server) + ".term" }
 
 // fileOf names the file of a server; no two servers share one.
 func fileOf(server string) string { return url.QueryEscape(server) + ".heads" }

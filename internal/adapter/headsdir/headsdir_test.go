@@ -35,6 +35,21 @@ func TestKept(t *testing.T) {
 			t.Errorf("of %s %v, error %v", server, got, err)
 		}
 	}
+	term := sluice.SeenTerm{Epoch: 1, Term: 1 << 40}
+	if err := d.SetTerm("https://a:1", term); err != nil {
+		t.Fatal(err)
+	}
+	for server, want := range map[string]sluice.SeenTerm{"https://a:1": term, "https://c": {}} {
+		if got, err := d.Term(server); err != nil || got != want {
+			t.Errorf("the term of %s is %v, error %v", server, got, err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(string(d), termOf("https://a:1")), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Term("https://a:1"); err == nil {
+		t.Error("half a term is taken for none")
+	}
 	for _, heads := range [][]sluice.SeenHead{a, nil, nil} {
 		if err := d.SetAlarm(heads); err != nil {
 			t.Fatal(err)

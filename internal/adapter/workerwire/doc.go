@@ -112,6 +112,14 @@ func headsFrom(heads []*wirepb.Head) []sluice.SeenHead {
 	return out
 }
 
+func termTo(t sluice.SeenTerm) *wirepb.Term {
+	return &wirepb.Term{Epoch: uint32(t.Epoch), Term: t.Term}
+}
+
+func termFrom(t *wirepb.Term) sluice.SeenTerm {
+	return sluice.SeenTerm{Epoch: int(t.GetEpoch()), Term: t.GetTerm()}
+}
+
 func openedTo(o *sluice.WorkerOpened) *wirepb.Opened {
 	return &wirepb.Opened{Job: string(o.Job), Digest: o.Digest[:], Error: o.Error, Refused: o.Refused}
 }
@@ -126,7 +134,7 @@ func toServer(m sluice.ToServer) *wirepb.ToServer {
 	switch {
 	case m.Hello != nil:
 		h := &wirepb.Hello{Protocol: Protocol, Version: m.Hello.Version, Limit: uint32(m.Hello.Limit), Heads: headsTo(m.Hello.Heads),
-			SignedOnly: m.Hello.SignedOnly}
+			SignedOnly: m.Hello.SignedOnly, Seen: termTo(m.Hello.Seen)}
 		for _, a := range m.Hello.Held {
 			h.Held = append(h.Held, &wirepb.Held{Attempt: string(a.Attempt), Ended: a.Ended})
 		}
@@ -160,7 +168,7 @@ func fromWorker(m *wirepb.ToServer) (out sluice.ToServer, err error) {
 	switch is := m.GetIs().(type) {
 	case *wirepb.ToServer_Hello:
 		h := &sluice.WorkerHello{Version: is.Hello.GetVersion(), Limit: int(is.Hello.GetLimit()), Heads: headsFrom(is.Hello.GetHeads()),
-			SignedOnly: is.Hello.GetSignedOnly()}
+			SignedOnly: is.Hello.GetSignedOnly(), Seen: termFrom(is.Hello.GetSeen())}
 		for _, a := range is.Hello.GetHeld() {
 			h.Held = append(h.Held, sluice.WorkerHeld{Attempt: sluice.AttemptID(a.GetAttempt()), Ended: a.GetEnded()})
 		}
@@ -200,7 +208,8 @@ func decoded[T any](text []byte) (*T, error) {
 func toWorker(m sluice.ToWorker) *wirepb.ToWorker {
 	switch {
 	case m.Lease != nil:
-		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Lease{Lease: &wirepb.Lease{Number: m.Lease.Number, Milliseconds: m.Lease.For.Milliseconds()}}}
+		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Lease{Lease: &wirepb.Lease{Number: m.Lease.Number, Milliseconds: m.Lease.For.Milliseconds(),
+			Term: termTo(m.Lease.Term)}}}
 	case m.Assign != nil:
 		a := m.Assign
 		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Assign{Assign: &wirepb.Assign{Job: encoded(sluice.JobSubmitted{Submitted: *a.Job}), JobId: string(a.Job.ID),
@@ -224,6 +233,8 @@ func toWorker(m sluice.ToWorker) *wirepb.ToWorker {
 		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Wipe{Wipe: string(m.Wipe)}}
 	case m.Heads != nil:
 		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Heads{Heads: &wirepb.Heads{Heads: headsTo(m.Heads)}}}
+	case m.Owner != nil:
+		return &wirepb.ToWorker{Is: &wirepb.ToWorker_Owner{Owner: &wirepb.Owner{Term: termTo(m.Owner.Term), Servers: m.Owner.Servers}}}
 	}
 	return &wirepb.ToWorker{}
 }
@@ -231,7 +242,8 @@ func toWorker(m sluice.ToWorker) *wirepb.ToWorker {
 func fromServer(m *wirepb.ToWorker) (out sluice.ToWorker, err error) {
 	switch is := m.GetIs().(type) {
 	case *wirepb.ToWorker_Lease:
-		out.Lease = &sluice.WorkerLease{Number: is.Lease.GetNumber(), For: time.Duration(is.Lease.GetMilliseconds()) * time.Millisecond}
+		out.Lease = &sluice.WorkerLease{Number: is.Lease.GetNumber(), For: time.Duration(is.Lease.GetMilliseconds()) * time.Millisecond,
+			Term: termFrom(is.Lease.GetTerm())}
 	case *wirepb.ToWorker_Assign:
 		a := is.Assign
 		b, err := decoded[sluice.JobSubmitted](a.GetJob())
@@ -263,6 +275,8 @@ func fromServer(m *wirepb.ToWorker) (out sluice.ToWorker, err error) {
 		out.Wipe = sluice.JobID(is.Wipe)
 	case *wirepb.ToWorker_Heads:
 		out.Heads = headsFrom(is.Heads.GetHeads())
+	case *wirepb.ToWorker_Owner:
+		out.Owner = &sluice.WorkerOwner{Term: termFrom(is.Owner.GetTerm()), Servers: is.Owner.GetServers()}
 	}
 	return out, err
 }

@@ -90,6 +90,8 @@ func serve(t *testing.T, ca *authority.Workers, got chan<- sluice.Line[sluice.To
 
 var seen = []sluice.SeenHead{{Head: sluice.Head{Namespace: "prod", Seq: 9, Hash: sluice.ChainHash{1, 31: 0xff}}, Epoch: 2, Sign: "ab"}}
 
+var term = sluice.SeenTerm{Epoch: 1792000000, Term: 1 << 40}
+
 func open(t *testing.T, address string, roots *x509.CertPool, c *tls.Certificate) (sluice.Line[sluice.ToServer, sluice.ToWorker], error) {
 	t.Helper()
 	client, err := workerwire.Dial(workerwire.ClientConfig{Address: address, ServerName: authority.ServerName, Roots: roots,
@@ -99,7 +101,7 @@ func open(t *testing.T, address string, roots *x509.CertPool, c *tls.Certificate
 	}
 	t.Cleanup(client.Close)
 	return client.Open(t.Context(), sluice.WorkerHello{Version: "x", Limit: 3, Held: []sluice.WorkerHeld{{Attempt: "a", Ended: true}},
-		Opened: []sluice.WorkerOpened{{Job: "0123456789ab", Digest: [32]byte{1}, Refused: true}}, Heads: seen})
+		Opened: []sluice.WorkerOpened{{Job: "0123456789ab", Digest: [32]byte{1}, Refused: true}}, Heads: seen, Seen: term})
 }
 
 // TestWhoIsRefused: nobody gets a line but who shows a certificate of this authority that counts.
@@ -162,7 +164,7 @@ func TestMessages(t *testing.T) {
 	}
 	server := <-lines
 	if m, err := server.Receive(); err != nil || !reflect.DeepEqual(m.Hello, &sluice.WorkerHello{Version: "x", Limit: 3, Held: []sluice.WorkerHeld{{Attempt: "a", Ended: true}},
-		Opened: []sluice.WorkerOpened{{Job: "0123456789ab", Digest: [32]byte{1}, Refused: true}}, Heads: seen}) {
+		Opened: []sluice.WorkerOpened{{Job: "0123456789ab", Digest: [32]byte{1}, Refused: true}}, Heads: seen, Seen: term}) {
 		t.Fatalf("hello came as %+v, error %v", m.Hello, err)
 	}
 	code := 3
@@ -189,7 +191,8 @@ func TestMessages(t *testing.T) {
 		Targets: []sluice.Host{"h", "i"}, Tracks: []sluice.Track{{Name: "t", Stages: []sluice.Stage{{Name: "s", Hosts: []sluice.Host{"h", "i"}}}}},
 		HostSSH: map[sluice.Host]sluice.SSH{"i": {Port: 22}}}
 	for _, want := range []sluice.ToWorker{
-		{Lease: &sluice.WorkerLease{Number: 7, For: 15 * time.Second}},
+		{Lease: &sluice.WorkerLease{Number: 7, For: 15 * time.Second, Term: term}},
+		{Owner: &sluice.WorkerOwner{Term: term, Servers: []string{"a.example.com:7658", "[::1]:7658"}}},
 		{Assign: &sluice.WorkerAssign{Job: &sluice.Job{ID: "0123456789ab", Namespace: "prod", Command: "x", Action: sluice.Action{Kind: sluice.RunCommand, Shell: "x"},
 			SSH: sluice.SSH{Pool: "dmz", Port: 22}}, Host: "h", Attempt: "a", Settle: true, Resumed: true, Stdout: 4, Stderr: 5}},
 		{Drop: "a"}, {Kill: &sluice.WorkerKill{Attempt: "a", TimeLimit: true}}, {Stop: "a"}, {Committed: "a"}, {Drain: &on}, {Wipe: "0123456789ab"},

@@ -61,6 +61,7 @@ type Guard struct {
 
 	// raised is what Alarm says. It is not under the lock: whoever appends asks for it, and a repair appends.
 	raised atomic.Pointer[sluice.Error]
+	epoch  atomic.Int64 // of history
 }
 
 const (
@@ -105,6 +106,7 @@ func (g *Guard) turns(ctx context.Context) error {
 			g.read = e.Seq
 			if t, ok := witness.TurnOf(e); ok {
 				g.history, g.turned = append(g.history, t), e.Time
+				g.epoch.Store(int64(g.history.Epoch()))
 			}
 		}
 		if len(events) < page {
@@ -142,6 +144,9 @@ func (g *Guard) Turned(ctx context.Context) (time.Time, error) {
 	err := g.turns(ctx)
 	return g.turned, err
 }
+
+// Epoch is the one that the log was in when it was looked at last. It does not wait.
+func (g *Guard) Epoch() int { return int(g.epoch.Load()) }
 
 // Heads are the ends of all namespaces, signed, for others to keep.
 func (g *Guard) Heads(ctx context.Context) ([]sluice.SeenHead, error) {

@@ -58,6 +58,12 @@ type Config struct {
 	Fetched  func(ctx context.Context, a sluice.AttemptID, dir string) error
 	// Witness keeps where the server's log ended, as it has shown; nil: only this process remembers.
 	Witness Witness
+	// Terms keeps the highest term of an owner that was seen; nil: only this process remembers.
+	Terms Terms
+	// Servers is told the addresses of all servers of the cluster, by the one that owns its log. It must not block. May be nil.
+	Servers func([]string)
+	// Leased is called when the first lease has come on a line. It must not block. May be nil.
+	Leased func()
 	// Ready is called when the first lease has come: from then on this worker carries attempts out. It must not block. May
 	// be nil.
 	Ready func()
@@ -67,6 +73,12 @@ type Config struct {
 type Witness interface {
 	Seen() ([]sluice.SeenHead, error)
 	SetSeen([]sluice.SeenHead) error
+}
+
+// Terms keeps the highest term from one start to the next. When SetTerm returns it is durable.
+type Terms interface {
+	Term() (sluice.SeenTerm, error)
+	SetTerm(sluice.SeenTerm) error
 }
 
 const (
@@ -93,6 +105,7 @@ type Outpost struct {
 	lease    lease
 	leased   chan struct{} // closed and replaced when there is a new one, or an attempt is assigned anew
 	seen     []sluice.SeenHead
+	highest  sluice.SeenTerm // that was seen, and is on the disk
 
 	kept []sluice.SeenHead // those of seen that are on the disk; of who writes them, one after the other
 }
@@ -133,11 +146,16 @@ func (l *link) send(m sluice.ToServer) bool {
 }
 
 // New reads what an earlier process left.
-func New(cfg Config) (*Outpost, error) {
+func New(cfg Config) (_ *Outpost, err error) {
 	o := &Outpost{cfg: cfg, attempts: map[sluice.AttemptID]*attempt{}, jobs: map[sluice.JobID]*job{}, vaults: map[sluice.JobID]*vault{},
 		leased: make(chan struct{})}
 	if cfg.Opener != nil {
 		o.opener = *cfg.Opener
+	}
+	if cfg.Terms != nil {
+		if o.highest, err = cfg.Terms.Term(); err != nil {
+			return nil, err // without it an owner of the past could be followed
+		}
 	}
 	o.remember()
 	o.sweep(cfg.FetchDir) // what has a record has been handed over, and the rest is fetched again
@@ -201,6 +219,8 @@ func (o *Outpost) session(ctx, doing context.Context) error {
 	defer stop()
 	defer line.Close()
 	defer o.unbind(l)
+	var by served
+	leased := false
 	for {
 		m, err := line.Receive()
 		if errors.Is(err, io.EOF) {
@@ -209,8 +229,21 @@ func (o *Outpost) session(ctx, doing context.Context) error {
 		if err != nil {
 			return err
 		}
+		if err := o.serves(&by, m); err != nil {
+			hearOut(line)
+			return err
+		}
+		if m.Owner != nil {
+			if o.cfg.Servers != nil && len(m.Owner.Servers) > 0 {
+				o.cfg.Servers(m.Owner.Servers)
+			}
+			continue
+		}
 		if m.Lease != nil {
-			o.extend(m.Lease, sent)
+			if o.extend(m.Lease, sent) && !leased && o.cfg.Leased != nil {
+				o.cfg.Leased()
+				leased = true
+			}
 			select {
 			case every <- m.Lease.For / 3:
 			default:
@@ -233,7 +266,7 @@ func (o *Outpost) hello() sluice.WorkerHello {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	h := sluice.WorkerHello{Version: o.cfg.Version, Limit: o.cfg.Limit, Heads: slices.Clone(o.seen),
-		SignedOnly: o.cfg.SignedOnly}
+		SignedOnly: o.cfg.SignedOnly, Seen: o.highest}
 	for id, a := range o.attempts {
 		h.Held = append(h.Held, sluice.WorkerHeld{Attempt: id, Ended: a.ended()})
 	}
@@ -302,7 +335,8 @@ func (o *Outpost) beat(ctx context.Context, l *link, sent *beatTimes, every <-ch
 }
 
 // extend makes a lease longer. It begins when the beat was sent, so it ends here before it does at the server.
-func (o *Outpost) extend(l *sluice.WorkerLease, sent *beatTimes) {
+// It reports whether it was one for a beat of this line.
+func (o *Outpost) extend(l *sluice.WorkerLease, sent *beatTimes) bool {
 	sent.mu.Lock()
 	at, ok := sent.at[l.Number]
 	for n := range sent.at {
@@ -312,7 +346,7 @@ func (o *Outpost) extend(l *sluice.WorkerLease, sent *beatTimes) {
 	}
 	sent.mu.Unlock()
 	if !ok {
-		return
+		return false
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -321,6 +355,7 @@ func (o *Outpost) extend(l *sluice.WorkerLease, sent *beatTimes) {
 	}
 	o.lease = lease{at, l.For}
 	o.wake()
+	return true
 }
 
 // wake has those look again that wait for something to start under. The caller holds the lock.

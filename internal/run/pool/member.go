@@ -19,6 +19,8 @@ type member struct {
 	// works are the namespaces that it had attempts of, and shown the heads that it has; the pool's lock guards them.
 	works map[sluice.Namespace]bool
 	shown map[sluice.Namespace]sluice.SeenHead
+	// servers are those that it was told of; of who reads its messages.
+	servers []string
 
 	mu    sync.Mutex
 	queue []sluice.ToWorker
@@ -70,12 +72,18 @@ func (p *Pool) Serve(ctx context.Context, name sluice.WorkerName, pools []sluice
 			return &sluice.Error{Code: sluice.Contact, Text: "what the worker " + string(name) + " has seen of the log cannot be judged", Err: err}
 		}
 	}
+	term := p.term()
+	if term.Before(hello.Seen) {
+		return sluice.Errorf(sluice.Contact, "the worker %s has seen %s, and this server is in %s: another one owns the log, or its data are of an earlier day", name, hello.Seen, term)
+	}
 	m := &member{p: p, name: name, line: line, more: make(chan struct{}, 1), works: map[sluice.Namespace]bool{}, shown: map[sluice.Namespace]sluice.SeenHead{}}
 	ctx, cancel := context.WithCancel(ctx)
 	var writer sync.WaitGroup
 	defer writer.Wait()
 	defer cancel()
 	defer line.Close()
+	m.servers = slices.Clone(p.servers())
+	m.send(sluice.ToWorker{Owner: &sluice.WorkerOwner{Term: term, Servers: m.servers}}) // first: what comes from somebody else is not followed
 	if drain {
 		m.send(sluice.ToWorker{Drain: &drain})
 	}
@@ -116,6 +124,9 @@ func (m *member) write(ctx context.Context) {
 		m.queue, m.asked = nil, nil
 		m.mu.Unlock()
 		for _, msg := range queue {
+			if msg.Lease != nil && !m.p.ownsLog(ctx) {
+				continue
+			}
 			if m.line.Send(msg) != nil {
 				m.line.Close()
 				return
@@ -130,6 +141,16 @@ func (m *member) write(ctx context.Context) {
 		case <-m.more:
 		}
 	}
+}
+
+// ownsLog asks whether this server still owns the log. Where that cannot be said in time nothing may start.
+func (p *Pool) ownsLog(ctx context.Context) bool {
+	if p.cfg.Owns == nil {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Lease/3)
+	defer cancel()
+	return p.cfg.Owns(ctx) == nil
 }
 
 // answer tells a worker that it need not keep an attempt. Where it must, nothing is said.
@@ -163,10 +184,13 @@ func (p *Pool) take(m *member, msg sluice.ToServer) error {
 	}
 	switch {
 	case msg.Beat != nil:
-		// At once: nobody but this process gives its attempts away, since it holds the locks of the jobs. Where several
-		// servers share a log, a beat must be answered after a read of the log that began when it was here, and that
-		// shows that the server is still the owner.
-		m.send(sluice.ToWorker{Lease: &sluice.WorkerLease{Number: msg.Beat.Number, For: p.cfg.Lease}})
+		// At once, where nobody but this process gives its attempts away, since it holds the locks of the jobs. Where several
+		// servers share a log, [member.write] asks first.
+		m.send(sluice.ToWorker{Lease: &sluice.WorkerLease{Number: msg.Beat.Number, For: p.cfg.Lease, Term: p.term()}})
+		if now := p.servers(); !slices.Equal(now, m.servers) {
+			m.servers = slices.Clone(now)
+			m.send(sluice.ToWorker{Owner: &sluice.WorkerOwner{Term: p.term(), Servers: m.servers}})
+		}
 		select {
 		case p.stale <- struct{}{}:
 		default:

@@ -46,6 +46,15 @@ type Config struct {
 	Witness func(ctx context.Context, from string, heads []sluice.SeenHead) error
 	// Alarm says why nothing may start: the log lost something, or was changed. nil: there is never one.
 	Alarm func() error
+	// Term is the number of the term in which this server owns the log; 0: it is in no cluster.
+	Term uint64
+	// Owns says why this server does not own the log any more, or that it cannot be told: it is found out after it was asked. A worker
+	// gets a lease only then. nil: nobody else can own it.
+	Owns func(ctx context.Context) error
+	// Epoch is the one that the log is in; nil: 0. It must not block.
+	Epoch func() int
+	// Servers are the addresses for workers of all servers of the cluster; nil: there is none. It must not block.
+	Servers func() []string
 	// Trouble is told what a person should know. It must not block.
 	Trouble func(string)
 	// Custody is told what becomes of secrets. May be nil.
@@ -94,6 +103,22 @@ func New(cfg Config) *Pool {
 
 // now has the monotonic clock in it, as time.Now has: only differences count.
 func (p *Pool) now() time.Time { return time.Now() }
+
+// term is what workers are told of who serves them.
+func (p *Pool) term() sluice.SeenTerm {
+	t := sluice.SeenTerm{Term: p.cfg.Term}
+	if p.cfg.Epoch != nil {
+		t.Epoch = p.cfg.Epoch()
+	}
+	return t
+}
+
+func (p *Pool) servers() []string {
+	if p.cfg.Servers == nil {
+		return nil
+	}
+	return p.cfg.Servers()
+}
 
 // Run does what falls due, until ctx ends.
 func (p *Pool) Run(ctx context.Context) error {

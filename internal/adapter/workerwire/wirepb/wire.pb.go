@@ -531,6 +531,7 @@ type Hello struct {
 	Opened        []*Opened              `protobuf:"bytes,5,rep,name=opened,proto3" json:"opened,omitempty"`
 	Heads         []*Head                `protobuf:"bytes,6,rep,name=heads,proto3" json:"heads,omitempty"`
 	SignedOnly    bool                   `protobuf:"varint,7,opt,name=signed_only,json=signedOnly,proto3" json:"signed_only,omitempty"` // it starts nothing that nobody has signed
+	Seen          *Term                  `protobuf:"bytes,8,opt,name=seen,proto3" json:"seen,omitempty"`                                // the highest that it has seen
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -614,6 +615,65 @@ func (x *Hello) GetSignedOnly() bool {
 	return false
 }
 
+func (x *Hello) GetSeen() *Term {
+	if x != nil {
+		return x.Seen
+	}
+	return nil
+}
+
+type Term struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Term) Reset() {
+	*x = Term{}
+	mi := &file_wire_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Term) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Term) ProtoMessage() {}
+
+func (x *Term) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Term.ProtoReflect.Descriptor instead.
+func (*Term) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Term) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Term) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
 type Held struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Attempt       string                 `protobuf:"bytes,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
@@ -624,7 +684,7 @@ type Held struct {
 
 func (x *Held) Reset() {
 	*x = Held{}
-	mi := &file_wire_proto_msgTypes[8]
+	mi := &file_wire_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +696,7 @@ func (x *Held) String() string {
 func (*Held) ProtoMessage() {}
 
 func (x *Held) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[8]
+	mi := &file_wire_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +709,7 @@ func (x *Held) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Held.ProtoReflect.Descriptor instead.
 func (*Held) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{8}
+	return file_wire_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Held) GetAttempt() string {
@@ -679,7 +739,7 @@ type Head struct {
 
 func (x *Head) Reset() {
 	*x = Head{}
-	mi := &file_wire_proto_msgTypes[9]
+	mi := &file_wire_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -691,7 +751,7 @@ func (x *Head) String() string {
 func (*Head) ProtoMessage() {}
 
 func (x *Head) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[9]
+	mi := &file_wire_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -704,7 +764,7 @@ func (x *Head) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Head.ProtoReflect.Descriptor instead.
 func (*Head) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{9}
+	return file_wire_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Head) GetNamespace() string {
@@ -751,7 +811,7 @@ type Heads struct {
 
 func (x *Heads) Reset() {
 	*x = Heads{}
-	mi := &file_wire_proto_msgTypes[10]
+	mi := &file_wire_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -763,7 +823,7 @@ func (x *Heads) String() string {
 func (*Heads) ProtoMessage() {}
 
 func (x *Heads) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[10]
+	mi := &file_wire_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -776,7 +836,7 @@ func (x *Heads) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heads.ProtoReflect.Descriptor instead.
 func (*Heads) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{10}
+	return file_wire_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Heads) GetHeads() []*Head {
@@ -796,7 +856,7 @@ type Beat struct {
 
 func (x *Beat) Reset() {
 	*x = Beat{}
-	mi := &file_wire_proto_msgTypes[11]
+	mi := &file_wire_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +868,7 @@ func (x *Beat) String() string {
 func (*Beat) ProtoMessage() {}
 
 func (x *Beat) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[11]
+	mi := &file_wire_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +881,7 @@ func (x *Beat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beat.ProtoReflect.Descriptor instead.
 func (*Beat) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{11}
+	return file_wire_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Beat) GetNumber() uint64 {
@@ -850,7 +910,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_wire_proto_msgTypes[12]
+	mi := &file_wire_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -862,7 +922,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[12]
+	mi := &file_wire_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -875,7 +935,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{12}
+	return file_wire_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Output) GetAttempt() string {
@@ -916,7 +976,7 @@ type Gone struct {
 
 func (x *Gone) Reset() {
 	*x = Gone{}
-	mi := &file_wire_proto_msgTypes[13]
+	mi := &file_wire_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -928,7 +988,7 @@ func (x *Gone) String() string {
 func (*Gone) ProtoMessage() {}
 
 func (x *Gone) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[13]
+	mi := &file_wire_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -941,7 +1001,7 @@ func (x *Gone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gone.ProtoReflect.Descriptor instead.
 func (*Gone) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{13}
+	return file_wire_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Gone) GetAttempt() string {
@@ -970,7 +1030,7 @@ type Opened struct {
 
 func (x *Opened) Reset() {
 	*x = Opened{}
-	mi := &file_wire_proto_msgTypes[14]
+	mi := &file_wire_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -982,7 +1042,7 @@ func (x *Opened) String() string {
 func (*Opened) ProtoMessage() {}
 
 func (x *Opened) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[14]
+	mi := &file_wire_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -995,7 +1055,7 @@ func (x *Opened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Opened.ProtoReflect.Descriptor instead.
 func (*Opened) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{14}
+	return file_wire_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Opened) GetJob() string {
@@ -1041,6 +1101,7 @@ type ToWorker struct {
 	//	*ToWorker_Wipe
 	//	*ToWorker_Heads
 	//	*ToWorker_Stop
+	//	*ToWorker_Owner
 	Is            isToWorker_Is `protobuf_oneof:"is"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1048,7 +1109,7 @@ type ToWorker struct {
 
 func (x *ToWorker) Reset() {
 	*x = ToWorker{}
-	mi := &file_wire_proto_msgTypes[15]
+	mi := &file_wire_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1060,7 +1121,7 @@ func (x *ToWorker) String() string {
 func (*ToWorker) ProtoMessage() {}
 
 func (x *ToWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[15]
+	mi := &file_wire_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1073,7 +1134,7 @@ func (x *ToWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToWorker.ProtoReflect.Descriptor instead.
 func (*ToWorker) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{15}
+	return file_wire_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ToWorker) GetIs() isToWorker_Is {
@@ -1182,6 +1243,15 @@ func (x *ToWorker) GetStop() string {
 	return ""
 }
 
+func (x *ToWorker) GetOwner() *Owner {
+	if x != nil {
+		if x, ok := x.Is.(*ToWorker_Owner); ok {
+			return x.Owner
+		}
+	}
+	return nil
+}
+
 type isToWorker_Is interface {
 	isToWorker_Is()
 }
@@ -1230,6 +1300,10 @@ type ToWorker_Stop struct {
 	Stop string `protobuf:"bytes,11,opt,name=stop,proto3,oneof"` // an attempt that is not to start any more; what has started goes on
 }
 
+type ToWorker_Owner struct {
+	Owner *Owner `protobuf:"bytes,12,opt,name=owner,proto3,oneof"` // the first message after the welcome, and again when the servers are others
+}
+
 func (*ToWorker_Lease) isToWorker_Is() {}
 
 func (*ToWorker_Assign) isToWorker_Is() {}
@@ -1252,6 +1326,8 @@ func (*ToWorker_Heads) isToWorker_Is() {}
 
 func (*ToWorker_Stop) isToWorker_Is() {}
 
+func (*ToWorker_Owner) isToWorker_Is() {}
+
 type Welcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Protocol      uint32                 `protobuf:"varint,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
@@ -1262,7 +1338,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1274,7 +1350,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1287,7 +1363,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{16}
+	return file_wire_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Welcome) GetProtocol() uint32 {
@@ -1308,13 +1384,14 @@ type Lease struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	Milliseconds  int64                  `protobuf:"varint,2,opt,name=milliseconds,proto3" json:"milliseconds,omitempty"`
+	Term          *Term                  `protobuf:"bytes,4,opt,name=term,proto3" json:"term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1326,7 +1403,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1339,7 +1416,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{17}
+	return file_wire_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Lease) GetNumber() uint64 {
@@ -1354,6 +1431,65 @@ func (x *Lease) GetMilliseconds() int64 {
 		return x.Milliseconds
 	}
 	return 0
+}
+
+func (x *Lease) GetTerm() *Term {
+	if x != nil {
+		return x.Term
+	}
+	return nil
+}
+
+type Owner struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Term          *Term                  `protobuf:"bytes,1,opt,name=term,proto3" json:"term,omitempty"`
+	Servers       []string               `protobuf:"bytes,2,rep,name=servers,proto3" json:"servers,omitempty"` // HOST:PORT for workers, of all servers of the cluster
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Owner) Reset() {
+	*x = Owner{}
+	mi := &file_wire_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Owner) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Owner) ProtoMessage() {}
+
+func (x *Owner) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Owner.ProtoReflect.Descriptor instead.
+func (*Owner) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Owner) GetTerm() *Term {
+	if x != nil {
+		return x.Term
+	}
+	return nil
+}
+
+func (x *Owner) GetServers() []string {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
 }
 
 type Assign struct {
@@ -1373,7 +1509,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1385,7 +1521,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1398,7 +1534,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{18}
+	return file_wire_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Assign) GetJob() []byte {
@@ -1475,7 +1611,7 @@ type Secrets struct {
 
 func (x *Secrets) Reset() {
 	*x = Secrets{}
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1487,7 +1623,7 @@ func (x *Secrets) String() string {
 func (*Secrets) ProtoMessage() {}
 
 func (x *Secrets) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1500,7 +1636,7 @@ func (x *Secrets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secrets.ProtoReflect.Descriptor instead.
 func (*Secrets) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{19}
+	return file_wire_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Secrets) GetJobId() string {
@@ -1534,7 +1670,7 @@ type Kill struct {
 
 func (x *Kill) Reset() {
 	*x = Kill{}
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +1682,7 @@ func (x *Kill) String() string {
 func (*Kill) ProtoMessage() {}
 
 func (x *Kill) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +1695,7 @@ func (x *Kill) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kill.ProtoReflect.Descriptor instead.
 func (*Kill) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{20}
+	return file_wire_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Kill) GetAttempt() string {
@@ -1609,7 +1745,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x04gone\x18\a \x01(\v2\x16.sluice.worker.v1.GoneH\x00R\x04gone\x122\n" +
 	"\x06opened\x18\b \x01(\v2\x18.sluice.worker.v1.OpenedH\x00R\x06opened\x12\x1c\n" +
 	"\bbalanced\x18\t \x01(\fH\x00R\bbalancedB\x04\n" +
-	"\x02is\"\x80\x02\n" +
+	"\x02is\"\xac\x02\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
@@ -1618,7 +1754,11 @@ const file_wire_proto_rawDesc = "" +
 	"\x06opened\x18\x05 \x03(\v2\x18.sluice.worker.v1.OpenedR\x06opened\x12,\n" +
 	"\x05heads\x18\x06 \x03(\v2\x16.sluice.worker.v1.HeadR\x05heads\x12\x1f\n" +
 	"\vsigned_only\x18\a \x01(\bR\n" +
-	"signedOnly\"6\n" +
+	"signedOnly\x12*\n" +
+	"\x04seen\x18\b \x01(\v2\x16.sluice.worker.v1.TermR\x04seen\"0\n" +
+	"\x04Term\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\"6\n" +
 	"\x04Held\x12\x18\n" +
 	"\aattempt\x18\x01 \x01(\tR\aattempt\x12\x14\n" +
 	"\x05ended\x18\x02 \x01(\bR\x05ended\"t\n" +
@@ -1645,7 +1785,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05error\x12\x18\n" +
-	"\arefused\x18\x04 \x01(\bR\arefused\"\xbc\x03\n" +
+	"\arefused\x18\x04 \x01(\bR\arefused\"\xed\x03\n" +
 	"\bToWorker\x12/\n" +
 	"\x05lease\x18\x01 \x01(\v2\x17.sluice.worker.v1.LeaseH\x00R\x05lease\x122\n" +
 	"\x06assign\x18\x02 \x01(\v2\x18.sluice.worker.v1.AssignH\x00R\x06assign\x12\x14\n" +
@@ -1658,14 +1798,19 @@ const file_wire_proto_rawDesc = "" +
 	"\x04wipe\x18\t \x01(\tH\x00R\x04wipe\x12/\n" +
 	"\x05heads\x18\n" +
 	" \x01(\v2\x17.sluice.worker.v1.HeadsH\x00R\x05heads\x12\x14\n" +
-	"\x04stop\x18\v \x01(\tH\x00R\x04stopB\x04\n" +
+	"\x04stop\x18\v \x01(\tH\x00R\x04stop\x12/\n" +
+	"\x05owner\x18\f \x01(\v2\x17.sluice.worker.v1.OwnerH\x00R\x05ownerB\x04\n" +
 	"\x02is\"?\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\tR\aversion\"I\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\"u\n" +
 	"\x05Lease\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\"\n" +
-	"\fmilliseconds\x18\x02 \x01(\x03R\fmillisecondsJ\x04\b\x03\x10\x04\"\xe5\x01\n" +
+	"\fmilliseconds\x18\x02 \x01(\x03R\fmilliseconds\x12*\n" +
+	"\x04term\x18\x04 \x01(\v2\x16.sluice.worker.v1.TermR\x04termJ\x04\b\x03\x10\x04\"M\n" +
+	"\x05Owner\x12*\n" +
+	"\x04term\x18\x01 \x01(\v2\x16.sluice.worker.v1.TermR\x04term\x12\x18\n" +
+	"\aservers\x18\x02 \x03(\tR\aservers\"\xe5\x01\n" +
 	"\x06Assign\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\fR\x03job\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x12\n" +
@@ -1705,7 +1850,7 @@ func file_wire_proto_rawDescGZIP() []byte {
 	return file_wire_proto_rawDescData
 }
 
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_wire_proto_goTypes = []any{
 	(*Empty)(nil),        // 0: sluice.worker.v1.Empty
 	(*EnrolRequest)(nil), // 1: sluice.worker.v1.EnrolRequest
@@ -1715,51 +1860,57 @@ var file_wire_proto_goTypes = []any{
 	(*Chunk)(nil),        // 5: sluice.worker.v1.Chunk
 	(*ToServer)(nil),     // 6: sluice.worker.v1.ToServer
 	(*Hello)(nil),        // 7: sluice.worker.v1.Hello
-	(*Held)(nil),         // 8: sluice.worker.v1.Held
-	(*Head)(nil),         // 9: sluice.worker.v1.Head
-	(*Heads)(nil),        // 10: sluice.worker.v1.Heads
-	(*Beat)(nil),         // 11: sluice.worker.v1.Beat
-	(*Output)(nil),       // 12: sluice.worker.v1.Output
-	(*Gone)(nil),         // 13: sluice.worker.v1.Gone
-	(*Opened)(nil),       // 14: sluice.worker.v1.Opened
-	(*ToWorker)(nil),     // 15: sluice.worker.v1.ToWorker
-	(*Welcome)(nil),      // 16: sluice.worker.v1.Welcome
-	(*Lease)(nil),        // 17: sluice.worker.v1.Lease
-	(*Assign)(nil),       // 18: sluice.worker.v1.Assign
-	(*Secrets)(nil),      // 19: sluice.worker.v1.Secrets
-	(*Kill)(nil),         // 20: sluice.worker.v1.Kill
+	(*Term)(nil),         // 8: sluice.worker.v1.Term
+	(*Held)(nil),         // 9: sluice.worker.v1.Held
+	(*Head)(nil),         // 10: sluice.worker.v1.Head
+	(*Heads)(nil),        // 11: sluice.worker.v1.Heads
+	(*Beat)(nil),         // 12: sluice.worker.v1.Beat
+	(*Output)(nil),       // 13: sluice.worker.v1.Output
+	(*Gone)(nil),         // 14: sluice.worker.v1.Gone
+	(*Opened)(nil),       // 15: sluice.worker.v1.Opened
+	(*ToWorker)(nil),     // 16: sluice.worker.v1.ToWorker
+	(*Welcome)(nil),      // 17: sluice.worker.v1.Welcome
+	(*Lease)(nil),        // 18: sluice.worker.v1.Lease
+	(*Owner)(nil),        // 19: sluice.worker.v1.Owner
+	(*Assign)(nil),       // 20: sluice.worker.v1.Assign
+	(*Secrets)(nil),      // 21: sluice.worker.v1.Secrets
+	(*Kill)(nil),         // 22: sluice.worker.v1.Kill
 }
 var file_wire_proto_depIdxs = []int32{
 	7,  // 0: sluice.worker.v1.ToServer.hello:type_name -> sluice.worker.v1.Hello
-	11, // 1: sluice.worker.v1.ToServer.beat:type_name -> sluice.worker.v1.Beat
-	12, // 2: sluice.worker.v1.ToServer.output:type_name -> sluice.worker.v1.Output
-	13, // 3: sluice.worker.v1.ToServer.gone:type_name -> sluice.worker.v1.Gone
-	14, // 4: sluice.worker.v1.ToServer.opened:type_name -> sluice.worker.v1.Opened
-	8,  // 5: sluice.worker.v1.Hello.held:type_name -> sluice.worker.v1.Held
-	14, // 6: sluice.worker.v1.Hello.opened:type_name -> sluice.worker.v1.Opened
-	9,  // 7: sluice.worker.v1.Hello.heads:type_name -> sluice.worker.v1.Head
-	9,  // 8: sluice.worker.v1.Heads.heads:type_name -> sluice.worker.v1.Head
-	17, // 9: sluice.worker.v1.ToWorker.lease:type_name -> sluice.worker.v1.Lease
-	18, // 10: sluice.worker.v1.ToWorker.assign:type_name -> sluice.worker.v1.Assign
-	20, // 11: sluice.worker.v1.ToWorker.kill:type_name -> sluice.worker.v1.Kill
-	16, // 12: sluice.worker.v1.ToWorker.welcome:type_name -> sluice.worker.v1.Welcome
-	19, // 13: sluice.worker.v1.ToWorker.secrets:type_name -> sluice.worker.v1.Secrets
-	10, // 14: sluice.worker.v1.ToWorker.heads:type_name -> sluice.worker.v1.Heads
-	1,  // 15: sluice.worker.v1.Workers.Enrol:input_type -> sluice.worker.v1.EnrolRequest
-	2,  // 16: sluice.worker.v1.Workers.Renew:input_type -> sluice.worker.v1.RenewRequest
-	6,  // 17: sluice.worker.v1.Workers.Work:input_type -> sluice.worker.v1.ToServer
-	4,  // 18: sluice.worker.v1.Workers.Blob:input_type -> sluice.worker.v1.BlobRequest
-	5,  // 19: sluice.worker.v1.Workers.Fetched:input_type -> sluice.worker.v1.Chunk
-	3,  // 20: sluice.worker.v1.Workers.Enrol:output_type -> sluice.worker.v1.Certificate
-	3,  // 21: sluice.worker.v1.Workers.Renew:output_type -> sluice.worker.v1.Certificate
-	15, // 22: sluice.worker.v1.Workers.Work:output_type -> sluice.worker.v1.ToWorker
-	5,  // 23: sluice.worker.v1.Workers.Blob:output_type -> sluice.worker.v1.Chunk
-	0,  // 24: sluice.worker.v1.Workers.Fetched:output_type -> sluice.worker.v1.Empty
-	20, // [20:25] is the sub-list for method output_type
-	15, // [15:20] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	12, // 1: sluice.worker.v1.ToServer.beat:type_name -> sluice.worker.v1.Beat
+	13, // 2: sluice.worker.v1.ToServer.output:type_name -> sluice.worker.v1.Output
+	14, // 3: sluice.worker.v1.ToServer.gone:type_name -> sluice.worker.v1.Gone
+	15, // 4: sluice.worker.v1.ToServer.opened:type_name -> sluice.worker.v1.Opened
+	9,  // 5: sluice.worker.v1.Hello.held:type_name -> sluice.worker.v1.Held
+	15, // 6: sluice.worker.v1.Hello.opened:type_name -> sluice.worker.v1.Opened
+	10, // 7: sluice.worker.v1.Hello.heads:type_name -> sluice.worker.v1.Head
+	8,  // 8: sluice.worker.v1.Hello.seen:type_name -> sluice.worker.v1.Term
+	10, // 9: sluice.worker.v1.Heads.heads:type_name -> sluice.worker.v1.Head
+	18, // 10: sluice.worker.v1.ToWorker.lease:type_name -> sluice.worker.v1.Lease
+	20, // 11: sluice.worker.v1.ToWorker.assign:type_name -> sluice.worker.v1.Assign
+	22, // 12: sluice.worker.v1.ToWorker.kill:type_name -> sluice.worker.v1.Kill
+	17, // 13: sluice.worker.v1.ToWorker.welcome:type_name -> sluice.worker.v1.Welcome
+	21, // 14: sluice.worker.v1.ToWorker.secrets:type_name -> sluice.worker.v1.Secrets
+	11, // 15: sluice.worker.v1.ToWorker.heads:type_name -> sluice.worker.v1.Heads
+	19, // 16: sluice.worker.v1.ToWorker.owner:type_name -> sluice.worker.v1.Owner
+	8,  // 17: sluice.worker.v1.Lease.term:type_name -> sluice.worker.v1.Term
+	8,  // 18: sluice.worker.v1.Owner.term:type_name -> sluice.worker.v1.Term
+	1,  // 19: sluice.worker.v1.Workers.Enrol:input_type -> sluice.worker.v1.EnrolRequest
+	2,  // 20: sluice.worker.v1.Workers.Renew:input_type -> sluice.worker.v1.RenewRequest
+	6,  // 21: sluice.worker.v1.Workers.Work:input_type -> sluice.worker.v1.ToServer
+	4,  // 22: sluice.worker.v1.Workers.Blob:input_type -> sluice.worker.v1.BlobRequest
+	5,  // 23: sluice.worker.v1.Workers.Fetched:input_type -> sluice.worker.v1.Chunk
+	3,  // 24: sluice.worker.v1.Workers.Enrol:output_type -> sluice.worker.v1.Certificate
+	3,  // 25: sluice.worker.v1.Workers.Renew:output_type -> sluice.worker.v1.Certificate
+	16, // 26: sluice.worker.v1.Workers.Work:output_type -> sluice.worker.v1.ToWorker
+	5,  // 27: sluice.worker.v1.Workers.Blob:output_type -> sluice.worker.v1.Chunk
+	0,  // 28: sluice.worker.v1.Workers.Fetched:output_type -> sluice.worker.v1.Empty
+	24, // [24:29] is the sub-list for method output_type
+	19, // [19:24] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -1778,7 +1929,7 @@ func file_wire_proto_init() {
 		(*ToServer_Opened)(nil),
 		(*ToServer_Balanced)(nil),
 	}
-	file_wire_proto_msgTypes[15].OneofWrappers = []any{
+	file_wire_proto_msgTypes[16].OneofWrappers = []any{
 		(*ToWorker_Lease)(nil),
 		(*ToWorker_Assign)(nil),
 		(*ToWorker_Drop)(nil),
@@ -1790,6 +1941,7 @@ func file_wire_proto_init() {
 		(*ToWorker_Wipe)(nil),
 		(*ToWorker_Heads)(nil),
 		(*ToWorker_Stop)(nil),
+		(*ToWorker_Owner)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1797,7 +1949,7 @@ func file_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
