@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"regexp"
 	"sync"
 
@@ -51,17 +52,32 @@ func (b *Blobs) Put(ctx context.Context, r io.Reader) (string, int64, error) {
 	return digest, int64(content.Len()), nil
 }
 
+// Become has it have what another one has, and nothing else.
+func (b *Blobs) Become(other *Blobs) {
+	other.mu.Lock()
+	kept := maps.Clone(other.kept)
+	other.mu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.kept = kept
+}
+
 // Renew returns the size of a blob.
 func (b *Blobs) Renew(ctx context.Context, digest string) (int64, error) {
+	if err := b.Faults.pass(ctx, BlobRenew); err != nil {
+		return 0, err
+	}
+	return b.Size(ctx, digest)
+}
+
+// Size returns the size of a blob.
+func (b *Blobs) Size(ctx context.Context, digest string) (int64, error) {
 	r, err := b.Open(ctx, digest)
 	if err != nil {
 		return 0, err
 	}
 	return io.Copy(io.Discard, r)
 }
-
-// Size returns the size of a blob.
-func (b *Blobs) Size(ctx context.Context, digest string) (int64, error) { return b.Renew(ctx, digest) }
 
 // Open reads a blob.
 func (b *Blobs) Open(ctx context.Context, digest string) (io.ReadCloser, error) {

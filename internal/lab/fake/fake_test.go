@@ -28,6 +28,13 @@ func TestBlobs(t *testing.T) {
 	conform.Blobs(t, func(*testing.T) sluice.Blobs { return fake.NewBlobs() })
 }
 
+func TestPeer(t *testing.T) {
+	conform.Peer(t, func(*testing.T) (sluice.Peer, func(sluice.Record)) {
+		p := fake.NewPeer("other")
+		return p, p.Add
+	})
+}
+
 func TestArtifacts(t *testing.T) {
 	conform.Artifacts(t, func(*testing.T) func(*testing.T) sluice.Artifacts {
 		a := fake.NewArtifacts()

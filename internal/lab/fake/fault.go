@@ -21,6 +21,7 @@ const (
 	OutputRead  = "output.read" // Size and Open
 	BlobPut     = "blob.put"
 	BlobOpen    = "blob.open"
+	BlobRenew   = "blob.renew" // before it is looked for
 	DriverClaim = "driver.claim"
 )
 
@@ -39,6 +40,13 @@ func (f *Faults) Set(point string, fault Fault) {
 		f.at = map[string]Fault{}
 	}
 	f.at[point] = fault
+}
+
+// Fault is the one that is at a point; nil: none.
+func (f *Faults) Fault(point string) Fault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.at[point]
 }
 
 // Passed says how often a point was passed, with or without fault.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 
@@ -24,7 +25,10 @@ type stream struct {
 	name    string
 }
 
-var _ sluice.Outputs = (*Outputs)(nil)
+var (
+	_ sluice.Outputs = (*Outputs)(nil)
+	_ sluice.Shelf   = (*Outputs)(nil)
+)
 
 // NewOutputs returns empty outputs.
 func NewOutputs() *Outputs { return &Outputs{streams: map[stream][]byte{}} }
@@ -82,6 +86,32 @@ func (o *Outputs) bytes(job sluice.JobID, a sluice.AttemptID, name string) ([]by
 
 // Close forgets nothing: nothing is held open.
 func (o *Outputs) Close(sluice.JobID) error { return nil }
+
+// Kept lists the jobs of which something is kept.
+func (o *Outputs) Kept(context.Context) (out []sluice.Kept, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	sizes := map[string]int64{}
+	for s, data := range o.streams {
+		job, _, _, _ := s.attempt.Parse()
+		sizes[string(job)] += int64(len(data))
+	}
+	for _, job := range slices.Sorted(maps.Keys(sizes)) {
+		out = append(out, sluice.Kept{Name: job, Bytes: sizes[job]})
+	}
+	return out, nil
+}
+
+// Discard removes all of a job.
+func (o *Outputs) Discard(_ context.Context, job string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	maps.DeleteFunc(o.streams, func(s stream, _ []byte) bool {
+		of, _, _, _ := s.attempt.Parse()
+		return string(of) == job
+	})
+	return nil
+}
 
 func checkStream(job sluice.JobID, a sluice.AttemptID, name string) error {
 	of, _, _, ok := a.Parse()

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"regexp"
 	"slices"
 	"time"
@@ -50,6 +51,10 @@ type Config struct {
 	Trouble func(text string)
 	// Every is how often it is looked; 0: every 6 hours.
 	Every time.Duration
+	// Copy says that this server does not own the log: it looks at its own copy, and adds nothing. What commands printed goes when the log
+	// says that it is gone, whoever decided that; blobs go by the same rule on every server. It must follow the owner while it looks: of
+	// what it has not heard of for a day, nothing is safe.
+	Copy bool
 }
 
 // Fetched are files that jobs fetched.
@@ -72,7 +77,9 @@ const (
 	page         = 10000
 	// fresh is the age below which a blob is never taken: its job may be on the way.
 	fresh = 24 * time.Hour
-	by    = "server"
+	// settled is for a copy of the log, which is a moment late: what was written a moment ago may be of a job that goes on.
+	settled = time.Hour
+	by      = "server"
 )
 
 // Run looks again and again until ctx ends.
@@ -101,15 +108,32 @@ type Swept struct {
 
 // Sweep looks once. What could not be taken away is in the error; the rest was.
 func Sweep(ctx context.Context, cfg Config) (done Swept, err error) {
-	if !cfg.Policy.Any() {
+	if !cfg.Policy.Any() && !cfg.Copy {
 		return done, nil
 	}
-	s := &sweep{cfg: cfg, now: cfg.Clock(), jobs: map[sluice.JobID]*job{}, named: map[string]bool{}, seen: map[sluice.Namespace]uint64{}}
-	if err := s.read(ctx); err != nil {
+	s, err := begin(ctx, cfg)
+	if err != nil {
 		return done, err // who does not know everything takes nothing away
 	}
 	err = s.outputs(ctx, &done)
-	return done, errors.Join(err, s.blobs(ctx, &done))
+	if cfg.Policy.Any() {
+		err = errors.Join(err, s.blobs(ctx, &done))
+	}
+	return done, err
+}
+
+// Named are the digests of all blobs that are kept because something names them. It needs the policy, the log and the clock alone.
+func Named(ctx context.Context, cfg Config) ([]string, error) {
+	s, err := begin(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(s.named)), nil
+}
+
+func begin(ctx context.Context, cfg Config) (*sweep, error) {
+	s := &sweep{cfg: cfg, now: cfg.Clock(), jobs: map[sluice.JobID]*job{}, named: map[string]bool{}, seen: map[sluice.Namespace]uint64{}}
+	return s, s.read(ctx)
 }
 
 // job is what is known of a job that is over.
@@ -117,6 +141,7 @@ type job struct {
 	ns      sluice.Namespace
 	over    bool
 	needed  bool // a host is out because of it, or an outcome is not known
+	gone    bool // its output is, says the log, and the job did not go on since
 	last    time.Time
 	digests []string
 }
@@ -177,14 +202,15 @@ func (s *sweep) events(ctx context.Context, ns sluice.Namespace) error {
 }
 
 func (s *sweep) event(ns sluice.Namespace, e sluice.Event) error {
-	if _, mine := e.Body.(sluice.OutputRemoved); mine {
-		return nil
-	}
 	var j *job
 	if e.Job != "" {
 		if j = s.jobs[e.Job]; j == nil {
 			j = &job{ns: ns}
 			s.jobs[e.Job] = j
+		}
+		_, j.gone = e.Body.(sluice.OutputRemoved)
+		if j.gone {
+			return nil
 		}
 		j.last = e.Time
 	}
@@ -246,11 +272,18 @@ func (s *sweep) outputs(ctx context.Context, done *Swept) error {
 	for _, k := range kept {
 		id := sluice.JobID(k.Name)
 		j := s.jobs[id]
-		reason := s.reason(j, k, total)
-		if reason == "" {
+		var err error
+		if reason := s.reason(j, k, total); j != nil && j.gone { // another server decided it, or this one was killed then
+			if s.cfg.Copy && s.now.Sub(k.Changed) < settled {
+				continue
+			}
+			err = s.again(ctx, id, j)
+		} else if reason == "" || s.cfg.Copy {
 			continue
+		} else {
+			err = s.remove(ctx, id, j, k, reason)
 		}
-		if err := s.remove(ctx, id, j, k, reason); err != nil {
+		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -313,17 +346,36 @@ func (s *sweep) remove(ctx context.Context, id sluice.JobID, j *job, k sluice.Ke
 		}
 	}
 	// First the event: who looks for the output must find why it is not there.
+	if err := s.append(ctx, id, j, sluice.Event{Time: s.now, Job: id, Body: gone}); err != nil {
+		return err
+	}
+	return s.discard(ctx, id)
+}
+
+// again discards what the log says is gone.
+func (s *sweep) again(ctx context.Context, id sluice.JobID, j *job) error {
+	if !s.cfg.Copy {
+		if err := s.append(ctx, id, j); err != nil {
+			return err
+		}
+	}
+	return s.discard(ctx, id)
+}
+
+// append adds events, if the job did not go on.
+func (s *sweep) append(ctx context.Context, id sluice.JobID, j *job, events ...sluice.Event) error {
 	_, err := s.cfg.Log.Update(ctx, j.ns, s.seen[j.ns], func(tail []sluice.Event) ([]sluice.Event, error) {
 		for _, e := range tail {
 			if _, ours := e.Body.(sluice.OutputRemoved); e.Job == id && !ours {
 				return nil, sluice.Errorf(sluice.Conflict, "job %s goes on, so its output stays", id)
 			}
 		}
-		return []sluice.Event{{Time: s.now, Job: id, Body: gone}}, nil
+		return events, nil
 	})
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+func (s *sweep) discard(ctx context.Context, id sluice.JobID) error {
 	return errors.Join(s.cfg.Printed.Discard(ctx, string(id)), s.cfg.Fetched.Discard(ctx, string(id)))
 }
 
