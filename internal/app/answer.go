@@ -1,11 +1,14 @@
 package app
 
 import (
+	"context"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
 
 	"sluice"
+	"sluice/internal/adapter/peerwire"
 	"sluice/internal/front/httpapi"
 )
 
@@ -76,4 +79,47 @@ func (c *cluster) answerAlone(w http.ResponseWriter, r *http.Request, here http.
 	return true
 }
 
-func (c *cluster) handOn(http.ResponseWriter, *http.Request, sluice.Owner) bool { return false }
+// proof is what a connection proved of who sent a request, on its way to the owner.
+type proof struct {
+	Principal sluice.Principal `json:"principal,omitempty"`
+	From      string           `json:"from,omitempty"`
+	Note      bool             `json:"note,omitempty"`
+	Refused   string           `json:"refused,omitempty"`
+}
+
+// handOn has the owner answer a request. If it returns false, nothing was sent, and nothing answered.
+func (c *cluster) handOn(w http.ResponseWriter, r *http.Request, owner sluice.Owner) bool {
+	peer, err := c.neighbours.of(owner.Name, owner.Address)
+	if err != nil {
+		c.s.Log.Warn("the owner of the log cannot be asked", "owner", owner.Name, "why", err)
+		return false
+	}
+	p := proof{}
+	proved, err := c.s.prove(r.Context(), r.TLS)
+	p.Principal, p.From, p.Note = proved.Principal, proved.From, proved.Note
+	if err != nil {
+		p.Refused = err.Error()
+	}
+	text, err := json.Marshal(p)
+	if err != nil {
+		return false
+	}
+	return peer.Hand(w, r, peerwire.From{Remote: r.RemoteAddr, Secure: r.TLS != nil, Proof: text}) == nil
+}
+
+// handedProof is what another server says that a connection to it proved.
+func handedProof(ctx context.Context) (p httpapi.Proof, is bool, err error) {
+	from, is := peerwire.HandedOn(ctx)
+	if !is {
+		return p, false, nil
+	}
+	var got proof
+	if err := json.Unmarshal(from.Proof, &got); err != nil {
+		return p, true, sluice.Errorf(sluice.Denied, "what another server says of the sender cannot be read")
+	}
+	p = httpapi.Proof{Principal: got.Principal, From: got.From, Note: got.Note}
+	if got.Refused != "" {
+		return p, true, sluice.Errorf(sluice.Denied, "%s", got.Refused)
+	}
+	return p, true, nil
+}

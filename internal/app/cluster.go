@@ -3,16 +3,23 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice"
 	"sluice/internal/adapter/authority"
 	"sluice/internal/adapter/etcd"
+	"sluice/internal/adapter/peerwire"
 	"sluice/internal/adapter/sqlitelog"
+	"sluice/internal/core/member"
+	"sluice/internal/run/members"
 	"sluice/internal/run/replica"
 )
 
@@ -28,16 +35,21 @@ type Cluster struct {
 
 // cluster is a server's part in one.
 type cluster struct {
-	s       *Server
-	seat    seat
-	servers *authority.Servers
-	member  *authority.Member
-	files   authority.Files
-	node    *etcd.Node
-	engine  *etcd.Engine
-	journal *replica.Journal
-	outlook *outlook
-	begun   chan struct{} // closed when the engine knows of the log that this server brought, if it did
+	s          *Server
+	seat       seat
+	servers    *authority.Servers
+	member     *authority.Member
+	files      authority.Files
+	doors      *doors
+	node       *etcd.Node
+	engine     *etcd.Engine
+	journal    *replica.Journal
+	outlook    *outlook
+	members    *members.Keeper
+	neighbours neighbours
+	// api answers requests while this server owns the log; nil: it does not.
+	api   atomic.Pointer[http.Handler]
+	begun chan struct{} // closed when the engine knows of the log that this server brought, if it did
 }
 
 const (
@@ -55,7 +67,9 @@ var errTermOver = errors.New("this server does not own the log any more")
 func (s *Server) among(ctx context.Context, h *house) (err error) {
 	h.doors.stay = true
 	defer h.doors.close()
-	c := &cluster{s: s, outlook: newOutlook(s.Clock()), begun: make(chan struct{})}
+	c := &cluster{s: s, doors: h.doors, outlook: newOutlook(s.Clock()), begun: make(chan struct{})}
+	c.neighbours.c = c
+	defer c.neighbours.close()
 	if err := c.enter(ctx); err != nil {
 		return err
 	}
@@ -67,6 +81,14 @@ func (s *Server) among(ctx context.Context, h *house) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.closeJournal()) }()
+	if c.members, err = members.New(ctx, c.journal, s.Clock); err != nil {
+		return contact(err)
+	}
+	c.debug()
+	door, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.seat.Address)
+	if err != nil {
+		return &sluice.Error{Code: sluice.Config, Text: "the server cannot listen for the other servers", Err: err}
+	}
 
 	ctx, stop := context.WithCancelCause(ctx)
 	var all sync.WaitGroup
@@ -77,6 +99,11 @@ func (s *Server) among(ctx context.Context, h *house) (err error) {
 		case <-ctx.Done():
 		case <-c.node.Stopped():
 			stop(sluice.Errorf(sluice.Contact, "this server's part of the engine has ended").WithHint("its log says why; was the server removed from the cluster?"))
+		}
+	})
+	all.Go(func() {
+		if err := peerwire.Serve(ctx, door, c.wire()); err != nil {
+			stop(fmt.Errorf("the other servers are not answered any more: %w", err))
 		}
 	})
 	all.Go(func() { c.outlook.run(ctx, c.engine, s.Clock) })
@@ -138,7 +165,7 @@ func (c *cluster) startNode() (err error) {
 }
 
 func (c *cluster) openJournal(ctx context.Context) (err error) {
-	c.journal, err = replica.New(replica.Config{Engine: c.engine, Trouble: func(text string) { c.s.Log.Warn(text) }},
+	c.journal, err = replica.New(replica.Config{Engine: c.engine, Missing: c.missing, Trouble: func(text string) { c.s.Log.Warn(text) }},
 		func(first func(context.Context, sluice.Record) error) (replica.Copy, error) {
 			return sqlitelog.Open(ctx, sqlitelog.Config{Dir: c.s.Data, First: first})
 		})
@@ -201,7 +228,10 @@ func (c *cluster) asCopy(ctx context.Context, h *house) (sluice.Term, error) {
 func (c *cluster) seek(ctx context.Context) sluice.Term {
 	told := ""
 	for ctx.Err() == nil {
-		err := c.current(ctx)
+		err := c.counts(ctx)
+		if err == nil {
+			err = c.current(ctx)
+		}
 		if err == nil {
 			var term sluice.Term
 			if term, err = c.engine.Own(ctx, sluice.Owner{Name: string(c.seat.Name), Address: c.seat.Address}); err == nil {
@@ -237,10 +267,14 @@ func (c *cluster) asOwner(ctx context.Context, h *house, term sluice.Term) error
 	})
 	c.journal.Own(term)
 	defer c.journal.Disown()
+	defer c.api.Store(nil)
 	err := c.journal.Current(life)
 	if err == nil {
+		err = c.found(life)
+	}
+	if err == nil {
 		c.s.Log.Info("this server owns the log", "term", term.Number())
-		err = c.s.live(life, h, c.journal, c.ownerLife(term))
+		err = c.s.live(life, h, c.journal, c.ownerLife())
 	}
 	switch {
 	case ctx.Err() != nil && errors.Is(context.Cause(life), errTermOver):
@@ -252,6 +286,15 @@ func (c *cluster) asOwner(ctx context.Context, h *house, term sluice.Term) error
 	return err
 }
 
+// found makes the first server of a cluster its first member.
+func (c *cluster) found(ctx context.Context) error {
+	all, err := c.members.All(ctx)
+	if err != nil || slices.ContainsFunc(all, func(m member.Known) bool { return m.Joined }) {
+		return err
+	}
+	return c.members.Found(ctx, c.seat.Name, c.seat.Address)
+}
+
 func (c *cluster) resign(ctx context.Context, term sluice.Term) {
 	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), resignWithin)
 	defer done()
@@ -260,6 +303,62 @@ func (c *cluster) resign(ctx context.Context, term sluice.Term) {
 	}
 }
 
-func (c *cluster) copyLife() life { return life{answer: c.answerAsCopy} }
+// counts says why this server may not own the log yet: one that has just joined is no part of a majority before it has what the others have.
+func (c *cluster) counts(ctx context.Context) error {
+	all, err := c.node.Members(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		if m.Name == string(c.seat.Name) && m.Learner {
+			return sluice.Errorf(sluice.Contact, "this server joins the cluster, and does not have yet what the others have")
+		}
+	}
+	return nil
+}
 
-func (c *cluster) ownerLife(term sluice.Term) life { return life{owns: true} }
+func (c *cluster) copyLife() life {
+	return life{answer: c.answerAsCopy, carry: c.carry, ready: func(context.Context) error {
+		switch v := c.outlook.now(); {
+		case v.cut != nil:
+			return v.cut
+		case v.term == 0:
+			return sluice.Errorf(sluice.Contact, "no server owns the log now")
+		}
+		return nil
+	}}
+}
+
+func (c *cluster) ownerLife() life {
+	return life{owns: true, beside: c.tend, answer: func(here http.Handler) answers {
+		c.api.Store(&here)
+		return func(w http.ResponseWriter, r *http.Request) bool { here.ServeHTTP(w, r); return true }
+	}}
+}
+
+// tendEvery is how often the owner looks at the members.
+const tendEvery = time.Second
+
+// tend has new members count for a majority as soon as they have what the others have.
+func (c *cluster) tend(ctx context.Context) {
+	for ctx.Err() == nil {
+		all, err := c.node.Members(ctx)
+		for _, m := range all {
+			if err != nil || !m.Learner || m.Name == "" {
+				continue
+			}
+			within, done := context.WithTimeout(ctx, time.Minute)
+			if err = c.node.Promote(within, m.Name); err == nil {
+				c.s.Log.Info("a server counts for the majority now", "server", m.Name)
+			}
+			done()
+		}
+		if err != nil && ctx.Err() == nil {
+			c.s.Log.Warn("the members are not looked after", "why", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(tendEvery):
+		}
+	}
+}

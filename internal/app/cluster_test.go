@@ -1,12 +1,15 @@
 package app_test
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"sluice"
 	"sluice/api"
@@ -67,3 +70,110 @@ func TestClusterOfOne(t *testing.T) {
 		t.Error("a second first token")
 	}
 }
+
+// crowd are the servers of a cluster, in this process.
+type crowd struct {
+	t       *testing.T
+	names   []sluice.ServerName
+	at      map[sluice.ServerName]string
+	servers map[sluice.ServerName]*served
+	token   chan string
+	admin   string
+}
+
+// newCrowd starts a cluster of one, and has others join.
+func newCrowd(t *testing.T, names ...sluice.ServerName) *crowd {
+	t.Helper()
+	c := &crowd{t: t, at: map[sluice.ServerName]string{}, servers: map[sluice.ServerName]*served{}, token: make(chan string, 10)}
+	for _, name := range names {
+		c.at[name] = twoPorts(t)
+		c.join(name)
+	}
+	return c
+}
+
+// join starts a server that is none of the cluster yet.
+func (c *crowd) join(name sluice.ServerName) {
+	c.t.Helper()
+	var token sluice.Secret
+	if len(c.names) > 0 {
+		got, err := invites[c.names[0]](c.t.Context(), name)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		token = sluice.NewSecret([]byte(got))
+	}
+	s := &served{t: c.t, data: filepath.Join(c.t.TempDir(), "data"), token: c.admin, log: slog.NewTextHandler(os.Stderr, nil).WithAttrs([]slog.Attr{slog.String("at", string(name))})}
+	s.set = func(server *app.Server) {
+		server.Cluster = app.Cluster{Address: c.at[name], Name: name, Token: token}
+		server.FirstToken = func(secret string) error { c.token <- secret; return nil }
+	}
+	s.start()
+	if c.admin == "" {
+		c.admin = <-c.token
+		s.token = c.admin
+		s.connect()
+	}
+	c.names, c.servers[name] = append(c.names, name), s
+}
+
+// any is a server that runs.
+func (c *crowd) any() *served { return c.servers[c.names[0]] }
+
+// TestClusterOfThree: servers join, one after the other; each of them takes requests, and what it has is what all have.
+func TestClusterOfThree(t *testing.T) {
+	invites = map[sluice.ServerName]func(context.Context, sluice.ServerName) (string, error){}
+	app.Debug = func(name sluice.ServerName, invite func(context.Context, sluice.ServerName) (string, error)) { invites[name] = invite }
+	c := newCrowd(t, "a", "b", "c")
+	c.servers["b"].apply(localFleet)
+	for _, name := range c.names {
+		c.servers[name].runs("echo I am $SLUICE_HOST, by " + string(name))
+	}
+}
+
+// TestOwnerLeaves: a job goes on when the server ends that carries it out, and no command runs twice. Who follows the job at another server
+// sees all of it.
+func TestOwnerLeaves(t *testing.T) {
+	invites = map[sluice.ServerName]func(context.Context, sluice.ServerName) (string, error){}
+	app.Debug = func(name sluice.ServerName, invite func(context.Context, sluice.ServerName) (string, error)) { invites[name] = invite }
+	c := newCrowd(t, "a", "b", "c")
+	b := c.servers["b"]
+	b.apply(localFleet)
+	marks := t.TempDir()
+	gate := filepath.Join(marks, "gate")
+	j, err := b.client.Submit(t.Context(), api.Submit{Targets: "$web", Command: "echo $SLUICE_HOST >> " + marks + "/ran; until test -e " + gate + "; do sleep 0.05; done"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		v, err := b.client.Job(t.Context(), string(j.ID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.Running == 2 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := c.servers["a"].stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	last, err := b.client.Follow(t.Context(), string(j.ID), 0, func(sluice.Event) {}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, ok := last.Body.(sluice.JobFinished); !ok || e.Outcome != sluice.Succeeded || e.Counts[sluice.Succeeded] != 4 {
+		t.Fatalf("it ended with %+v", last.Body)
+	}
+	ran, err := os.ReadFile(filepath.Join(marks, "ran"))
+	if lines := strings.Count(string(ran), "\n"); err != nil || lines != 4 {
+		t.Errorf("%d commands ran: %s, error %v", lines, ran, err)
+	}
+	c.servers["a"].start()
+	c.servers["a"].runs("true")
+}
+
+var invites map[sluice.ServerName]func(context.Context, sluice.ServerName) (string, error)

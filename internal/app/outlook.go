@@ -93,4 +93,6 @@ func (o *outlook) now() view {
 }
 
 // another reports whether another server than this one owns the log.
-func (v view) another(self sluice.ServerName) bool { return v.term != 0 && v.owner.Name != string(self) }
+func (v view) another(self sluice.ServerName) bool {
+	return v.term != 0 && v.owner.Name != string(self)
+}

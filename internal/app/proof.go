@@ -54,8 +54,11 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 }
 
 // prove says who is at the other end of a connection: root or the server's own user at the socket, or whoever the
-// certificate names.
+// certificate names. Of a request that another server hands on, that one says so.
 func (s *Server) prove(ctx context.Context, state *tls.ConnectionState) (httpapi.Proof, error) {
+	if p, is, err := handedProof(ctx); is {
+		return p, err
+	}
 	if at, is := ctx.Value(atSocketKey{}).(*atSocket); is {
 		return at.prove(os.Getuid())
 	}

@@ -27,7 +27,7 @@ type seat struct {
 const seatName = "cluster.json"
 
 // enter reads the server's place in the cluster, or makes it: in a new cluster, or with a token in one that is there.
-func (c *cluster) enter(context.Context) error {
+func (c *cluster) enter(ctx context.Context) error {
 	s := c.s
 	there, is, err := readSeat(s.Data)
 	if err != nil {
@@ -44,6 +44,9 @@ func (c *cluster) enter(context.Context) error {
 	if _, err := os.Stat(filepath.Join(s.Data, "journal.db")); err == nil {
 		return sluice.Errorf(sluice.Conflict, "%s holds the data of a server that is alone", s.Data).
 			WithHint("sluice server promote makes a cluster of it; another --data begins a new one")
+	}
+	if s.Cluster.Token.Set() {
+		return c.enterWith(ctx, s.Cluster.Token)
 	}
 	c.seat = seat{Cluster: rand.Text(), Name: s.Cluster.Name, Address: s.Cluster.Address, Begins: true, Nodes: map[string]string{string(s.Cluster.Name): at}}
 	return c.seat.keep(s.Data)

@@ -62,8 +62,8 @@ func (r *running) well(ctx context.Context) error {
 	return err
 }
 
-// members says which hosts a tag of a namespace has, as its fleet says now.
-func members(service *control.Service) func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
+// hostsOf says which hosts a tag of a namespace has, as its fleet says now.
+func hostsOf(service *control.Service) func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
 	return func(ctx context.Context, ns sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
 		loaded, _, err := service.Fleet(ctx, ns)
 		if sluice.CodeOf(err) == sluice.NotFound {
@@ -81,7 +81,7 @@ func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 	return httpapi.New(httpapi.Config{
 		Desk:  func(p sluice.Principal) *control.Service { return r.service.As(string(p)) },
 		Lists: r.service, Since: s.Clock(),
-		Members: members(r.service), Rights: r.keeper, Prove: s.prove, OpenID: r.house.openID, Keeping: r.keeper, Secrets: r.custody,
+		Members: hostsOf(r.service), Rights: r.keeper, Prove: s.prove, OpenID: r.house.openID, Keeping: r.keeper, Secrets: r.custody,
 		Workers: r.workers, HostKeys: r.hostKeys, Clock: s.Clock, Hosts: s.hosts(r.house.public), Local: s.LocalTargets,
 		Boards:  r.service,
 		Trouble: func(text string) { s.Log.Warn(text) }, Version: Version, NamespaceRate: s.NamespaceRate, Watch: r.sights, Metrics: r.sights.metrics.Handler(),
@@ -154,6 +154,9 @@ func (s *Server) serve(ctx context.Context, r *running) error {
 		ends(&both, func() error { return r.workers.serve(ctx) })
 	} else if r.workers.listener != nil {
 		ends(&both, func() error { return r.life.carry(ctx, r.workers.listener) })
+	}
+	if r.life.beside != nil {
+		both.Go(func() { r.life.beside(ctx) })
 	}
 	ends(&both, func() error {
 		select {

@@ -137,6 +137,8 @@ type life struct {
 	answer func(here http.Handler) answers
 	// carry has those who come in for workers answered elsewhere until ctx ends; nil: they are answered here.
 	carry func(ctx context.Context, l net.Listener) error
+	// beside is done meanwhile, until ctx ends; may be nil.
+	beside func(ctx context.Context)
 	// ready says why the server takes no jobs; nil: what is here says so.
 	ready func(ctx context.Context) error
 }
@@ -211,7 +213,7 @@ func (s *Server) live(ctx context.Context, h *house, journal lookout.Journal, as
 	keep.workers = workers
 	defer workers.close()
 	sights.crew = workers
-	permit := &rights.Permit{Keeper: keeper, Log: log, Members: members(service)}
+	permit := &rights.Permit{Keeper: keeper, Log: log, Members: hostsOf(service)}
 	local.pool, local.may, service.May = workers.pool, permit.May, permit.MayBy
 	r := &running{house: h, life: as, log: log, workers: workers, hostKeys: hostKeys{local, workers}, permit: permit, guard: guard, custody: keep, service: service,
 		keeper: keeper, sights: sights, look: make(chan struct{}, 1)}

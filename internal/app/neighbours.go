@@ -1,0 +1,171 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"sluice"
+	"sluice/internal/adapter/authority"
+	"sluice/internal/adapter/peerwire"
+)
+
+// neighbours are the other servers, as this one reaches them.
+type neighbours struct {
+	c *cluster
+
+	mu    sync.Mutex
+	known map[string]*neighbour
+}
+
+type neighbour struct {
+	*peerwire.Client
+	address string
+}
+
+// of is a server by its name and address; it is connected to when it is used.
+func (n *neighbours) of(name, address string) (*neighbour, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if k := n.known[name]; k != nil {
+		if k.address == address {
+			return k, nil
+		}
+		k.Close()
+		delete(n.known, name)
+	}
+	client, err := peerwire.Dial(peerwire.ClientConfig{Name: name, Address: address, ServerName: authority.MemberHost(name), Certificate: n.c.member.Certificate, Roots: n.c.servers.Roots()})
+	if err != nil {
+		return nil, err
+	}
+	k := &neighbour{client, address}
+	if n.known == nil {
+		n.known = map[string]*neighbour{}
+	}
+	n.known[name] = k
+	return k, nil
+}
+
+// all are those that the log names as members, but this one.
+func (n *neighbours) all(ctx context.Context) ([]*neighbour, error) {
+	known, err := n.c.members.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []*neighbour
+	for _, m := range known {
+		if !m.Joined || m.Name == n.c.seat.Name {
+			continue
+		}
+		k, err := n.of(string(m.Name), m.Address)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, k)
+	}
+	return out, nil
+}
+
+func (n *neighbours) close() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, k := range n.known {
+		k.Close()
+	}
+	n.known = nil
+}
+
+// missing brings records into the copy that the engine does not keep any more: from any server that has them.
+func (c *cluster) missing(ctx context.Context, upTo []sluice.Head) error {
+	others, err := c.neighbours.all(ctx)
+	if err != nil {
+		return err
+	}
+	mine, err := c.journal.Heads(ctx)
+	if err != nil {
+		return err
+	}
+	for _, want := range upTo {
+		after := uint64(0)
+		if i := slices.IndexFunc(mine, func(h sluice.Head) bool { return h.Namespace == want.Namespace }); i >= 0 {
+			after = mine[i].Seq
+		}
+		if after >= want.Seq {
+			continue
+		}
+		if err := c.missingOf(ctx, want, after, others); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *cluster) missingOf(ctx context.Context, want sluice.Head, after uint64, others []*neighbour) (err error) {
+	err = sluice.Errorf(sluice.Contact, "there is no other server to ask for event %d of the namespace %s", after+1, want.Namespace)
+	for _, o := range others {
+		asked := o.Records(ctx, want.Namespace, after, func(r []sluice.Record) error {
+			if err := c.journal.Append(ctx, r); err != nil {
+				return err
+			}
+			after = r[len(r)-1].Last
+			return nil
+		})
+		if after >= want.Seq {
+			return nil
+		}
+		if asked != nil {
+			err = errors.Join(err, asked)
+		}
+	}
+	return err
+}
+
+// carry has workers that come to this server answered by the owner of the log. Between them TLS goes from end to end.
+func (c *cluster) carry(ctx context.Context, l net.Listener) error {
+	var all sync.WaitGroup
+	defer all.Wait()
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		all.Go(func() {
+			defer conn.Close()
+			c.carryOne(ctx, conn)
+		})
+	}
+}
+
+func (c *cluster) carryOne(ctx context.Context, conn net.Conn) {
+	over := time.NewTimer(waitForOwner)
+	defer over.Stop()
+	for {
+		v := c.outlook.now()
+		if v.another(c.seat.Name) {
+			k, err := c.neighbours.of(v.owner.Name, v.owner.Address)
+			if err == nil {
+				err = k.Carry(ctx, conn)
+			}
+			if sluice.CodeOf(err) != sluice.Contact || ctx.Err() != nil {
+				return // it was carried, and has ended; the worker comes again
+			}
+			c.outlook.doubt()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-v.turns:
+		case <-time.After(lookSoon):
+		case <-over.C:
+			return
+		}
+	}
+}
