@@ -15,12 +15,16 @@ import (
 
 	"sluice"
 	"sluice/internal/adapter/authority"
+	"sluice/internal/adapter/dirblobs"
 	"sluice/internal/adapter/etcd"
 	"sluice/internal/adapter/peerwire"
 	"sluice/internal/adapter/sqlitelog"
 	"sluice/internal/core/member"
+	"sluice/internal/run/control"
+	"sluice/internal/run/copies"
 	"sluice/internal/run/members"
 	"sluice/internal/run/replica"
+	"sluice/internal/run/retain"
 )
 
 // Cluster says how a server takes part in a cluster; the zero value: it does not.
@@ -48,8 +52,11 @@ type cluster struct {
 	members    *members.Keeper
 	neighbours neighbours
 	// api answers requests while this server owns the log; nil: it does not.
-	api   atomic.Pointer[http.Handler]
-	begun chan struct{} // closed when the engine knows of the log that this server brought, if it did
+	api    atomic.Pointer[http.Handler]
+	copies atomic.Pointer[copies.Copies] // of the life that the server is in
+	abouts abouts
+	blobs  sluice.Blobs  // those that are kept here
+	begun  chan struct{} // closed when the engine knows of the log that this server brought, if it did
 }
 
 const (
@@ -85,6 +92,9 @@ func (s *Server) among(ctx context.Context, h *house) (err error) {
 		return contact(err)
 	}
 	c.debug()
+	if c.blobs, err = dirblobs.New(filepath.Join(s.Data, "blobs"), s.Clock()); err != nil {
+		return contact(err)
+	}
 	door, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.seat.Address)
 	if err != nil {
 		return &sluice.Error{Code: sluice.Config, Text: "the server cannot listen for the other servers", Err: err}
@@ -274,7 +284,7 @@ func (c *cluster) asOwner(ctx context.Context, h *house, term sluice.Term) error
 	}
 	if err == nil {
 		c.s.Log.Info("this server owns the log", "term", term.Number())
-		err = c.s.live(life, h, c.journal, c.ownerLife())
+		err = c.s.live(life, h, c.journal, c.ownerLife(term))
 	}
 	switch {
 	case ctx.Err() != nil && errors.Is(context.Cause(life), errTermOver):
@@ -318,7 +328,7 @@ func (c *cluster) counts(ctx context.Context) error {
 }
 
 func (c *cluster) copyLife() life {
-	return life{answer: c.answerAsCopy, carry: c.carry, ready: func(context.Context) error {
+	return life{answer: c.answerAsCopy, carry: c.carry, around: c.around, ready: func(context.Context) error {
 		switch v := c.outlook.now(); {
 		case v.cut != nil:
 			return v.cut
@@ -329,36 +339,37 @@ func (c *cluster) copyLife() life {
 	}}
 }
 
-func (c *cluster) ownerLife() life {
-	return life{owns: true, beside: c.tend, answer: func(here http.Handler) answers {
-		c.api.Store(&here)
-		return func(w http.ResponseWriter, r *http.Request) bool { here.ServeHTTP(w, r); return true }
-	}}
+func (c *cluster) ownerLife(term sluice.Term) life {
+	return life{owns: true, term: term.Number(), stillOwns: c.ownsIn(term.Number()), servers: c.abouts.workers, beside: c.tend, around: c.around,
+		answer: func(here http.Handler) answers {
+			c.api.Store(&here)
+			return func(w http.ResponseWriter, r *http.Request) bool { here.ServeHTTP(w, r); return true }
+		}}
 }
 
-// tendEvery is how often the owner looks at the members.
-const tendEvery = time.Second
+// ownsIn asks the engine whether a term goes on: a process that stood still does not know by itself.
+func (c *cluster) ownsIn(term uint64) func(context.Context) error {
+	return func(ctx context.Context) error {
+		who, now, err := c.engine.Owner(ctx)
+		if err == nil && now != term {
+			err = sluice.Errorf(sluice.Contact, "the server %s owns the log now", who.Name)
+		}
+		return err
+	}
+}
 
-// tend has new members count for a majority as soon as they have what the others have.
-func (c *cluster) tend(ctx context.Context) {
-	for ctx.Err() == nil {
-		all, err := c.node.Members(ctx)
-		for _, m := range all {
-			if err != nil || !m.Learner || m.Name == "" {
-				continue
-			}
-			within, done := context.WithTimeout(ctx, time.Minute)
-			if err = c.node.Promote(within, m.Name); err == nil {
-				c.s.Log.Info("a server counts for the majority now", "server", m.Name)
-			}
-			done()
-		}
-		if err != nil && ctx.Err() == nil {
-			c.s.Log.Warn("the members are not looked after", "why", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(tendEvery):
-		}
+// around has blobs kept by a majority of the servers.
+func (c *cluster) around(service *control.Service) (end func()) {
+	plain := service.Blobs
+	others := copies.New(copies.Config{Members: c.neighbours.peers, Size: c.neighbours.size, Blobs: plain, Log: c.journal,
+		Named: func(ctx context.Context) ([]string, error) {
+			return retain.Named(ctx, retain.Config{Policy: c.s.Keep, Log: c.journal, Clock: c.s.Clock})
+		},
+		Trouble: func(text string) { c.s.Log.Warn(text) }})
+	service.Blobs = others.Blobs()
+	c.copies.Store(others)
+	return func() {
+		c.copies.Store(nil)
+		others.Close()
 	}
 }

@@ -84,10 +84,18 @@ type crowd struct {
 // newCrowd starts a cluster of one, and has others join.
 func newCrowd(t *testing.T, names ...sluice.ServerName) *crowd {
 	t.Helper()
+	invites = map[sluice.ServerName]func(context.Context, sluice.ServerName) (string, error){}
+	counts := map[sluice.ServerName]func(context.Context) int{}
+	app.Debug = func(name sluice.ServerName, invite func(context.Context, sluice.ServerName) (string, error), count func(context.Context) int) {
+		invites[name], counts[name] = invite, count
+	}
 	c := &crowd{t: t, at: map[sluice.ServerName]string{}, servers: map[sluice.ServerName]*served{}, token: make(chan string, 10)}
 	for _, name := range names {
 		c.at[name] = twoPorts(t)
 		c.join(name)
+		for counts[names[0]](t.Context()) < len(c.names) {
+			time.Sleep(20 * time.Millisecond)
+		}
 	}
 	return c
 }
@@ -122,8 +130,6 @@ func (c *crowd) any() *served { return c.servers[c.names[0]] }
 
 // TestClusterOfThree: servers join, one after the other; each of them takes requests, and what it has is what all have.
 func TestClusterOfThree(t *testing.T) {
-	invites = map[sluice.ServerName]func(context.Context, sluice.ServerName) (string, error){}
-	app.Debug = func(name sluice.ServerName, invite func(context.Context, sluice.ServerName) (string, error)) { invites[name] = invite }
 	c := newCrowd(t, "a", "b", "c")
 	c.servers["b"].apply(localFleet)
 	for _, name := range c.names {
@@ -134,8 +140,6 @@ func TestClusterOfThree(t *testing.T) {
 // TestOwnerLeaves: a job goes on when the server ends that carries it out, and no command runs twice. Who follows the job at another server
 // sees all of it.
 func TestOwnerLeaves(t *testing.T) {
-	invites = map[sluice.ServerName]func(context.Context, sluice.ServerName) (string, error){}
-	app.Debug = func(name sluice.ServerName, invite func(context.Context, sluice.ServerName) (string, error)) { invites[name] = invite }
 	c := newCrowd(t, "a", "b", "c")
 	b := c.servers["b"]
 	b.apply(localFleet)

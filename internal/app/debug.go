@@ -6,7 +6,7 @@ import (
 	"sluice"
 )
 
-var Debug func(name sluice.ServerName, invite func(ctx context.Context, name sluice.ServerName) (string, error))
+var Debug func(name sluice.ServerName, invite func(ctx context.Context, name sluice.ServerName) (string, error), count func(context.Context) int)
 
 func (c *cluster) debug() {
 	if Debug != nil {
@@ -16,6 +16,15 @@ func (c *cluster) debug() {
 				return "", err
 			}
 			return c.token(ctx, name, secret)
+		}, func(ctx context.Context) int {
+			all, _ := c.node.Members(ctx)
+			n := 0
+			for _, m := range all {
+				if !m.Learner {
+					n++
+				}
+			}
+			return n
 		})
 	}
 }

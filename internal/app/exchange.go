@@ -55,6 +55,16 @@ func (d *doors) bring(ctx context.Context, name string, c net.Conn) bool {
 	return false
 }
 
+// address is where a door is that was kept open; nil where it is not open.
+func (d *doors) address(name string) net.Addr {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if x := d.kept[name]; x != nil {
+		return x.l.Addr()
+	}
+	return nil
+}
+
 // close closes all that were kept open.
 func (d *doors) close() {
 	d.mu.Lock()

@@ -40,8 +40,8 @@ func (c *cluster) wire() peerwire.ServerConfig {
 				}
 			}
 		},
-		Asks:    map[string]func(context.Context, string, json.RawMessage) (any, error){"join": c.joinFor},
-		Kept:    peerwire.Kept{Records: c.recordsOf},
+		Asks:    map[string]func(context.Context, string, json.RawMessage) (any, error){"join": c.joinFor, "about": c.answerAbout},
+		Kept:    peerwire.Kept{Records: c.recordsOf, Blobs: c.blobs},
 		Trouble: func(text string) { c.s.Log.Debug("a server comes in vain", "why", text) }}
 }
 

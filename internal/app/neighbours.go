@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"math"
 	"net"
 	"slices"
 	"sync"
@@ -67,6 +68,38 @@ func (n *neighbours) all(ctx context.Context) ([]*neighbour, error) {
 		out = append(out, k)
 	}
 	return out, nil
+}
+
+// peers are all others, for what is kept there, too.
+func (n *neighbours) peers() []sluice.Peer {
+	ctx, done := context.WithTimeout(context.Background(), collectTime)
+	defer done()
+	all, err := n.all(ctx)
+	if err != nil {
+		n.c.s.Log.Warn("it cannot be read who the other servers are", "why", err)
+	}
+	var out []sluice.Peer
+	for _, k := range all {
+		out = append(out, k)
+	}
+	return out
+}
+
+// size is how many servers there are, with this one.
+func (n *neighbours) size() int {
+	ctx, done := context.WithTimeout(context.Background(), collectTime)
+	defer done()
+	known, err := n.c.members.All(ctx)
+	if err != nil {
+		return math.MaxInt // so that nothing counts as kept by a majority of whom nothing is known
+	}
+	size := 0
+	for _, m := range known {
+		if m.Joined {
+			size++
+		}
+	}
+	return max(size, 1)
 }
 
 func (n *neighbours) close() {

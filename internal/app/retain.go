@@ -10,19 +10,18 @@ import (
 	"sluice/internal/adapter/dirarchive"
 	"sluice/internal/adapter/dirfetched"
 	"sluice/internal/adapter/s3/s3archive"
-	"sluice/internal/run/control"
 	"sluice/internal/run/retain"
 )
 
 // retaining is what it takes to keep no more than the server is told to.
-func (s *Server) retaining(ctx context.Context, service *control.Service, trouble func(string)) (retain.Config, error) {
-	cfg := retain.Config{Policy: s.Keep, Log: service.Log, Outputs: service.Outputs, Clock: s.Clock, Trouble: trouble,
+func (s *Server) retaining(ctx context.Context, r *running, trouble func(string)) (retain.Config, error) {
+	cfg := retain.Config{Policy: s.Keep, Log: r.service.Log, Outputs: r.here.outputs, Copy: !r.life.owns, Clock: s.Clock, Trouble: trouble,
 		Fetched: dirfetched.New(filepath.Join(s.Data, fetchedDir))}
 	var printed, sent bool
-	cfg.Printed, printed = service.Outputs.(sluice.Shelf)
-	cfg.Sent, sent = service.Blobs.(retain.Sent)
+	cfg.Printed, printed = r.here.outputs.(sluice.Shelf)
+	cfg.Sent, sent = r.here.blobs.(retain.Sent)
 	if s.Keep.Any() && (!printed || !sent) {
-		return cfg, fmt.Errorf("%T and %T cannot be asked what they keep", service.Outputs, service.Blobs)
+		return cfg, fmt.Errorf("%T and %T cannot be asked what they keep", r.here.outputs, r.here.blobs)
 	}
 	var err error
 	if s.Archive != "" {

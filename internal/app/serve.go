@@ -24,10 +24,17 @@ import (
 	"sluice/internal/run/steward"
 )
 
+// stored is what is kept on this machine.
+type stored struct {
+	outputs sluice.Outputs
+	blobs   sluice.Blobs
+}
+
 // running is what a server consists of in one of its lives.
 type running struct {
 	house    *house
 	life     life
+	here     stored
 	log      sluice.Log
 	guard    *lookout.Guard
 	custody  *custody
@@ -111,7 +118,7 @@ func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 func (s *Server) serve(ctx context.Context, r *running) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	keep, err := s.retaining(ctx, r.service, func(text string) { s.Log.Warn(text) })
+	keep, err := s.retaining(ctx, r, func(text string) { s.Log.Warn(text) })
 	if err != nil {
 		return errors.Join(err, closeAll(r.metrics))
 	}
@@ -146,9 +153,9 @@ func (s *Server) serve(ctx context.Context, r *running) error {
 		ends(&both, func() error { return r.workers.pool.Run(ctx) })
 		ends(&both, func() error { return s.steward(ctx, r) })
 		both.Go(func() { s.attend(ctx, r, api) })
-		if s.Keep.Any() {
-			both.Go(func() { retain.Run(ctx, keep) })
-		}
+	}
+	if s.Keep.Any() || keep.Copy {
+		both.Go(func() { retain.Run(ctx, keep) })
 	}
 	if r.life.carry == nil {
 		ends(&both, func() error { return r.workers.serve(ctx) })

@@ -18,6 +18,7 @@ import (
 	"sluice/internal/adapter/systemd"
 	"sluice/internal/front/cli"
 	"sluice/internal/front/httpapi"
+	"sluice/internal/run/control"
 	"sluice/internal/run/lookout"
 	"sluice/internal/run/retain"
 	"sluice/internal/run/rights"
@@ -133,6 +134,14 @@ func (h *house) leaving() bool {
 type life struct {
 	// owns says that it appends to the log, and carries out what stands in it.
 	owns bool
+	// term is the number of the term in which it does; 0: it is in no cluster.
+	term uint64
+	// stillOwns says why this server does not own the log any more; nil: nobody else can.
+	stillOwns func(ctx context.Context) error
+	// servers are the addresses for workers of all servers; nil: there are no others.
+	servers func() []string
+	// around puts what is kept elsewhere, too, in the place of what is kept here alone; nil: nothing is. end is called at the end.
+	around func(service *control.Service) (end func())
 	// answer makes what answers requests of what would answer them here; nil: they are answered here.
 	answer func(here http.Handler) answers
 	// carry has those who come in for workers answered elsewhere until ctx ends; nil: they are answered here.
@@ -198,6 +207,10 @@ func (s *Server) live(ctx context.Context, h *house, journal lookout.Journal, as
 	service.Unreadable = func(ns sluice.Namespace, err error) {
 		s.Log.Error("a namespace cannot be read", "namespace", ns, "err", err)
 	}
+	here := stored{service.Outputs, service.Blobs}
+	if as.around != nil {
+		defer as.around(service)()
+	}
 	keep, err := s.newCustody(service)
 	if err != nil {
 		return err
@@ -206,7 +219,7 @@ func (s *Server) live(ctx context.Context, h *house, journal lookout.Journal, as
 	if err != nil {
 		return contact(err)
 	}
-	workers, err := s.openWorkers(ctx, h, log, guard, service, keep)
+	workers, err := s.openWorkers(ctx, h, as, log, guard, service, keep)
 	if err != nil {
 		return err
 	}
@@ -215,7 +228,7 @@ func (s *Server) live(ctx context.Context, h *house, journal lookout.Journal, as
 	sights.crew = workers
 	permit := &rights.Permit{Keeper: keeper, Log: log, Members: hostsOf(service)}
 	local.pool, local.may, service.May = workers.pool, permit.May, permit.MayBy
-	r := &running{house: h, life: as, log: log, workers: workers, hostKeys: hostKeys{local, workers}, permit: permit, guard: guard, custody: keep, service: service,
+	r := &running{house: h, life: as, here: here, log: log, workers: workers, hostKeys: hostKeys{local, workers}, permit: permit, guard: guard, custody: keep, service: service,
 		keeper: keeper, sights: sights, look: make(chan struct{}, 1)}
 	if err := s.open(ctx, r); err != nil {
 		return err

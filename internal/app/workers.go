@@ -99,7 +99,7 @@ func (s *Server) listenForWorkers(ctx context.Context, none bool) (net.Listener,
 	return l, nil
 }
 
-func (s *Server) openWorkers(ctx context.Context, h *house, log sluice.Log, guard *lookout.Guard, service *control.Service, keep *custody) (*workers, error) {
+func (s *Server) openWorkers(ctx context.Context, h *house, as life, log sluice.Log, guard *lookout.Guard, service *control.Service, keep *custody) (*workers, error) {
 	w := &workers{fetchDir: s.fetchDir, service: service, clock: s.Clock, log: s.Log}
 	var err error
 	if w.ca, err = authority.OpenWorkers(s.Data, s.Clock); err != nil {
@@ -124,6 +124,7 @@ func (s *Server) openWorkers(ctx context.Context, h *house, log sluice.Log, guar
 	}
 	others := slices.ContainsFunc(known, func(k crew.Known) bool { return k.Enrolled })
 	w.pool = pool.New(pool.Config{Others: others, Outputs: service.Outputs, Clock: s.Clock, Embedded: embedded, Version: Version, Lease: s.Lease,
+		Term: as.term, Owns: as.stillOwns, Servers: as.servers,
 		Heads: guard.Heads, Witness: guard.Witness, Alarm: guard.Alarm, Epoch: guard.Epoch,
 		Trouble: func(text string) { s.Log.Warn(text) }, Custody: keep,
 		Settled: (&settled{log: log}).is})

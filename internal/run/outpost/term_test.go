@@ -51,7 +51,9 @@ func newServedBy(t *testing.T, disk *terms) *servedBy {
 	var err error
 	w.o, err = New(Config{Outputs: kept{fake.NewOutputs()}, Dir: t.TempDir(), Limit: 1, Terms: disk, Notice: func(text string) { w.told = append(w.told, text) },
 		Servers: func(s []string) { w.servers = s }, Leased: func() { w.leased++ },
-		Worker: func(*sluice.Job, sluice.Credentials) (Worker, func(), error) { return starter{w.started}, func() {}, nil },
+		Worker: func(*sluice.Job, sluice.Credentials) (Worker, func(), error) {
+			return starter{w.started}, func() {}, nil
+		},
 		Open: func(ctx context.Context, hello sluice.WorkerHello) (Line, error) {
 			w.hellos = append(w.hellos, hello)
 			select {
@@ -143,7 +145,9 @@ func TestAStaleOwnerHasNoSay(t *testing.T) {
 			if got := w.hellos[len(w.hellos)-1].Seen; got.Term != 7 {
 				t.Errorf("it hands back %v", got)
 			}
-			if !slices.ContainsFunc(w.told, func(s string) bool { return strings.Contains(s, "term 6 of epoch 0, and this worker has seen term 7 of epoch 0") }) {
+			if !slices.ContainsFunc(w.told, func(s string) bool {
+				return strings.Contains(s, "term 6 of epoch 0, and this worker has seen term 7 of epoch 0")
+			}) {
 				t.Errorf("people are told %q", w.told)
 			}
 			w.end()

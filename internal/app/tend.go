@@ -1,0 +1,159 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"sluice"
+)
+
+// about is what a server says of itself to the others.
+type about struct {
+	Workers string        `json:"workers,omitempty"` // HOST:PORT, where workers reach it
+	Version string        `json:"version"`
+	Heads   []sluice.Head `json:"heads"` // of its copy
+}
+
+// abouts are what the others said of themselves, when, and which of them are behind. They are gathered by the owner of the log.
+type abouts struct {
+	mu    sync.Mutex
+	known map[sluice.ServerName]aboutAt
+}
+
+type aboutAt struct {
+	about
+	at time.Time
+}
+
+func (a *abouts) set(name sluice.ServerName, is about, at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.known == nil {
+		a.known = map[sluice.ServerName]aboutAt{}
+	}
+	a.known[name] = aboutAt{is, at}
+}
+
+func (a *abouts) of(name sluice.ServerName) (aboutAt, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	is, ok := a.known[name]
+	return is, ok
+}
+
+// workers are the addresses for workers of all servers.
+func (a *abouts) workers() (out []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, is := range a.known {
+		if is.Workers != "" {
+			out = append(out, is.Workers)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// self is what this server says of itself.
+func (c *cluster) self(ctx context.Context) (about, error) {
+	heads, err := c.journal.Heads(ctx)
+	return about{Workers: c.workersAt(), Version: Version, Heads: heads}, err
+}
+
+// workersAt is where workers reach this server: where it listens for them, or at the host where servers do.
+func (c *cluster) workersAt() string {
+	addr := c.doors.address("workers")
+	if addr == nil {
+		return ""
+	}
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		if host, _, err = net.SplitHostPort(c.seat.Address); err != nil {
+			return ""
+		}
+	}
+	return net.JoinHostPort(host, port)
+}
+
+func (c *cluster) answerAbout(ctx context.Context, _ string, _ json.RawMessage) (any, error) {
+	return c.self(ctx)
+}
+
+const (
+	// tendEvery is how often the owner looks at the members; aboutWithin is what one may take to answer.
+	tendEvery   = time.Second
+	aboutWithin = 2 * time.Second
+)
+
+// tend is what the owner of the log does for the cluster, until ctx ends.
+func (c *cluster) tend(ctx context.Context) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	if k := c.copies.Load(); k != nil {
+		all.Go(func() { k.Run(ctx) })
+	}
+	all.Go(func() { c.tendMembers(ctx) })
+	for ctx.Err() == nil {
+		c.gather(ctx)
+		select {
+		case <-ctx.Done():
+		case <-time.After(tendEvery):
+		}
+	}
+}
+
+// gather asks all servers how they are.
+func (c *cluster) gather(ctx context.Context) {
+	if is, err := c.self(ctx); err == nil {
+		c.abouts.set(c.seat.Name, is, c.s.Clock())
+	}
+	others, err := c.neighbours.all(ctx)
+	if err != nil {
+		return // said by those who need them
+	}
+	var asked sync.WaitGroup
+	for _, o := range others {
+		asked.Go(func() {
+			within, done := context.WithTimeout(ctx, aboutWithin)
+			defer done()
+			var is about
+			if err := o.Ask(within, "about", struct{}{}, &is); err == nil {
+				c.abouts.set(sluice.ServerName(o.Name()), is, c.s.Clock())
+			}
+		})
+	}
+	asked.Wait()
+}
+
+// tendMembers has new members count for a majority as soon as they have what the others have.
+func (c *cluster) tendMembers(ctx context.Context) {
+	told := ""
+	for ctx.Err() == nil {
+		all, err := c.node.Members(ctx)
+		for _, m := range all {
+			if err != nil || !m.Learner || m.Name == "" {
+				continue
+			}
+			within, done := context.WithTimeout(ctx, time.Minute)
+			if err = c.node.Promote(within, m.Name); err == nil {
+				c.s.Log.Info("a server counts for the majority now", "server", m.Name)
+			}
+			done()
+		}
+		if err != nil && ctx.Err() == nil && err.Error() != told {
+			told = err.Error()
+			c.s.Log.Warn("the members are not looked after", "why", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(tendEvery):
+		}
+	}
+}
