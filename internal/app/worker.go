@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,6 +33,7 @@ import (
 	"sluice/internal/adapter/sshexec"
 	"sluice/internal/adapter/systemd"
 	"sluice/internal/adapter/workerwire"
+	"sluice/internal/core/crew"
 	"sluice/internal/front/cli"
 	"sluice/internal/run/outpost"
 	"sluice/internal/run/serving"
@@ -44,8 +46,9 @@ import (
 type Worker struct {
 	// Data is the directory of everything that it keeps, its keys as well.
 	Data string
-	// Server is where its server is: the URL of the API, or HOST:PORT for workers. "" is the one that it enrolled with.
-	Server string
+	// Servers are where its servers are: the URL of the API, or HOST:PORT for workers, of one or several. Without, they are those that it
+	// enrolled with, and those that they have told it of since.
+	Servers []string
 	// Token enrols it where it has no certificate yet.
 	Token sluice.Secret
 	Limit int
@@ -101,7 +104,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if anew {
 		w.Log.Warn("the key for secrets was gone, and is a new one now; the server knows the other: nothing that is sealed to this worker opens until it is enrolled anew, with an empty data directory")
 	}
-	address, err := w.identity(ctx, key)
+	places, err := w.identity(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -111,10 +114,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(w.ca)
-	client, err := workerwire.Dial(workerwire.ClientConfig{Address: address, ServerName: authority.ServerName, Roots: roots, Certificate: w.certificate})
-	if err != nil {
-		return err
-	}
+	client := workerwire.Dial(workerwire.ClientConfig{Addresses: places.all, ServerName: authority.ServerName, Roots: roots, Certificate: w.certificate})
 	defer client.Close()
 	outputs, err := diroutputs.New(w.path("outputs"))
 	if err != nil {
@@ -137,10 +137,13 @@ func (w *Worker) Run(ctx context.Context) error {
 				w.Ready(name, key)
 			}
 		},
+		Servers: places.told, Leased: places.serves,
 		Open: func(ctx context.Context, hello sluice.WorkerHello) (outpost.Line, error) {
+			places.leave()
 			line, err := client.Open(ctx, hello)
 			if err == nil {
-				w.Log.Info("connected", "server", address, "worker", name, "held", len(hello.Held))
+				places.come(client.At())
+				w.Log.Info("connected", "server", client.At(), "worker", name, "held", len(hello.Held))
 			}
 			return line, err
 		}})
@@ -211,43 +214,49 @@ func handOver(client *workerwire.Client) func(context.Context, sluice.AttemptID,
 	}
 }
 
-// identity reads who this worker is, or enrols it. It returns where the server is.
-func (w *Worker) identity(ctx context.Context, key sealed.Key) (address string, err error) {
+// identity reads who this worker is, or enrols it. It returns where its servers are.
+func (w *Worker) identity(ctx context.Context, key sealed.Key) (*places, error) {
 	if _, err := os.Stat(w.path(certFile)); errors.Is(err, fs.ErrNotExist) {
 		if !w.Token.Set() {
-			return "", sluice.Errorf(sluice.Usage, "this worker has not enrolled yet").
+			return nil, sluice.Errorf(sluice.Usage, "this worker has not enrolled yet").
 				WithHint("sluice workers invite NAME, on the server, prints a token; then sluice worker --server URL --enrol-file FILE")
 		}
 		if err := w.enrol(ctx, key); err != nil {
-			return "", err
+			return nil, err
 		}
 	} else if w.Token.Set() {
 		if again, err := parseEnrolToken(string(w.Token.Reveal())); err == nil && w.differs(again) {
 			if err := w.enrol(ctx, key); err != nil {
-				return "", err
+				return nil, err
 			}
 		}
 	}
 	if err := w.load(); err != nil {
-		return "", &sluice.Error{Code: sluice.Config, Text: "the worker's certificate", Err: err}
+		return nil, &sluice.Error{Code: sluice.Config, Text: "the worker's certificate", Err: err}
 	}
 	if !w.Clock().Before(w.pair.Leaf.NotAfter) {
-		return "", sluice.Errorf(sluice.Denied, "the worker's certificate ended at %s", w.pair.Leaf.NotAfter.Format(time.RFC3339)).
+		return nil, sluice.Errorf(sluice.Denied, "the worker's certificate ended at %s", w.pair.Leaf.NotAfter.Format(time.RFC3339)).
 			WithHint("sluice workers invite NAME, on the server, prints a token to enrol it anew")
 	}
 	known, err := os.ReadFile(w.path(serverFile))
-	if err != nil {
-		return "", &sluice.Error{Code: sluice.Config, Text: "where the server is", Err: err}
+	list := strings.Fields(string(known))
+	if err == nil && len(list) == 0 {
+		err = errors.New("the file " + w.path(serverFile) + " is empty")
 	}
-	address = strings.TrimSpace(string(known))
-	if w.Server != "" {
-		_, port, err := net.SplitHostPort(address)
-		if err != nil {
-			return "", &sluice.Error{Code: sluice.Config, Text: "where the server is", Err: err}
+	p := &places{file: w.path(serverFile), list: list, trouble: func(err error) { w.Log.Warn("the addresses of servers cannot be kept", "why", err) }}
+	if err == nil && len(w.Servers) > 0 {
+		var port string
+		if _, port, err = net.SplitHostPort(list[0]); err == nil {
+			if p.given, err = serverAddresses(w.Servers, port); err != nil {
+				return nil, err
+			}
+			p.prefer(p.given)
 		}
-		return serverAddress(w.Server, port)
 	}
-	return address, nil
+	if err != nil {
+		return nil, &sluice.Error{Code: sluice.Config, Text: "where the server is", Err: err}
+	}
+	return p, nil
 }
 
 // lacksKey reports whether the worker has enrolled, and has lost the key that it did so with.
@@ -280,16 +289,31 @@ func serverAddress(server, port string) (string, error) {
 	return "", sluice.Errorf(sluice.Usage, "%q is no address of a server", server).WithHint("such as https://sluice.example.com:7657, or HOST:PORT for workers")
 }
 
+func serverAddresses(servers []string, port string) (out []string, err error) {
+	for _, one := range servers {
+		a, err := serverAddress(strings.TrimSpace(one), port)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}
+
 // enrol makes the worker's key for its certificate, and has it certified. Of its keys only the public halves leave it.
 func (w *Worker) enrol(ctx context.Context, seal sealed.Key) error {
 	t, err := parseEnrolToken(string(w.Token.Reveal()))
 	if err != nil {
 		return err
 	}
-	if w.Server == "" {
+	addresses := t.servers
+	if len(w.Servers) > 0 {
+		addresses, err = serverAddresses(w.Servers, strconv.Itoa(t.port))
+	} else if len(addresses) == 0 {
 		return sluice.Errorf(sluice.Usage, "where is the server?").WithHint("--server URL")
 	}
-	address, err := serverAddress(w.Server, strconv.Itoa(t.port))
 	if err != nil {
 		return err
 	}
@@ -307,13 +331,14 @@ func (w *Worker) enrol(ctx context.Context, seal sealed.Key) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, enrolTimeout)
 	defer cancel()
-	got, err := workerwire.EnrolAt(ctx, address, authority.ServerName, func(c *x509.Certificate) bool { return authority.PinOf(c) == t.pin },
+	got, at, err := workerwire.EnrolAt(ctx, addresses, authority.ServerName, func(c *x509.Certificate) bool { return authority.PinOf(c) == t.pin },
 		workerwire.Enrolment{Name: t.name, Secret: t.secret, Request: request, SealKey: seal[:]}, Version)
 	if err != nil {
 		return err
 	}
+	addresses = crew.ServedBy(addresses, at)
 	pair := append(authority.PEM(got.Certificate), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
-	return errors.Join(authority.WriteFile(w.path(caFile), authority.PEM(got.Authority)), authority.WriteFile(w.path(serverFile), []byte(address+"\n")),
+	return errors.Join(authority.WriteFile(w.path(caFile), authority.PEM(got.Authority)), authority.WriteFile(w.path(serverFile), addressLines(addresses)),
 		authority.WriteFile(w.path(certFile), pair))
 }
 
@@ -471,7 +496,7 @@ func (l *Local) work(ctx context.Context, o cli.WorkerOptions) error {
 		}
 		o.Token = sluice.NewSecret(bytes.TrimSpace(text))
 	}
-	w := &Worker{Data: o.Data, Server: o.Server, Token: o.Token, Limit: o.Limit, Home: l.Places.Home, Env: l.Env, Environ: l.Environ,
+	w := &Worker{Data: o.Data, Servers: o.Servers, Token: o.Token, Limit: o.Limit, Home: l.Places.Home, Env: l.Env, Environ: l.Environ,
 		Clock: l.Clock, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), LocalTargets: o.LocalTargets, Over: l.Over, Ready: o.Ready, Submitters: o.Submitters,
 		SignedOnly: o.SignedOnly,
 		Manager:    systemd.Find(l.Env, os.Getpid())}

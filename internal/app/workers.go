@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -39,6 +40,7 @@ type workers struct {
 	service  *control.Service
 	sealKey  []byte // of the embedded worker, if there is one
 	fetchDir func(sluice.JobID) string
+	servers  func() []string // of a cluster, where workers reach them; nil: there is none
 	clock    sluice.Clock
 	log      *slog.Logger
 }
@@ -100,7 +102,7 @@ func (s *Server) listenForWorkers(ctx context.Context, none bool) (net.Listener,
 }
 
 func (s *Server) openWorkers(ctx context.Context, h *house, as life, log sluice.Log, guard *lookout.Guard, service *control.Service, keep *custody) (*workers, error) {
-	w := &workers{fetchDir: s.fetchDir, service: service, clock: s.Clock, log: s.Log}
+	w := &workers{servers: as.servers, fetchDir: s.fetchDir, service: service, clock: s.Clock, log: s.Log}
 	var err error
 	if w.ca, err = authority.OpenWorkers(s.Data, s.Clock); err != nil {
 		return nil, &sluice.Error{Code: sluice.Config, Text: "the authority for workers", Err: err}
@@ -124,7 +126,7 @@ func (s *Server) openWorkers(ctx context.Context, h *house, as life, log sluice.
 	}
 	others := slices.ContainsFunc(known, func(k crew.Known) bool { return k.Enrolled })
 	w.pool = pool.New(pool.Config{Others: others, Outputs: service.Outputs, Clock: s.Clock, Embedded: embedded, Version: Version, Lease: s.Lease,
-		Term: as.term, Owns: as.stillOwns, Servers: as.servers,
+		Term: as.term, Owns: as.stillOwns, Servers: w.known,
 		Heads: guard.Heads, Witness: guard.Witness, Alarm: guard.Alarm, Epoch: guard.Epoch,
 		Trouble: func(text string) { s.Log.Warn(text) }, Custody: keep,
 		Settled: (&settled{log: log}).is})
@@ -140,6 +142,14 @@ func (s *Server) openWorkers(ctx context.Context, h *house, as life, log sluice.
 		h.workersBegan.Do(func() { s.WorkersStarted(w.listener.Addr().String()) })
 	}
 	return w, nil
+}
+
+// known are the addresses for workers of all servers of a cluster.
+func (w *workers) known() []string {
+	if w.servers == nil {
+		return nil
+	}
+	return w.servers()
 }
 
 func (w *workers) close() {
@@ -322,7 +332,7 @@ func (w *workers) Invite(ctx context.Context, by sluice.Principal, name sluice.W
 		return api.Invitation{}, err
 	}
 	port := w.listener.Addr().(*net.TCPAddr).Port
-	return api.Invitation{Worker: name, Token: enrolToken{name, port, secret, w.ca.Pin()}.String(), Expires: expires}, nil
+	return api.Invitation{Worker: name, Token: enrolToken{name, port, secret, w.ca.Pin(), w.known()}.String(), Expires: expires}, nil
 }
 
 // Drain keeps new attempts from a worker; off gives them to it again.
@@ -352,20 +362,39 @@ type enrolToken struct {
 	port   int
 	secret string
 	pin    string
+	// servers are the addresses of the servers of a cluster; without any the person says where the server is.
+	servers []string
 }
 
 const enrolPrefix = "sluicew"
 
 func (t enrolToken) String() string {
-	return fmt.Sprintf("%s.%s.%d.%s.%s", enrolPrefix, t.name, t.port, t.secret, t.pin)
+	text := fmt.Sprintf("%s.%s.%d.%s.%s", enrolPrefix, t.name, t.port, t.secret, t.pin)
+	if len(t.servers) > 0 {
+		text += "." + base64.RawURLEncoding.EncodeToString([]byte(strings.Join(t.servers, ",")))
+	}
+	return text
 }
 
 // parseEnrolToken never shows what it was given.
 func parseEnrolToken(text string) (t enrolToken, err error) {
 	bad := sluice.Errorf(sluice.Usage, "this is no token for a worker").WithHint("sluice workers invite NAME, on the server, prints one")
 	parts := splitDots(text)
-	if len(parts) != 5 || parts[0] != enrolPrefix {
+	if len(parts) != 5 && len(parts) != 6 || parts[0] != enrolPrefix {
 		return t, bad
+	}
+	var servers []string
+	if len(parts) == 6 {
+		text, err := base64.RawURLEncoding.DecodeString(parts[5])
+		if err != nil {
+			return t, bad
+		}
+		for _, a := range strings.Split(string(text), ",") {
+			if _, _, err := net.SplitHostPort(a); err != nil {
+				return t, bad
+			}
+			servers = append(servers, a)
+		}
 	}
 	name, err1 := sluice.ParseWorkerName(parts[1])
 	port, err2 := strconv.ParseUint(parts[2], 10, 16)
@@ -373,7 +402,7 @@ func parseEnrolToken(text string) (t enrolToken, err error) {
 	if errors.Join(err1, err2, err3) != nil || len(pin) != sha256.Size || parts[3] == "" {
 		return t, bad
 	}
-	return enrolToken{name, int(port), parts[3], parts[4]}, nil
+	return enrolToken{name, int(port), parts[3], parts[4], servers}, nil
 }
 
 // renewAt is when a certificate is to be renewed: when a third of its life is left.

@@ -60,7 +60,7 @@ func (w *elsewhere) program(token string) *app.Worker {
 	if w.log == nil {
 		w.log = slog.NewTextHandler(w.s.t.Output(), nil)
 	}
-	p := &app.Worker{Data: w.data, Server: w.s.workers, Token: sluice.NewSecret([]byte(token)), Limit: 4, Home: w.s.t.TempDir(),
+	p := &app.Worker{Data: w.data, Servers: []string{w.s.workers}, Token: sluice.NewSecret([]byte(token)), Limit: 4, Home: w.s.t.TempDir(),
 		Env: func(string) string { return "" }, Environ: []string{"PATH=" + os.Getenv("PATH")}, Over: w.over,
 		Clock: func() time.Time { return app.Now().Add(w.ahead) }, Log: slog.New(w.log), LocalTargets: true}
 	if w.set != nil {

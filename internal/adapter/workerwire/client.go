@@ -5,60 +5,59 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
 
 	"sluice"
 	"sluice/internal/adapter/workerwire/wirepb"
 )
 
-// ClientConfig is how a worker reaches its server.
+// ClientConfig is how a worker reaches its servers.
 type ClientConfig struct {
-	Address string // HOST:PORT
-	// ServerName is the name in the server's certificate, and Roots is the authority.
+	// Addresses are those of the servers, HOST:PORT, in the order in which they are tried; each is as good as the others. It is asked
+	// before each line.
+	Addresses func() []string
+	// ServerName is the name in the certificate of every server, and Roots is the authority.
 	ServerName string
 	Roots      *x509.CertPool
 	// Certificate is the worker's own, as it is now.
 	Certificate func() (*tls.Certificate, error)
 }
 
-// Client is a worker's connection to its server. It is safe for concurrent use.
+// Client is a worker's connection to its servers, to one at a time. It is safe for concurrent use, but for [Client.Open].
 type Client struct {
-	conn *grpc.ClientConn
-	api  wirepb.WorkersClient
+	cfg ClientConfig
+	tls *tls.Config
+
+	mu    sync.Mutex
+	on    *way          // that of the last line
+	first chan struct{} // closed when there is one
 }
 
-// Dial makes a client; it connects when it is used.
-func Dial(cfg ClientConfig) (*Client, error) {
-	t := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: cfg.Roots, ServerName: cfg.ServerName,
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cfg.Certificate() }}
-	return dial(cfg.Address, t)
-}
-
-func dial(address string, t *tls.Config) (*Client, error) {
-	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(credentials.NewTLS(t)), grpc.WithNoProxy(),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)), grpc.WithDisableServiceConfig(),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: alive, Timeout: alive}))
-	if err != nil {
-		return nil, &sluice.Error{Code: sluice.Usage, Text: fmt.Sprintf("%q is no address of a server", address), Err: err}
-	}
-	return &Client{conn, wirepb.NewWorkersClient(conn)}, nil
+// Dial makes a client; it connects when a line is opened.
+func Dial(cfg ClientConfig) *Client {
+	return &Client{cfg: cfg, first: make(chan struct{}), tls: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: cfg.Roots, ServerName: cfg.ServerName,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cfg.Certificate() }}}
 }
 
 // Close ends it.
-func (c *Client) Close() { _ = c.conn.Close() }
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.on != nil {
+		c.on.close()
+	}
+}
 
 // Certified is what a worker gets.
 type Certified struct{ Certificate, Authority []byte }
 
-// EnrolAt asks a server for the first certificate. The server proves that it is the one that made the token: its chain
+// EnrolAt asks the first of the servers that answers for the first certificate, and returns which that was. A token is good once, so no
+// other one is asked then. The server proves that it is the one that made the token: its chain
 // leads to the authority that pinned accepts.
-func EnrolAt(ctx context.Context, address, serverName string, pinned func(*x509.Certificate) bool, e Enrolment, version string) (Certified, error) {
+func EnrolAt(ctx context.Context, addresses []string, serverName string, pinned func(*x509.Certificate) bool, e Enrolment, version string) (Certified, string, error) {
 	t := &tls.Config{MinVersion: tls.VersionTLS13, ServerName: serverName,
 		// The authority is not known yet but for its digest, so the chain is checked here and not by the library.
 		InsecureSkipVerify: true,
@@ -75,45 +74,34 @@ func EnrolAt(ctx context.Context, address, serverName string, pinned func(*x509.
 			}
 			return errors.New("this is not the server that the token is for")
 		}}
-	c, err := dial(address, t)
-	if err != nil {
-		return Certified{}, err
+	failed := &failures{}
+	w, _ := reach(ctx, addresses, t, failed)
+	if w == nil {
+		if ctx.Err() != nil {
+			return Certified{}, "", ctx.Err()
+		}
+		return Certified{}, "", failed.err()
 	}
-	defer c.Close()
-	got, err := c.api.Enrol(ctx, &wirepb.EnrolRequest{Name: string(e.Name), Secret: e.Secret, Csr: e.Request, SealKey: e.SealKey, Version: version})
+	defer w.close()
+	got, err := w.api.Enrol(ctx, &wirepb.EnrolRequest{Name: string(e.Name), Secret: e.Secret, Csr: e.Request, SealKey: e.SealKey, Version: version})
 	if err != nil {
-		return Certified{}, fromStatus(ctx, err)
+		return Certified{}, "", fromStatus(ctx, err)
 	}
-	return Certified{got.GetCertificate(), got.GetAuthority()}, nil
+	return Certified{got.GetCertificate(), got.GetAuthority()}, w.address, nil
 }
 
 // Renew asks for a further certificate.
 func (c *Client) Renew(ctx context.Context, request []byte) (Certified, error) {
-	got, err := c.api.Renew(ctx, &wirepb.RenewRequest{Csr: request})
+	w, err := c.over(ctx)
+	if err != nil {
+		return Certified{}, err
+	}
+	defer w.leave()
+	got, err := w.api.Renew(ctx, &wirepb.RenewRequest{Csr: request})
 	if err != nil {
 		return Certified{}, fromStatus(ctx, err)
 	}
 	return Certified{got.GetCertificate(), got.GetAuthority()}, nil
-}
-
-// Open opens the line and says hello. It ends with ctx.
-func (c *Client) Open(ctx context.Context, hello sluice.WorkerHello) (sluice.Line[sluice.ToServer, sluice.ToWorker], error) {
-	ctx, cancel := context.WithCancel(ctx)
-	stream, err := c.api.Work(ctx)
-	if err == nil {
-		err = stream.Send(toServer(sluice.ToServer{Hello: &hello}))
-	}
-	if errors.Is(err, io.EOF) || err == nil { // then Recv says why
-		var m *wirepb.ToWorker
-		if m, err = stream.Recv(); err == nil {
-			err = welcomed(m.GetWelcome())
-		}
-	}
-	if err == nil {
-		return &clientEnd{stream: stream, ctx: ctx, end: cancel}, nil
-	}
-	defer cancel()
-	return nil, fromStatus(ctx, err)
 }
 
 // welcomed says why a worker cannot have to do with a server.
@@ -153,9 +141,14 @@ func (l *clientEnd) Receive() (sluice.ToWorker, error) {
 
 // Blob reads content by its digest. Whoever reads it checks the digest.
 func (c *Client) Blob(ctx context.Context, digest string) (io.ReadCloser, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	in, err := c.api.Blob(ctx, &wirepb.BlobRequest{Digest: digest})
+	w, err := c.over(ctx)
 	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	in, err := w.api.Blob(ctx, &wirepb.BlobRequest{Digest: digest})
+	if err != nil {
+		defer w.leave()
 		defer cancel()
 		return nil, fromStatus(ctx, err)
 	}
@@ -163,16 +156,16 @@ func (c *Client) Blob(ctx context.Context, digest string) (io.ReadCloser, error)
 		m, err := in.Recv()
 		return m, fromStatus(ctx, err)
 	}
-	return &blob{chunks{next: next}, cancel}, nil
+	return &blob{chunks{next: next}, sync.OnceFunc(func() { cancel(); w.leave() })}, nil
 }
 
 type blob struct {
 	chunks
-	cancel context.CancelFunc
+	end func()
 }
 
 func (b *blob) Close() error {
-	b.cancel()
+	b.end()
 	return nil
 }
 
@@ -180,7 +173,12 @@ func (b *blob) Close() error {
 func (c *Client) Fetched(ctx context.Context, a sluice.AttemptID, r io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	out, err := c.api.Fetched(ctx)
+	w, err := c.over(ctx)
+	if err != nil {
+		return err
+	}
+	defer w.leave()
+	out, err := w.api.Fetched(ctx)
 	if err != nil {
 		return fromStatus(ctx, err)
 	}

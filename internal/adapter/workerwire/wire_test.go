@@ -94,11 +94,8 @@ var term = sluice.SeenTerm{Epoch: 1792000000, Term: 1 << 40}
 
 func open(t *testing.T, address string, roots *x509.CertPool, c *tls.Certificate) (sluice.Line[sluice.ToServer, sluice.ToWorker], error) {
 	t.Helper()
-	client, err := workerwire.Dial(workerwire.ClientConfig{Address: address, ServerName: authority.ServerName, Roots: roots,
+	client := workerwire.Dial(workerwire.ClientConfig{Addresses: func() []string { return []string{address} }, ServerName: authority.ServerName, Roots: roots,
 		Certificate: func() (*tls.Certificate, error) { return c, nil }})
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(client.Close)
 	return client.Open(t.Context(), sluice.WorkerHello{Version: "x", Limit: 3, Held: []sluice.WorkerHeld{{Attempt: "a", Ended: true}},
 		Opened: []sluice.WorkerOpened{{Job: "0123456789ab", Digest: [32]byte{1}, Refused: true}}, Heads: seen, Seen: term})
@@ -219,7 +216,7 @@ func TestMessages(t *testing.T) {
 func TestPin(t *testing.T) {
 	ca := newAuthority(t, time.Now)
 	address := serve(t, ca, nil, func(workerwire.Peer) error { return errors.New("nobody") })
-	_, err := workerwire.EnrolAt(t.Context(), address, authority.ServerName, func(c *x509.Certificate) bool { return authority.PinOf(c) == strings.Repeat("0", 64) },
+	_, _, err := workerwire.EnrolAt(t.Context(), []string{address}, authority.ServerName, func(c *x509.Certificate) bool { return authority.PinOf(c) == strings.Repeat("0", 64) },
 		workerwire.Enrolment{Name: "w1", Secret: "s"}, "x")
 	if err == nil || !strings.Contains(err.Error(), "not the server") {
 		t.Errorf("it ended with %v", err)

@@ -13,7 +13,8 @@ import (
 
 // WorkerOptions say how this program is a worker.
 type WorkerOptions struct {
-	Data, Server string
+	Data         string
+	Servers      []string
 	TokenFile    string
 	Token        sluice.Secret
 	Limit        int
@@ -53,7 +54,7 @@ on this machine can see it as long as it runs.`,
 		},
 	}
 	fs := c.Flags()
-	fs.StringVar(&o.Server, "server", "", "`URL` of the server, or HOST:PORT for workers")
+	fs.StringSliceVar(&o.Servers, "server", nil, "`URL` of the server, or HOST:PORT for workers; of several servers of a cluster, with commas or again")
 	fs.StringVar(&token, "enrol", "", "`token` to enrol with; better in a file")
 	fs.StringVar(&o.TokenFile, "enrol-file", "", "`file` with the token to enrol with")
 	fs.StringVar(&o.Data, "data", "", "`directory` of all that the worker keeps")

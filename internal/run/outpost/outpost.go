@@ -84,8 +84,12 @@ type Terms interface {
 const (
 	firstWait = 100 * time.Millisecond
 	lastWait  = 10 * time.Second
+	// For quickFor after a line that was good, at most quickWait is waited: as long as it takes that another server owns the log.
+	quickFor, quickWait = 15 * time.Second, 500 * time.Millisecond
 	// firstBeat is how often a worker shows signs of life before it knows how long its lease is.
 	firstBeat = time.Second
+	// leastPatience is how long a server may leave a beat unanswered, at least, before another one is tried.
+	leastPatience = 2 * time.Second
 	// marginShare of a lease is left unused, for clocks that do not run alike.
 	marginShare = 5
 )
@@ -106,6 +110,7 @@ type Outpost struct {
 	leased   chan struct{} // closed and replaced when there is a new one, or an attempt is assigned anew
 	seen     []sluice.SeenHead
 	highest  sluice.SeenTerm // that was seen, and is on the disk
+	servers  int             // that there are, as the last one said
 
 	kept []sluice.SeenHead // those of seen that are on the disk; of who writes them, one after the other
 }
@@ -171,6 +176,7 @@ func (o *Outpost) Run(ctx context.Context) error {
 	o.doer.Go(func() { o.keepSecrets(doing) })
 	wait := firstWait
 	said := ""
+	var good time.Time // the end of the last line that held
 	for {
 		began := time.Now()
 		err := o.session(ctx, doing)
@@ -181,7 +187,7 @@ func (o *Outpost) Run(ctx context.Context) error {
 			return err
 		}
 		if time.Since(began) > lastWait {
-			wait, said = firstWait, ""
+			wait, said, good = firstWait, "", time.Now()
 		}
 		if text := err.Error(); text != said {
 			said = text
@@ -195,6 +201,9 @@ func (o *Outpost) Run(ctx context.Context) error {
 		case <-t.C:
 		}
 		wait = min(2*wait, lastWait)
+		if time.Since(good) < quickFor {
+			wait = min(wait, quickWait)
+		}
 	}
 }
 
@@ -234,6 +243,9 @@ func (o *Outpost) session(ctx, doing context.Context) error {
 			return err
 		}
 		if m.Owner != nil {
+			o.mu.Lock()
+			o.servers = len(m.Owner.Servers)
+			o.mu.Unlock()
 			if o.cfg.Servers != nil && len(m.Owner.Servers) > 0 {
 				o.cfg.Servers(m.Owner.Servers)
 			}
@@ -302,9 +314,18 @@ type beatTimes struct {
 func (o *Outpost) beat(ctx context.Context, l *link, sent *beatTimes, every <-chan time.Duration) {
 	pace := firstBeat
 	last := time.Now()
+	asked := last // when the first beat was sent that was not answered
 	for n := uint64(1); ; n++ {
+		wait := pace
 		sent.mu.Lock()
 		silent := len(sent.at) > 3 && time.Since(last) > 4*pace
+		if len(sent.at) == 0 {
+			asked = time.Now()
+		}
+		if o.mayGoElsewhere() {
+			patience := max(pace/2, leastPatience)
+			silent, wait = time.Since(asked) >= patience, min(pace, patience)
+		}
 		sent.at[n] = time.Now()
 		sent.mu.Unlock()
 		if silent {
@@ -314,7 +335,7 @@ func (o *Outpost) beat(ctx context.Context, l *link, sent *beatTimes, every <-ch
 		if !l.send(sluice.ToServer{Beat: &sluice.WorkerBeat{Number: n, Held: o.Held()}}) {
 			return
 		}
-		t := time.NewTimer(pace)
+		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 			t.Stop()
@@ -332,6 +353,13 @@ func (o *Outpost) beat(ctx context.Context, l *link, sent *beatTimes, every <-ch
 		case <-t.C:
 		}
 	}
+}
+
+// mayGoElsewhere reports whether there is another server to go to when this one is silent.
+func (o *Outpost) mayGoElsewhere() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.servers > 1
 }
 
 // extend makes a lease longer. It begins when the beat was sent, so it ends here before it does at the server.

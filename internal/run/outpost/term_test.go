@@ -206,3 +206,67 @@ func TestOneLineOneTerm(t *testing.T) {
 		w.end()
 	})
 }
+
+// TestASilentServerIsLeft: where there is another one to go to, long before the lease is over; where there is none, it is waited for.
+func TestASilentServerIsLeft(t *testing.T) {
+	for _, c := range []struct {
+		servers     []string
+		least, most time.Duration
+	}{{[]string{"a:1", "b:1"}, 5 * time.Second, 8 * time.Second}, {nil, 15 * time.Second, time.Minute}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newServedBy(t, &terms{})
+			l := w.line(owner(0, 0, c.servers...), leaseIn(0, 0)) // the next beat is 5 s away
+			began := time.Now()
+			<-l.closed
+			if took := time.Since(began); took < c.least || took > c.most {
+				t.Errorf("of %v: it is left after %v, want %v to %v", c.servers, took, c.least, c.most)
+			}
+			w.end()
+		})
+	}
+}
+
+// TestItTriesOftenAfterAGoodLine: for as long as another server may need to own the log, a worker whose line was good tries often.
+func TestItTriesOftenAfterAGoodLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tries []time.Time
+		line := newTalk()
+		o, err := New(Config{Outputs: kept{fake.NewOutputs()}, Dir: t.TempDir(), Limit: 1, Notice: func(string) {},
+			Open: func(context.Context, sluice.WorkerHello) (Line, error) {
+				if tries = append(tries, time.Now()); len(tries) == 1 {
+					return line, nil
+				}
+				return nil, sluice.Errorf(sluice.Contact, "nobody")
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- o.Run(ctx) }()
+		for n := range uint64(20) {
+			synctest.Wait()
+			line.in <- sluice.ToWorker{Lease: &sluice.WorkerLease{Number: n + 1, For: 3 * time.Second}}
+			time.Sleep(time.Second)
+		}
+		broke := time.Now()
+		line.Close()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		last := broke
+		for _, at := range tries[1:] {
+			went := at.Sub(last)
+			if at.Sub(broke) < quickFor && went > quickWait || went > lastWait {
+				t.Errorf("%v after the line broke, it has waited for %v", at.Sub(broke), went)
+			}
+			last = at
+		}
+		if n := len(tries); n < 60 || n > 200 {
+			t.Errorf("%d tries in 10 minutes", n)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
