@@ -11,22 +11,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sluice"
 	"sluice/api"
 )
 
-// Client talks to one server. It is safe for concurrent use.
+// Client talks to a server, or to the servers of a cluster, of which each is as good as the others. It is safe for concurrent use.
 type Client struct {
-	base  *url.URL
-	at    string // the socket; "" for none
-	token string
-	http  *http.Client
+	places []*place
+	turn   atomic.Int32 // which of them answered last
+	token  string
 	// retry is the first wait before a lost connection is tried again; it doubles up to maxRetry.
 	retry time.Duration
 }
@@ -39,42 +38,18 @@ const (
 )
 
 // New makes a client for the server at a URL such as https://sluice.example.com, or at a socket of this machine, such as
-// unix:///var/lib/sluice/sluice.sock, where it needs no token. h may be nil.
+// unix:///var/lib/sluice/sluice.sock, where it needs no token. Several servers of a cluster have commas between them: a request goes to the
+// one that answered last, and to the next one where that cannot be reached. h may be nil.
 func New(server, token string, h *http.Client) (*Client, error) {
-	u, err := url.Parse(server)
-	if err == nil && u.Scheme == "unix" {
-		return atSocket(u, token, h)
+	c := &Client{token: token, retry: firstRetry}
+	for _, one := range strings.Split(server, ",") {
+		p, err := newPlace(strings.TrimSpace(one), token, h)
+		if err != nil {
+			return nil, err
+		}
+		c.places = append(c.places, p)
 	}
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, sluice.Errorf(sluice.Usage, "%q is no address of a server", server).WithHint("such as https://sluice.example.com:7657")
-	}
-	if strings.ContainsAny(token, " \t\r\n") || token == "" && !shows(h) {
-		return nil, sluice.Errorf(sluice.Usage, "there is no token for the server %s", u.Host).WithHint("sluice login %s", server)
-	}
-	if h == nil {
-		h = &http.Client{}
-	}
-	return &Client{base: u, token: token, http: h, retry: firstRetry}, nil
-}
-
-// atSocket makes a client for a server at a socket of this machine.
-func atSocket(u *url.URL, token string, h *http.Client) (*Client, error) {
-	if u.Host != "" || len(u.Path) < 2 || u.RawQuery != "" {
-		return nil, sluice.Errorf(sluice.Usage, "%q is no socket of a server", u).WithHint("such as unix:///var/lib/sluice/sluice.sock")
-	}
-	if strings.ContainsAny(token, " \t\r\n") {
-		return nil, sluice.Errorf(sluice.Usage, "that is no token for the server %s", u)
-	}
-	own := http.Client{}
-	if h != nil {
-		own = *h
-	}
-	var dialer net.Dialer
-	path := u.Path
-	own.Transport = &http.Transport{IdleConnTimeout: time.Minute, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return dialer.DialContext(ctx, "unix", path)
-	}}
-	return &Client{base: &url.URL{Scheme: "http", Host: "localhost"}, at: u.String(), token: token, http: &own, retry: firstRetry}, nil
+	return c, nil
 }
 
 // shows reports whether a certificate says who is asking, so that no token is needed.
@@ -86,24 +61,27 @@ func shows(h *http.Client) bool {
 	return is && t.TLSClientConfig != nil && (len(t.TLSClientConfig.Certificates) > 0 || t.TLSClientConfig.GetClientCertificate != nil)
 }
 
-// Close gives back what is open to the server and idle.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+// Close gives back what is open to servers and idle.
+func (c *Client) Close() {
+	for _, p := range c.places {
+		p.http.CloseIdleConnections()
+	}
+}
 
-// Server is the address of the server.
+// Server is the address of the server, or those of all, with commas between them.
 func (c *Client) Server() string {
-	if c.at != "" {
-		return c.at
+	all := make([]string, len(c.places))
+	for i, p := range c.places {
+		all[i] = p.server()
 	}
-	return c.base.String()
+	return strings.Join(all, ",")
 }
 
-// name is what people call the server.
-func (c *Client) name() string {
-	if c.at != "" {
-		return c.at
-	}
-	return c.base.Host
-}
+// At is the address of the server that answered last.
+func (c *Client) At() string { return c.now().server() }
+
+// name is what people call the server that answered last.
+func (c *Client) name() string { return c.now().name() }
 
 // Greet asks the server whether it takes the token. Somebody who may do little is welcome, too.
 func (c *Client) Greet(ctx context.Context) error {
@@ -147,31 +125,45 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 }
 
 func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
-	var body io.Reader
+	var body []byte
 	if r.body != nil {
-		b, err := json.Marshal(r.body)
+		var err error
+		if body, err = json.Marshal(r.body); err != nil {
+			return nil, err
+		}
+	}
+	return c.hops(ctx, r.method, func(ctx context.Context, p *place) (*http.Response, error) {
+		req, err := r.to(ctx, p, body)
 		if err != nil {
 			return nil, err
 		}
-		body = bytes.NewReader(b)
+		if c.token != "" {
+			req.Header.Set("Authorization", "Bearer "+c.token)
+		}
+		return p.http.Do(req)
+	})
+}
+
+// to makes the request for one server. A body that can be read once is not closed with it: where nothing was sent, the next one gets it.
+func (r request) to(ctx context.Context, p *place, body []byte) (*http.Request, error) {
+	var from io.Reader
+	if r.body != nil {
+		from = bytes.NewReader(body)
 	}
 	if r.raw != nil {
-		body = r.raw
+		from = io.NopCloser(r.raw)
 	}
-	u := c.base.JoinPath("api", "v1")
-	for _, p := range r.path {
-		u = u.JoinPath(url.PathEscape(p))
+	u := p.base.JoinPath("api", "v1")
+	for _, s := range r.path {
+		u = u.JoinPath(url.PathEscape(s))
 	}
 	u.RawQuery = r.query.Encode()
-	req, err := http.NewRequestWithContext(ctx, r.method, u.String(), body)
+	req, err := http.NewRequestWithContext(ctx, r.method, u.String(), from)
 	if err != nil {
 		return nil, err
 	}
 	for name, v := range r.header {
 		req.Header[name] = v
-	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	if r.body != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -182,34 +174,31 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	if r.accept != "" {
 		req.Header.Set("Accept", r.accept)
 	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, c.noContact(err)
-	}
-	return resp, nil
+	return req, nil
 }
 
-func (c *Client) noContact(err error) error {
+func (c *Client) noContact(err error) error { return noContact(c.now(), err) }
+
+func noContact(p *place, err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err // it repeats method and address
 	}
-	return &sluice.Error{Code: sluice.Contact, Text: "no contact to the server " + c.name(), Err: err,
+	return &sluice.Error{Code: sluice.Contact, Text: "no contact to the server " + p.name(), Err: err,
 		Hint: "is it running, and reachable from here?"}
 }
 
 // problem makes an error of what the server said.
-func (c *Client) problem(resp *http.Response) error {
+func (c *Client) problem(resp *http.Response) error { return problemOf(c.now(), resp) }
+
+func problemOf(at *place, resp *http.Response) error {
 	var p api.Problem
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err == nil {
 		err = json.Unmarshal(b, &p)
 	}
 	if err != nil || p.Status == 0 {
-		return sluice.Errorf(sluice.Contact, "%s does not answer as a Sluice server: %s", c.name(), resp.Status)
+		return sluice.Errorf(sluice.Contact, "%s does not answer as a Sluice server: %s", at.name(), resp.Status)
 	}
 	e := &sluice.Error{Code: sluice.Code(p.Code), Text: p.Detail, Hint: p.Hint}
 	if e.Code == "" {
@@ -255,6 +244,7 @@ func (c *Client) times(ctx context.Context, most int, f func() error) error {
 		if err == nil || n == most || sluice.CodeOf(err) != sluice.Contact || ctx.Err() != nil {
 			return err
 		}
+		c.moveOn()
 		if err := pause(ctx, wait); err != nil {
 			return err
 		}

@@ -118,6 +118,7 @@ func (c *Client) Watch(ctx context.Context, id string, o WatchOptions) (sluice.E
 			o.Lost(err)
 		}
 		away = true
+		c.moveOn()
 		if o.After > before {
 			wait = c.retry
 		}
@@ -213,7 +214,7 @@ func (c *Client) stream(ctx context.Context, id string, o WatchOptions, observe 
 		}
 		var e sluice.Event
 		if err := json.Unmarshal([]byte(data), &e); err != nil {
-			return false, sluice.Errorf(sluice.Contact, "%s sent an event that cannot be read: %v", c.base.Host, err)
+			return false, sluice.Errorf(sluice.Contact, "%s sent an event that cannot be read: %v", c.name(), err)
 		}
 		observe(e)
 	}
