@@ -23,6 +23,10 @@ import (
 
 // Client talks to a server, or to the servers of a cluster, of which each is as good as the others. It is safe for concurrent use.
 type Client struct {
+	// Stale is told of every answer that is as old as the server says, which had no contact with a majority of its cluster since then.
+	// It may be called from several goroutines at once, and is set before anything is asked; nil: nobody is told.
+	Stale func(since time.Time)
+
 	places []*place
 	turn   atomic.Int32 // which of them answered last
 	token  string
@@ -132,7 +136,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	return c.hops(ctx, r.method, func(ctx context.Context, p *place) (*http.Response, error) {
+	resp, err := c.hops(ctx, r.method, func(ctx context.Context, p *place) (*http.Response, error) {
 		req, err := r.to(ctx, p, body)
 		if err != nil {
 			return nil, err
@@ -142,6 +146,13 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 		}
 		return p.http.Do(req)
 	})
+	if err != nil {
+		return nil, err
+	}
+	if since, err := time.Parse(time.RFC3339, resp.Header.Get(api.StaleHeader)); err == nil && c.Stale != nil {
+		c.Stale(since)
+	}
+	return resp, nil
 }
 
 // to makes the request for one server. A body that can be read once is not closed with it: where nothing was sent, the next one gets it.

@@ -12,9 +12,6 @@ import (
 	"sluice/internal/front/httpapi"
 )
 
-// staleHeader says since when a server has no contact with a majority of the others: what it answers may be old.
-const staleHeader = "Sluice-Stale"
-
 // waitForOwner bounds what a request waits for somebody to own the log.
 const waitForOwner = 6 * time.Second
 
@@ -26,9 +23,6 @@ func own(r *http.Request) bool {
 	}
 	return false
 }
-
-// reads reports whether a request changes nothing.
-func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 
 // answerAsCopy answers requests while another server owns the log, or nobody does: they are handed on to the owner. Without a majority
 // this server says what it has, and since when it may be old.
@@ -45,7 +39,8 @@ func (c *cluster) answerAsCopy(here http.Handler) answers {
 			v := c.outlook.now()
 			switch {
 			case v.cut != nil:
-				return c.answerAlone(w, r, here, v)
+				here.ServeHTTP(w, r) // which says how old that is
+				return true
 			case v.another(c.seat.Name):
 				if c.handOn(w, r, v.owner) {
 					return true
@@ -63,20 +58,6 @@ func (c *cluster) answerAsCopy(here http.Handler) answers {
 			}
 		}
 	}
-}
-
-// answerAlone answers without a majority.
-func (c *cluster) answerAlone(w http.ResponseWriter, r *http.Request, here http.Handler, v view) bool {
-	if reads(r) {
-		w.Header().Set(staleHeader, v.met.UTC().Format(time.RFC3339))
-		here.ServeHTTP(w, r)
-		return true
-	}
-	e := sluice.Errorf(sluice.Contact, "this server has no contact with a majority of the servers since %s, and nothing can be changed; nothing was", v.met.UTC().Format(time.RFC3339)).
-		WithHint("another server may have; sluice server members says how they are")
-	e.Err = v.cut
-	httpapi.Refuse(w, e)
-	return true
 }
 
 // proof is what a connection proved of who sent a request, on its way to the owner.

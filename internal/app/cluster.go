@@ -91,7 +91,6 @@ func (s *Server) among(ctx context.Context, h *house) (err error) {
 	if c.members, err = members.New(ctx, c.journal, s.Clock); err != nil {
 		return contact(err)
 	}
-	c.debug()
 	if c.blobs, err = dirblobs.New(filepath.Join(s.Data, "blobs"), s.Clock()); err != nil {
 		return contact(err)
 	}
@@ -328,7 +327,7 @@ func (c *cluster) counts(ctx context.Context) error {
 }
 
 func (c *cluster) copyLife() life {
-	return life{answer: c.answerAsCopy, carry: c.carry, around: c.around, ready: func(context.Context) error {
+	return life{inCluster: (*seats)(c), stale: c.outlook.stale, answer: c.answerAsCopy, carry: c.carry, around: c.around, ready: func(context.Context) error {
 		switch v := c.outlook.now(); {
 		case v.cut != nil:
 			return v.cut
@@ -340,7 +339,7 @@ func (c *cluster) copyLife() life {
 }
 
 func (c *cluster) ownerLife(term sluice.Term) life {
-	return life{owns: true, term: term.Number(), stillOwns: c.ownsIn(term.Number()), servers: c.abouts.workers, beside: c.tend, around: c.around,
+	return life{owns: true, inCluster: (*seats)(c), term: term.Number(), stillOwns: c.ownsIn(term.Number()), servers: c.abouts.workers, beside: c.tend, around: c.around,
 		answer: func(here http.Handler) answers {
 			c.api.Store(&here)
 			return func(w http.ResponseWriter, r *http.Request) bool { here.ServeHTTP(w, r); return true }

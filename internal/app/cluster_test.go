@@ -1,11 +1,11 @@
 package app_test
 
 import (
-	"context"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -84,18 +84,11 @@ type crowd struct {
 // newCrowd starts a cluster of one, and has others join.
 func newCrowd(t *testing.T, names ...sluice.ServerName) *crowd {
 	t.Helper()
-	invites = map[sluice.ServerName]func(context.Context, sluice.ServerName) (string, error){}
-	counts := map[sluice.ServerName]func(context.Context) int{}
-	app.Debug = func(name sluice.ServerName, invite func(context.Context, sluice.ServerName) (string, error), count func(context.Context) int) {
-		invites[name], counts[name] = invite, count
-	}
 	c := &crowd{t: t, at: map[sluice.ServerName]string{}, servers: map[sluice.ServerName]*served{}, token: make(chan string, 10)}
 	for _, name := range names {
 		c.at[name] = twoPorts(t)
 		c.join(name)
-		for counts[names[0]](t.Context()) < len(c.names) {
-			time.Sleep(20 * time.Millisecond)
-		}
+		c.until(name, "owner", "copy")
 	}
 	return c
 }
@@ -105,11 +98,11 @@ func (c *crowd) join(name sluice.ServerName) {
 	c.t.Helper()
 	var token sluice.Secret
 	if len(c.names) > 0 {
-		got, err := invites[c.names[0]](c.t.Context(), name)
+		got, err := c.any().client.InviteServer(c.t.Context(), name, "")
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		token = sluice.NewSecret([]byte(got))
+		token = sluice.NewSecret([]byte(got.Token))
 	}
 	s := &served{t: c.t, data: filepath.Join(c.t.TempDir(), "data"), token: c.admin, log: slog.NewTextHandler(os.Stderr, nil).WithAttrs([]slog.Attr{slog.String("at", string(name))})}
 	s.set = func(server *app.Server) {
@@ -123,6 +116,23 @@ func (c *crowd) join(name sluice.ServerName) {
 		s.connect()
 	}
 	c.names, c.servers[name] = append(c.names, name), s
+}
+
+// until waits until a server has one of these roles.
+func (c *crowd) until(name sluice.ServerName, roles ...string) {
+	c.t.Helper()
+	for c.t.Context().Err() == nil {
+		got, err := c.any().client.Cluster(c.t.Context())
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for _, m := range got.Members {
+			if m.Name == name && slices.Contains(roles, m.Role) {
+				return
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // any is a server that runs.
@@ -179,5 +189,3 @@ func TestOwnerLeaves(t *testing.T) {
 	c.servers["a"].start()
 	c.servers["a"].runs("true")
 }
-
-var invites map[sluice.ServerName]func(context.Context, sluice.ServerName) (string, error)

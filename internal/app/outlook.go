@@ -13,6 +13,7 @@ type outlook struct {
 	mu    sync.Mutex
 	owner sluice.Owner
 	term  uint64    // 0: nobody owns it, as far as this server knows
+	since time.Time // when that was seen first
 	met   time.Time // when a majority was heard of last; by the wall clock, for people
 	cut   error     // why there is no contact with a majority; nil: there is
 	turns chan struct{}
@@ -63,6 +64,9 @@ func (o *outlook) see(who sluice.Owner, term uint64, err error, now time.Time) {
 	} else {
 		o.owner, o.term, o.met = who, term, now
 	}
+	if o.term != was {
+		o.since = now
+	}
 	if o.term != was || (o.cut == nil) != (wasCut == nil) {
 		close(o.turns)
 		o.turns = make(chan struct{})
@@ -81,6 +85,7 @@ func (o *outlook) doubt() {
 type view struct {
 	owner sluice.Owner
 	term  uint64          // 0: nobody owns the log
+	since time.Time       // when that was seen first
 	cut   error           // why no majority is heard of; nil: one is
 	met   time.Time       // when one was heard of last
 	turns <-chan struct{} // closed when any of that changes
@@ -89,10 +94,19 @@ type view struct {
 func (o *outlook) now() view {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return view{o.owner, o.term, o.cut, o.met, o.turns}
+	return view{o.owner, o.term, o.since, o.cut, o.met, o.turns}
 }
 
 // another reports whether another server than this one owns the log.
 func (v view) another(self sluice.ServerName) bool {
 	return v.term != 0 && v.owner.Name != string(self)
+}
+
+// stale is since when what this server knows may be old; zero: it is not.
+func (o *outlook) stale() time.Time {
+	v := o.now()
+	if v.cut == nil {
+		return time.Time{}
+	}
+	return v.met
 }

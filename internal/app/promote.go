@@ -88,8 +88,8 @@ func (l *Local) Promote(ctx context.Context, o cli.PromoteOptions) (done cli.Pro
 	if done.Heads, err = l.keepBefore(ctx, dir); err != nil {
 		return done, err
 	}
-	s := seat{Cluster: rand.Text(), Name: sluice.ServerName(o.Name), Address: o.Address, Begins: true,
-		Nodes: map[string]string{o.Name: at}}
+	s := seat{Cluster: rand.Text(), Name: o.Name, Address: o.Address, Begins: true,
+		Nodes: map[string]string{string(o.Name): at}}
 	done.Data, done.Before = dir, filepath.Join(dir, beforeCluster)
 	return done, s.keep(dir)
 }

@@ -81,6 +81,9 @@ func reach(s cli.Server) (*client.Client, func() error, error) {
 	}
 	c, err := client.New(strings.TrimRight(s.URL, "/"), string(s.Token.Reveal()), &http.Client{Transport: t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}) // the token goes nowhere else
+	if c != nil {
+		c.Stale = s.Stale
+	}
 	return c, func() error { t.CloseIdleConnections(); c.Close(); return nil }, err
 }
 

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -138,6 +139,10 @@ type life struct {
 	term uint64
 	// stillOwns says why this server does not own the log any more; nil: nobody else can.
 	stillOwns func(ctx context.Context) error
+	// inCluster tells about the servers of the cluster; nil: there are no others.
+	inCluster httpapi.Servers
+	// stale says since when this server has no contact with a majority; nil: there are no others.
+	stale func() time.Time
 	// servers are the addresses for workers of all servers; nil: there are no others.
 	servers func() []string
 	// around puts what is kept elsewhere, too, in the place of what is kept here alone; nil: nothing is. end is called at the end.
@@ -325,13 +330,31 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 	if err != nil {
 		return err
 	}
-	s := &Server{Data: o.Data, Listen: o.Listen, WorkerListen: workerListen(o.Listen, o.WorkerListen), NoWorker: o.NoWorker, WorkerLimit: o.WorkerLimit, WorkersStarted: o.WorkersStarted,
+	in, err := inCluster(o.Cluster, o.Data)
+	if err != nil {
+		return err
+	}
+	s := &Server{Cluster: in, Data: o.Data, Listen: o.Listen, WorkerListen: workerListen(o.Listen, o.WorkerListen), NoWorker: o.NoWorker, WorkerLimit: o.WorkerLimit, WorkersStarted: o.WorkersStarted,
 		Certificate: o.Certificate, Key: o.Key, ClientCA: o.ClientCA, OIDC: OIDC(o.OIDC), Hosts: o.Hosts, PublicURL: o.PublicURL, Home: l.Places.Home, Env: l.Env,
 		Environ: l.Environ, Clock: l.Clock, Over: l.Over, Lease: l.Lease, Log: log, FirstToken: o.Token, Started: o.Started, MetricsListen: o.MetricsListen,
 		Keep: retain.Policy{Jobs: o.Keep.Jobs, Output: o.Keep.Output, OutputBytes: o.Keep.OutputBytes}, Archive: o.Keep.Archive,
 		OTLPEndpoint: o.OTLPEndpoint, TraceCommands: o.TraceCommands, StopDelay: o.StopDelay, NamespaceRate: o.NamespaceRate, Submitters: o.Submitters, LocalTargets: o.LocalTargets,
 		WebhookAllow: o.WebhookAllow, WebhookHTTP: o.WebhookHTTP, Manager: systemd.Find(l.Env, os.Getpid())}
 	return s.Run(ctx)
+}
+
+// inCluster is how a server takes part in a cluster. Its token is read only before it has joined: it may be gone then.
+func inCluster(o cli.ClusterOptions, data string) (c Cluster, err error) {
+	c.Address, c.Name = o.Address, o.Name
+	if _, joined, err := readSeat(data); joined || err != nil || o.JoinFile == "" {
+		return c, err
+	}
+	text, err := os.ReadFile(o.JoinFile)
+	if err != nil {
+		return c, &sluice.Error{Code: sluice.Usage, Text: "--join", Err: err}
+	}
+	c.Token = sluice.NewSecret(bytes.TrimSpace(text))
+	return c, nil
 }
 
 // TokenFile makes a file, readable by its owner alone, with a token in it. What is there already is replaced.

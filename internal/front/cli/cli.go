@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -112,6 +113,8 @@ type Files interface {
 	// Create makes a file for output, with the directories above it.
 	Create(path string) (io.WriteCloser, error)
 	Absolute(path string) (string, error)
+	// Keep makes a file with a secret, which its owner alone can read, as a whole or not at all, in place of what is there.
+	Keep(path string, secret []byte) error
 }
 
 // HostKey is a key that a host showed.
@@ -134,6 +137,7 @@ type app struct {
 
 	server, tokenFile, caFile string // flags
 	chosen                    *Server
+	stale                     sync.Once // it is said once that answers are old
 }
 
 // Main runs the command line and returns the exit status.

@@ -7,10 +7,12 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"sluice"
+	"sluice/internal/front/clean"
 	"sluice/internal/run/control"
 )
 
@@ -22,6 +24,8 @@ type Server struct {
 	URL    string
 	Token  sluice.Secret
 	CAFile string // certificates to trust it by, beside the system's; "" for none
+	// Stale is told since when the server has had no contact with a majority of its cluster, with each answer that is as old. May be nil.
+	Stale func(since time.Time)
 }
 
 // Context is a server that the person logged in to.
@@ -41,6 +45,8 @@ type Contexts interface {
 func usesServer(c *cobra.Command) bool {
 	for ; c.HasParent(); c = c.Parent() {
 		switch c.Name() {
+		case "members": // below server, but for those that run
+			return true
 		case "server", "worker", "login", "logout", "context", "artifact", "build", "config", "version", "schema", "man", "help", "completion":
 			return false
 		}
@@ -96,8 +102,21 @@ func (a *app) choose() error {
 	if !s.Token.Set() && !strings.HasPrefix(s.URL, "unix:") && a.Env("SLUICE_CLIENT_CERT") == "" {
 		return sluice.Errorf(sluice.Usage, "there is no token for the server %s", s.URL).WithHint("sluice login %s, or --token-file FILE, or SLUICE_TOKEN", s.URL)
 	}
+	s.Stale = func(since time.Time) {
+		a.stale.Do(func() {
+			fmt.Fprintf(a.Stderr, "sluice: this is what the server %s had at %s; it has no contact with the others\n", clean.Text(s.called()), since.UTC().Format(time.RFC3339))
+		})
+	}
 	a.chosen = &s
 	return nil
+}
+
+// called is what people call the server.
+func (s *Server) called() string {
+	if u, err := url.Parse(s.URL); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return s.URL
 }
 
 // meant reports whether SLUICE_TOKEN is for the server: a token goes to no server that it was not given for. It is for the

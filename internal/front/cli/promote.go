@@ -13,7 +13,7 @@ import (
 type PromoteOptions struct {
 	Data    string
 	Address string // HOST:PORT at which other servers reach it
-	Name    string
+	Name    sluice.ServerName
 }
 
 // Promoted is what became of it.
@@ -41,6 +41,7 @@ type RecoverOptions struct {
 
 func (a *app) promoteCommand() *cobra.Command {
 	var o PromoteOptions
+	var f clusterFlags
 	c := &cobra.Command{
 		Use:   "promote --cluster HOST:PORT [--name NAME]",
 		Short: "Make the first server of a cluster of a server that was alone",
@@ -51,10 +52,14 @@ to that one.`,
 		Example: "  sluice server promote --cluster 10.0.0.1:7659 --name a",
 		Args:    args(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			var err error
-			if o.Name, err = a.serverName(o.Name); err != nil {
+			if err := reachable(f.address); err != nil {
 				return err
 			}
+			name, err := f.serverName(a)
+			if err != nil {
+				return err
+			}
+			o.Address, o.Name = f.address, name
 			done, err := a.Promote(c.Context(), o)
 			if err != nil {
 				return err
@@ -68,8 +73,8 @@ to that one.`,
 		},
 	}
 	c.Flags().StringVar(&o.Data, "data", "", "`directory` of all that the server keeps")
-	c.Flags().StringVar(&o.Address, "cluster", "", "`HOST:PORT` at which the other servers will reach this one; the port after it is used, too")
-	c.Flags().StringVar(&o.Name, "name", "", "`name` of this server in the cluster (default: that of the machine)")
+	c.Flags().StringVar(&f.address, "cluster", "", "`HOST:PORT` at which the other servers will reach this one; the port after it is used, too")
+	c.Flags().StringVar(&f.name, "name", "", "`name` of this server in the cluster (default: that of the machine)")
 	_ = c.MarkFlagRequired("cluster")
 	return c
 }
@@ -150,16 +155,4 @@ func ends(heads []sluice.Head) string {
 		out = append(out, fmt.Sprintf("%s ends with event %d", h.Namespace, h.Seq))
 	}
 	return strings.Join(out, ", ")
-}
-
-// serverName is what a server of a cluster is called: as given, or like its machine.
-func (a *app) serverName(given string) (string, error) {
-	if given != "" {
-		return given, nil
-	}
-	name, err := a.Hostname()
-	if err != nil {
-		return "", sluice.Errorf(sluice.Usage, "this machine says no name").WithHint("--name NAME")
-	}
-	return name, nil
 }

@@ -38,6 +38,8 @@ type ServeOptions struct {
 	WorkerListen string // "": beside Listen; "none": no workers elsewhere
 	NoWorker     bool
 	WorkerLimit  int // attempts at once of the server's own worker
+	// Cluster says how it takes part in one.
+	Cluster ClusterOptions
 	// Token is handed the first token where TokenFile is ""; Started the address.
 	Token          func(secret string) error
 	Started        func(address string)
@@ -47,6 +49,7 @@ type ServeOptions struct {
 func (a *app) serverCommand() *cobra.Command {
 	var o ServeOptions
 	var keep keepFlags
+	var cluster clusterFlags
 	var limit string
 	c := &cobra.Command{
 		Use:   "server",
@@ -62,6 +65,9 @@ first start, and then prints the token of the first administrator, once.`,
 				return err
 			}
 			if o.WorkerLimit, err = workerLimit("--worker-limit", limit); err != nil {
+				return err
+			}
+			if o.Cluster, err = cluster.options(a); err != nil {
 				return err
 			}
 			if o.NamespaceRate < 1 {
@@ -87,8 +93,9 @@ first start, and then prints the token of the first administrator, once.`,
 	fs.StringVar(&limit, "worker-limit", strconv.Itoa(sluice.DefaultConcurrency), "`number` of attempts at once of the server's own worker")
 	fs.StringVar(&o.Submitters, "submitters", "", "take secrets only from those whose keys stand in this `file`, in lines of a name and a key")
 	operateFlags(fs, &o)
+	cluster.add(fs)
 	keep.add(c)
-	c.AddCommand(a.backupCommand(), a.restoreCommand(), a.promoteCommand(), a.demoteCommand(), a.recoverCommand())
+	c.AddCommand(a.backupCommand(), a.restoreCommand(), a.promoteCommand(), a.demoteCommand(), a.recoverCommand(), a.membersCommand())
 	return c
 }
 

@@ -39,7 +39,7 @@ func usage(c *cobra.Command) error {
 	listFlags(&b, "Flags:", c.LocalFlags())
 	listFlags(&b, "Global Flags:", c.InheritedFlags())
 	if c.HasAvailableSubCommands() {
-		fmt.Fprintf(&b, "\n\nUse %q for more information about a command.", c.CommandPath()+" [command] --help")
+		fmt.Fprintf(&b, "\n\nUse %q for more about a command.", c.CommandPath()+" [command] --help")
 	}
 	_, err := fmt.Fprintln(c.OutOrStderr(), b.String())
 	return err

@@ -98,7 +98,7 @@ func newWorldWith(t *testing.T, set func(*httpapi.Config)) *world {
 			}
 			return running()
 		}, Trouble: func(text string) { t.Errorf("trouble: %s", text) }, Hosts: []string{"sluice.example.com"}, Ready: func(context.Context) error { return nil }, Version: "test",
-		Chains: noRecords{}, Trail: log, Heads: &headsOf{}, Workers: noWorkers{}, HostKeys: &keyring{},
+		Chains: noRecords{}, Trail: log, Heads: &headsOf{}, Workers: noWorkers{}, Servers: &cluster{}, HostKeys: &keyring{},
 		Members: func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
 			return func(tag sluice.Tag) []sluice.Host { return w.fleet.Tags[tag] }, nil
 		},

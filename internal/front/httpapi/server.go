@@ -45,6 +45,12 @@ type Config struct {
 	Rights Rights
 	// Workers are those of the server; nil where it has none.
 	Workers Workers
+	// Servers are those of the cluster; nil: this one is alone.
+	Servers Servers
+	// Stale says since when there is no contact with a majority of the cluster; zero: there is, or there is no need. nil: never. Answers
+	// then carry [api.StaleHeader], and what would change something is refused, but for what Mutable lets through, which may be nil.
+	Stale   func() time.Time
+	Mutable func(r *http.Request) bool
 	// HostKeys are those that the server's own worker knows hosts by; nil: it has none.
 	HostKeys HostKeys
 	// Keeping changes who may do what.
@@ -193,6 +199,7 @@ func New(cfg Config) *API {
 	a.addFleets()
 	a.addFleetViews()
 	a.addWorkers()
+	a.addCluster()
 	a.addHostKeys()
 	a.addOutput()
 	a.addAlike()

@@ -65,7 +65,9 @@ func (a *API) watched(w http.ResponseWriter, r *http.Request) {
 			Duration: time.Since(began), Principal: s.principal, Stream: s.stream})
 	}()
 	out, end := a.compresses(counted, r)
-	a.dispatch(out, r)
+	if a.stale(out, r) {
+		a.dispatch(out, r)
+	}
 	end() // not after a panic: what is cut off shall not look whole
 }
 
