@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -360,6 +361,61 @@ func TestSpoofed(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = res.Body.Close()
+}
+
+// TestNoContinue: that the owner wants a body is nothing that a client is told which has not asked.
+func TestNoContinue(t *testing.T) {
+	c := newCluster(t)
+	p := c.dial(c.serve(peerwire.ServerConfig{API: api(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })}))
+	s := front(t, false, nil, p)
+	conn, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	for expect, want := range map[string]string{"": "HTTP/1.1 200 OK", "Expect: 100-continue\r\n": "HTTP/1.1 100 Continue"} {
+		if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"+expect+"\r\nhello"); err != nil {
+			t.Fatal(err)
+		}
+		in := bufio.NewReader(conn)
+		if line, err := in.ReadString('\n'); err != nil || strings.TrimSpace(line) != want {
+			t.Errorf("with %q it is answered with %q, %v", expect, line, err)
+		}
+		for line := "x"; !strings.HasPrefix(line, "Content-Length: 0"); { // to the end of the answer
+			if line, err = in.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := in.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestHandedOnPaths: by no path does a client's request get to what servers alone may ask.
+func TestHandedOnPaths(t *testing.T) {
+	c := newCluster(t)
+	called := 0
+	var got []string
+	p := c.dial(c.serve(peerwire.ServerConfig{Asks: asks(&called), API: api(func(_ http.ResponseWriter, r *http.Request) {
+		got = append(got, r.URL.Path)
+		if len(r.Header) > 1 { // Content-Length
+			t.Errorf("it came with %v", r.Header)
+		}
+	}),
+		Join: func(context.Context, peerwire.Joining) (json.RawMessage, error) {
+			called++
+			return nil, nil
+		}}))
+	paths := []string{"/peer/1/join", "/peer/1/ask/who", "/x/../peer/1/ask/who", "/"}
+	for _, path := range paths {
+		if err := p.Hand(newAnswer(), newRequest(t, http.MethodPost, path, strings.NewReader("{}")), peerwire.From{}); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if called > 0 || !slices.Equal(got, paths) {
+		t.Errorf("the API got %v, and %d others were called", got, called)
+	}
 }
 
 // TestManyAreHandedOn: streams that nobody reads leave room for all others.

@@ -162,7 +162,12 @@ func TestWhoIsRefused(t *testing.T) {
 		}
 		return nil
 	}, API: func() http.Handler { return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called++ }) },
-		Line: func() func(context.Context, net.Conn) { return func(context.Context, net.Conn) { called++ } }})
+		Line: func() func(context.Context, net.Conn) {
+			return func(_ context.Context, conn net.Conn) {
+				called++
+				_ = conn.Close()
+			}
+		}})
 	aged := servers(t, c.dir, func() time.Time { return time.Now().Add(-2 * authority.Life) })
 	other := servers(t, t.TempDir(), time.Now)
 	workers := workersPair(t, c.dir)
@@ -190,7 +195,9 @@ func TestWhoIsRefused(t *testing.T) {
 			t.Errorf("%s: something was written", what)
 		}
 		a, b := net.Pipe()
-		refused("carrying", p.Carry(t.Context(), a))
+		short, done := context.WithTimeout(t.Context(), time.Minute)
+		refused("carrying", p.Carry(short, a))
+		done()
 		_, err := p.Blobs().Size(t.Context(), "x")
 		refused("blobs", err)
 		refused("records", p.Records(t.Context(), "prod", 0, nil))
