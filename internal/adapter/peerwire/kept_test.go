@@ -4,22 +4,25 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"io/fs"
+	"net/http"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"sluice"
+	"sluice/internal/adapter/authority"
 	"sluice/internal/adapter/dirblobs"
 	"sluice/internal/adapter/peerwire"
-	"time"
 )
 
 // chain is a chain of n records, each of which has a payload of some size.
@@ -251,6 +254,55 @@ func TestBlobsAreWhole(t *testing.T) {
 	}
 	if sluice.CodeOf(err) != sluice.Contact {
 		t.Errorf("a disk that breaks there: %v", err)
+	}
+}
+
+// TestSentOtherwise: what was not sent as its sender says is not kept, and an output that breaks off there has no end here.
+func TestSentOtherwise(t *testing.T) {
+	c := newCluster(t)
+	there, err := dirblobs.New(t.TempDir(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := c.serve(peerwire.ServerConfig{Kept: peerwire.Kept{Blobs: there,
+		OpenOutput: func(context.Context, sluice.JobID, sluice.AttemptID, string, int64) (io.ReadCloser, error) {
+			return io.NopCloser(io.MultiReader(strings.NewReader("hello"), failing{errors.New("the disk is broken")})), nil
+		}}})
+	pair, err := member(t, c.ca, "one").Certificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, DisableKeepAlives: true,
+		TLSClientConfig: &tls.Config{RootCAs: c.ca.Roots(), ServerName: authority.MemberHost("two"), Certificates: []tls.Certificate{*pair}}}}
+	sum := sha256.Sum256([]byte("hello"))
+	digest := "sha256:" + hex.EncodeToString(sum[:])
+	for _, said := range []string{"", "sha256:" + strings.Repeat("0", 64), digest} {
+		want := http.StatusServiceUnavailable
+		if said == digest {
+			want = http.StatusOK
+		}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+address+"/peer/1/blobs", io.MultiReader(strings.NewReader("hello")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Trailer = http.Header{"Sluice-Digest": {said}}
+		res, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if _, err := there.Size(t.Context(), digest); res.StatusCode != want || (err == nil) != (want == http.StatusOK) {
+			t.Errorf("said to be %q: %s, and it is there: %v", said, res.Status, err == nil)
+		}
+	}
+	var got []byte
+	in, err := c.dial(address).OpenOutput(t.Context(), "0123456789ab", "a", "stdout", 0)
+	if err == nil {
+		got, err = io.ReadAll(in)
+		_ = in.Close()
+	}
+	if sluice.CodeOf(err) != sluice.Contact {
+		t.Errorf("it ended after %q, %v", got, err)
 	}
 }
 
