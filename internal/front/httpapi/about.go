@@ -23,7 +23,7 @@ func getServer(ctx context.Context, c caller, _ *struct{}) (*about, error) {
 	if err := c.ask(ctx, access.Ask{Right: c.right}); err != nil {
 		return nil, err
 	}
-	out := &about{api.Server{Version: c.api.cfg.Version, Since: c.api.cfg.Since.UTC(), Ready: true}}
+	out := &about{api.Server{Version: c.api.cfg.Version, Since: c.api.cfg.Since.UTC(), Ready: true, Cluster: c.api.cfg.Servers != nil}}
 	if err := c.api.cfg.Ready(ctx); err != nil {
 		out.Body.Ready, out.Body.Why = false, "its log says why"
 		var ours *sluice.Error

@@ -5,6 +5,7 @@ import {href} from './lib/place.js';
 import {begin, useSession} from './lib/session.js';
 import {Who} from './part/who.js';
 import {Lapsed} from './part/lapsed.js';
+import {Stale} from './part/stale.js';
 import {Search} from './part/search.js';
 
 const signIn = () => import('./page/signin.js');
@@ -22,6 +23,7 @@ const pages = [
   ['hosts/:namespace/:host', () => import('./page/host.js'), 'Host'],
   ['out', () => import('./page/out.js'), 'Out'],
   ['workers', () => import('./page/workers.js'), 'WorkersPage'],
+  ['servers', () => import('./page/servers.js'), 'ServersPage'],
   ['releases', () => import('./page/releases.js'), 'Releases'],
   ['releases/:ns/:app/:env', () => import('./page/appin.js'), 'AppIn'],
   ['fleet', () => import('./page/fleet.js'), 'Fleet'],
@@ -103,6 +105,7 @@ function App() {
     </header>
     <div class="content">
       ${session.at === 'lapsed' && html`<${Lapsed} />`}
+      ${!out && html`<${Stale} />`}
       <${Shown} place=${place} out=${out} />
     </div>
   </div>`;

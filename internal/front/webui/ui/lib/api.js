@@ -1,5 +1,6 @@
 // The API, asked by the browser's own session. No secret is ever in reach of a script.
 import {apiRoot} from './place.js';
+import {hearStale} from './stale.js';
 
 /** What the server answers where something is wrong: RFC 9457, with what to do next. */
 export class Problem extends Error {
@@ -41,6 +42,7 @@ export async function ask(method, path, o = {}) {
     if (o.signal?.aborted) throw e;
     throw new Problem({status: 0, detail: 'the server cannot be reached', hint: 'the page tries again by itself'});
   }
+  if (method === 'GET') hearStale(answer);
   if (answer.ok) return answer;
   const told = answer.headers.get('Content-Type')?.includes('json') ? await answer.json().catch(() => ({})) : {};
   if (answer.status === 401) for (const f of onSignedOut) f();

@@ -3,6 +3,7 @@
 import {useState, useEffect, useRef} from '../vendor/preact.js';
 import {files} from './place.js';
 import {onSignedOut} from './api.js';
+import {setStale} from './stale.js';
 
 // Trusted Types: this is the only script address that the UI ever makes.
 const url = new URL('live/hub.js', files).href;
@@ -21,6 +22,7 @@ function connect() {
   /** @param {MessageEvent} e */
   const hear = (e) => {
     if (e.data.fault) console.error('hub:', e.data.fault);
+    else if (e.data.stale !== undefined) setStale(e.data.stale);
     else if (e.data.signedOut) for (const f of onSignedOut) f();
     else open.get(e.data.to)?.hear(e.data.message);
   };

@@ -2,6 +2,7 @@
 // out what changes. What a topic is, its own file says; this one knows only who listens.
 import {job} from './job.js';
 import {jobs} from './jobs.js';
+import {onStale} from '../lib/stale.js';
 
 /**
  * A topic's making: opened for the first listener, closed after the last.
@@ -79,6 +80,8 @@ function join(post) {
   lines.add(line);
   return line;
 }
+
+onStale.add((since) => { for (const l of lines) l.post({stale: since}); });
 
 const scope = /** @type {any} */ (globalThis);
 if ('onconnect' in scope) {

@@ -1,6 +1,7 @@
 // One job as it goes on: a whole board first, then what changes of its hosts, some times a second. What is of the job as a
 // whole (room, gates, reasons) is asked for anew when something happened that may have changed it.
 import {apiRoot} from '../lib/place.js';
+import {hearStale} from '../lib/stale.js';
 import {stream} from './stream.js';
 
 const cellsEvery = 120; // ms
@@ -24,6 +25,7 @@ export function job({id}, out) {
 
   const ask = async (/** @type {string} */ what) => {
     const answer = await fetch(new URL(`${path}/${what}`, apiRoot), {signal: stop.signal, credentials: 'same-origin', cache: 'no-store', headers: {Accept: 'application/json'}});
+    hearStale(answer);
     if (answer.status === 401) out.signedOut();
     if (!answer.ok) throw Object.assign(new Error(String(answer.status)), {status: answer.status, told: await answer.json().catch(() => ({}))});
     return answer.json();

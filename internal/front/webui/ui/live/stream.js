@@ -2,6 +2,7 @@
 // and without one twice.
 import {apiRoot} from '../lib/place.js';
 import {onSignedIn} from '../lib/signed.js';
+import {hearStale} from '../lib/stale.js';
 
 /**
  * @typedef {object} Wants
@@ -27,6 +28,7 @@ export function stream(w) {
     const from = w.last?.();
     if (from) headers.set('Last-Event-ID', from);
     const answer = await fetch(new URL(w.path(), apiRoot), {headers, signal: stop.signal, credentials: 'same-origin', cache: 'no-store', redirect: 'error'});
+    hearStale(answer);
     out = answer.status === 401;
     if (out) { w.signedOut(); throw new Error('you are not signed in any more'); }
     if (!answer.ok || !answer.body) {

@@ -12,6 +12,7 @@ import {JobRows} from '../part/jobrows.js';
 import {JobFilter, filterOf} from '../part/jobfilter.js';
 import {HostsOut} from '../part/hostsout.js';
 import {Workers} from '../part/workers.js';
+import {Servers, Standing} from '../part/servers.js';
 import {Trouble} from '../part/trouble.js';
 import {Control, useMay} from '../part/may.js';
 import {Typed} from '../part/typed.js';
@@ -49,7 +50,7 @@ export function Overview() {
   const filter = filterOf(query);
   const {state, connection} = useTopic('jobs', {...filter, limit: String(recent)}, fold);
   const out = useLook('hosts/out', {namespace: filter.namespace});
-  const server = useLook('server'), workers = useLook('workers');
+  const server = useLook('server'), workers = useLook('workers'), cluster = useLook(server.data?.cluster ? 'servers' : null);
   const jobs = state?.list ?? [];
   const open = jobs.filter((j) => !over(j));
   const needs = open.filter((j) => j.needs), goes = open.filter((j) => !j.needs && j.state !== 'waiting' && j.state !== 'halted'),
@@ -76,6 +77,7 @@ export function Overview() {
           ${out.data && (out.data.hosts.length ? html`<${HostsOut} hosts=${out.data.hosts.slice(0, most)} spaces=${!filter.namespace} />
             ${out.data.total > most && html`<p class="small quiet">and ${count(out.data.total - most, 'more')}</p>`}` : html`<p class="quiet">No host is out of service.</p>`)}</${Section}>
         ${workers.data && html`<${Section} title="Workers" n=${workers.data.workers.length} to=${href('workers')} all="All of them"><${Workers} workers=${workers.data.workers} /></${Section}>`}
+        ${cluster.data && html`<${Section} title="Servers" n=${cluster.data.members.length} to=${href('servers')} all="All of them"><${Standing} cluster=${cluster.data} /><${Servers} cluster=${cluster.data} /></${Section}>`}
         ${server.data && html`<${Section} title="Server"><p>${server.data.ready ? 'Takes jobs.' : html`<strong>Takes no jobs:</strong> ${server.data.why}`}</p>
           <p class="small quiet">Version ${server.data.version}, started <${When} at=${server.data.since} /></p></${Section}>`}
       </div>
