@@ -8,6 +8,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -23,6 +24,8 @@ type Engine struct {
 	pack   *packer
 	ttl    time.Duration
 	shared bool
+
+	full atomic.Bool // nothing is appended: what is left is for leases
 
 	mu    sync.Mutex
 	heads map[sluice.Namespace]revised // as this server appended or read them last
@@ -348,10 +351,20 @@ func (e *Engine) Trim(ctx context.Context, upTo []sluice.Head) error {
 			last, more = max(last, rev), left
 		}
 	}
-	if last == 0 || e.shared {
+	if last == 0 {
 		return nil
 	}
-	_, err := again(ctx, func(ctx context.Context) (*clientv3.CompactResponse, error) { return e.c.Compact(ctx, last) })
+	return e.compact(ctx, last)
+}
+
+// compact has what was overwritten or deleted before a revision go, and waits for it.
+func (e *Engine) compact(ctx context.Context, rev int64) error {
+	if e.shared {
+		return nil
+	}
+	ctx, done := context.WithTimeout(ctx, longestPage)
+	defer done()
+	_, err := e.c.Compact(ctx, rev, clientv3.WithCompactPhysical())
 	if errors.Is(err, rpctypes.ErrCompacted) {
 		return nil
 	}

@@ -36,12 +36,18 @@ func freeAddress(t testing.TB) string {
 // newCluster starts n nodes, and ends them with the test.
 func newCluster(t testing.TB, n int) *cluster {
 	t.Helper()
+	return newClusterWith(t, n, func(*etcd.NodeConfig) {})
+}
+
+func newClusterWith(t testing.TB, n int, set func(*etcd.NodeConfig)) *cluster {
+	t.Helper()
 	c := &cluster{nodes: make([]*etcd.Node, n)}
 	dir, all := t.TempDir(), map[string]string{}
 	for i := range n {
 		name, at := fmt.Sprintf("n%d", i+1), freeAddress(t)
 		all[name] = at
 		c.cfgs = append(c.cfgs, etcd.NodeConfig{Name: name, Dir: filepath.Join(dir, name), Listen: at, Advertise: at, Nodes: all, Token: "test"})
+		set(&c.cfgs[i])
 	}
 	var starts sync.WaitGroup
 	for i := range n {

@@ -13,6 +13,9 @@ type keys string
 
 func (k keys) owner() string { return string(k) + "own" }
 
+// defrag is held by the server that defragments its node.
+func (k keys) defrag() string { return string(k) + "defrag" }
+
 func (k keys) heads() string { return string(k) + "head/" }
 
 func (k keys) head(ns sluice.Namespace) string { return k.heads() + string(ns) }

@@ -163,6 +163,15 @@ func (t told) Write(p []byte) (int, error) {
 // Client is for this process.
 func (n *Node) Client() *clientv3.Client { return n.client }
 
+// room is how much the node has. To ask for it by the client would end the process where the node was taken out.
+func (n *Node) room() room {
+	b := n.etcd.Server.Backend()
+	return room{b.Size(), b.SizeInUse(), n.etcd.Server.Cfg.QuotaBackendBytes, uint64(n.etcd.Server.Leader())}
+}
+
+// defragment writes the node's file anew. The client in this process cannot ask for that.
+func (n *Node) defragment() error { return n.etcd.Server.Backend().Defrag() }
+
 // Stopped is closed when the node has ended by itself, as it does when its disk fails.
 func (n *Node) Stopped() <-chan struct{} { return n.etcd.Server.StopNotify() }
 

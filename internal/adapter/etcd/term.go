@@ -145,6 +145,10 @@ func (t *term) Resign(ctx context.Context) error {
 // Append appends a record. An engine that does not answer for as long as two leases ends the term: that its lease can be renewed does not
 // say that it can append.
 func (t *term) Append(ctx context.Context, r sluice.Record) error {
+	if t.e.full.Load() {
+		return sluice.Errorf(sluice.Contact, "appending: the cluster is almost full, and nothing can be forgotten: too few servers have what is in it").
+			WithHint("see that all servers of the cluster run and have room; docs/cluster.md says more")
+	}
 	value, parts, err := t.e.pack.pack(r)
 	if err != nil {
 		return err
