@@ -20,6 +20,9 @@ func (m *Metrics) Describe(to chan<- *prom.Desc) {
 	for _, d := range []*prom.Desc{m.jobs, m.running, m.out, m.oldest, m.workers, m.limit, m.load, m.waiting, m.silent, m.leases} {
 		to <- d
 	}
+	for _, d := range m.cluster.all() {
+		to <- d
+	}
 }
 
 // Collect counts what there is now.
@@ -49,6 +52,7 @@ func (m *Metrics) Collect(to chan<- prom.Metric) {
 		}
 	}
 	m.collectPools(to, gauge)
+	m.collectCluster(to)
 	if m.wait != nil {
 		for hook, d := range m.wait() {
 			gauge(m.oldest, d.Seconds(), hook)

@@ -50,6 +50,25 @@ type Pool struct {
 	LeasesLost uint64
 }
 
+// Cluster is what is to be seen of the engine that servers share.
+type Cluster struct {
+	Size, InUse, Quota int64             // bytes of this server's node; Quota 0: not known
+	Leads, Owns, Held  bool              // the nodes go by this server's; it owns the log; nothing is appended, as there is no room
+	Behind             map[string]uint64 // events that a member's copy lacks
+	Unknown            int               // members whose copies could not be asked
+	Alarms             map[string]int    // members that have it, by kind
+	Trims, Defrags     uint64
+	LeaderChanges      uint64
+	Sync, Commit       Spread
+}
+
+// Spread is how long something took, how often.
+type Spread struct {
+	Count   uint64
+	Sum     float64 // seconds
+	Buckets map[float64]uint64
+}
+
 // Metrics are all that a server counts. It is safe for concurrent use.
 type Metrics struct {
 	registry *prom.Registry
@@ -75,6 +94,8 @@ type Metrics struct {
 	waiting              *prom.Desc
 	silent, leases       *prom.Desc
 
+	cluster clusterDescs
+
 	mu     sync.Mutex
 	spaces map[sluice.Namespace]bool
 	named  map[sluice.Pool]bool
@@ -82,6 +103,7 @@ type Metrics struct {
 	pools  func() []Pool
 	census func() []Census
 	wait   func() map[string]time.Duration
+	shared func() *Cluster
 }
 
 // Config says what is asked when somebody collects.
@@ -92,6 +114,8 @@ type Config struct {
 	Waiting func() map[string]time.Duration
 	// Pools are those of the workers. May be nil.
 	Pools func() []Pool
+	// Cluster is the engine that servers share. May be nil, and return nil: there is none.
+	Cluster func() *Cluster
 }
 
 // Buckets, in seconds: of what takes a moment on one machine, of what takes as long as people and hosts do, and of what waits for reviews and weekends.
@@ -104,7 +128,7 @@ var (
 // New makes metrics.
 func New(cfg Config) *Metrics {
 	m := &Metrics{registry: prom.NewRegistry(), spaces: map[sluice.Namespace]bool{}, named: map[sluice.Pool]bool{}, apps: map[[2]string]bool{},
-		census: cfg.Census, wait: cfg.Waiting, pools: cfg.Pools}
+		census: cfg.Census, wait: cfg.Waiting, pools: cfg.Pools, shared: cfg.Cluster, cluster: describeCluster()}
 	ns := []string{"namespace"}
 	m.submitted = m.counters("sluice_jobs_submitted_total", "Jobs that were submitted.", ns...)
 	m.finished = m.counters("sluice_jobs_finished_total", "Jobs that ended, by outcome.", "namespace", "outcome")

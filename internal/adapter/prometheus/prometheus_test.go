@@ -104,6 +104,21 @@ func TestPools(t *testing.T) {
 	}
 }
 
+// TestCluster: what servers share is seen where there is a cluster, and alarms also where there is none.
+func TestCluster(t *testing.T) {
+	var c *prometheus.Cluster
+	m := prometheus.New(prometheus.Config{Census: func() []prometheus.Census { return nil }, Cluster: func() *prometheus.Cluster { return c }})
+	if all := text(t, m); strings.Contains(all, "sluice_cluster_") {
+		t.Errorf("there is a cluster: %s", all)
+	}
+	c = &prometheus.Cluster{Size: 100, InUse: 60, Quota: 200, Leads: true, Owns: true, Behind: map[string]uint64{"b": 7}, Unknown: 1, Alarms: map[string]int{"nospace": 2},
+		Trims: 3, Defrags: 4, LeaderChanges: 5, Sync: prometheus.Spread{Count: 9, Sum: 1.5, Buckets: map[float64]uint64{.1: 8}}}
+	has(t, text(t, m), "sluice_cluster_size_bytes 100", "sluice_cluster_in_use_bytes 60", "sluice_cluster_quota_bytes 200", "sluice_cluster_leads 1", "sluice_cluster_owns_log 1",
+		"sluice_cluster_held 0", `sluice_cluster_behind_events{member="b"} 7`, "sluice_cluster_members_unknown 1", `sluice_cluster_alarms{kind="nospace"} 2`,
+		`sluice_cluster_alarms{kind="corrupt"} 0`, "sluice_cluster_trims_total 3", "sluice_cluster_defrags_total 4", "sluice_cluster_leader_changes_total 5",
+		`sluice_cluster_sync_seconds_bucket{le="0.1"} 8`, "sluice_cluster_sync_seconds_count 9", "sluice_cluster_commit_seconds_count 0")
+}
+
 // TestAppsAreBounded: an app in two environments is counted apart in each, and those are bounded together.
 func TestAppsAreBounded(t *testing.T) {
 	m := prometheus.New(prometheus.Config{Census: func() []prometheus.Census { return nil }})
