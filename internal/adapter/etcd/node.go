@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
@@ -47,8 +49,50 @@ type NodeConfig struct {
 
 // Node is a running etcd in this process. It listens for other nodes, and for nobody else.
 type Node struct {
-	etcd   *embed.Etcd
-	client *clientv3.Client
+	etcd    *embed.Etcd
+	client  *clientv3.Client
+	wound   *wound
+	stopped chan struct{}
+	watch   sync.WaitGroup
+}
+
+// wound is what a node cannot go on with, such as a full disk. etcd would end the process then.
+type wound struct {
+	trouble func(string)
+	once    sync.Once
+	struck  chan struct{}
+	why     error // once struck is closed
+}
+
+// OnWrite is called for what etcd logs as fatal, and ends the goroutine that did: it must not go on. Nothing that it had not done before is
+// acknowledged after that.
+func (w *wound) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
+	w.once.Do(func() {
+		text := e.Message
+		for _, f := range fields {
+			if err, is := f.Interface.(error); is && f.Type == zapcore.ErrorType {
+				text += ": " + err.Error()
+			}
+		}
+		w.why = sluice.Errorf(sluice.Contact, "the node of the cluster cannot go on: %s", text).WithHint("see that its disk has room and is sound, and start the server again: nothing that was acknowledged is lost")
+		close(w.struck)
+		if w.trouble != nil {
+			w.trouble(w.why.Error())
+		}
+	})
+	runtime.Goexit()
+}
+
+// later is for what etcd panics with: what follows from a wound does not end the process, anything else does.
+type later struct{ *wound }
+
+func (l later) OnWrite(e *zapcore.CheckedEntry, _ []zapcore.Field) {
+	select {
+	case <-l.struck:
+		runtime.Goexit()
+	default:
+		panic(e.Message)
+	}
 }
 
 const (
@@ -58,6 +102,8 @@ const (
 	// What is kept in memory for followers that lag: with the defaults of etcd that would be hundreds of megabytes.
 	snapshotEvery, snapshotBehind = 1000, 500
 	maxRequest                    = 2 << 20
+	// lastWords is how long is waited for a node to end that cannot go on.
+	lastWords = 3 * time.Second
 )
 
 // Start starts a node, and returns when it takes part in the cluster: where there is no majority of the others, that is never, and ctx
@@ -71,8 +117,10 @@ func Start(ctx context.Context, cfg NodeConfig) (*Node, error) {
 	case <-n.Ready():
 		return n, nil
 	case err = <-n.etcd.Err():
-	case <-n.Stopped():
+	case <-n.etcd.Server.StopNotify():
 		err = errors.New("it stopped")
+	case <-n.wound.struck:
+		err = n.wound.why
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -82,21 +130,45 @@ func Start(ctx context.Context, cfg NodeConfig) (*Node, error) {
 
 // Begin starts a node, and does not wait for others: until it takes part in the cluster, its client has no answers.
 func Begin(cfg NodeConfig) (*Node, error) {
-	c, err := embedded(cfg)
+	w := &wound{trouble: cfg.Trouble, struck: make(chan struct{})}
+	c, err := embedded(cfg, w)
 	if err != nil {
 		return nil, err
 	}
-	e, err := embed.StartEtcd(c)
-	if err != nil {
-		return nil, &sluice.Error{Code: sluice.Config, Text: "the node of the cluster does not start", Err: err}
+	type begun struct {
+		e   *embed.Etcd
+		err error
 	}
-	return &Node{etcd: e, client: v3client.New(e.Server)}, nil
+	began := make(chan begun, 1)
+	go func() { // it ends with the start, or by a wound
+		e, err := embed.StartEtcd(c)
+		began <- begun{e, err}
+	}()
+	n := &Node{wound: w, stopped: make(chan struct{})}
+	select {
+	case b := <-began:
+		if b.err != nil {
+			return nil, &sluice.Error{Code: sluice.Config, Text: "the node of the cluster does not start", Err: b.err}
+		}
+		n.etcd = b.e
+	case <-w.struck:
+		return nil, w.why
+	}
+	n.client = v3client.New(n.etcd.Server)
+	n.watch.Go(func() {
+		select {
+		case <-n.etcd.Server.StopNotify():
+		case <-w.struck:
+		}
+		close(n.stopped)
+	})
+	return n, nil
 }
 
 // Ready is closed when the node takes part in the cluster.
 func (n *Node) Ready() <-chan struct{} { return n.etcd.Server.ReadyNotify() }
 
-func embedded(cfg NodeConfig) (*embed.Config, error) {
+func embedded(cfg NodeConfig, w *wound) (*embed.Config, error) {
 	c := embed.NewConfig()
 	c.Name, c.Dir = cfg.Name, cfg.Dir
 	secure := cfg.Certificate != ""
@@ -141,7 +213,7 @@ func embedded(cfg NodeConfig) (*embed.Config, error) {
 	if err := c.ServerFeatureGate.(featuregate.MutableFeatureGate).SetFromMap(gates); err != nil {
 		return nil, fmt.Errorf("etcd: %w", err)
 	}
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(logger(cfg.Trouble))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(logger(cfg.Trouble).WithOptions(zap.WithFatalHook(w), zap.WithPanicHook(later{w})))
 	return c, nil
 }
 
@@ -172,12 +244,41 @@ func (n *Node) room() room {
 // defragment writes the node's file anew. The client in this process cannot ask for that.
 func (n *Node) defragment() error { return n.etcd.Server.Backend().Defrag() }
 
-// Stopped is closed when the node has ended by itself, as it does when its disk fails.
-func (n *Node) Stopped() <-chan struct{} { return n.etcd.Server.StopNotify() }
+// Stopped is closed when the node has ended by itself: because its disk fails, or because it was taken out.
+func (n *Node) Stopped() <-chan struct{} { return n.stopped }
 
-// Close ends the node.
+// Err says why the node cannot go on, once it has stopped; nil where it was taken out or closed.
+func (n *Node) Err() error {
+	select {
+	case <-n.wound.struck:
+		return n.wound.why
+	default:
+		return nil
+	}
+}
+
+// Close ends the node. One that cannot go on may not end either: then the rest of it ends with the process, which should not go on for long.
 func (n *Node) Close() error {
 	_ = n.client.Close() // it has no connection to close, and says that its context has ended
-	n.etcd.Close()
+	n.end()
+	n.watch.Wait()
 	return nil
+}
+
+// end ends what etcd does, as far as it ends.
+func (n *Node) end() {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		n.etcd.Close()
+	}()
+	select {
+	case <-ended:
+		return
+	case <-n.wound.struck:
+	}
+	select {
+	case <-ended:
+	case <-time.After(lastWords):
+	}
 }
