@@ -14,6 +14,7 @@ import (
 
 	"sluice"
 	"sluice/internal/adapter/etcd"
+	"sluice/internal/adapter/sqlitelog"
 	"sluice/internal/lab/conform"
 	"sluice/internal/run/replica"
 )
@@ -335,7 +336,8 @@ func (o *told) check(s *server, last uint64) {
 	}
 }
 
-// BenchmarkAppend is one event at a time, and hundreds in a record, on three nodes and three copies on this machine.
+// BenchmarkAppend is one event at a time, and hundreds in a record, on three nodes and three copies on this machine; a single server's journal
+// takes the same in turn, so that both see the same disk.
 func BenchmarkAppend(b *testing.B) {
 	n := cluster(b)
 	for _, events := range []int{1, 100, 300} {
@@ -344,30 +346,57 @@ func BenchmarkAppend(b *testing.B) {
 			a, term := owning(b, n.engine(0, prefix), b.TempDir())
 			defer func() { _ = term.Resign(context.Background()) }()
 			others := []*server{open(b, n.engine(1, prefix), b.TempDir()), open(b, n.engine(2, prefix), b.TempDir())}
+			single, err := sqlitelog.Open(b.Context(), sqlitelog.Config{Dir: b.TempDir()})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer single.Close()
 			batch := make([]sluice.Event, events)
 			for i := range batch {
 				batch[i] = sluice.Event{Time: time.Unix(1e9, 0).UTC(), Job: "aaaa00000000", Body: sluice.TaskFinished{Host: sluice.Host(fmt.Sprintf("web%04d.example.com", i)),
 					Attempt: "aaaa00000000-0-1", Outcome: sluice.Succeeded, DurationMS: 1234, Reason: strings.Repeat("x", 60)}}
 			}
-			var took []time.Duration
-			seq := uint64(0)
-			for b.Loop() {
+			appends := func(to sluice.Log, seq *uint64, took *[]time.Duration) {
 				began := time.Now()
 				var err error
-				if seq, err = a.Update(b.Context(), prod, seq, func([]sluice.Event) ([]sluice.Event, error) { return batch, nil }); err != nil {
+				if *seq, err = to.Update(b.Context(), prod, *seq, func([]sluice.Event) ([]sluice.Event, error) { return batch, nil }); err != nil {
 					b.Fatal(err)
 				}
-				took = append(took, time.Since(began))
+				*took = append(*took, time.Since(began))
 			}
+			var shared, alone []time.Duration
+			var seq, seqAlone uint64
+			for b.Loop() {
+				appends(a, &seq, &shared)
+				appends(single, &seqAlone, &alone)
+			}
+			began := time.Now()
 			for _, s := range others { // they keep up
 				if err := s.Wait(b.Context(), prod, seq-1); err != nil {
 					b.Fatal(err)
 				}
 			}
-			slices.Sort(took)
-			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
-			b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
-			b.ReportMetric(float64(events*b.N)/b.Elapsed().Seconds(), "events/s")
+			lag := time.Since(began)
+			ms := func(all []time.Duration, percent int) float64 {
+				return float64(all[len(all)*percent/100].Microseconds()) / 1000
+			}
+			perSecond := func(all []time.Duration, more time.Duration) float64 {
+				for _, d := range all {
+					more += d
+				}
+				return float64(events*len(all)) / more.Seconds()
+			}
+			many, manyAlone := perSecond(shared, lag), perSecond(alone, 0)
+			slices.Sort(shared)
+			slices.Sort(alone)
+			b.ReportMetric(ms(shared, 50), "p50-ms")
+			b.ReportMetric(ms(shared, 99), "p99-ms")
+			b.ReportMetric(many, "events/s")
+			b.ReportMetric(ms(alone, 50), "single-p50-ms")
+			b.ReportMetric(ms(alone, 99), "single-p99-ms")
+			b.ReportMetric(manyAlone, "single-events/s")
+			b.ReportMetric(ms(shared, 50)/ms(alone, 50), "p50-ratio")
+			b.ReportMetric(manyAlone/many, "throughput-ratio")
 		})
 	}
 }
