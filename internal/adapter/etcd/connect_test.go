@@ -35,7 +35,7 @@ type elsewhere struct {
 }
 
 // newElsewhere starts one; ca is nil for one without TLS.
-func newElsewhere(t testing.TB, ca *authority, set func(*embed.Config)) *elsewhere {
+func newElsewhere(t testing.TB, ca *certifier, set func(*embed.Config)) *elsewhere {
 	t.Helper()
 	c := embed.NewConfig()
 	c.Name, c.Dir, c.ZapLoggerBuilder = "else", filepath.Join(t.TempDir(), "etcd"), embed.NewZapLoggerBuilder(zap.NewNop())
@@ -106,7 +106,7 @@ func connects(t testing.TB, cfg etcd.ConnectConfig) *clientv3.Client {
 
 // TestElsewhere: an etcd that others run, with TLS and users, keeps the contract.
 func TestElsewhere(t *testing.T) {
-	ca := newAuthority(t)
+	ca := newCertifier(t)
 	e := newElsewhere(t, ca, nil)
 	e.guarded()
 	n := 0
@@ -126,7 +126,7 @@ func TestElsewhere(t *testing.T) {
 
 // TestElsewhereStartsAgain: tokens end, and those of a start are not known after the next; the log goes on.
 func TestElsewhereStartsAgain(t *testing.T) {
-	ca := newAuthority(t)
+	ca := newCertifier(t)
 	e := newElsewhere(t, ca, func(c *embed.Config) { c.AuthTokenTTL = 1 })
 	e.guarded()
 	c := connects(t, etcd.ConnectConfig{Endpoints: []string{e.url}, CA: ca.file, User: "ann", Password: "secret-ann"})
@@ -178,7 +178,7 @@ func TestElsewhereStartsAgain(t *testing.T) {
 
 // TestConnectSaysWhy nothing can be done with what it is given. No password is in it.
 func TestConnectSaysWhy(t *testing.T) {
-	ca, other := newAuthority(t), newAuthority(t)
+	ca, other := newCertifier(t), newCertifier(t)
 	plain := newElsewhere(t, nil, nil)
 	secure := newElsewhere(t, ca, nil)
 	secure.guarded()
