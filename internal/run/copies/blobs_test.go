@@ -24,14 +24,17 @@ import (
 // three is a server with two others.
 type three struct {
 	*copies.Copies
-	local *fake.Blobs
-	peers []*fake.Peer
-	named []string
-	size  int
+	local      *fake.Blobs
+	outputs    *fake.Outputs
+	log        *fake.Log
+	peers      []*fake.Peer
+	named      []string
+	size       int
+	open, over []sluice.JobID
 }
 
 func cluster(t testing.TB, others int) *three {
-	c := &three{local: fake.NewBlobs(), size: others + 1}
+	c := &three{local: fake.NewBlobs(), outputs: fake.NewOutputs(), log: fake.NewLog(), size: others + 1}
 	for i := range others {
 		c.peers = append(c.peers, fake.NewPeer(fmt.Sprint("s", i+1)))
 	}
@@ -46,8 +49,10 @@ func (c *three) begin(t testing.TB, cfg copies.Config) {
 		}
 		return out
 	}
-	cfg.Size, cfg.Blobs = func() int { return c.size }, c.local
-	cfg.Named = func(context.Context) ([]string, error) { return c.named, nil }
+	cfg.Size, cfg.Blobs, cfg.Outputs, cfg.Log = func() int { return c.size }, c.local, c.outputs, c.log
+	cfg.Needed = func(context.Context) ([]string, []sluice.JobID, []sluice.JobID, error) {
+		return c.named, c.open, c.over, nil
+	}
 	cfg.Trouble = func(text string) { t.Log(text) }
 	c.Copies = copies.New(cfg)
 	t.Cleanup(c.Close)
@@ -236,7 +241,7 @@ func TestNobodyHas(t *testing.T) {
 
 // TestStandsStill: a server that takes nothing any more holds nobody up for ever.
 func TestStandsStill(t *testing.T) {
-	c := &three{local: fake.NewBlobs(), size: 2, peers: []*fake.Peer{fake.NewPeer("s1")}}
+	c := &three{local: fake.NewBlobs(), outputs: fake.NewOutputs(), log: fake.NewLog(), size: 2, peers: []*fake.Peer{fake.NewPeer("s1")}}
 	c.begin(t, copies.Config{Stall: time.Millisecond})
 	c.peers[0].Faults.Set(fake.PeerAsk, fake.From(2, hangs)) // it says that it does not have it
 	if _, err := c.put(t, "x"); sluice.CodeOf(err) != sluice.Contact {

@@ -24,9 +24,10 @@ type Config struct {
 	Members func() []sluice.Peer
 	Size    func() int
 	Blobs   sluice.Blobs
+	Outputs Local
 	Log     sluice.Log
-	// Named are the digests of the blobs that are needed.
-	Named func(ctx context.Context) ([]string, error)
+	// Needed is what the log says that all servers must have: digests of blobs, jobs that are not over, and others whose output is kept.
+	Needed func(ctx context.Context) (blobs []string, open, over []sluice.JobID, err error)
 	// Trouble is told what went wrong in the background. It must not block.
 	Trouble func(text string)
 	// Patience is how long another server may take for a small answer; 0: 2 s. Stall is how long a transfer may stand still; 0: 10 s.
@@ -35,13 +36,20 @@ type Config struct {
 	Every, Whole time.Duration
 }
 
+// Local are the outputs of this server.
+type Local interface {
+	sluice.Outputs
+	sluice.Shelf
+}
+
 // Copies are what a server that owns the log has in the place of its plain blobs and outputs. It is for one term: what it knows of the
 // other servers is of no use in the next.
 type Copies struct {
-	cfg   Config
-	ctx   context.Context // of all that goes on in the background
-	end   context.CancelFunc
-	blobs *Blobs
+	cfg     Config
+	ctx     context.Context // of all that goes on in the background
+	end     context.CancelFunc
+	blobs   *Blobs
+	outputs *Outputs
 
 	mu     sync.Mutex
 	closed bool
@@ -49,6 +57,8 @@ type Copies struct {
 	away   map[string]bool      // servers that did not answer when they were asked last
 	doubt  map[string]bool      // servers that may lack something
 	looked map[string]time.Time // when all that a server must have was looked at
+	named  []string             // as the log had them when it was looked at
+	open   []sluice.JobID       // jobs that were not over then
 }
 
 // New makes them. Close must be called at the end.
@@ -63,12 +73,16 @@ func New(cfg Config) *Copies {
 	}
 	c := &Copies{cfg: cfg, away: map[string]bool{}, doubt: map[string]bool{}, looked: map[string]time.Time{}}
 	c.ctx, c.end = context.WithCancel(context.Background())
+	c.outputs = newOutputs(c)
 	c.blobs = &Blobs{c: c, local: cfg.Blobs, fetching: map[string]*fetching{}, held: map[string]bool{}}
 	return c
 }
 
 // Blobs are those of the cluster.
 func (c *Copies) Blobs() *Blobs { return c.blobs }
+
+// Outputs are those of the cluster.
+func (c *Copies) Outputs() *Outputs { return c.outputs }
 
 // Close ends what goes on in the background, and waits for it. What had not arrived elsewhere is no secret: the next owner looks.
 func (c *Copies) Close() {
@@ -109,6 +123,12 @@ func (c *Copies) answered(p sluice.Peer, err error) {
 	} else {
 		delete(c.away, p.Name())
 	}
+}
+
+func (c *Copies) isAway(p sluice.Peer) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.away[p.Name()]
 }
 
 // spread has all others do something, and returns when so many have. The rest goes on behind it.

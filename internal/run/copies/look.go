@@ -37,11 +37,12 @@ func (c *Copies) Run(ctx context.Context) {
 // nothing is the digest of no content: to ask for it is to ask whether a server is there.
 const nothing = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-// Look has every server that is there have what it must. All of it is looked at in the beginning and now and then, and for a server that
-// was away, even if it was for a moment: it may have come back empty. Else there is nothing to do.
+// Look has every server that is there have what it must. All of it is looked at in the beginning and now and then, for it may have come to
+// lack anything; for one that was away, or failed to keep something, what it may have missed. Else there is nothing to do.
 func (c *Copies) Look(ctx context.Context) error {
+	c.outputs.flush()
 	var errs []error
-	var named []string
+	var all needs
 	answers, asked := ask(ctx, c, func(ctx context.Context, p sluice.Peer) (int64, error) {
 		n, err := p.Blobs().Size(ctx, nothing)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -60,16 +61,20 @@ func (c *Copies) Look(ctx context.Context) error {
 			errs = append(errs, &peerError{s.from.Name(), s.err})
 			continue
 		}
-		if !c.due(s.from) {
+		whole, some := c.due(s.from)
+		if !some {
 			continue
 		}
-		if named == nil {
-			var err error
-			if named, err = c.blobs.needed(ctx); err != nil {
-				return errors.Join(append(errs, err)...)
-			}
+		if err := c.needs(ctx, &all, whole); err != nil {
+			c.doubts(s.from)
+			return errors.Join(append(errs, err)...)
 		}
-		if err := c.whole(ctx, s.from, named); err != nil {
+		jobs := all.live
+		if whole {
+			jobs = slices.Concat(jobs, all.over)
+		}
+		err := errors.Join(c.blobs.whole(ctx, s.from, all.named), c.outputs.whole(ctx, s.from, jobs))
+		if err != nil {
 			c.doubts(s.from)
 			errs = append(errs, &peerError{s.from.Name(), err})
 		}
@@ -77,17 +82,51 @@ func (c *Copies) Look(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// due reports whether all that a server must have is to be looked at, and takes it that it is.
-func (c *Copies) due(p sluice.Peer) bool {
+// needs are what all servers must have.
+type needs struct {
+	read, whole bool
+	named       []string       // blobs
+	live        []sluice.JobID // jobs that are not over, or printed something in this term
+	over        []sluice.JobID // those that are over and whose output is kept
+}
+
+// needs reads in the log what is needed: all of it, or what is known of that from the last time.
+func (c *Copies) needs(ctx context.Context, n *needs, whole bool) error {
+	if n.read && (n.whole || !whole) {
+		return nil
+	}
+	if whole {
+		named, open, over, err := c.cfg.Needed(ctx)
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.named, c.open = named, open
+		c.mu.Unlock()
+		n.over = over
+	}
+	c.mu.Lock()
+	named, open := c.named, c.open
+	c.mu.Unlock()
+	n.read, n.whole = true, whole
+	n.named = c.blobs.needed(ctx, named)
+	n.live = c.outputs.live(open)
+	return nil
+}
+
+// due reports whether all that a server must have is to be looked at, or some of it, and takes it that it is.
+func (c *Copies) due(p sluice.Peer) (whole, some bool) {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if last, looked := c.looked[p.Name()]; looked && !c.doubt[p.Name()] && now.Sub(last) < c.cfg.Whole {
-		return false
+	last, looked := c.looked[p.Name()]
+	whole = !looked || now.Sub(last) >= c.cfg.Whole
+	some = whole || c.doubt[p.Name()]
+	if whole {
+		c.looked[p.Name()] = now
 	}
-	c.looked[p.Name()] = now
 	delete(c.doubt, p.Name())
-	return true
+	return whole, some
 }
 
 // doubts says that a server may not have what it must.
@@ -104,11 +143,6 @@ func (c *Copies) doubtsOthers(p sluice.Peer) {
 			c.doubts(other)
 		}
 	}
-}
-
-// whole has a server have all that it must.
-func (c *Copies) whole(ctx context.Context, p sluice.Peer, named []string) error {
-	return c.blobs.whole(ctx, p, named)
 }
 
 // atOnce is how much is done side by side in the background: what runs comes first.
@@ -169,12 +203,9 @@ func each[T any](ctx context.Context, all []T, do func(context.Context, T) error
 	return errors.Join(errs...)
 }
 
-// needed are the digests that all servers must have.
-func (b *Blobs) needed(ctx context.Context) ([]string, error) {
-	named, err := b.c.cfg.Named(ctx)
-	if err != nil {
-		return nil, err
-	}
+// needed are the digests that all servers must have: those that something names, and those that were put in this term.
+func (b *Blobs) needed(ctx context.Context, named []string) []string {
+	out := slices.Clone(named)
 	known := map[string]bool{}
 	for _, d := range named {
 		known[d] = true
@@ -185,15 +216,15 @@ func (b *Blobs) needed(ctx context.Context) ([]string, error) {
 		if known[d] {
 			continue
 		}
-		// Nobody names it yet. What was taken away for that is not brought back.
+		// Perhaps nobody names it. What was taken away for that is not brought back.
 		if _, err := b.local.Size(ctx, d); err == nil {
-			named = append(named, d)
+			out = append(out, d)
 		} else if errors.Is(err, fs.ErrNotExist) {
 			delete(b.held, d)
 		}
 	}
-	slices.Sort(named)
-	return append([]string{}, named...), nil
+	slices.Sort(out)
+	return out
 }
 
 // whole has a server have all blobs that it must, and this one, too.
@@ -210,4 +241,91 @@ func (b *Blobs) whole(ctx context.Context, p sluice.Peer, named []string) error 
 		}
 		return gone(b.give(ctx, p, digest, p.Blobs().Size))
 	})
+}
+
+// live are the jobs that were not over, and those that printed something in this term.
+func (o *Outputs) live(open []sluice.JobID) []sluice.JobID {
+	out := slices.Clone(open)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for id, j := range o.jobs {
+		j.mu.Lock()
+		if len(j.written) > 0 && !slices.Contains(open, id) {
+			out = append(out, id)
+		}
+		j.mu.Unlock()
+	}
+	return out
+}
+
+// flush has everything go on its way that waits for more to go with it.
+func (o *Outputs) flush() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, j := range o.jobs {
+		j.flush()
+	}
+}
+
+// whole has a server have all outputs of these jobs, and this one, too.
+func (o *Outputs) whole(ctx context.Context, p sluice.Peer, jobs []sluice.JobID) error {
+	var errs []error
+	for _, id := range jobs {
+		o.mu.Lock()
+		_, had := o.jobs[id]
+		o.mu.Unlock()
+		err := o.job(id).give(ctx, p)
+		if !had {
+			o.forget(id)
+		}
+		switch {
+		case errors.As(err, new(goneError)) || ctx.Err() != nil:
+			return errors.Join(append(errs, err)...)
+		case err != nil && len(errs) < 10: // the others are of the same kind
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// forget forgets what was found out about a job, if nothing was written to it.
+func (o *Outputs) forget(id sluice.JobID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if j := o.jobs[id]; j != nil && j.unused() {
+		delete(o.jobs, id)
+	}
+}
+
+func (j *printed) unused() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.written)+len(j.asking) == 0
+}
+
+// give has a server have all that this job printed, and this one, too.
+func (j *printed) give(ctx context.Context, p sluice.Peer) error {
+	if err := j.learn(ctx); err != nil {
+		return err
+	}
+	all := map[stream]bool{}
+	j.mu.Lock()
+	for s := range j.written {
+		all[s] = true
+	}
+	var before []stream
+	for a := range j.before {
+		before = append(before, stream{a, "stdout"}, stream{a, "stderr"})
+	}
+	j.mu.Unlock()
+	for _, s := range before {
+		all[s] = true
+	}
+	// What another one has and this one does not comes first. Where it cannot be had, that is said to who asks for it.
+	err := each(ctx, before, func(ctx context.Context, s stream) error { return j.whole(ctx, s) })
+	if err := j.catchUp(ctx, p, all); err != nil {
+		return gone(err)
+	}
+	j.again(p)
+	return err
 }

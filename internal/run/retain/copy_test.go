@@ -3,7 +3,6 @@ package retain_test
 import (
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -124,12 +123,29 @@ func TestCopyOfBlobs(t *testing.T) {
 	if got := c.copied(retain.Policy{Jobs: 90 * day}); got.Blobs != 1 || !c.sent(named) || !c.sent(young) {
 		t.Errorf("%+v", got)
 	}
-	got, err := retain.Named(t.Context(), c.config(retain.Policy{Jobs: 90 * day}, nil))
-	if err != nil || !slices.Contains(got, named) || slices.ContainsFunc(got, func(d string) bool { return d == young || !strings.HasPrefix(d, "sha256:") }) {
+	got, err := retain.Needed(t.Context(), c.config(retain.Policy{Jobs: 90 * day}, nil))
+	if err != nil || !slices.Contains(got.Blobs, named) || slices.Contains(got.Blobs, young) {
 		t.Errorf("%v, %v", got, err)
 	}
 	c.now = start.Add(100 * day)
-	if got, err := retain.Named(t.Context(), c.config(retain.Policy{Jobs: 90 * day}, nil)); err != nil || slices.Contains(got, named) {
+	if got, err := retain.Needed(t.Context(), c.config(retain.Policy{Jobs: 90 * day}, nil)); err != nil || slices.Contains(got.Blobs, named) {
 		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// What is needed of jobs is all output that is kept, that of jobs first that are not over.
+func TestNeededJobs(t *testing.T) {
+	h := newHouse(t)
+	old := h.job(sluice.Succeeded, h.blob("x"), 10, "h1")
+	goesOn := h.job("", h.blob("x"), 10, "h2")
+	h.now = start.Add(20 * day)
+	first := h.job(sluice.Succeeded, h.blob("x"), 10, "h1")
+	h.now = h.now.Add(day)
+	second := h.job(sluice.Succeeded, h.blob("x"), 10, "h1")
+	h.now = start.Add(40 * day)
+	h.sweep(retain.Policy{Output: 30 * day}, nil)
+	got, err := retain.Needed(t.Context(), h.config(retain.Policy{}, nil))
+	if err != nil || !slices.Equal(got.Open, []sluice.JobID{goesOn}) || !slices.Equal(got.Over, []sluice.JobID{second, first}) {
+		t.Errorf("%+v, %v; %s is removed, %s goes on, then %s and %s", got, err, old, goesOn, first, second)
 	}
 }

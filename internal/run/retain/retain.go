@@ -6,6 +6,7 @@
 package retain
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -122,13 +123,34 @@ func Sweep(ctx context.Context, cfg Config) (done Swept, err error) {
 	return done, err
 }
 
-// Named are the digests of all blobs that are kept because something names them. It needs the policy, the log and the clock alone.
-func Named(ctx context.Context, cfg Config) ([]string, error) {
+// Needs are what every server of a cluster must have.
+type Needs struct {
+	// Blobs are the digests of those that something names that is kept.
+	Blobs []string
+	// Open are the jobs that are not over, and Over those that are and whose output is kept, the newest first.
+	Open, Over []sluice.JobID
+}
+
+// Needed reads them in the log. It takes the policy, the log and the clock alone.
+func Needed(ctx context.Context, cfg Config) (n Needs, err error) {
 	s, err := begin(ctx, cfg)
 	if err != nil {
-		return nil, err
+		return n, err
 	}
-	return slices.Sorted(maps.Keys(s.named)), nil
+	n.Blobs = slices.Sorted(maps.Keys(s.named))
+	for id, j := range s.jobs {
+		switch {
+		case !j.over:
+			n.Open = append(n.Open, id)
+		case !j.gone:
+			n.Over = append(n.Over, id)
+		}
+	}
+	slices.Sort(n.Open)
+	slices.SortFunc(n.Over, func(a, b sluice.JobID) int {
+		return cmp.Or(s.jobs[b].last.Compare(s.jobs[a].last), cmp.Compare(a, b))
+	})
+	return n, nil
 }
 
 func begin(ctx context.Context, cfg Config) (*sweep, error) {
