@@ -21,11 +21,12 @@ type Peer struct {
 	records map[sluice.Namespace][]sluice.Record
 }
 
-// The points of a peer. Both are passed by every call, those to its blobs included.
+// The points of a peer. The first two are passed by every call, those to its blobs included.
 const (
 	PeerAsk    = "peer.ask"    // before anything is done
 	PeerAnswer = "peer.answer" // when it is done: the caller cannot know that
 	PeerKeep   = "peer.keep"   // KeepOutput only, before anything is done
+	PeerOpen   = "peer.open"   // OpenOutput only, likewise
 )
 
 // ErrPeerGone is what a server says that cannot be reached.
@@ -127,6 +128,9 @@ func (p *Peer) OutputSize(ctx context.Context, job sluice.JobID, a sluice.Attemp
 
 // OpenOutput reads a stream.
 func (p *Peer) OpenOutput(ctx context.Context, job sluice.JobID, a sluice.AttemptID, stream string, from int64) (r io.ReadCloser, err error) {
+	if err := p.Faults.pass(ctx, PeerOpen); err != nil {
+		return nil, err
+	}
 	err = p.through(ctx, func(_ *Blobs, o *Outputs) (err error) {
 		if r, err = o.Open(job, a, stream); err == nil {
 			_, err = r.(io.Seeker).Seek(from, io.SeekStart)

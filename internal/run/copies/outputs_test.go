@@ -188,6 +188,30 @@ func TestCopyIsBehind(t *testing.T) {
 	}
 }
 
+// TestBackAgain: a server that failed once is sent what is printed then, when it was looked at.
+func TestBackAgain(t *testing.T) {
+	c := cluster(t, 2)
+	c.peers[0].Faults.Set(fake.PeerKeep, fake.Always(fake.ErrPeerGone))
+	c.print(t, 1, 0, "one")
+	if err := c.Outputs().Sync(job); err != nil {
+		t.Fatal(err)
+	}
+	c.Settle()
+	c.peers[0].Faults.Set(fake.PeerKeep, nil)
+	if err := c.Look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.Settle()
+	c.print(t, 1, 3, " more")
+	if err := c.Outputs().Sync(job); err != nil {
+		t.Fatal(err)
+	}
+	c.Settle()
+	if n := c.copied(t, 1, "one more"); n != 2 {
+		t.Errorf("it is on %d others", n)
+	}
+}
+
 // TestSlowCopy: a server that takes nothing for a while costs no memory, and gets everything in the end.
 func TestSlowCopy(t *testing.T) {
 	c := cluster(t, 1)
@@ -304,8 +328,8 @@ func TestNeverShorter(t *testing.T) {
 	other := n.peers[0]
 	for name, faults := range map[string]map[string]fake.Fault{
 		"away":                     {fake.PeerAsk: fake.Always(fake.ErrPeerGone)},
-		"gone when it is asked":    {fake.PeerAsk: fake.From(2, fake.Always(fake.ErrPeerGone))},
-		"gone after it was asked":  {fake.PeerAnswer: fake.From(2, fake.Always(fake.ErrPeerGone))},
+		"gone after it was asked":  {fake.PeerOpen: fake.Always(fake.ErrPeerGone)},
+		"its disk fails":           {fake.PeerOpen: fake.Always(errors.New("input/output error"))},
 		"it hangs, and is not all": {fake.PeerAsk: hangs},
 	} {
 		for point, fault := range faults {
