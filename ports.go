@@ -57,7 +57,7 @@ type Drivers interface {
 
 // Outputs keep what attempts print.
 type Outputs interface {
-	// Write keeps data at the offset of a stream ("stdout", "stderr"). What is already there is not written
+	// Write keeps data at the offset of a stream ("stdout", "stderr"; in a cluster "fetched", too). What is already there is not written
 	// again: a piece that overlaps is cut. A gap is an error.
 	Write(job JobID, a AttemptID, stream string, offset int64, data []byte) error
 	// Sync makes everything written so far for the job durable.

@@ -175,7 +175,7 @@ func (l *Local) driveWith(ctx context.Context, svc *control.Service, ns sluice.N
 			}
 			return ssh
 		},
-		Outputs: svc.Outputs, Blobs: svc.Blobs, Credentials: keeper, Clock: l.Clock, Releases: releases, Service: newServing(over(l.Over, ssh), here, keeper).Of, Serves: serving.Asked,
+		Outputs: atWork(svc.Outputs), Fetched: keepFetched(svc.Outputs), Blobs: svc.Blobs, Credentials: keeper, Clock: l.Clock, Releases: releases, Service: newServing(over(l.Over, ssh), here, keeper).Of, Serves: serving.Asked,
 	})
 	defer func() {
 		err = errors.Join(err, worker.Close(), releases.Close(), ssh.Close(), local.Close(), svc.Outputs.Close(id))

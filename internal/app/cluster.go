@@ -16,6 +16,7 @@ import (
 	"sluice"
 	"sluice/internal/adapter/authority"
 	"sluice/internal/adapter/dirblobs"
+	"sluice/internal/adapter/diroutputs"
 	"sluice/internal/adapter/etcd"
 	"sluice/internal/adapter/peerwire"
 	"sluice/internal/adapter/sqlitelog"
@@ -52,11 +53,12 @@ type cluster struct {
 	members    *members.Keeper
 	neighbours neighbours
 	// api answers requests while this server owns the log; nil: it does not.
-	api    atomic.Pointer[http.Handler]
-	copies atomic.Pointer[copies.Copies] // of the life that the server is in
-	abouts abouts
-	blobs  sluice.Blobs  // those that are kept here
-	begun  chan struct{} // closed when the engine knows of the log that this server brought, if it did
+	api     atomic.Pointer[http.Handler]
+	copies  atomic.Pointer[copies.Copies] // of the life that the server is in
+	abouts  abouts
+	here    stored              // what is kept here
+	outputs *diroutputs.Outputs // the same as in here
+	begun   chan struct{}       // closed when the engine knows of the log that this server brought, if it did
 }
 
 const (
@@ -91,8 +93,8 @@ func (s *Server) among(ctx context.Context, h *house) (err error) {
 	if c.members, err = members.New(ctx, c.journal, s.Clock); err != nil {
 		return contact(err)
 	}
-	if c.blobs, err = dirblobs.New(filepath.Join(s.Data, "blobs"), s.Clock()); err != nil {
-		return contact(err)
+	if err := c.openStored(); err != nil {
+		return err
 	}
 	door, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.seat.Address)
 	if err != nil {
@@ -179,6 +181,18 @@ func (c *cluster) openJournal(ctx context.Context) (err error) {
 			return sqlitelog.Open(ctx, sqlitelog.Config{Dir: c.s.Data, First: first})
 		})
 	if err != nil {
+		return contact(err)
+	}
+	return nil
+}
+
+// openStored opens what is kept here, for this server and for the others.
+func (c *cluster) openStored() (err error) {
+	if c.outputs, err = diroutputs.New(filepath.Join(c.s.Data, "outputs")); err != nil {
+		return contact(err)
+	}
+	c.here.outputs = c.outputs
+	if c.here.blobs, err = dirblobs.New(filepath.Join(c.s.Data, "blobs"), c.s.Clock()); err != nil {
 		return contact(err)
 	}
 	return nil
@@ -327,7 +341,7 @@ func (c *cluster) counts(ctx context.Context) error {
 }
 
 func (c *cluster) copyLife() life {
-	return life{inCluster: (*seats)(c), stale: c.outlook.stale, answer: c.answerAsCopy, carry: c.carry, around: c.around, ready: func(context.Context) error {
+	return life{inCluster: (*seats)(c), stale: c.outlook.stale, answer: c.answerAsCopy, carry: c.carry, here: &c.here, ready: func(context.Context) error {
 		switch v := c.outlook.now(); {
 		case v.cut != nil:
 			return v.cut
@@ -339,7 +353,7 @@ func (c *cluster) copyLife() life {
 }
 
 func (c *cluster) ownerLife(term sluice.Term) life {
-	return life{owns: true, inCluster: (*seats)(c), term: term.Number(), stillOwns: c.ownsIn(term.Number()), servers: c.abouts.workers, beside: c.tend, around: c.around,
+	return life{owns: true, inCluster: (*seats)(c), term: term.Number(), stillOwns: c.ownsIn(term.Number()), servers: c.abouts.workers, beside: c.tend, here: &c.here, around: c.around,
 		answer: func(here http.Handler) answers {
 			c.api.Store(&here)
 			return func(w http.ResponseWriter, r *http.Request) bool { here.ServeHTTP(w, r); return true }
@@ -357,14 +371,15 @@ func (c *cluster) ownsIn(term uint64) func(context.Context) error {
 	}
 }
 
-// around has blobs kept by a majority of the servers.
+// around has what survives a server be kept by a majority of them.
 func (c *cluster) around(service *control.Service) (end func()) {
-	plain := service.Blobs
-	others := copies.New(copies.Config{Members: c.neighbours.peers, Size: c.neighbours.size, Blobs: plain, Log: c.journal,
-		Named: func(ctx context.Context) ([]string, error) {
-			return retain.Named(ctx, retain.Config{Policy: c.s.Keep, Log: c.journal, Clock: c.s.Clock})
+	others := copies.New(copies.Config{Members: c.neighbours.peers, Size: c.neighbours.size, Blobs: c.here.blobs, Outputs: c.outputs, Log: c.journal,
+		Needed: func(ctx context.Context) ([]string, []sluice.JobID, []sluice.JobID, error) {
+			n, err := retain.Needed(ctx, retain.Config{Policy: c.s.Keep, Log: c.journal, Clock: c.s.Clock})
+			return n.Blobs, n.Open, n.Over, err
 		},
 		Trouble: func(text string) { c.s.Log.Warn(text) }})
+	service.Outputs = others.Outputs()
 	service.Blobs = others.Blobs()
 	c.copies.Store(others)
 	return func() {

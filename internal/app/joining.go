@@ -18,10 +18,12 @@ import (
 	"sluice/internal/adapter/authority"
 	"sluice/internal/adapter/headsdir"
 	"sluice/internal/adapter/peerwire"
+	"sluice/internal/run/copies"
 )
 
 // wire answers the other servers.
 func (c *cluster) wire() peerwire.ServerConfig {
+	keeper := copies.Keeper{Outputs: c.outputs}
 	return peerwire.ServerConfig{Name: string(c.seat.Name), Certificate: c.member.Certificate, Roots: c.servers.Roots(), WhoIs: authority.MemberOf, Admit: c.admit,
 		Join: c.join,
 		API: func() http.Handler {
@@ -41,7 +43,7 @@ func (c *cluster) wire() peerwire.ServerConfig {
 			}
 		},
 		Asks:    map[string]func(context.Context, string, json.RawMessage) (any, error){"join": c.joinFor, "about": c.answerAbout},
-		Kept:    peerwire.Kept{Records: c.recordsOf, Blobs: c.blobs},
+		Kept:    peerwire.Kept{Records: c.recordsOf, Blobs: c.here.blobs, KeepOutput: keeper.KeepOutput, OutputSize: keeper.OutputSize, OpenOutput: keeper.OpenOutput},
 		Trouble: func(text string) { c.s.Log.Debug("a server comes in vain", "why", text) }}
 }
 

@@ -116,8 +116,11 @@ func (s *Server) fetchDir(id sluice.JobID) string {
 	return filepath.Join(s.Data, fetchedDir, string(id))
 }
 
-// fetched packs what a job fetched from a host, under its path there.
-func (s *Server) fetched(w io.Writer, j *sluice.Job, h sluice.Host) error {
+// fetched packs what a job fetched from a host, under its path there. In a cluster an earlier owner of the log may have got it.
+func (s *Server) fetched(ctx context.Context, o sluice.Outputs, w io.Writer, j *sluice.Job, h sluice.Host) error {
+	if err := s.bringFetched(ctx, o, j.ID); err != nil {
+		return err
+	}
 	return tree.Pack(w, filepath.Join(s.fetchDir(j.ID), string(h)))
 }
 

@@ -145,6 +145,8 @@ type life struct {
 	stale func() time.Time
 	// servers are the addresses for workers of all servers; nil: there are no others.
 	servers func() []string
+	// here is what is kept on this machine, of which other servers keep something here, too; nil: nobody does.
+	here *stored
 	// around puts what is kept elsewhere, too, in the place of what is kept here alone; nil: nothing is. end is called at the end.
 	around func(service *control.Service) (end func())
 	// answer makes what answers requests of what would answer them here; nil: they are answered here.
@@ -211,6 +213,9 @@ func (s *Server) live(ctx context.Context, h *house, journal lookout.Journal, as
 	service.By, service.Turned = "server", guard.Turned
 	service.Unreadable = func(ns sluice.Namespace, err error) {
 		s.Log.Error("a namespace cannot be read", "namespace", ns, "err", err)
+	}
+	if as.here != nil {
+		service.Outputs, service.Blobs = as.here.outputs, as.here.blobs
 	}
 	here := stored{service.Outputs, service.Blobs}
 	if as.around != nil {

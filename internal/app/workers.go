@@ -212,6 +212,9 @@ func (w *workers) fetched(_ context.Context, p workerwire.Peer, a sluice.Attempt
 		w.log.Warn("what a worker fetched is not kept", "worker", p.Name, "attempt", a, "why", err)
 		return sluice.Errorf(sluice.Usage, "it cannot be kept there: %v", err)
 	}
+	if keep := keepFetched(w.service.Outputs); keep != nil {
+		return keep(job.ID, a, filepath.Join(w.fetchDir(job.ID), string(host)))
+	}
 	return nil
 }
 

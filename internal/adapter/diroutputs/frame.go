@@ -26,9 +26,10 @@ type salt [saltLen]byte
 type kind uint8
 
 const (
-	kindStdout kind = 1
-	kindStderr kind = 2
-	kindMark   kind = 3
+	kindStdout  kind = 1
+	kindStderr  kind = 2
+	kindMark    kind = 3
+	kindFetched kind = 4
 )
 
 // stream names a stream within a job.
@@ -48,8 +49,10 @@ func streamOf(job sluice.JobID, a sluice.AttemptID, name string) (stream, error)
 		return stream{uint32(host), uint32(try), kindStdout}, nil
 	case "stderr":
 		return stream{uint32(host), uint32(try), kindStderr}, nil
+	case "fetched":
+		return stream{uint32(host), uint32(try), kindFetched}, nil
 	}
-	return stream{}, fmt.Errorf("output: %q is no stream; there are stdout and stderr", name)
+	return stream{}, fmt.Errorf("output: %q is no stream; there are stdout, stderr and fetched", name)
 }
 
 // frame is a header.
@@ -101,7 +104,7 @@ func parseFrame(b []byte, s salt, at int64) (f frame, ok bool) {
 	}
 	f.end = at + frameHeader + int64(f.length)
 	ok = f.length >= 0 && f.length <= maxData && f.offset >= 0 && f.offset <= math.MaxInt64-maxData &&
-		f.prev >= 0 && f.prev < at && f.kind >= kindStdout && f.kind <= kindMark &&
+		f.prev >= 0 && f.prev < at && f.kind >= kindStdout && f.kind <= kindFetched &&
 		(f.kind != kindMark || f.length == 0 && f.offset <= at)
 	return f, ok
 }

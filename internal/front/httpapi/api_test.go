@@ -88,7 +88,7 @@ func newWorldWith(t *testing.T, set func(*httpapi.Config)) *world {
 		Boards:    w.service,
 		Submitted: func() {},
 		Printed:   func(job sluice.JobID) httpapi.Printed { return w.hub.Watch(job) },
-		Fetched: func(w io.Writer, job *sluice.Job, h sluice.Host) error {
+		Fetched: func(_ context.Context, w io.Writer, job *sluice.Job, h sluice.Host) error {
 			_, err := io.WriteString(w, "fetched from "+string(h))
 			return err
 		},

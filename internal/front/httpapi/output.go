@@ -72,7 +72,7 @@ func getFetched(ctx context.Context, c caller, in *fetchedQuery) (*huma.StreamRe
 	}
 	return &huma.StreamResponse{Body: func(w huma.Context) {
 		w.SetHeader("Content-Type", "application/x-tar")
-		err := c.api.cfg.Fetched(w.BodyWriter(), j.Spec, h)
+		err := c.api.cfg.Fetched(w.Context(), w.BodyWriter(), j.Spec, h)
 		if errors.Is(err, fs.ErrNotExist) && j.Removed != nil { // nothing of it was written
 			answer(w, problemOf(control.Removed(id, *j.Removed)))
 			return

@@ -16,7 +16,7 @@ import (
 func TestFetchedIsGone(t *testing.T) {
 	gone := false
 	w := newWorldWith(t, func(c *httpapi.Config) {
-		c.Fetched = func(to io.Writer, _ *sluice.Job, h sluice.Host) error {
+		c.Fetched = func(_ context.Context, to io.Writer, _ *sluice.Job, h sluice.Host) error {
 			if gone {
 				return fmt.Errorf("pack: %w", fs.ErrNotExist)
 			}

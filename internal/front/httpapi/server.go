@@ -88,7 +88,7 @@ type Config struct {
 	// Printed begins to look at what the hosts of a job print.
 	Printed func(job sluice.JobID) Printed
 	// Fetched writes what a job fetched from a host, as a tar stream.
-	Fetched func(w io.Writer, job *sluice.Job, h sluice.Host) error
+	Fetched func(ctx context.Context, w io.Writer, job *sluice.Job, h sluice.Host) error
 	// Trouble is told about errors that say nothing of themselves to the outside. It must not block.
 	Trouble func(text string)
 	// Stopping is closed when the server is about to stop: streams end then, and none begins. nil: it never is.

@@ -57,6 +57,7 @@ func outputsNothing(t *testing.T, o sluice.Outputs) {
 func outputsWriteAndOpen(t *testing.T, o sluice.Outputs) {
 	write(t, o, jobA, try1, "stdout", 0, "one ")
 	write(t, o, jobA, try1, "stderr", 0, "error")
+	write(t, o, jobA, try1, "fetched", 0, "files")
 	write(t, o, jobA, far1, "stdout", 0, "far")
 	write(t, o, jobA, try1, "stdout", 4, "two")
 	write(t, o, jobA, try2, "stdout", 0, "again")
@@ -66,6 +67,8 @@ func outputsWriteAndOpen(t *testing.T, o sluice.Outputs) {
 	}
 	kept(t, o, jobA, try1, "stdout", "one two")
 	kept(t, o, jobA, try1, "stderr", "error")
+	kept(t, o, jobA, try1, "fetched", "files")
+	kept(t, o, jobA, try2, "fetched", "")
 	kept(t, o, jobA, far1, "stdout", "far")
 	kept(t, o, jobA, try2, "stdout", "again")
 	kept(t, o, jobA, try2, "stderr", "")

@@ -115,7 +115,7 @@ func (o *Outputs) Discard(_ context.Context, job string) error {
 
 func checkStream(job sluice.JobID, a sluice.AttemptID, name string) error {
 	of, _, _, ok := a.Parse()
-	if !ok || of != job || name != "stdout" && name != "stderr" {
+	if !ok || of != job || name != "stdout" && name != "stderr" && name != "fetched" {
 		return fmt.Errorf("no stream %q of an attempt %q of a job %q", name, a, job)
 	}
 	return nil

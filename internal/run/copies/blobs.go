@@ -248,7 +248,7 @@ func (p *proving) Read(b []byte) (int, error) {
 	_, _ = p.sum.Write(b[:n])
 	if err == io.EOF {
 		if is := "sha256:" + hex.EncodeToString(p.sum.Sum(nil)); is != p.digest {
-			return n, fmt.Errorf("what came for the blob %s is %s", p.digest, is)
+			return n, fmt.Errorf("what came is %s, and not %s", is, p.digest)
 		}
 	}
 	return n, err

@@ -316,6 +316,9 @@ func (j *printed) give(ctx context.Context, p sluice.Peer) error {
 	var before []stream
 	for a := range j.before {
 		before = append(before, stream{a, "stdout"}, stream{a, "stderr"})
+		if j.fetches {
+			before = append(before, stream{a, packed})
+		}
 	}
 	j.mu.Unlock()
 	for _, s := range before {

@@ -45,6 +45,7 @@ type printed struct {
 
 	learning sync.Mutex // before mu
 	known    bool       // the log was read
+	fetches  bool       // the job gets files
 
 	mu      sync.Mutex
 	before  map[sluice.AttemptID]*earlier
@@ -181,7 +182,7 @@ func (j *printed) learn(ctx context.Context) error {
 	if j.known {
 		return nil
 	}
-	before := map[sluice.AttemptID]*earlier{}
+	before, fetches := map[sluice.AttemptID]*earlier{}, false
 	ns, _, err := j.o.c.cfg.Log.FindJob(ctx, string(j.id))
 	if err == nil {
 		var events []sluice.Event
@@ -189,13 +190,15 @@ func (j *printed) learn(ctx context.Context) error {
 			return err
 		}
 		before = attempts(events)
+		spec := specOf(events)
+		fetches = spec != nil && spec.Action.Kind == sluice.FetchFrom
 	}
 	if err != nil && sluice.CodeOf(err) != sluice.NotFound {
 		return err
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.before, j.known = before, true
+	j.before, j.fetches, j.known = before, fetches, true
 	return nil
 }
 

@@ -76,7 +76,11 @@ func (f *fetched) run(ctx context.Context, c *conn, framer *target.Framer) (endi
 	}
 	f.drainErrors(ctx, c, at)
 	if f.end.code == 0 {
-		if err := f.finish(); err != nil {
+		err := f.finish()
+		if err == nil && f.t.w.cfg.Fetched != nil {
+			err = f.t.w.cfg.Fetched(f.t.job.ID, f.t.a.Attempt, filepath.Join(f.t.a.FetchDir, string(f.t.a.Host)))
+		}
+		if err != nil {
 			return ending{code: 1, reason: "what was fetched cannot be kept: " + err.Error()}, nil
 		}
 		if len(f.left) > 0 {

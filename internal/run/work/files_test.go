@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice"
 	"sluice/internal/run/tree"
@@ -217,6 +219,43 @@ func TestFetch(t *testing.T) {
 		want(t, fetch("../x"), sluice.Failed, -1, "no path that can be fetched")
 		if left, _ := filepath.Glob(filepath.Join(dir, "web1", ".sluice*")); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
+		}
+	})
+}
+
+// TestFetchedIsTold: an attempt succeeds when whoever has to has kept what it fetched, and fails where that cannot be.
+func TestFetchedIsTold(t *testing.T) {
+	eachShell(t, func(t *testing.T, b *bench) {
+		if err := os.WriteFile(filepath.Join(b.host.home, "f"), []byte("text"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		var fails error
+		told := 0
+		b.worker = work.New(work.Config{Transport: func(sluice.SSH) sluice.Transport { return b.host }, Outputs: b.outputs, Blobs: b.blobs, HelloTimeout: 20 * time.Second,
+			Fetched: func(job sluice.JobID, a sluice.AttemptID, in string) error {
+				told++
+				of, _, _, _ := a.Parse()
+				if text, err := os.ReadFile(filepath.Join(in, "f")); job != b.job.ID || of != job || in != filepath.Join(dir, "web1") || string(text) != "text" || err != nil {
+					t.Errorf("%s of %s in %s: %q, %v", a, job, in, text, err)
+				}
+				return fails
+			}})
+		for _, fails = range []error{nil, errors.New("no other server has it")} {
+			b.job.ID = newJobID()
+			b.job.Action = sluice.Action{Kind: sluice.FetchFrom, Source: "f"}
+			r, err := b.do(context.Background(), work.Assignment{FetchDir: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if fails == nil {
+				want(t, r, sluice.Succeeded, 0, "")
+			} else {
+				want(t, r, sluice.Failed, 1, "no other server has it")
+			}
+		}
+		if told != 2 {
+			t.Errorf("told %d times", told)
 		}
 	})
 }

@@ -83,8 +83,10 @@ type Assignment struct {
 // Config is what a Worker needs of the world.
 type Config struct {
 	// Transport returns the transport for these settings.
-	Transport   func(sluice.SSH) sluice.Transport
-	Outputs     sluice.Outputs
+	Transport func(sluice.SSH) sluice.Transport
+	Outputs   sluice.Outputs
+	// Fetched is told when all that an attempt fetched is in a directory, before that is said to anybody; nil: nobody is.
+	Fetched     func(job sluice.JobID, a sluice.AttemptID, dir string) error
 	Blobs       sluice.Blobs
 	Credentials sluice.Credentials // nil: there are no secrets
 	Clock       sluice.Clock       // nil: the machine's
