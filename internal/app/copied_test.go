@@ -62,7 +62,7 @@ func TestFetchedElsewhere(t *testing.T) {
 		t.Errorf("it is there: %v", err)
 	}
 	var packed strings.Builder
-	if err := second.fetched(&packed, &spec, "h1"); err != nil || !strings.Contains(packed.String(), "text") {
+	if err := second.fetched(t.Context(), o, &packed, &spec, "h1"); err != nil || !strings.Contains(packed.String(), "text") {
 		t.Errorf("%v", err)
 	}
 	if keepFetched(fake.NewOutputs()) != nil || atWork(o) == o {

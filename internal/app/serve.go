@@ -95,8 +95,8 @@ func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 		UI:     webui.New(Version),
 		Public: r.house.public, Trail: r.log,
 		Stopping: stopping, Chains: r.guard.Log(), Heads: heads{r.guard},
-		Webhooks: hooks{r.sights.courier}, Printed: func(id sluice.JobID) httpapi.Printed { return r.hub.Watch(id) }, Fetched: func(w io.Writer, j *sluice.Job, h sluice.Host) error {
-			return s.fetched(context.Background(), r.service.Outputs, w, j, h)
+		Webhooks: hooks{r.sights.courier}, Printed: func(id sluice.JobID) httpapi.Printed { return r.hub.Watch(id) }, Fetched: func(ctx context.Context, w io.Writer, j *sluice.Job, h sluice.Host) error {
+			return s.fetched(ctx, r.service.Outputs, w, j, h)
 		},
 		Submitted: func() {
 			select {
