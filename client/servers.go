@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -85,7 +86,7 @@ func (c *Client) moveOn() { c.turn.Store(int32((c.current() + 1) % len(c.places)
 // server and no answer came back, the next one is asked only if nothing changes by it.
 func (c *Client) hops(ctx context.Context, method string, send func(context.Context, *place) (*http.Response, error)) (*http.Response, error) {
 	first := c.current()
-	var failed []error
+	failed := make([]error, len(c.places))
 	for i := range c.places {
 		n := (first + i) % len(c.places)
 		p := c.places[n]
@@ -98,13 +99,13 @@ func (c *Client) hops(ctx context.Context, method string, send func(context.Cont
 			c.turn.Store(int32(n))
 			return resp, nil
 		case err == nil:
-			failed = append(failed, problemOf(p, resp))
+			failed[n] = problemOf(p, resp)
 			_ = resp.Body.Close()
 			continue
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		}
-		failed = append(failed, noContact(p, err))
+		failed[n] = noContact(p, err)
 		if sent.Load() && !asks {
 			break
 		}
@@ -117,8 +118,9 @@ func elsewhere(status int) bool {
 	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 }
 
-// noneOf is why no server did what was asked for: each is named.
+// noneOf is why no server did what was asked for: each that was asked is named, in the order in which a person named them.
 func noneOf(failed []error) error {
+	failed = slices.DeleteFunc(failed, func(err error) bool { return err == nil })
 	if len(failed) == 1 {
 		return failed[0]
 	}

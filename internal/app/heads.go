@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"sluice/api"
@@ -56,20 +57,34 @@ func (l *Local) remember(ctx context.Context, s cli.Server) error {
 var errWentBack = errors.New("the log went backwards")
 
 // Remember hands a server back what it has shown to this user before, and keeps what it shows now. What it shows must not
-// be older than what it showed: the error says so, and then the older heads are kept.
+// be older than what it showed: the error says so, and then the older heads are kept. What one server of a cluster has shown counts for all
+// that the person named with it: they have one log.
 func Remember(ctx context.Context, c *client.Client, p Places) error {
 	kept := headsdir.Dir(p.heads())
-	before, err := kept.Seen(c.Server())
-	if err != nil {
-		return err
+	servers := strings.Split(c.Server(), ",")
+	var before []sluice.SeenHead
+	for _, server := range servers {
+		shown, err := kept.Seen(server)
+		if err != nil {
+			return err
+		}
+		before = witness.Newer(before, shown)
 	}
 	now, err := c.HandBack(ctx, before)
 	if err != nil {
 		return err
 	}
 	if bad := witness.Regressed(before, now); len(bad) > 0 {
-		return &sluice.Error{Code: sluice.Contact, Text: fmt.Sprintf("the server %s has lost part of its log: it has shown event %d of the namespace %s, and now it does not have it",
-			c.Server(), bad[0].Seq, bad[0].Namespace), Err: errWentBack, Hint: "tell its administrator; sluice audit witness says more"}
+		which := "it has shown"
+		if len(servers) > 1 {
+			which = "one of its cluster has shown"
+		}
+		return &sluice.Error{Code: sluice.Contact, Text: fmt.Sprintf("the server %s has lost part of its log: %s event %d of the namespace %s, and now it does not have it",
+			c.At(), which, bad[0].Seq, bad[0].Namespace), Err: errWentBack, Hint: "tell its administrator; sluice audit witness says more"}
 	}
-	return kept.SetSeen(c.Server(), witness.Newer(before, now))
+	newest := witness.Newer(before, now)
+	for _, server := range servers {
+		err = errors.Join(err, kept.SetSeen(server, newest))
+	}
+	return err
 }

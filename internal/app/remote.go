@@ -25,8 +25,11 @@ import (
 	"sluice/internal/run/tree"
 )
 
-// dialTimeout bounds the connecting to a server, by TCP and by TLS.
-const dialTimeout = 10 * time.Second
+// dialTimeout bounds the connecting to a server, by TCP and by TLS; amongTimeout does where there is another one to go to.
+const (
+	dialTimeout  = 10 * time.Second
+	amongTimeout = 2 * time.Second
+)
 
 // Remote is the way to a server.
 func (l *Local) Remote(s cli.Server) (control.Desk, func() error, error) {
@@ -38,7 +41,7 @@ func (l *Local) Remote(s cli.Server) (control.Desk, func() error, error) {
 		if err := closeMemory(); err != nil {
 			return nil, err
 		}
-		u, err := url.Parse(s.URL)
+		u, err := url.Parse(s.URLs()[0])
 		if err != nil {
 			return nil, err
 		}
@@ -60,17 +63,25 @@ func greet(ctx context.Context, s cli.Server) error {
 }
 
 func reach(s cli.Server) (*client.Client, func() error, error) {
-	u, err := url.Parse(s.URL)
-	if err != nil {
-		return nil, nil, sluice.Errorf(sluice.Usage, "%q is no URL of a server", s.URL)
+	servers := s.URLs()
+	for _, one := range servers {
+		u, err := url.Parse(one)
+		if err != nil {
+			return nil, nil, sluice.Errorf(sluice.Usage, "%q is no URL of a server", one)
+		}
+		if u.Scheme == "http" && !loopback(u.Hostname()) {
+			return nil, nil, sluice.Errorf(sluice.Usage, "without TLS the token would be seen by everybody on the way to %s", u.Host).
+				WithHint("https://%s", u.Host)
+		}
 	}
-	if u.Scheme == "http" && !loopback(u.Hostname()) {
-		return nil, nil, sluice.Errorf(sluice.Usage, "without TLS the token would be seen by everybody on the way to %s", u.Host).
-			WithHint("https://%s", u.Host)
+	within := dialTimeout
+	if len(servers) > 1 {
+		within = amongTimeout
 	}
-	dialer := &net.Dialer{Timeout: dialTimeout}
-	t := &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, TLSHandshakeTimeout: dialTimeout, ForceAttemptHTTP2: true,
+	dialer := &net.Dialer{Timeout: within}
+	t := &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, TLSHandshakeTimeout: within, ForceAttemptHTTP2: true,
 		MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
+	var err error
 	if s.CAFile != "" {
 		if t.TLSClientConfig.RootCAs, err = authorities(s.CAFile); err != nil {
 			return nil, nil, err
@@ -79,7 +90,7 @@ func reach(s cli.Server) (*client.Client, func() error, error) {
 	if t.TLSClientConfig.Certificates, err = ownCertificate(os.Getenv); err != nil {
 		return nil, nil, err
 	}
-	c, err := client.New(strings.TrimRight(s.URL, "/"), string(s.Token.Reveal()), &http.Client{Transport: t,
+	c, err := client.New(strings.Join(servers, ","), string(s.Token.Reveal()), &http.Client{Transport: t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}) // the token goes nowhere else
 	if c != nil {
 		c.Stale = s.Stale

@@ -203,7 +203,7 @@ counting; what is not known is never made up.
 	}
 	root.SetUsageFunc(usage)
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "text", "`format` of the output: text or json")
-	root.PersistentFlags().StringVar(&a.server, "server", "", "`URL` of a server, or name of a context (default $SLUICE_SERVER)")
+	root.PersistentFlags().StringVar(&a.server, "server", "", "`URL` of a server, of several of a cluster with commas, or name of a context (default $SLUICE_SERVER)")
 	root.PersistentFlags().StringVar(&a.tokenFile, "token-file", "", "`file` with the token for the server (default $SLUICE_TOKEN)")
 	root.PersistentFlags().StringVar(&a.caFile, "ca-file", "", "`file` with certificates to trust the server by, beside the system's")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {

@@ -19,13 +19,22 @@ import (
 // localName stands for this machine's own journal where a server could be named.
 const localName = "local"
 
-// Server is a server and what one shows it.
+// Server is a server, or those of a cluster, and what one shows them.
 type Server struct {
-	URL    string
+	URL    string // of several servers with commas between them
 	Token  sluice.Secret
 	CAFile string // certificates to trust it by, beside the system's; "" for none
 	// Stale is told since when the server has had no contact with a majority of its cluster, with each answer that is as old. May be nil.
 	Stale func(since time.Time)
+}
+
+// URLs are those of all servers.
+func (s Server) URLs() []string {
+	var out []string
+	for _, one := range strings.Split(s.URL, ",") {
+		out = append(out, strings.TrimRight(strings.TrimSpace(one), "/"))
+	}
+	return out
 }
 
 // Context is a server that the person logged in to.
@@ -80,14 +89,22 @@ func (a *app) choose() error {
 	}
 	var s Server
 	for _, c := range list {
-		if c.Name == name || sameURL(c.URL, name) {
+		if c.Name == name {
 			s = c.Server
+			break
+		}
+		if among(name, c.URL) {
+			s = c.Server
+			s.URL = name // those that are named, in their order
 			break
 		}
 	}
 	if s.URL == "" {
-		if !strings.Contains(name, "://") {
-			return sluice.Errorf(sluice.Usage, "%q is neither the URL of a server nor a context", name).WithHint("such as https://sluice.example.com:7657; sluice context lists contexts")
+		for _, one := range (Server{URL: name}).URLs() {
+			if strings.Contains(one, "://") {
+				continue
+			}
+			return sluice.Errorf(sluice.Usage, "%q is neither the URL of a server nor a context", one).WithHint("such as https://sluice.example.com:7657; sluice context lists contexts")
 		}
 		s.URL = name
 	}
@@ -129,10 +146,19 @@ func (a *app) meant(server string, own bool) bool {
 	case own: // a context
 		return false
 	}
-	return named == "" || sameURL(named, server)
+	return named == "" || among(server, named)
 }
 
-func sameURL(a, b string) bool { return strings.TrimRight(a, "/") == strings.TrimRight(b, "/") }
+// among reports whether all URLs of one list are in another one. What is given for the second one may be shown to the first.
+func among(some, all string) bool {
+	known := (Server{URL: all}).URLs()
+	for _, one := range (Server{URL: some}).URLs() {
+		if !slices.Contains(known, one) {
+			return false
+		}
+	}
+	return true
+}
 
 // token takes the token of a file or of the environment, if there is one.
 func (a *app) token(s *Server) error {
@@ -182,12 +208,15 @@ func (a *app) loginCommand() *cobra.Command {
 		Short: "Use a server from now on",
 		Long: `Use a server from now on, for every command. The token is asked for, or read
 from --token-file, --token-fd or SLUICE_TOKEN; the server is asked whether it
-takes it. It is kept in contexts.json beside the other settings, for you alone.`,
+takes it. It is kept in contexts.json beside the other settings, for you alone.
+Several servers of a cluster have commas between their URLs: commands go to the
+one that answered, and to the next one where that cannot be reached.`,
 		Example: `  sluice login https://sluice.example.com:7657
+  sluice login https://s1.example.com:7657,https://s2.example.com:7657
   sluice login http://127.0.0.1:7657 --token-file admin.token --name mine`,
 		Args: args(1, 1, "the URL of a server"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.login(c.Context(), Server{URL: strings.TrimRight(args[0], "/"), CAFile: a.caFile}, name, fd, oidc)
+			return a.login(c.Context(), Server{URL: strings.Join(Server{URL: args[0]}.URLs(), ","), CAFile: a.caFile}, name, fd, oidc)
 		},
 	}
 	c.Flags().StringVar(&name, "name", "", "`name` of the context (default: that of the server)")
@@ -198,16 +227,19 @@ takes it. It is kept in contexts.json beside the other settings, for you alone.`
 }
 
 func (a *app) login(ctx context.Context, s Server, name string, fd int, oidc bool) error {
-	u, err := url.Parse(s.URL)
-	if err != nil || u.Host == "" {
-		return sluice.Errorf(sluice.Usage, "%q is no URL of a server", s.URL).WithHint("such as https://sluice.example.com:7657")
-	}
-	if name == "" {
-		name = u.Host
+	for i, one := range s.URLs() {
+		u, err := url.Parse(one)
+		if err != nil || u.Host == "" {
+			return sluice.Errorf(sluice.Usage, "%q is no URL of a server", one).WithHint("such as https://sluice.example.com:7657")
+		}
+		if i == 0 && name == "" {
+			name = u.Host
+		}
 	}
 	if name == localName || strings.Contains(name, "/") {
 		return sluice.Errorf(sluice.Usage, "--name: %q cannot be the name of a context", name)
 	}
+	var err error
 	if s.CAFile != "" {
 		if s.CAFile, err = a.Files.Absolute(s.CAFile); err != nil {
 			return err
@@ -276,7 +308,7 @@ named. The token stays valid for whoever else has it.`,
 			if name == "" {
 				name = current
 			}
-			left := slices.DeleteFunc(slices.Clone(list), func(c Context) bool { return c.Name == name || sameURL(c.URL, name) })
+			left := slices.DeleteFunc(slices.Clone(list), func(c Context) bool { return c.Name == name || among(c.URL, name) })
 			if len(left) == len(list) {
 				return noContext(name)
 			}
