@@ -7,7 +7,7 @@ func (c *Copies) Settle() { c.going.Wait() }
 
 // Waiting is how much of what a job printed waits in memory.
 func (o *Outputs) Waiting(id sluice.JobID) (n int) {
-	j := o.job(id)
+	j := o.use(id)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, to := range j.to {

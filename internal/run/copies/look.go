@@ -274,7 +274,7 @@ func (o *Outputs) whole(ctx context.Context, p sluice.Peer, jobs []sluice.JobID)
 		o.mu.Lock()
 		_, had := o.jobs[id]
 		o.mu.Unlock()
-		err := o.job(id).give(ctx, p)
+		err := o.with(id, func(j *printed) error { return j.give(ctx, p) })
 		if !had {
 			o.forget(id)
 		}
@@ -292,7 +292,7 @@ func (o *Outputs) whole(ctx context.Context, p sluice.Peer, jobs []sluice.JobID)
 func (o *Outputs) forget(id sluice.JobID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if j := o.jobs[id]; j != nil && j.unused() {
+	if j := o.jobs[id]; j != nil && j.uses == 0 && j.unused() {
 		delete(o.jobs, id)
 	}
 }

@@ -43,6 +43,8 @@ type printed struct {
 	o  *Outputs
 	id sluice.JobID
 
+	uses int // by calls that are going on; guarded by Outputs.mu
+
 	learning sync.Mutex // before mu
 	known    bool       // the log was read
 	fetches  bool       // the job gets files
@@ -63,7 +65,18 @@ type earlier struct{ ended bool }
 // maxJobs is of how many jobs that nothing is written to any more is kept in mind what was found out.
 const maxJobs = 1024
 
-func (o *Outputs) job(id sluice.JobID) *printed {
+// with does something with what is known of a job, which is not forgotten meanwhile.
+func (o *Outputs) with(id sluice.JobID, do func(*printed) error) error {
+	j := o.use(id)
+	defer func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		j.uses--
+	}()
+	return do(j)
+}
+
+func (o *Outputs) use(id sluice.JobID) *printed {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	j := o.jobs[id]
@@ -71,6 +84,7 @@ func (o *Outputs) job(id sluice.JobID) *printed {
 		j = &printed{o: o, id: id, asking: map[stream]*fetching{}, settled: map[stream]bool{}, written: map[stream]bool{}, to: map[string]*sending{}, news: make(chan struct{})}
 		o.jobs[id] = j
 	}
+	j.uses++
 	return j
 }
 
@@ -78,18 +92,21 @@ func (o *Outputs) job(id sluice.JobID) *printed {
 func (o *Outputs) Write(job sluice.JobID, a sluice.AttemptID, name string, offset int64, data []byte) error {
 	s := stream{a, name}
 	if err := o.local.Write(job, a, name, offset, data); err != nil {
-		if _, bad := o.local.Size(job, a, name); bad != nil {
+		if _, bad := o.local.Size(job, a, name); bad != nil { // there is no such stream
 			return err
 		}
 		// What comes before may be elsewhere.
-		if o.job(job).whole(o.c.ctx, s) != nil || o.local.Write(job, a, name, offset, data) != nil {
+		if o.complete(job, s) != nil || o.local.Write(job, a, name, offset, data) != nil {
 			return err
 		}
 	}
-	if len(data) > 0 {
-		o.job(job).add(s, offset, data)
+	if len(data) == 0 {
+		return nil
 	}
-	return nil
+	return o.with(job, func(j *printed) error {
+		j.add(s, offset, data)
+		return nil
+	})
 }
 
 // Sync makes what was written so far for the job durable on a majority.
@@ -114,7 +131,7 @@ func (o *Outputs) Size(job sluice.JobID, a sluice.AttemptID, name string) (int64
 	if size, err := o.local.Size(job, a, name); err != nil { // no such stream
 		return size, err
 	}
-	if err := o.job(job).whole(o.c.ctx, stream{a, name}); err != nil {
+	if err := o.complete(job, stream{a, name}); err != nil {
 		return 0, err
 	}
 	return o.local.Size(job, a, name)
@@ -123,11 +140,16 @@ func (o *Outputs) Size(job sluice.JobID, a sluice.AttemptID, name string) (int64
 // Open reads a stream. Where it is known that there is more of it than can be had, or not known whether there is, it is an error.
 func (o *Outputs) Open(job sluice.JobID, a sluice.AttemptID, name string) (io.ReadCloser, error) {
 	if _, err := o.local.Size(job, a, name); err == nil {
-		if err := o.job(job).whole(o.c.ctx, stream{a, name}); err != nil {
+		if err := o.complete(job, stream{a, name}); err != nil {
 			return nil, err
 		}
 	}
 	return o.local.Open(job, a, name)
+}
+
+// complete has all of a stream be here.
+func (o *Outputs) complete(job sluice.JobID, s stream) error {
+	return o.with(job, func(j *printed) error { return j.whole(o.c.ctx, s) })
 }
 
 // Close forgets what is held open for a job. What is on its way to the others goes on.
@@ -147,7 +169,7 @@ func (o *Outputs) Close(job sluice.JobID) error {
 		if len(o.jobs) <= maxJobs {
 			break
 		}
-		if j.idle() {
+		if j.uses == 0 && j.idle() {
 			delete(o.jobs, id)
 		}
 	}
@@ -162,7 +184,9 @@ func (o *Outputs) Discard(ctx context.Context, job string) error {
 	err := o.local.Discard(ctx, job)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.jobs, sluice.JobID(job)) // the log says that it was removed, to who reads it again
+	if j := o.jobs[sluice.JobID(job)]; j != nil {
+		j.removed()
+	}
 	return err
 }
 
@@ -200,6 +224,14 @@ func (j *printed) learn(ctx context.Context) error {
 	defer j.mu.Unlock()
 	j.before, j.fetches, j.known = before, fetches, true
 	return nil
+}
+
+// removed takes it that there is nothing any more of what there was.
+func (j *printed) removed() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	clear(j.before)
+	clear(j.written)
 }
 
 // attempts are those that the events of a job have, and whose output was not removed.
@@ -289,7 +321,7 @@ func (j *printed) bring(ctx context.Context, s stream) error {
 		j.settled[s] = true
 	}
 	// Its outcome will say that a majority has it, though perhaps nothing is written to it any more.
-	if have > 0 && !j.before[s.attempt].ended && !j.written[s] {
+	if b := j.before[s.attempt]; have > 0 && b != nil && !b.ended && !j.written[s] {
 		j.mark(s)
 	}
 	return nil
