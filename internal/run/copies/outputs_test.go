@@ -501,12 +501,17 @@ func TestOutputsSurvive(t *testing.T) {
 	})
 }
 
-// BenchmarkSync is 10,000 attempts of 1 KiB, with an outcome each, 100 of them appended together; with no other server, and with two that
-// have directories of their own.
+// BenchmarkSync is 10,000 attempts of 1 KiB, with an outcome each, 100 of them appended together; with no other server, with two that keep it
+// in memory, and with two that have directories of their own, on the same disk.
 func BenchmarkSync(b *testing.B) {
 	const hosts, together = 10_000, 100
-	for _, others := range []int{0, 2} {
-		b.Run(fmt.Sprint(others), func(b *testing.B) {
+	for _, c := range []struct {
+		name   string
+		others int
+		disk   bool
+	}{{"alone", 0, false}, {"memory", 2, false}, {"disks", 2, true}} {
+		others := c.others
+		b.Run(c.name, func(b *testing.B) {
 			for range b.N {
 				b.StopTimer()
 				open := func(name string) *diroutputs.Outputs {
@@ -520,6 +525,10 @@ func BenchmarkSync(b *testing.B) {
 				local := open("local")
 				var peers []sluice.Peer
 				for i := range others {
+					if !c.disk {
+						peers = append(peers, fake.NewPeer(fmt.Sprint("s", i)))
+						continue
+					}
 					peers = append(peers, kept{fake.NewPeer(fmt.Sprint("s", i)), copies.Keeper{Outputs: open("peer")}})
 				}
 				c := copies.New(copies.Config{Members: func() []sluice.Peer { return peers }, Size: func() int { return others + 1 }, Blobs: fake.NewBlobs(), Outputs: local, Log: fake.NewLog()})
