@@ -453,3 +453,54 @@ func TestCarePromotes(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// BenchmarkDefragment is how long appends wait while a node's file of 128 MiB is written anew, of which 32 MiB are in use: that of the owner, and another's.
+func BenchmarkDefragment(b *testing.B) {
+	for _, which := range []string{"owner", "another"} {
+		b.Run(which, func(b *testing.B) {
+			c := newCluster(b, 3)
+			e := c.engine(b, 0, "")
+			term := own(b, e, "a")
+			var end, at sluice.Head
+			for i := range 128 {
+				if end = put(b, term, noise(end, 1<<20)); i == 95 {
+					at = end
+				}
+			}
+			if err := e.Trim(b.Context(), []sluice.Head{at}); err != nil {
+				b.Fatal(err)
+			}
+			node := c.nodes[0]
+			if which == "another" {
+				node = c.nodes[1]
+			}
+			before := sizeOf(b, node).DbSize
+			ended := make(chan error, 1)
+			defragged := 0
+			var longest time.Duration
+			for b.Loop() {
+				began := time.Now()
+				go func() { ended <- node.Defragment() }()
+				for going := true; going; {
+					one := time.Now()
+					end = put(b, term, noise(end, 1<<10))
+					longest = max(longest, time.Since(one))
+					select {
+					case err := <-ended:
+						if err != nil {
+							b.Fatal(err)
+						}
+						going = false
+					default:
+					}
+				}
+				if defragged++; defragged == 1 {
+					b.ReportMetric(float64(time.Since(began).Milliseconds()), "first-ms")
+				}
+			}
+			b.ReportMetric(float64(longest.Milliseconds()), "longest-append-ms")
+			b.ReportMetric(float64(before>>20), "MiB-before")
+			b.ReportMetric(float64(sizeOf(b, node).DbSize>>20), "MiB-after")
+		})
+	}
+}

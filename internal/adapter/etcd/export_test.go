@@ -23,3 +23,6 @@ func (n *Node) Lead(ctx context.Context, member uint64) error {
 
 // Recent reports whether a version of etcd is used.
 var Recent = recent
+
+// Defragment writes the node's file anew.
+func (n *Node) Defragment() error { return n.defragment() }

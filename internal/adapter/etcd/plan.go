@@ -50,6 +50,8 @@ const (
 	roomy = 90
 	// A node is defragmented when it has been so for some looks; the owner's last.
 	soon, late = 2, 12
+	// Appends wait while the owner's is, for 0.7 s of 32 MiB in use on a machine with much to do; its lease must not end by that.
+	brief = 64 << 20
 )
 
 // plan decides what to do.
@@ -74,7 +76,7 @@ func plan(s scene) (d deeds) {
 		d.disarm = s.full
 		return d
 	}
-	if s.node && airy(s) && (s.idle >= late || s.idle >= soon && !s.owns) {
+	if s.node && airy(s) && (s.idle >= soon && !s.owns || s.idle >= late && s.inUse <= brief) {
 		d.defrag = true
 	}
 	if s.owns && len(s.full) == 0 {

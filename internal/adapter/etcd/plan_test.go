@@ -41,6 +41,8 @@ func TestPlan(t *testing.T) {
 		"for long":                   {with(func(s *scene) { s.size, s.idle = 200, late }), deeds{defrag: true}},
 		"not at the owner":           {with(func(s *scene) { s.size, s.idle, s.owns = 200, soon, false }), deeds{defrag: true}},
 		"not at once":                {with(func(s *scene) { s.size, s.idle, s.owns = 200, soon-1, false }), deeds{}},
+		"it would take too long":     {with(func(s *scene) { s.size, s.inUse, s.begin, s.quota, s.idle = 300<<20, brief+1, 128<<20, 2<<30, late }), deeds{}},
+		"it takes a moment":          {with(func(s *scene) { s.size, s.inUse, s.begin, s.quota, s.idle = 300<<20, brief, 128<<20, 2<<30, late }), deeds{defrag: true}},
 		"of others":                  {with(func(s *scene) { s.size, s.idle, s.node = 200, late, false }), deeds{}},
 		"too little is free":         {with(func(s *scene) { s.size, s.inUse, s.idle = 199, 10, late }), deeds{}},
 		"most is in use":             {with(func(s *scene) { s.size, s.inUse, s.begin, s.idle = 200, 101, 90, late }), deeds{trim: trimAll}},
