@@ -40,7 +40,7 @@ func (e *Engine) Own(ctx context.Context, who sluice.Owner) (sluice.Term, error)
 		case t != nil:
 			return t, nil
 		default:
-			err = e.vacancy(ctx, since+1)
+			e.vacancy(ctx, since+1)
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -87,15 +87,14 @@ func (e *Engine) tryOwn(ctx context.Context, text string) (_ *term, since int64,
 }
 
 // vacancy waits until the key of the owner is deleted, from a revision on.
-func (e *Engine) vacancy(ctx context.Context, from int64) error {
+func (e *Engine) vacancy(ctx context.Context, from int64) {
 	ctx, stop := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer stop()
 	for news := range e.c.Watch(ctx, e.k.owner(), clientv3.WithRev(from), clientv3.WithFilterPut()) {
 		if news.Err() != nil || len(news.Events) > 0 {
-			break // look again
+			return // look again
 		}
 	}
-	return context.Cause(ctx)
 }
 
 // keep renews the lease, and ends the term when it may be over: the time is counted from when the last renewal was asked for, by a clock
