@@ -114,7 +114,7 @@ func TestElsewhere(t *testing.T) {
 		n++
 		engine := func() sluice.Engine {
 			cfg := etcd.ConnectConfig{Endpoints: []string{e.url}, CA: ca.file, User: "ann", Password: "secret-ann", Prefix: fmt.Sprintf("/sluice/%d/", n)}
-			e, err := etcd.New(connects(t, cfg), etcd.Config{Prefix: cfg.Prefix, Shared: true})
+			e, err := etcd.New(connects(t, cfg), etcd.Config{Prefix: cfg.Prefix, Shared: true, Lease: 10 * time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}

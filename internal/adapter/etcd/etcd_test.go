@@ -89,7 +89,7 @@ func (c *cluster) stop(t testing.TB, i int) {
 // engine is that of one node.
 func (c *cluster) engine(t testing.TB, i int, prefix string) *etcd.Engine {
 	t.Helper()
-	e, err := etcd.New(c.nodes[i].Client(), etcd.Config{Prefix: prefix})
+	e, err := etcd.New(c.nodes[i].Client(), etcd.Config{Prefix: prefix, Lease: 5 * time.Second}) // the machine may have much to do
 	if err != nil {
 		t.Fatal(err)
 	}
