@@ -72,6 +72,9 @@ func TestServersOfACluster(t *testing.T) {
 func TestAlone(t *testing.T) {
 	w := newWorldWith(t, func(c *httpapi.Config) { c.Servers = nil })
 	ann := w.client(w.token("ann", sluice.Grant{Role: access.Admin}))
+	if got := get[api.Server](t, w, w.token("bob", sluice.Grant{Role: access.Viewer}), "/api/v1/server"); got.Cluster {
+		t.Errorf("%+v", got)
+	}
 	_, list := ann.Cluster(t.Context())
 	_, invite := ann.InviteServer(t.Context(), "s2", "")
 	for _, err := range []error{list, invite, ann.RemoveServer(t.Context(), "s2")} {

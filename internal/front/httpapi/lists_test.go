@@ -181,7 +181,7 @@ func TestServer(t *testing.T) {
 	var why error
 	w := newWorldWith(t, func(c *httpapi.Config) { c.Ready = func(context.Context) error { return why } })
 	token := w.token("ann", sluice.Grant{Role: access.Viewer})
-	if got := get[api.Server](t, w, token, "/api/v1/server"); got != (api.Server{Version: "test", Since: clock(), Ready: true}) {
+	if got := get[api.Server](t, w, token, "/api/v1/server"); got != (api.Server{Version: "test", Since: clock(), Ready: true, Cluster: true}) {
 		t.Errorf("%+v", got)
 	}
 	for err, want := range map[error]string{errors.New("/var/lib/sluice: no room"): "its log says why", sluice.Errorf(sluice.Contact, "the log was cut"): "the log was cut"} {
