@@ -240,6 +240,7 @@ s4             invited for s3  -          -       -     -        -
 	refused("nothing was removed", "GET servers", "remove", "s2")
 	refused("there is no server s9", "GET servers", "remove", "s9")
 	confirm = func(string) (string, error) { return "y", nil }
+	refused("there is nobody to ask whether s2 may be removed", "GET servers", "remove", "s2", "-o", "json") // a question is no JSON
 	says("Removed s2.\nNext: sluice server members\n", "Two servers are left, and both must run: without either nothing can be changed.\n"+
 		"Only 1 of them are heard now: then nothing can be changed until another one is back.\n", "GET servers; DELETE servers/s2", "remove", "s2")
 	says(`{"done":"remove","server":"s2"}`+"\n", "", "DELETE servers/s2", "remove", "s2", "--yes", "-o", "json")
