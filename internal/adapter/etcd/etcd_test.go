@@ -107,7 +107,7 @@ func TestEngine(t *testing.T) {
 }
 
 // secure has a node show a certificate of an authority.
-func secure(t testing.TB, a *authority.Servers, c *etcd.NodeConfig, hosts ...string) *authority.Member {
+func secure(t testing.TB, a *authority.Servers, c *etcd.NodeConfig, hosts ...string) {
 	t.Helper()
 	m, err := a.Member(c.Name, hosts...)
 	if err != nil {
@@ -118,7 +118,6 @@ func secure(t testing.TB, a *authority.Servers, c *etcd.NodeConfig, hosts ...str
 		t.Fatal(err)
 	}
 	c.Certificate, c.Key, c.Authority, c.Common = files.Pair, files.Pair, files.Authority, authority.Members
-	return m
 }
 
 func servers(t testing.TB) *authority.Servers {

@@ -51,7 +51,7 @@ func TestWhoIsRefused(t *testing.T) {
 	}
 	at := freeAddress(t)
 	cfg := etcd.NodeConfig{Name: "n1", Dir: filepath.Join(data, "n1"), Listen: at, Advertise: at, Nodes: map[string]string{"n1": at}, Token: "test"}
-	mine := secure(t, ca, &cfg, "127.0.0.1")
+	secure(t, ca, &cfg, "127.0.0.1")
 	c := &cluster{nodes: make([]*etcd.Node, 1), cfgs: []etcd.NodeConfig{cfg}}
 	t.Cleanup(func() { c.stop(t, 0) })
 	c.start(t, 0)
@@ -113,12 +113,7 @@ func TestWhoIsRefused(t *testing.T) {
 	}
 
 	// What is written anew counts from then on.
-	if mine, err = ca.Member("n1", "127.0.0.1"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := mine.Write(cfg.Dir + ".tls"); err != nil {
-		t.Fatal(err)
-	}
+	secure(t, ca, &cfg, "127.0.0.1")
 	if again, err := ask("https", member(ca)); err != nil || authority.Serial(again) == authority.Serial(first) {
 		t.Errorf("the node shows what was written before: %v", err)
 	}

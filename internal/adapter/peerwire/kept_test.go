@@ -326,16 +326,12 @@ func (e *endless) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	n := min(int64(len(p)), e.left)
+	clear(p[:n])
 	e.left -= n
 	return int(n), nil
 }
 
-// counted takes a blob, and remembers how much memory there was meanwhile.
-type counted struct {
-	odd
-	peak *peak
-}
-
+// peak takes content, and remembers how much memory there was meanwhile.
 type peak struct {
 	mu   sync.Mutex
 	most uint64
