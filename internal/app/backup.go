@@ -235,11 +235,26 @@ func (l *Local) proveBlobs(ctx context.Context, dir string) error {
 // begin writes into a restored log that it is one, and halts what it says is going on, for a reason.
 func (l *Local) begin(ctx context.Context, log lookout.Journal, dir string, s backup.Summary, reason string) (done cli.Restored, err error) {
 	done = cli.Restored{Made: s.Made, Version: s.Version, Records: s.Records, Files: s.Files, Bytes: s.Bytes}
+	if done.Epoch, err = l.nextEpoch(ctx, log); err != nil {
+		return done, err
+	}
+	turn := sluice.Event{Time: l.Clock(), Body: sluice.ServerRestored{Epoch: done.Epoch, Backup: s.Made, Heads: s.Heads, By: l.who()}}
+	if _, err := log.Update(ctx, sluice.AccessNamespace, 0, func([]sluice.Event) ([]sluice.Event, error) { return []sluice.Event{turn}, nil }); err != nil {
+		return done, err
+	}
+	svc := &control.Service{Log: log, Clock: l.Clock, By: l.who()}
+	done.Halted, err = svc.HaltRestored(ctx, reason)
+	return done, err
+}
+
+// nextEpoch is later than all that the log has, and than all that anybody has seen. It goes by the clock: one backup may be restored more
+// than once, and what was seen after the first time must not be taken for what is seen after the second.
+func (l *Local) nextEpoch(ctx context.Context, log sluice.Log) (int, error) {
 	var history witness.History
 	for after := uint64(0); ; {
 		events, err := log.Read(ctx, sluice.AccessNamespace, after, 1000)
 		if err != nil {
-			return done, contact(err)
+			return 0, contact(err)
 		}
 		for _, e := range events {
 			if t, ok := witness.TurnOf(e); ok {
@@ -248,19 +263,9 @@ func (l *Local) begin(ctx context.Context, log lookout.Journal, dir string, s ba
 			after = e.Seq
 		}
 		if len(events) == 0 {
-			break
+			return max(history.Epoch()+1, int(l.Clock().Unix())), nil
 		}
 	}
-	// By the clock: one backup may be restored more than once, and what was seen after the first time must not be taken for
-	// what is seen after the second.
-	done.Epoch = max(history.Epoch()+1, int(l.Clock().Unix()))
-	turn := sluice.Event{Time: l.Clock(), Body: sluice.ServerRestored{Epoch: done.Epoch, Backup: s.Made, Heads: s.Heads, By: l.who()}}
-	if _, err := log.Update(ctx, sluice.AccessNamespace, 0, func([]sluice.Event) ([]sluice.Event, error) { return []sluice.Event{turn}, nil }); err != nil {
-		return done, err
-	}
-	svc := &control.Service{Log: log, Clock: l.Clock, By: l.who()}
-	done.Halted, err = svc.HaltRestored(ctx, reason)
-	return done, err
 }
 
 // create makes a file below a root, with its directories, for this user alone.

@@ -56,6 +56,7 @@ type cluster struct {
 	api     atomic.Pointer[http.Handler]
 	copies  atomic.Pointer[copies.Copies] // of the life that the server is in
 	abouts  abouts
+	care    *etcd.Care
 	here    stored              // what is kept here
 	outputs *diroutputs.Outputs // the same as in here
 	begun   chan struct{}       // closed when the engine knows of the log that this server brought, if it did
@@ -117,6 +118,8 @@ func (s *Server) among(ctx context.Context, h *house) (err error) {
 			stop(fmt.Errorf("the other servers are not answered any more: %w", err))
 		}
 	})
+	c.care = c.newCare()
+	all.Go(func() { c.care.Run(ctx) })
 	all.Go(func() { c.outlook.run(ctx, c.engine, s.Clock) })
 	all.Go(func() {
 		c.member.Keep(ctx, c.certificates(), func(err error) { s.Log.Error("this server cannot certify itself anew", "why", err) })
@@ -341,7 +344,7 @@ func (c *cluster) counts(ctx context.Context) error {
 }
 
 func (c *cluster) copyLife() life {
-	return life{inCluster: (*seats)(c), stale: c.outlook.stale, answer: c.answerAsCopy, carry: c.carry, here: &c.here, ready: func(context.Context) error {
+	return life{inCluster: (*seats)(c), engine: c.engineSeen, stale: c.outlook.stale, answer: c.answerAsCopy, carry: c.carry, here: &c.here, ready: func(context.Context) error {
 		switch v := c.outlook.now(); {
 		case v.cut != nil:
 			return v.cut
@@ -353,7 +356,7 @@ func (c *cluster) copyLife() life {
 }
 
 func (c *cluster) ownerLife(term sluice.Term) life {
-	return life{owns: true, inCluster: (*seats)(c), term: term.Number(), stillOwns: c.ownsIn(term.Number()), servers: c.abouts.workers, beside: c.tend, here: &c.here, around: c.around,
+	return life{owns: true, inCluster: (*seats)(c), engine: c.engineSeen, term: term.Number(), stillOwns: c.ownsIn(term.Number()), servers: c.abouts.workers, beside: c.tend, here: &c.here, around: c.around,
 		answer: func(here http.Handler) answers {
 			c.api.Store(&here)
 			return func(w http.ResponseWriter, r *http.Request) bool { here.ServeHTTP(w, r); return true }

@@ -20,6 +20,7 @@ import (
 	"sluice/internal/adapter/sqlitelog"
 	"sluice/internal/front/cli"
 	"sluice/internal/run/backup"
+	"sluice/internal/run/members"
 	"sluice/internal/run/replica"
 )
 
@@ -87,6 +88,9 @@ func (l *Local) Promote(ctx context.Context, o cli.PromoteOptions) (done cli.Pro
 	}
 	if done.Heads, err = l.keepBefore(ctx, dir); err != nil {
 		return done, err
+	}
+	if err := os.RemoveAll(filepath.Join(dir, lostDir)); err != nil { // of a cluster that it left before
+		return done, &sluice.Error{Code: sluice.Config, Text: "the server's data", Err: err}
 	}
 	s := seat{Cluster: rand.Text(), Name: o.Name, Address: o.Address, Begins: true,
 		Nodes: map[string]string{string(o.Name): at}}
@@ -182,11 +186,45 @@ func (l *Local) Demote(ctx context.Context, o cli.DemoteOptions) (done cli.Demot
 	if !is {
 		return done, sluice.Errorf(sluice.Conflict, "%s holds no data of a server of a cluster", dir)
 	}
-	if done.Heads, err = l.proveLast(ctx, dir, s); err != nil {
+	proved, err := gaveUp(dir) // by a command that was killed behind it
+	if err != nil {
+		return done, err
+	}
+	if !proved {
+		if _, err := l.proveLast(ctx, dir, s); err != nil {
+			return done, err
+		}
+	}
+	if err := giveUp(dir); err != nil {
+		return done, err
+	}
+	if done.Heads, err = l.newEpoch(ctx, dir, "the server left its cluster, of which it was the only one"); err != nil {
 		return done, err
 	}
 	done.Data = dir
-	return done, l.leaveCluster(dir, false)
+	return done, forgetSeat(dir)
+}
+
+// newEpoch begins another epoch of a log in which nothing was lost: workers follow nobody whose term is lower than one that they have seen
+// in the same epoch, and a server that is alone has no terms.
+func (l *Local) newEpoch(ctx context.Context, dir, reason string) (heads []sluice.Head, err error) {
+	log, err := sqlitelog.Open(ctx, sqlitelog.Config{Dir: dir})
+	if err != nil {
+		return nil, contact(err)
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	if heads, err = log.Heads(ctx); err != nil {
+		return nil, contact(err)
+	}
+	epoch, err := l.nextEpoch(ctx, log)
+	if err != nil {
+		return nil, err
+	}
+	turn := sluice.Event{Time: l.Clock(), Body: sluice.LogRepaired{Epoch: epoch, Heads: heads, Reason: reason, By: l.who()}}
+	if _, err := log.Update(ctx, sluice.AccessNamespace, 0, func([]sluice.Event) ([]sluice.Event, error) { return []sluice.Event{turn}, nil }); err != nil {
+		return nil, contact(err)
+	}
+	return log.Heads(ctx)
 }
 
 // proveLast proves that a server is the only one of its cluster, and has all of its log.
@@ -244,24 +282,47 @@ func names(members []etcd.Member) string {
 	return text
 }
 
-// leaveCluster makes the data those of a server that is alone. It is repeated without harm.
-func (l *Local) leaveCluster(dir string, again bool) error {
-	if err := os.RemoveAll(filepath.Join(dir, lostDir)); err != nil {
-		return err
+// gaveUp reports whether a server has left the engine of its cluster already.
+func gaveUp(dir string) (bool, error) {
+	_, err := os.Stat(filepath.Join(dir, etcdDir))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false, err
 	}
-	err := os.Rename(filepath.Join(dir, etcdDir), filepath.Join(dir, lostDir))
+	_, err = os.Stat(filepath.Join(dir, lostDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// giveUp has a server take no part in its cluster any more: its journal is no copy from then on. It is repeated without harm.
+func giveUp(dir string) error {
+	left, err := gaveUp(dir)
+	if err == nil && !left {
+		if err = os.RemoveAll(filepath.Join(dir, lostDir)); err == nil {
+			err = os.Rename(filepath.Join(dir, etcdDir), filepath.Join(dir, lostDir))
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		err = errors.Join(err, syncDir(dir))
+	}
+	if err == nil {
+		err = sqlitelog.Alone(dir)
+	}
+	if err != nil {
+		return &sluice.Error{Code: sluice.Config, Text: "the server's data", Err: err}
+	}
+	return nil
+}
+
+// forgetSeat makes the data those of a server that is alone.
+func forgetSeat(dir string) error {
+	err := os.Remove(filepath.Join(dir, seatName))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	if err == nil && !again {
-		if err = os.Remove(filepath.Join(dir, seatName)); errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-	}
-	if err = errors.Join(err, syncDir(dir)); err != nil {
-		return &sluice.Error{Code: sluice.Config, Text: "the server's data", Err: err}
-	}
-	return sqlitelog.Alone(dir)
+	return errors.Join(err, syncDir(dir))
 }
 
 // Recover gives up a cluster of which no majority is left: what this server has becomes the log, in a new epoch, and everything that is
@@ -281,7 +342,7 @@ func (l *Local) Recover(ctx context.Context, o cli.RecoverOptions) (done cli.Res
 		return done, sluice.Errorf(sluice.Conflict, "%s holds no data of a server of a cluster", dir)
 	}
 	// The engine goes first: from then on this server takes no part in the old cluster, whatever comes.
-	if err := l.leaveCluster(dir, true); err != nil {
+	if err := giveUp(dir); err != nil {
 		return done, err
 	}
 	log, err := sqlitelog.Open(ctx, sqlitelog.Config{Dir: dir})
@@ -299,15 +360,39 @@ func (l *Local) Recover(ctx context.Context, o cli.RecoverOptions) (done cli.Res
 	if done, err = l.begin(ctx, log, dir, backup.Summary{Version: Version, Made: l.Clock(), Heads: heads}, fmt.Sprintf("recovered from the copy of the server %s; what the others had since is not known", s.Name)); err != nil {
 		return done, err
 	}
+	if err := l.removeOthers(ctx, log, s.Name); err != nil {
+		return done, err
+	}
 	done.Data = dir
 	if o.Alone {
-		return done, errors.Join(os.Remove(filepath.Join(dir, seatName)), syncDir(dir))
+		return done, forgetSeat(dir)
 	}
 	at, err := etcdAt(s.Address)
 	if err != nil {
 		return done, err
 	}
 	return done, seat{Cluster: rand.Text(), Name: s.Name, Address: s.Address, Begins: true, Nodes: map[string]string{string(s.Name): at}}.keep(dir)
+}
+
+// removeOthers refuses all servers but one from now on.
+func (l *Local) removeOthers(ctx context.Context, log sluice.Log, but sluice.ServerName) error {
+	keeper, err := members.New(ctx, log, l.Clock)
+	if err != nil {
+		return contact(err)
+	}
+	all, err := keeper.All(ctx)
+	if err != nil {
+		return contact(err)
+	}
+	for _, m := range all {
+		if m.Name == but {
+			continue
+		}
+		if err := keeper.Remove(ctx, sluice.Principal(l.who()), m.Name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var _ replica.Copy = (*sqlitelog.Log)(nil)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/adapter/prometheus"
 	"sluice/internal/adapter/sqlitelog"
 	"sluice/internal/adapter/systemd"
 	"sluice/internal/front/cli"
@@ -141,6 +142,8 @@ type life struct {
 	stillOwns func(ctx context.Context) error
 	// inCluster tells about the servers of the cluster; nil: there are no others.
 	inCluster httpapi.Servers
+	// engine is what is to be seen of what the servers share; nil: there are no others.
+	engine func() *prometheus.Cluster
 	// stale says since when this server has no contact with a majority; nil: there are no others.
 	stale func() time.Time
 	// servers are the addresses for workers of all servers; nil: there are no others.
@@ -200,7 +203,7 @@ func (s *Server) live(ctx context.Context, h *house, journal lookout.Journal, as
 	if err != nil {
 		return contact(err)
 	}
-	sights, err := s.look(guard.Log())
+	sights, err := s.look(guard.Log(), as.engine)
 	if err != nil {
 		return err
 	}

@@ -45,10 +45,10 @@ type sight struct {
 }
 
 // look makes those who look at a log. Nothing looks before run.
-func (s *Server) look(journal sluice.Log) (*sights, error) {
+func (s *Server) look(journal sluice.Log, engine func() *prometheus.Cluster) (*sights, error) {
 	k := &sights{log: s.Log, clock: s.Clock, commands: s.TraceCommands, spaces: map[sluice.Namespace]*sight{}}
 	b := program()
-	k.metrics = prometheus.New(prometheus.Config{Version: b.Version, Revision: b.Revision, Census: k.census,
+	k.metrics = prometheus.New(prometheus.Config{Version: b.Version, Revision: b.Revision, Census: k.census, Cluster: engine,
 		Waiting: func() map[string]time.Duration { return k.courier.Waiting() },
 		Pools: func() []prometheus.Pool {
 			if k.crew == nil {

@@ -17,7 +17,7 @@ import (
 func TestCommitToLiveIsCounted(t *testing.T) {
 	committed := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	s := &Server{Data: t.TempDir(), Log: slog.New(slog.DiscardHandler), Clock: func() time.Time { return committed }, Env: func(string) string { return "" }}
-	k, err := s.look(fake.NewLog())
+	k, err := s.look(fake.NewLog(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/adapter/etcd"
+	"sluice/internal/adapter/prometheus"
 )
 
 // about is what a server says of itself to the others.
@@ -99,7 +101,6 @@ func (c *cluster) tend(ctx context.Context) {
 	if k := c.copies.Load(); k != nil {
 		all.Go(func() { k.Run(ctx) })
 	}
-	all.Go(func() { c.tendMembers(ctx) })
 	for ctx.Err() == nil {
 		c.gather(ctx)
 		select {
@@ -132,28 +133,34 @@ func (c *cluster) gather(ctx context.Context) {
 	asked.Wait()
 }
 
-// tendMembers has new members count for a majority as soon as they have what the others have.
-func (c *cluster) tendMembers(ctx context.Context) {
-	told := ""
-	for ctx.Err() == nil {
-		all, err := c.node.Members(ctx)
-		for _, m := range all {
-			if err != nil || !m.Learner || m.Name == "" {
-				continue
-			}
-			within, done := context.WithTimeout(ctx, time.Minute)
-			if err = c.node.Promote(within, m.Name); err == nil {
-				c.s.Log.Info("a server counts for the majority now", "server", m.Name)
-			}
-			done()
+// newCare has etcd looked after, on every server: each after its own node, and the owner of the log after what is in it.
+func (c *cluster) newCare() *etcd.Care {
+	return etcd.NewCare(etcd.CareConfig{Engine: c.engine, Node: c.node, Owns: func() bool { return c.api.Load() != nil }, Copies: c.copiesSeen,
+		Trouble: func(text string) { c.s.Log.Warn(text) }})
+}
+
+// copiesSeen is how far the copies of all members have come; nil for one that is not heard.
+func (c *cluster) copiesSeen(ctx context.Context) (map[string][]sluice.Head, error) {
+	known, err := c.members.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]sluice.Head{}
+	for _, k := range known {
+		if !k.Joined {
+			continue
 		}
-		if err != nil && ctx.Err() == nil && err.Error() != told {
-			told = err.Error()
-			c.s.Log.Warn("the members are not looked after", "why", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(tendEvery):
+		out[string(k.Name)] = nil
+		if is, heard := c.abouts.of(k.Name); heard && c.s.Clock().Sub(is.at) < lostAfter {
+			out[string(k.Name)] = is.Heads
 		}
 	}
+	return out, nil
+}
+
+// engineSeen is the engine as metrics have it.
+func (c *cluster) engineSeen() *prometheus.Cluster {
+	n := c.care.Numbers()
+	return &prometheus.Cluster{Size: n.Size, InUse: n.InUse, Quota: n.Quota, Leads: n.Leads, Owns: c.api.Load() != nil, Held: n.Held, Behind: n.Behind, Unknown: len(n.Unknown),
+		Alarms: n.Alarms, Trims: n.Trims, Defrags: n.Defrags, LeaderChanges: n.LeaderChanges, Sync: prometheus.Spread(n.Sync), Commit: prometheus.Spread(n.Commit)}
 }

@@ -11,7 +11,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"regexp"
 	"sync"
 	"time"
 
@@ -26,9 +25,6 @@ const (
 	// look is how often it is looked whether files have to be written anew.
 	look = time.Minute
 )
-
-// memberForm is one label of a DNS name.
-var memberForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // Servers is the authority for the servers of a cluster. Each of them has its key, and certifies itself.
 type Servers struct{ Authority }
@@ -47,8 +43,10 @@ func MemberHost(name string) string { return name + "." + Members }
 
 // MemberOf reads whose certificate it is. The certificate must have been checked before.
 func MemberOf(c *x509.Certificate) (string, error) {
-	if name, ok := named(c, memberPath); ok && memberForm.MatchString(name) {
-		return name, nil
+	if name, ok := named(c, memberPath); ok {
+		if _, err := sluice.ParseServerName(name); err == nil {
+			return name, nil
+		}
 	}
 	return "", sluice.Errorf(sluice.Denied, "the certificate is none of a server of the cluster")
 }
@@ -68,8 +66,8 @@ type Member struct {
 
 // Member is for the server with a name, which the others reach at hosts: names or IP addresses.
 func (a *Servers) Member(name string, hosts ...string) (*Member, error) {
-	if !memberForm.MatchString(name) {
-		return nil, sluice.Errorf(sluice.Usage, "%q is no name of a server: 1 to 63 small letters, digits and '-' are, with no '-' at either end", name)
+	if _, err := sluice.ParseServerName(name); err != nil {
+		return nil, err
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	return &Member{of: a, name: name, hosts: hosts, key: key}, err

@@ -244,7 +244,7 @@ func TestWorkerIsCarried(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := workerwire.EnrolAt(t.Context(), here.Addr().String(), authority.ServerName, func(x *x509.Certificate) bool { return authority.PinOf(x) == ca.Pin() },
+	got, _, err := workerwire.EnrolAt(t.Context(), []string{here.Addr().String()}, authority.ServerName, func(x *x509.Certificate) bool { return authority.PinOf(x) == ca.Pin() },
 		workerwire.Enrolment{Name: "w1", Secret: "s", Request: request}, "x")
 	if err != nil || len(got.Certificate) == 0 {
 		t.Fatal(err)

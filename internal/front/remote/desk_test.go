@@ -55,7 +55,7 @@ func newPair(t *testing.T) *pair {
 	p.server = httptest.NewServer(httpapi.New(httpapi.Config{
 		Desk: func(who sluice.Principal) *control.Service { return p.here.As(string(who)) }, Lists: p.here, Boards: p.here, Rights: p.keeper, Clock: clock, Submitted: func() {},
 		Printed: func(id sluice.JobID) httpapi.Printed { return hub.Watch(id) },
-		Fetched: func(w io.Writer, _ *sluice.Job, h sluice.Host) error {
+		Fetched: func(_ context.Context, w io.Writer, _ *sluice.Job, h sluice.Host) error {
 			_, err := io.WriteString(w, "of "+string(h))
 			return err
 		},
