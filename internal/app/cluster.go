@@ -36,6 +36,8 @@ type Cluster struct {
 	Name sluice.ServerName
 	// Token lets it into a cluster that is there already; it is needed once.
 	Token sluice.Secret
+	// Engine is an etcd that exists already; without endpoints the servers make one up.
+	Engine etcd.ConnectConfig
 }
 
 // cluster is a server's part in one.
@@ -83,10 +85,11 @@ func (s *Server) among(ctx context.Context, h *house) (err error) {
 	if err := c.enter(ctx); err != nil {
 		return err
 	}
-	if err := c.startNode(); err != nil {
+	closeEngine, err := c.openEngine(ctx)
+	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, c.node.Close()) }()
+	defer func() { err = errors.Join(err, closeEngine()) }()
 	if err := c.openJournal(ctx); err != nil {
 		return err
 	}
@@ -109,8 +112,10 @@ func (s *Server) among(ctx context.Context, h *house) (err error) {
 	all.Go(func() {
 		select {
 		case <-ctx.Done():
-		case <-c.node.Stopped():
-			stop(sluice.Errorf(sluice.Contact, "this server's part of the engine has ended").WithHint("its log says why; was the server removed from the cluster?"))
+		case <-c.engineEnds():
+			e := sluice.Errorf(sluice.Contact, "this server's part of the engine has ended").WithHint("was the server removed from the cluster? sluice server members says so, at another one")
+			e.Err = c.node.Err()
+			stop(e)
 		}
 	})
 	all.Go(func() {
@@ -161,10 +166,47 @@ func (c *cluster) identify() (err error) {
 // certificates is where the files are that etcd reads.
 func (c *cluster) certificates() string { return filepath.Join(c.s.Data, "certificates") }
 
-func (c *cluster) startNode() (err error) {
+// openEngine starts this server's part of the engine, or reaches the one that exists.
+func (c *cluster) openEngine(ctx context.Context) (end func() error, err error) {
 	if err := c.identify(); err != nil {
-		return err
+		return nil, err
 	}
+	if c.seat.Elsewhere != (len(c.s.Cluster.Engine.Endpoints) > 0) {
+		if c.seat.Elsewhere {
+			return nil, sluice.Errorf(sluice.Config, "this cluster has its engine in an etcd elsewhere").WithHint("--engine URL")
+		}
+		return nil, sluice.Errorf(sluice.Config, "the servers of this cluster make its engine up themselves").WithHint("without --engine")
+	}
+	if !c.seat.Elsewhere {
+		return func() error { return c.node.Close() }, c.startNode()
+	}
+	client, err := etcd.Connect(ctx, c.s.Cluster.Engine)
+	if err != nil {
+		return nil, err
+	}
+	if c.engine, err = etcd.New(client, etcd.Config{Prefix: c.s.Cluster.Engine.Prefix, Shared: true}); err != nil {
+		return nil, errors.Join(err, client.Close())
+	}
+	return client.Close, nil
+}
+
+// engineEnds is closed when this server's part of the engine has ended; nil where it is elsewhere.
+func (c *cluster) engineEnds() <-chan struct{} {
+	if c.node == nil {
+		return nil
+	}
+	return c.node.Stopped()
+}
+
+// nodes are the members of the engine that the servers make up; none where it is elsewhere.
+func (c *cluster) nodes(ctx context.Context) ([]etcd.Member, error) {
+	if c.node == nil {
+		return nil, nil
+	}
+	return c.node.Members(ctx)
+}
+
+func (c *cluster) startNode() (err error) {
 	at, err := etcdAt(c.seat.Address)
 	if err != nil {
 		return err
@@ -259,6 +301,9 @@ func (c *cluster) seek(ctx context.Context) sluice.Term {
 			err = c.current(ctx)
 		}
 		if err == nil {
+			err = c.belongs(ctx)
+		}
+		if err == nil {
 			var term sluice.Term
 			if term, err = c.engine.Own(ctx, sluice.Owner{Name: string(c.seat.Name), Address: c.seat.Address}); err == nil {
 				return term
@@ -331,7 +376,7 @@ func (c *cluster) resign(ctx context.Context, term sluice.Term) {
 
 // counts says why this server may not own the log yet: one that has just joined is no part of a majority before it has what the others have.
 func (c *cluster) counts(ctx context.Context) error {
-	all, err := c.node.Members(ctx)
+	all, err := c.nodes(ctx)
 	if err != nil {
 		return err
 	}
@@ -341,6 +386,25 @@ func (c *cluster) counts(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// belongs says that this server is no member any more, by a copy that has all of the log. The first one is none yet before it owns it.
+func (c *cluster) belongs(ctx context.Context) error {
+	all, err := c.members.All(ctx)
+	if err != nil {
+		return err
+	}
+	others := false
+	for _, m := range all {
+		if m.Joined && m.Name == c.seat.Name {
+			return nil
+		}
+		others = others || m.Joined
+	}
+	if !others {
+		return nil
+	}
+	return sluice.Errorf(sluice.Contact, "this server was removed from the cluster").WithHint("an empty --data and a token of sluice server members add let it in again")
 }
 
 func (c *cluster) copyLife() life {

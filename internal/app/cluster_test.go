@@ -3,6 +3,7 @@ package app_test
 import (
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"go.etcd.io/etcd/server/v3/embed"
 
 	"sluice"
 	"sluice/api"
@@ -79,12 +82,19 @@ type crowd struct {
 	servers map[sluice.ServerName]*served
 	token   chan string
 	admin   string
+	set     func(*app.Server) // may be nil
 }
 
 // newCrowd starts a cluster of one, and has others join.
 func newCrowd(t *testing.T, names ...sluice.ServerName) *crowd {
 	t.Helper()
-	c := &crowd{t: t, at: map[sluice.ServerName]string{}, servers: map[sluice.ServerName]*served{}, token: make(chan string, 10)}
+	return newCrowdOn(t, nil, names...)
+}
+
+// newCrowdOn starts one whose servers are set up otherwise.
+func newCrowdOn(t *testing.T, set func(*app.Server), names ...sluice.ServerName) *crowd {
+	t.Helper()
+	c := &crowd{t: t, set: set, at: map[sluice.ServerName]string{}, servers: map[sluice.ServerName]*served{}, token: make(chan string, 10)}
 	for _, name := range names {
 		c.at[name] = twoPorts(t)
 		c.join(name)
@@ -108,6 +118,9 @@ func (c *crowd) join(name sluice.ServerName) {
 	s.set = func(server *app.Server) {
 		server.Cluster = app.Cluster{Address: c.at[name], Name: name, Token: token}
 		server.FirstToken = func(secret string) error { c.token <- secret; return nil }
+		if c.set != nil {
+			c.set(server)
+		}
 	}
 	s.start()
 	if c.admin == "" {
@@ -188,4 +201,36 @@ func TestOwnerLeaves(t *testing.T) {
 	}
 	c.servers["a"].start()
 	c.servers["a"].runs("true")
+}
+
+// TestEngineElsewhere: servers share an etcd that exists already, as if they made it up themselves.
+func TestEngineElsewhere(t *testing.T) {
+	engine := existing(t)
+	c := newCrowdOn(t, func(server *app.Server) { server.Cluster.Engine.Endpoints = []string{engine} }, "a", "b", "c")
+	b := c.servers["b"]
+	b.apply(localFleet)
+	b.runs("true")
+	if err := c.servers["a"].stop(); err != nil {
+		t.Fatal(err)
+	}
+	b.runs("true")
+}
+
+// existing is an etcd that others run.
+func existing(t *testing.T) string {
+	t.Helper()
+	c := embed.NewConfig()
+	c.Dir, c.Logger, c.LogOutputs = t.TempDir(), "zap", []string{filepath.Join(t.TempDir(), "log")}
+	at := url.URL{Scheme: "http", Host: twoPorts(t)}
+	peers := url.URL{Scheme: "http", Host: twoPorts(t)}
+	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{at}, []url.URL{at}
+	c.ListenPeerUrls, c.AdvertisePeerUrls = []url.URL{peers}, []url.URL{peers}
+	c.InitialCluster = c.Name + "=" + peers.String()
+	e, err := embed.StartEtcd(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	<-e.Server.ReadyNotify()
+	return at.String()
 }

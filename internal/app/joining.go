@@ -98,9 +98,11 @@ func (c *cluster) recordsOf(ctx context.Context, ns sluice.Namespace, after uint
 type grant struct {
 	Cluster string            `json:"cluster"`
 	Nodes   map[string]string `json:"nodes"`
-	Servers []byte            `json:"servers"` // the authority for servers, with its key
-	Workers []byte            `json:"workers"` // that for workers
-	Heads   []byte            `json:"heads"`   // the key that heads are signed with
+	// Elsewhere says that the engine is an etcd elsewhere.
+	Elsewhere bool   `json:"elsewhere,omitempty"`
+	Servers   []byte `json:"servers"` // the authority for servers, with its key
+	Workers   []byte `json:"workers"` // that for workers
+	Heads     []byte `json:"heads"`   // the key that heads are signed with
 }
 
 // join lets a server in that shows a token. Who does not own the log asks the owner to.
@@ -145,14 +147,16 @@ func (c *cluster) letIn(ctx context.Context, j peerwire.Joining) (json.RawMessag
 	if err != nil {
 		return nil, err
 	}
-	if m.Replaces != "" {
+	if m.Replaces != "" && c.node != nil {
 		if err := c.node.Remove(ctx, string(m.Replaces)); err != nil && sluice.CodeOf(err) != sluice.NotFound {
 			return nil, err
 		}
 	}
-	nodes, err := c.node.Add(ctx, j.Name, at)
-	if err != nil {
-		return nil, err
+	var nodes map[string]string
+	if c.node != nil {
+		if nodes, err = c.node.Add(ctx, j.Name, at); err != nil {
+			return nil, err
+		}
 	}
 	workers, err := authority.OpenWorkers(c.s.Data, c.s.Clock)
 	if err != nil {
@@ -166,12 +170,12 @@ func (c *cluster) letIn(ctx context.Context, j peerwire.Joining) (json.RawMessag
 	servers, forWorkers := c.servers.Secret(), workers.Secret()
 	defer servers.Wipe()
 	defer forWorkers.Wipe()
-	return json.Marshal(grant{Cluster: c.seat.Cluster, Nodes: nodes, Servers: servers.Reveal(), Workers: forWorkers.Reveal(), Heads: heads})
+	return json.Marshal(grant{Cluster: c.seat.Cluster, Nodes: nodes, Elsewhere: c.seat.Elsewhere, Servers: servers.Reveal(), Workers: forWorkers.Reveal(), Heads: heads})
 }
 
 // oneAtATime says that another server joins now, and does not count yet: two at once could be no majority. Who asks tries again.
 func (c *cluster) oneAtATime(ctx context.Context, at string) error {
-	all, err := c.node.Members(ctx)
+	all, err := c.nodes(ctx)
 	if err != nil {
 		return err
 	}
@@ -260,7 +264,7 @@ func (c *cluster) enterWith(ctx context.Context, text sluice.Secret) error {
 	if err != nil {
 		return &sluice.Error{Code: sluice.Config, Text: "the server's data", Err: err}
 	}
-	c.seat = seat{Cluster: g.Cluster, Name: s.Cluster.Name, Address: s.Cluster.Address, Joins: true, Nodes: g.Nodes}
+	c.seat = seat{Cluster: g.Cluster, Name: s.Cluster.Name, Address: s.Cluster.Address, Joins: true, Nodes: g.Nodes, Elsewhere: g.Elsewhere}
 	return c.seat.keep(s.Data)
 }
 

@@ -230,7 +230,11 @@ func (l *Local) newEpoch(ctx context.Context, dir, reason string) (heads []sluic
 // proveLast proves that a server is the only one of its cluster, and has all of its log.
 func (l *Local) proveLast(ctx context.Context, dir string, s seat) (heads []sluice.Head, err error) {
 	c := &cluster{s: &Server{Data: dir, Clock: l.Clock, Log: slog.New(slog.DiscardHandler)}, seat: s}
-	if err := c.startNode(); err != nil {
+	if s.Elsewhere {
+		return nil, sluice.Errorf(sluice.Usage, "the engine of this cluster is an etcd elsewhere, which this command does not reach").
+			WithHint("sluice server recover --alone goes on with what this server has, in another epoch, halted")
+	}
+	if err := errors.Join(c.identify(), c.startNode()); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.node.Close()) }()
@@ -241,7 +245,7 @@ func (l *Local) proveLast(ctx context.Context, dir string, s seat) (heads []slui
 	case <-c.node.Stopped():
 	case <-limited.Done():
 	}
-	members, err := c.node.Members(limited)
+	members, err := c.nodes(limited)
 	if err != nil {
 		return nil, &sluice.Error{Code: sluice.Contact, Text: "it cannot be known whether this server has all of the log: no majority answers", Err: err,
 			Hint: "start the others, and remove them: sluice server members remove NAME; or give them up: sluice server recover"}

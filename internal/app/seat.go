@@ -22,6 +22,8 @@ type seat struct {
 	Joins bool `json:"joins,omitempty"`
 	// Nodes are where etcd is reached, by the names of servers, as they were when this one began.
 	Nodes map[string]string `json:"nodes"`
+	// Elsewhere says that the engine is an etcd that the servers do not make up.
+	Elsewhere bool `json:"elsewhere,omitempty"`
 }
 
 const seatName = "cluster.json"
@@ -48,7 +50,8 @@ func (c *cluster) enter(ctx context.Context) error {
 	if s.Cluster.Token.Set() {
 		return c.enterWith(ctx, s.Cluster.Token)
 	}
-	c.seat = seat{Cluster: rand.Text(), Name: s.Cluster.Name, Address: s.Cluster.Address, Begins: true, Nodes: map[string]string{string(s.Cluster.Name): at}}
+	c.seat = seat{Cluster: rand.Text(), Name: s.Cluster.Name, Address: s.Cluster.Address, Begins: true, Nodes: map[string]string{string(s.Cluster.Name): at},
+		Elsewhere: len(s.Cluster.Engine.Endpoints) > 0}
 	return c.seat.keep(s.Data)
 }
 

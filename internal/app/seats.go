@@ -34,7 +34,7 @@ func (s *seats) List(ctx context.Context) (out api.Cluster, err error) {
 	}
 	var nodes []etcd.Member
 	if v.cut == nil {
-		if nodes, err = c.node.Members(ctx); err != nil {
+		if nodes, err = c.nodes(ctx); err != nil {
 			return out, err
 		}
 	}
@@ -55,7 +55,7 @@ func (c *cluster) form(k member.Known, v view, nodes []etcd.Member, heads []slui
 		m.Role, m.Replaces, m.Expires = api.InvitedRole, k.Replaces, &k.Expires
 		return m
 	}
-	learns := true
+	learns := c.node != nil
 	if i := slices.IndexFunc(nodes, func(n etcd.Member) bool { return n.Name == string(k.Name) }); i >= 0 {
 		if learns = nodes[i].Learner; learns {
 			m.InEngine = "learner"
@@ -120,6 +120,9 @@ func (s *seats) Remove(ctx context.Context, by sluice.Principal, name sluice.Ser
 	if err := c.members.Remove(ctx, by, name); err != nil {
 		return err
 	}
+	if c.node == nil {
+		return nil
+	}
 	err := c.node.Remove(ctx, string(name))
 	if sluice.CodeOf(err) == sluice.NotFound { // it was invited alone
 		return nil
@@ -129,7 +132,7 @@ func (s *seats) Remove(ctx context.Context, by sluice.Principal, name sluice.Ser
 
 // removable says why the others would be no majority without a server, of those that are there.
 func (c *cluster) removable(ctx context.Context, name sluice.ServerName) error {
-	all, err := c.node.Members(ctx)
+	all, err := c.nodes(ctx)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/adapter/etcd"
 	"sluice/internal/adapter/prometheus"
 	"sluice/internal/adapter/sqlitelog"
 	"sluice/internal/adapter/systemd"
@@ -354,6 +355,11 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 // inCluster is how a server takes part in a cluster. Its token is read only before it has joined: it may be gone then.
 func inCluster(o cli.ClusterOptions, data string) (c Cluster, err error) {
 	c.Address, c.Name = o.Address, o.Name
+	e := o.Engine
+	c.Engine = etcd.ConnectConfig{Endpoints: e.URLs, CA: e.CAFile, Cert: e.Certificate, Key: e.Key, User: e.User}
+	if e.Password.Set() {
+		c.Engine.Password = string(e.Password.Reveal())
+	}
 	if _, joined, err := readSeat(data); joined || err != nil || o.JoinFile == "" {
 		return c, err
 	}
