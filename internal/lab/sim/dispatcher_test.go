@@ -14,6 +14,7 @@ import (
 type dispatcher struct {
 	party
 	w      *world
+	s      *server // of a cluster; nil: there is one log, and all dispatchers append to it
 	state  *schedule.State
 	drives map[sluice.JobID]*driving
 	heard  map[*worker]time.Duration // by its own clock
@@ -82,12 +83,24 @@ func (g *driving) phase() string {
 // tick renews what is claimed, claims what nobody drives, and looks after the workers.
 func (d *dispatcher) tick() {
 	w := d.w
-	w.after(&d.party, 2*time.Second+w.span(time.Second), "tick", d.tick)
+	if d.s != nil && !d.s.serving {
+		return
+	}
+	again := d.tick
+	if d.s != nil {
+		term := d.s.term
+		again = func() {
+			if d.s.term == term {
+				d.tick()
+			}
+		}
+	}
+	w.after(&d.party, 2*time.Second+w.span(time.Second), "tick", again)
 	d.catchUp()
 	for _, info := range d.state.Jobs() {
 		id := info.Spec.ID
 		open := info.State != schedule.Halted && info.State != schedule.Succeeded && info.State != schedule.Failed && info.State != schedule.Cancelled
-		c := w.claims[id]
+		c := d.claims()[id]
 		mine := c != nil && c.by == d && d.drives[id] != nil && d.drives[id].epoch == c.epoch
 		switch {
 		case mine:
@@ -118,16 +131,39 @@ func (d *dispatcher) tick() {
 
 // sneak appends what nobody decided.
 func (d *dispatcher) sneak(e sluice.Event) {
-	if len(d.w.log) == int(d.state.Seq()) {
+	if len(d.log()) == int(d.state.Seq()) {
 		d.w.append([]sluice.Event{e})
 	}
 }
 
+// log is what the dispatcher reads.
+func (d *dispatcher) log() []sluice.Event {
+	if d.s != nil {
+		return d.s.copy
+	}
+	return d.w.log
+}
+
+// claims are beside the log, and of a term in a cluster.
+func (d *dispatcher) claims() map[sluice.JobID]*claimed {
+	if d.s != nil {
+		return d.s.claims
+	}
+	return d.w.claims
+}
+
+func (d *dispatcher) term() uint64 {
+	if d.s != nil {
+		return d.s.term
+	}
+	return 0
+}
+
 func (d *dispatcher) catchUp() {
-	if d.state.Seq() > uint64(len(d.w.log)) {
+	if d.state.Seq() > uint64(len(d.log())) {
 		return
 	}
-	for _, e := range d.w.log[d.state.Seq():] {
+	for _, e := range d.log()[d.state.Seq():] {
 		if err := d.state.Apply(e); err != nil {
 			d.cannotRead(err)
 			return
@@ -147,10 +183,14 @@ func (d *dispatcher) cannotRead(err error) {
 func (d *dispatcher) take(id sluice.JobID) {
 	w := d.w
 	epoch := uint64(1)
-	if c := w.claims[id]; c != nil {
+	if c := d.claims()[id]; c != nil {
 		epoch = c.epoch + 1
 	}
-	w.claims[id] = &claimed{d, epoch, w.now + claim}
+	if d.s != nil {
+		d.s.takes++
+		epoch = d.s.term<<20 + d.s.takes
+	}
+	d.claims()[id] = &claimed{d, epoch, w.now + claim}
 	g := &driving{d: d, id: id, epoch: epoch, m: drive.New(drive.Config{Job: id, Driver: d.name}),
 		flights: map[sluice.AttemptID]*flown{}, tickets: map[uint64]*worker{}, of: map[uint64]sluice.AttemptID{}, known: map[*worker]uint64{}}
 	d.drives[id] = g
@@ -185,7 +225,7 @@ func (g *driving) load() bool {
 	g.w().saw("driver", g.phase(), "load")
 	state := schedule.New()
 	var of []sluice.Event
-	for _, e := range g.w().log {
+	for _, e := range g.d.log() {
 		for _, seen := range g.misread(e, true) {
 			if err := state.Apply(seen); err != nil {
 				g.d.cannotRead(err)
@@ -236,14 +276,14 @@ func (g *driving) turn() {
 		g.again = true
 		return
 	}
-	if g.m.Seq() > uint64(len(w.log)) { // a log tells whoever has read more than there is
+	if g.m.Seq() > uint64(len(g.d.log())) { // a log tells whoever has read more than there is
 		g.d.cannotRead(nil)
 		g.d.drop(g)
 		return
 	}
 	g.know()
 	var tail []sluice.Event
-	for _, e := range w.log[g.m.Seq():] {
+	for _, e := range g.d.log()[g.m.Seq():] {
 		tail = append(tail, g.misread(e, false)...)
 	}
 	in := drive.Input{Now: w.wall(&g.d.party), Driven: g.driven, Right: drive.NotAsked}
@@ -280,13 +320,17 @@ func (g *driving) right() drive.Right {
 }
 
 func (g *driving) driven(id sluice.JobID) bool {
-	c := g.w().claims[id]
+	c := g.d.claims()[id]
 	return c != nil && c.till > g.w().now
 }
 
 // append asks the log to take a decision. It may never hear whether it did.
 func (g *driving) append(tail []sluice.Event, decision drive.Decision) {
 	w := g.w()
+	if w.c != nil {
+		w.c.append(g, tail, decision)
+		return
+	}
 	g.busy = true
 	g.asked++
 	n, head, heard := g.asked, uint64(len(w.log)), false
@@ -361,6 +405,9 @@ func (g *driving) answered(how string, tail []sluice.Event, decision drive.Decis
 		if how == "conflict" {
 			pause = 0
 		}
+		if how == "busy" { // somebody else appends
+			pause = 10 * time.Millisecond
+		}
 		n := g.asked
 		w.after(&g.d.party, pause, "load", func() {
 			if g.over || g.asked != n {
@@ -390,7 +437,7 @@ func (g *driving) done(tail []sluice.Event, decision drive.Decision) {
 	if _, over := g.m.Over(); over {
 		w.saw("driver", g.phase(), "end")
 		g.d.drop(g)
-		if c := w.claims[g.id]; c.by == g.d && c.epoch == g.epoch {
+		if c := g.d.claims()[g.id]; c != nil && c.by == g.d && c.epoch == g.epoch {
 			c.till = w.now
 		}
 		return
@@ -438,7 +485,7 @@ func (g *driving) carryOut(e drive.Effects) {
 
 func (g *driving) launch(l drive.Launch) {
 	w := g.w()
-	f := &flown{order: order{from: g.d, job: g.m.Job(), epoch: g.epoch, host: l.Host, attempt: l.Attempt, settle: l.Settle,
+	f := &flown{order: order{from: g.d, term: g.d.term(), job: g.m.Job(), epoch: g.epoch, host: l.Host, attempt: l.Attempt, settle: l.Settle,
 		resumed: l.Resumed, sweep: l.Sweep}}
 	g.flights[l.Attempt] = f
 	what := "launch"
@@ -502,6 +549,13 @@ func (g *driving) land(id sluice.AttemptID, loss *drive.Loss) {
 // What workers say.
 
 func (d *dispatcher) heartbeat(x *worker, n uint64, has map[sluice.AttemptID]bool) {
+	if d.s != nil {
+		if !d.s.serving {
+			return
+		}
+		term := d.s.term
+		d.w.send(&d.party, &x.party, "term", func() { x.hears(term) })
+	}
 	if n <= d.beats[x] {
 		return // an old one
 	}
@@ -556,7 +610,7 @@ func (d *dispatcher) outcome(x *worker, o order, b sluice.TaskFinished) {
 		}
 	}
 	if f == nil {
-		if known(w.log, b) {
+		if known(d.log(), b) {
 			w.send(&d.party, &x.party, "acknowledged", func() { x.acknowledged(b.Attempt, true) })
 		}
 		return

@@ -23,9 +23,23 @@ type people struct {
 }
 
 // ledger is the world's log as a port. Everything happens at once: there is one goroutine.
-type ledger struct{ w *world }
+type ledger struct {
+	w  *world
+	at *server // of a cluster; nil: whoever can be reached
+}
+
+// server is whom people speak to, in a cluster.
+func (l ledger) server() *server {
+	if l.at != nil {
+		return l.at
+	}
+	return l.w.c.reach()
+}
 
 func (l ledger) Update(_ context.Context, _ sluice.Namespace, after uint64, decide func([]sluice.Event) ([]sluice.Event, error)) (uint64, error) {
+	if l.w.c != nil {
+		return l.w.c.update(l.server(), after, decide)
+	}
 	if l.w.broken > l.w.now {
 		return 0, sluice.Errorf(sluice.Contact, "no space left")
 	}
@@ -42,13 +56,21 @@ func (l ledger) Update(_ context.Context, _ sluice.Namespace, after uint64, deci
 	return uint64(len(l.w.log)), nil
 }
 
+// read is what is there: of a server's copy, if it is asked by its name.
+func (l ledger) read() []sluice.Event {
+	if l.at != nil {
+		return l.at.copy
+	}
+	return l.w.log
+}
+
 func (l ledger) Read(_ context.Context, _ sluice.Namespace, after uint64, limit int) ([]sluice.Event, error) {
-	rest := l.w.log[after:]
+	rest := l.read()[min(after, uint64(len(l.read()))):]
 	return rest[:min(limit, len(rest))], nil
 }
 
 func (l ledger) ReadJob(_ context.Context, _ sluice.Namespace, id sluice.JobID) (out []sluice.Event, err error) {
-	for _, e := range l.w.log {
+	for _, e := range l.read() {
 		if e.Job == id {
 			out = append(out, e)
 		}
@@ -66,7 +88,7 @@ func (l ledger) FindJob(_ context.Context, prefix string) (sluice.Namespace, slu
 
 func newPeople(w *world) *people {
 	p := &people{w: w, fleet: &sluice.Fleet{Namespace: ns, Hosts: w.hosts}}
-	p.desk = &control.Service{Log: ledger{w}, Clock: func() time.Time { return begin.Add(w.now) }, By: "ann"}
+	p.desk = &control.Service{Log: ledger{w: w}, Clock: func() time.Time { return begin.Add(w.now) }, By: "ann"}
 	p.limits()
 	w.after(nil, 0, "people", p.submit)
 	w.after(nil, w.span(20*time.Second), "people", p.act)
@@ -196,6 +218,9 @@ func (p *people) act() {
 	switch what {
 	case "halt":
 		events, err = p.desk.Halt(ctx, id, "")
+		if w.c != nil && sluice.CodeOf(err) == sluice.Contact {
+			w.c.keepHalt(id)
+		}
 	case "resume":
 		delete(w.revoked, id)
 		events, err = p.desk.Resume(ctx, id, nil)
@@ -228,7 +253,9 @@ func (p *people) act() {
 		p.limits()
 		var rules sluice.Rules
 		if rules, err = sluice.NewRules(p.fleet.Hosts, p.fleet.Constraints); err == nil && w.broken <= w.now {
-			w.append([]sluice.Event{{Time: begin.Add(w.now), Body: sluice.RulesApplied{Rules: rules, By: "ann"}}})
+			_, err = p.desk.Log.Update(ctx, ns, 0, func([]sluice.Event) ([]sluice.Event, error) {
+				return []sluice.Event{{Time: begin.Add(w.now), Body: sluice.RulesApplied{Rules: rules, By: "ann"}}}, nil
+			})
 		}
 	case "right":
 		w.revoked[id] = true

@@ -26,11 +26,21 @@ type played struct {
 	now   time.Duration
 	seen  map[string]bool
 	log   []sluice.Event
+	met   map[string]int
 }
 
 // play plays a seed to its end.
 func play(seed uint64, bug string, talk func(string)) (p played) {
-	w := newWorld(seed, bug)
+	return playIn(newWorld(seed, bug, false), talk)
+}
+
+// playCluster plays a seed with several servers.
+func playCluster(seed uint64, bug string, talk func(string)) (p played) {
+	return playIn(newWorld(seed, bug, true), talk)
+}
+
+func playIn(w *world, talk func(string)) (p played) {
+	seed, bug := w.seed, w.bug
 	w.talk = talk
 	defer func() {
 		if r := recover(); r != nil {
@@ -41,13 +51,20 @@ func play(seed uint64, bug string, talk func(string)) (p played) {
 		}
 	}()
 	storm := 5*time.Minute + w.span(25*time.Minute)
+	if w.c != nil {
+		storm /= 3 // there is more in a minute
+	}
 	for w.step(storm) {
 	}
 	w.now = max(w.now, storm)
 	if len(w.bad) == 0 {
 		w.settle()
 	}
-	return played{w.bad, w.hash.Sum64(), w.steps, w.now, w.seen, w.log}
+	p = played{w.bad, w.hash.Sum64(), w.steps, w.now, w.seen, w.log, nil}
+	if w.c != nil {
+		p.met = w.c.met
+	}
+	return p
 }
 
 // settle plays on in fair weather: every job ends or is halted, and what the targets know gets into the log.
@@ -55,6 +72,9 @@ func (w *world) settle() {
 	w.becalm()
 	for round := range 5 {
 		end := w.now + 20*time.Minute
+		if w.c != nil {
+			end -= 12 * time.Minute
+		}
 		for w.step(end) {
 		}
 		w.now = max(w.now, end)
@@ -66,6 +86,9 @@ func (w *world) settle() {
 		}
 	}
 	w.ends()
+	if w.c != nil {
+		w.c.ends()
+	}
 	w.promises.Healed(w.people.acks, text)
 	for _, v := range w.promises.Found() {
 		w.wrong("%v", v)

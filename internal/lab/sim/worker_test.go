@@ -19,6 +19,7 @@ type worker struct {
 	hands  map[sluice.AttemptID]*hand
 	disk   map[sluice.AttemptID]*result // kept until it is acknowledged as durable
 	epochs map[sluice.JobID]uint64
+	term   uint64 // the highest that it has heard of
 	// past are the attempts that it had, with the newest heartbeat at the time when it was done with them: an order for
 	// one that is older than that is a late one.
 	past map[sluice.AttemptID]uint64
@@ -47,6 +48,7 @@ type result struct {
 // order is what a dispatcher sends.
 type order struct {
 	from    *dispatcher
+	term    uint64
 	job     *sluice.Job
 	epoch   uint64
 	host    sluice.Host
@@ -135,7 +137,8 @@ func (x *worker) take(o order) {
 	}
 	w.saw("worker", x.state(o.attempt), what)
 	late := x.past[o.attempt] >= o.beat && x.past[o.attempt] > 0 && w.bug != "workers forget what they had"
-	if o.epoch < x.epochs[o.job.ID] && w.bug != "workers follow old epochs" || late && x.hands[o.attempt] == nil && x.disk[o.attempt] == nil {
+	x.hears(o.term)
+	if o.term < x.term && w.bug != "workers take orders of a lower term" || o.epoch < x.epochs[o.job.ID] && w.bug != "workers follow old epochs" || late && x.hands[o.attempt] == nil && x.disk[o.attempt] == nil {
 		w.send(&x.party, &o.from.party, "refused", func() { o.from.refused(x, o) })
 		return
 	}
@@ -160,8 +163,14 @@ func (x *worker) take(o order) {
 		h.mayRun = o.settle
 	}
 	x.hands[o.attempt] = h
+	if w.c != nil && o.term < x.term {
+		w.wrong("%s follows term %d after %d", x.name, o.term, x.term)
+	}
 	x.reach(h)
 }
+
+// hears of a term.
+func (x *worker) hears(term uint64) { x.term = max(x.term, term) }
 
 // kill asks for the end of an attempt.
 func (x *worker) kill(id sluice.AttemptID, word string) {

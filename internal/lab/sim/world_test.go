@@ -46,6 +46,7 @@ type world struct {
 	claims  map[sluice.JobID]*claimed
 	revoked map[sluice.JobID]bool
 
+	c           *cluster // nil: there is one log, which does what it is asked
 	dispatchers []*dispatcher
 	workers     []*worker
 	targets     map[sluice.Host]*host
@@ -255,6 +256,9 @@ func (w *world) append(events []sluice.Event) {
 			w.wrong("%v", v)
 		}
 	}
+	if w.c != nil {
+		return // it comes with the copy
+	}
 	for _, d := range w.dispatchers {
 		w.after(&d.party, time.Millisecond+w.span(100*time.Millisecond), "news", d.news)
 	}
@@ -275,7 +279,7 @@ func (w *world) mark(t *host, kind invariant.Kind, a sluice.AttemptID, code int)
 }
 
 // newWorld makes a world of a seed.
-func newWorld(seed uint64, bug string) *world {
+func newWorld(seed uint64, bug string, clustered bool) *world {
 	w := &world{seed: seed, bug: bug, rnd: rand.New(rand.NewPCG(seed, 7657)), hash: fnv.New64a(),
 		claims: map[sluice.JobID]*claimed{}, revoked: map[sluice.JobID]bool{}, targets: map[sluice.Host]*host{},
 		cut: map[[2]*party]time.Duration{}, plain: check.New(), promises: invariant.New(), seen: map[string]bool{}}
@@ -299,8 +303,10 @@ func newWorld(seed uint64, bug string) *world {
 	for i := range 1 + w.rnd.IntN(3) {
 		w.workers = append(w.workers, newWorker(w, i))
 	}
-	for i := range 1 + w.rnd.IntN(3) {
-		w.dispatchers = append(w.dispatchers, newDispatcher(w, i))
+	if clustered {
+		newCluster(w, pick(w, []int{3, 3, 3, 3, 1, 5}))
+	} else {
+		w.addDispatchers()
 	}
 	w.people = newPeople(w)
 	for _, p := range w.parties() {
@@ -313,10 +319,19 @@ func newWorld(seed uint64, bug string) *world {
 	w.misfortune("crash", w.weather.crash, w.crashSomebody)
 	w.misfortune("pause", w.weather.pause, w.pauseSomebody)
 	w.misfortune("cut", w.weather.cutting, w.cutSomething)
+	if w.c != nil {
+		w.c.misfortunes()
+	}
 	if w.weather.clocks {
 		w.misfortune("clock", 2*time.Minute, w.setClock)
 	}
 	return w
+}
+
+func (w *world) addDispatchers() {
+	for i := range 1 + w.rnd.IntN(3) {
+		w.dispatchers = append(w.dispatchers, newDispatcher(w, i))
+	}
 }
 
 // misfortune happens again and again until the calm.
