@@ -26,6 +26,7 @@ type cluster struct {
 	servers []*server
 	term    uint64 // of the newest owner
 	owner   *server
+	lead    *server       // whose node answered last
 	till    time.Duration // the engine ends the term then
 	records uint64
 	ids     map[uint64]uint64 // the record that an event is the last of
@@ -122,45 +123,48 @@ func (w *world) reaches(a, b *party) bool { return a == b || w.cut[[2]*party{a, 
 
 func (s *server) alive() bool { return s.up && s.stops <= s.w.now }
 
-// majority is whether a request of a server gets to one, and whether the answer gets back. What a majority does not have any more is lost.
-func (c *cluster) majority(s *server) (there, back bool) {
-	var of []*server
-	n, m := 0, 0
+// group are the servers that hear a node and are heard by it.
+func (c *cluster) group(of *server) (all []*server) {
 	for _, x := range c.servers {
-		if !x.alive() || !c.w.reaches(&s.party, &x.party) {
-			continue
-		}
-		of = append(of, x)
-		if !x.empty || c.w.bug == "a server without data votes" {
-			n++
-			if c.w.reaches(&x.party, &s.party) {
-				m++
-			}
+		if x.alive() && c.w.reaches(&of.party, &x.party) && c.w.reaches(&x.party, &of.party) {
+			all = append(all, x)
 		}
 	}
-	most := len(c.servers)/2 + 1
-	if n < most {
-		c.w.meet("no majority")
-		return false, false
-	}
-	have := 0
-	for _, x := range of {
-		have = max(have, x.has)
-	}
-	if have < len(c.w.log) {
-		c.w.log, c.w.times = c.w.log[:have], c.w.times[:have]
-	}
-	return true, m >= most
+	return all
 }
 
-// spread is the engine's own copying, among those that hear each other.
-func (c *cluster) spread(s *server) {
-	for _, x := range c.servers {
-		if x.alive() && c.w.reaches(&s.party, &x.party) && c.w.reaches(&x.party, &s.party) {
-			x.has = len(c.w.log)
+// majority is whether a request of a server gets to a node that has one, and whether the answer gets back. What no node of a majority has
+// is lost.
+func (c *cluster) majority(s *server) (there, back bool) {
+	for _, lead := range c.servers {
+		if !lead.alive() || !c.w.reaches(&s.party, &lead.party) || lead.empty && c.w.bug != "a server without data votes" {
+			continue
 		}
+		votes, have := 0, 0
+		for _, x := range c.group(lead) {
+			if !x.empty || c.w.bug == "a server without data votes" {
+				votes++
+				have = max(have, x.has)
+			}
+		}
+		if votes <= len(c.servers)/2 {
+			continue
+		}
+		if have < len(c.w.log) {
+			c.w.log, c.w.times = c.w.log[:have], c.w.times[:have]
+		}
+		c.lead = lead
+		return true, c.w.reaches(&lead.party, &s.party)
 	}
-	s.has = len(c.w.log)
+	c.w.meet("no majority")
+	return false, false
+}
+
+// spread is the engine's own copying, among those that hear who answers.
+func (c *cluster) spread() {
+	for _, x := range c.group(c.lead) {
+		x.has = len(c.w.log)
+	}
 }
 
 // ask sends a request to the engine. do runs there, at most once and perhaps much later; answer runs here, if the process lives on.
@@ -273,6 +277,9 @@ func (s *server) settle(term uint64) {
 		s.serve(term)
 		return
 	}
+	if s.serving && !s.unsure && !s.appending && s.owns() && w.bug != "kept halts are handed over late" {
+		s.fetch() // from those that can be reached by now
+	}
 	if !s.unsure || s.appending || !s.owns() {
 		return
 	}
@@ -300,7 +307,7 @@ func (s *server) serve(term uint64) {
 		}
 	}
 	if w.bug == "kept halts are handed over late" {
-		w.after(&s.party, 3*time.Second, "halts", func() { s.fetch() })
+		w.after(&s.party, 3*time.Second, "halts", func() { s.fetch() }) // much too late
 	} else if !s.fetch() {
 		return // once more
 	}
@@ -345,7 +352,7 @@ func (s *server) follow() {
 			return
 		}
 		got = w.log[from:end:end]
-		s.c.spread(s)
+		s.c.spread()
 	}, func() {
 		if s.appending {
 			return
@@ -383,7 +390,7 @@ func (s *server) add(events []sluice.Event) {
 }
 
 // take is the engine's side of an append.
-func (c *cluster) take(s *server, term uint64, head int, id uint64, events []sluice.Event) (how string) {
+func (c *cluster) take(s *server, term uint64, head int, id uint64, events []sluice.Event, g *driving) (how string) {
 	w := c.w
 	last := uint64(head + len(events))
 	switch {
@@ -408,11 +415,14 @@ func (c *cluster) take(s *server, term uint64, head int, id uint64, events []slu
 			delete(c.must, e.Job)
 		}
 	}
+	if g != nil {
+		w.promises.Epoch(g.id, g.epoch)
+	}
 	own := append([]sluice.Event(nil), events...)
 	w.append(own)
 	copy(events, own) // their numbers
 	c.ids[uint64(len(w.log))] = id
-	c.spread(s)
+	c.spread()
 	return "ok"
 }
 
@@ -464,9 +474,17 @@ func (c *cluster) append(g *driving, tail []sluice.Event, decision drive.Decisio
 				s.add(events)
 			}
 			s.unsure = false
-			w.promises.Epoch(g.id, g.epoch)
 		}
 		answer(how)
+	}
+	if !w.calm && w.chance(0.02) {
+		w.meet("an owner that stands still, and its append comes late")
+		s.stops = w.now + ttl + w.span(2*ttl)
+		w.after(nil, ttl+w.span(2*ttl), "late append", func() {
+			if there, _ := c.majority(s); there {
+				c.take(s, term, head, id, events, g)
+			}
+		})
 	}
 	var try func()
 	try = func() {
@@ -479,7 +497,7 @@ func (c *cluster) append(g *driving, tail []sluice.Event, decision drive.Decisio
 			return
 		}
 		how := ""
-		s.ask("append", func() { how = c.take(s, term, head, id, events) }, func() { heard(how) })
+		s.ask("append", func() { how = c.take(s, term, head, id, events, g) }, func() { heard(how) })
 		w.after(&s.party, onceMore, "once more", func() {
 			if done || s.term != term {
 				return
@@ -514,11 +532,21 @@ func (c *cluster) update(s *server, after uint64, decide func([]sluice.Event) ([
 	}
 	s.unsure = true
 	there, back := c.majority(s)
+	c.records++
+	if there && !w.calm && w.chance(0.05) { // it is on its way for long
+		w.meet("an append of people that comes late")
+		term, head, id := s.term, len(s.copy), c.records
+		w.after(nil, w.span(2*ttl), "late append", func() {
+			if there, _ := c.majority(s); there {
+				c.take(s, term, head, id, events, nil)
+			}
+		})
+		return 0, sluice.Errorf(sluice.Contact, "unknown")
+	}
 	if !there {
 		return 0, sluice.Errorf(sluice.Contact, "no majority")
 	}
-	c.records++
-	if how := c.take(s, s.term, len(s.copy), c.records, events); how != "ok" {
+	if how := c.take(s, s.term, len(s.copy), c.records, events, nil); how != "ok" {
 		return 0, sluice.Errorf(sluice.Contact, "refused")
 	}
 	if !back || w.chance(w.weather.lostAnswer) {
@@ -563,6 +591,9 @@ func (c *cluster) keepHalt(id sluice.JobID) {
 func (c *cluster) misfortunes() {
 	w := c.w
 	w.misfortune("servers", 40*time.Second, func() {
+		for range w.rnd.IntN(3) {
+			w.after(nil, w.span(10*time.Second), "people halt", w.people.halt)
+		}
 		s := pick(w, c.servers)
 		if c.owner != nil && w.chance(0.6) {
 			s = c.owner

@@ -268,6 +268,21 @@ func (p *people) act() {
 	}
 }
 
+// halt is somebody who sees that something is wrong. A server that reaches no owner keeps it.
+func (p *people) halt() {
+	if len(p.jobs) == 0 || p.w.calm {
+		return
+	}
+	id := pick(p.w, p.jobs)
+	events, err := p.desk.Halt(context.Background(), id, "")
+	switch {
+	case err == nil:
+		p.acknowledge(events)
+	case sluice.CodeOf(err) == sluice.Contact:
+		p.w.c.keepHalt(id)
+	}
+}
+
 // retry is somebody in a hurry.
 func (p *people) retry(id sluice.JobID) {
 	if events, err := p.desk.Retry(context.Background(), id, nil, nil); err == nil {
