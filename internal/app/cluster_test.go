@@ -144,7 +144,10 @@ func (c *crowd) until(name sluice.ServerName, roles ...string) {
 				return
 			}
 		}
-		time.Sleep(20 * time.Millisecond)
+		select {
+		case <-c.t.Context().Done():
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }
 
@@ -172,16 +175,13 @@ func TestOwnerLeaves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for {
-		v, err := b.client.Job(t.Context(), string(j.ID))
-		if err != nil {
-			t.Fatal(err)
+	began := 0
+	b.until(j.ID, func(e sluice.Event) bool {
+		if _, is := e.Body.(sluice.TaskStarted); is {
+			began++
 		}
-		if v.Running == 2 {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+		return began == 2
+	})
 	if err := c.servers["a"].stop(); err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"sluice"
 	"sluice/api"
@@ -162,16 +161,7 @@ func TestRecover(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for {
-			v, err := s.client.Job(t.Context(), string(j.ID))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if v.Running > 0 {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
+		s.until(j.ID, func(e sluice.Event) bool { _, is := e.Body.(sluice.TaskStarted); return is })
 		if err := s.stop(); err != nil {
 			t.Fatal(err)
 		}
