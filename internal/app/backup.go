@@ -25,8 +25,9 @@ import (
 )
 
 // leave are what a backup of a server does not hold: the journal, of which it has the records; what can be made anew; what
-// is of a moment.
-var leave = backup.LeaveAll([]string{"journal.db", "journal.db-wal", "journal.db-shm", "journal.anchor", "snapshots", "drivers"}, []string{".new-", ".token-"})
+// is of a moment; what makes it one server of a cluster, which whoever is restored is not.
+var leave = backup.LeaveAll([]string{"journal.db", "journal.db-wal", "journal.db-shm", "journal.anchor", "snapshots", "drivers", "journal.copy",
+	seatName, etcdDir, lostDir, beforeCluster, certificatesDir, "servers-ca.pem"}, []string{".new-", ".token-"})
 
 // data is where a server keeps everything.
 func (l *Local) data(named string) string {
@@ -77,8 +78,14 @@ func (l *Local) backup(ctx context.Context, w io.Writer, o cli.BackupOptions) (s
 	if _, err := headsdir.Dir(dir).Key(); err != nil {
 		return s, err
 	}
-	if err := l.note(ctx, log, sluice.RunServer, "sluice server backup"); err != nil {
+	_, shared, err := readSeat(dir)
+	if err != nil {
 		return s, err
+	}
+	if !shared { // only the owner appends to the log of a cluster
+		if err := l.note(ctx, log, sluice.RunServer, "sluice server backup"); err != nil {
+			return s, err
+		}
 	}
 	sealed, err := agefile.Lock{Passphrase: o.Passphrase, Recipients: o.Recipients, Work: o.Work}.Seal(w)
 	if err != nil {

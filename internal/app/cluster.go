@@ -70,6 +70,8 @@ const (
 	// ownRetry is waited before a server wants to own the log again.
 	ownRetry = 200 * time.Millisecond
 	etcdDir  = "etcd"
+	// certificatesDir is where the files are that etcd reads.
+	certificatesDir = "certificates"
 )
 
 // errTermOver ends the life of an owner.
@@ -105,13 +107,16 @@ func (s *Server) among(ctx context.Context, h *house) (err error) {
 		return &sluice.Error{Code: sluice.Config, Text: "the server cannot listen for the other servers", Err: err}
 	}
 
+	// What the lives need ends behind them: the last one answers until its end, also to other servers.
+	beside, end := context.WithCancel(context.WithoutCancel(ctx))
 	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	var all sync.WaitGroup
 	defer all.Wait()
-	defer stop(nil)
+	defer end()
 	all.Go(func() {
 		select {
-		case <-ctx.Done():
+		case <-beside.Done():
 		case <-c.engineEnds():
 			e := sluice.Errorf(sluice.Contact, "this server's part of the engine has ended").WithHint("was the server removed from the cluster? sluice server members says so, at another one")
 			e.Err = c.node.Err()
@@ -119,22 +124,22 @@ func (s *Server) among(ctx context.Context, h *house) (err error) {
 		}
 	})
 	all.Go(func() {
-		if err := peerwire.Serve(ctx, door, c.wire()); err != nil {
+		if err := peerwire.Serve(beside, door, c.wire()); err != nil {
 			stop(fmt.Errorf("the other servers are not answered any more: %w", err))
 		}
 	})
 	c.care = c.newCare()
-	all.Go(func() { c.care.Run(ctx) })
-	all.Go(func() { c.outlook.run(ctx, c.engine, s.Clock) })
+	all.Go(func() { c.care.Run(beside) })
+	all.Go(func() { c.outlook.run(beside, c.engine, s.Clock) })
 	all.Go(func() {
-		c.member.Keep(ctx, c.certificates(), func(err error) { s.Log.Error("this server cannot certify itself anew", "why", err) })
+		c.member.Keep(beside, c.certificates(), func(err error) { s.Log.Error("this server cannot certify itself anew", "why", err) })
 	})
 	all.Go(func() {
-		err := c.beginLog(ctx)
+		err := c.beginLog(beside)
 		if err == nil {
-			err = c.journal.Run(ctx)
+			err = c.journal.Run(beside)
 		}
-		if err != nil && ctx.Err() == nil {
+		if err != nil && beside.Err() == nil {
 			s.Log.Error(err.Error()) // nothing is appended any more, and what is here can be read
 		}
 	})
@@ -164,7 +169,7 @@ func (c *cluster) identify() (err error) {
 }
 
 // certificates is where the files are that etcd reads.
-func (c *cluster) certificates() string { return filepath.Join(c.s.Data, "certificates") }
+func (c *cluster) certificates() string { return filepath.Join(c.s.Data, certificatesDir) }
 
 // openEngine starts this server's part of the engine, or reaches the one that exists.
 func (c *cluster) openEngine(ctx context.Context) (end func() error, err error) {
@@ -366,7 +371,13 @@ func (c *cluster) found(ctx context.Context) error {
 	return c.members.Found(ctx, c.seat.Name, c.seat.Address)
 }
 
+// resign hands the log over at once. A term that is over needs nothing more.
 func (c *cluster) resign(ctx context.Context, term sluice.Term) {
+	select {
+	case <-term.Over():
+		return
+	default:
+	}
 	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), resignWithin)
 	defer done()
 	if err := term.Resign(ctx); err != nil { // it ends by itself, a little later

@@ -92,10 +92,23 @@ func (l *Local) Promote(ctx context.Context, o cli.PromoteOptions) (done cli.Pro
 	if err := os.RemoveAll(filepath.Join(dir, lostDir)); err != nil { // of a cluster that it left before
 		return done, &sluice.Error{Code: sluice.Config, Text: "the server's data", Err: err}
 	}
+	if err := l.firstMember(ctx, dir, o); err != nil {
+		return done, err
+	}
 	s := seat{Cluster: rand.Text(), Name: o.Name, Address: o.Address, Begins: true,
 		Nodes: map[string]string{string(o.Name): at}}
 	done.Data, done.Before = dir, filepath.Join(dir, beforeCluster)
 	return done, s.keep(dir)
+}
+
+// firstMember makes a server the first member of a cluster. Its log may be that of one that it was in before.
+func (l *Local) firstMember(ctx context.Context, dir string, o cli.PromoteOptions) (err error) {
+	log, err := sqlitelog.Open(ctx, sqlitelog.Config{Dir: dir})
+	if err != nil {
+		return contact(err)
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	return l.onlyMember(ctx, log, o.Name, o.Address, "another cluster begins")
 }
 
 // keepBefore copies the journal record by record, proves both, and compares their ends.
@@ -364,7 +377,7 @@ func (l *Local) Recover(ctx context.Context, o cli.RecoverOptions) (done cli.Res
 	if done, err = l.begin(ctx, log, dir, backup.Summary{Version: Version, Made: l.Clock(), Heads: heads}, fmt.Sprintf("recovered from the copy of the server %s; what the others had since is not known", s.Name)); err != nil {
 		return done, err
 	}
-	if err := l.removeOthers(ctx, log, s.Name); err != nil {
+	if err := l.onlyMember(ctx, log, s.Name, s.Address, "the cluster was given up"); err != nil {
 		return done, err
 	}
 	done.Data = dir
@@ -378,25 +391,13 @@ func (l *Local) Recover(ctx context.Context, o cli.RecoverOptions) (done cli.Res
 	return done, seat{Cluster: rand.Text(), Name: s.Name, Address: s.Address, Begins: true, Nodes: map[string]string{string(s.Name): at}}.keep(dir)
 }
 
-// removeOthers refuses all servers but one from now on.
-func (l *Local) removeOthers(ctx context.Context, log sluice.Log, but sluice.ServerName) error {
+// onlyMember makes a server the only member of the cluster whose log this is to be.
+func (l *Local) onlyMember(ctx context.Context, log sluice.Log, name sluice.ServerName, address, reason string) error {
 	keeper, err := members.New(ctx, log, l.Clock)
 	if err != nil {
 		return contact(err)
 	}
-	all, err := keeper.All(ctx)
-	if err != nil {
-		return contact(err)
-	}
-	for _, m := range all {
-		if m.Name == but {
-			continue
-		}
-		if err := keeper.Remove(ctx, sluice.Principal(l.who()), m.Name); err != nil {
-			return err
-		}
-	}
-	return nil
+	return keeper.Begin(ctx, sluice.Principal(l.who()), name, address, reason)
 }
 
 var _ replica.Copy = (*sqlitelog.Log)(nil)

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"bytes"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -189,5 +190,39 @@ func TestRecover(t *testing.T) {
 			t.Fatal(err)
 		}
 		continues(t, was, s.heads())
+	}
+}
+
+// TestBackupOfACluster: a backup of one of its servers becomes a server that is alone, and that one the first of another cluster.
+func TestBackupOfACluster(t *testing.T) {
+	c := newCrowd(t, "a")
+	a := c.servers["a"]
+	a.apply(localFleet)
+	a.runs("echo kept")
+	kept := a.backup("a passphrase")
+	r := &served{t: t, data: filepath.Join(t.TempDir(), "data"), token: a.token}
+	if _, err := a.local().Restore(t.Context(), cli.RestoreOptions{Data: r.data, In: bytes.NewReader(kept), Passphrase: word("a passphrase")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"cluster.json", "etcd", "journal.copy", "servers-ca.pem", "certificates"} {
+		if _, err := os.Stat(filepath.Join(r.data, name)); !os.IsNotExist(err) {
+			t.Errorf("%s was restored, too: %v", name, err)
+		}
+	}
+	r.start()
+	r.runs("true")
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	at := twoPorts(t)
+	if _, err := local(t).Promote(t.Context(), cli.PromoteOptions{Data: r.data, Address: at, Name: "z"}); err != nil {
+		t.Fatal(err)
+	}
+	r.set = func(server *app.Server) { server.Cluster = app.Cluster{Address: at, Name: "z"} }
+	r.start()
+	r.runs("true")
+	got, err := r.client.Cluster(t.Context())
+	if err != nil || len(got.Members) != 1 || got.Members[0].Name != "z" {
+		t.Errorf("the servers are %+v, error %v", got.Members, err)
 	}
 }

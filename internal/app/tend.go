@@ -103,6 +103,7 @@ func (c *cluster) tend(ctx context.Context) {
 	}
 	for ctx.Err() == nil {
 		c.gather(ctx)
+		c.yield(ctx)
 		select {
 		case <-ctx.Done():
 		case <-time.After(tendEvery):
@@ -131,6 +132,32 @@ func (c *cluster) gather(ctx context.Context) {
 		})
 	}
 	asked.Wait()
+}
+
+// yield has etcd led by another server than the owner of the log: when one machine is lost, there is one thing to be waited for and not two.
+func (c *cluster) yield(ctx context.Context) {
+	nodes, err := c.nodes(ctx)
+	if err != nil {
+		return // said by those who need them
+	}
+	to, leads := "", false
+	for _, n := range nodes {
+		if n.Name == string(c.seat.Name) {
+			leads = n.Leader
+			continue
+		}
+		if is, heard := c.abouts.of(sluice.ServerName(n.Name)); !n.Learner && heard && c.s.Clock().Sub(is.at) < lostAfter {
+			to = n.Name
+		}
+	}
+	if !leads || to == "" {
+		return
+	}
+	within, done := context.WithTimeout(ctx, aboutWithin)
+	defer done()
+	if err := c.node.Yield(within, to); err != nil && ctx.Err() == nil {
+		c.s.Log.Info("another server's node does not lead yet", "server", to, "why", err)
+	}
 }
 
 // newCare has etcd looked after, on every server: each after its own node, and the owner of the log after what is in it.

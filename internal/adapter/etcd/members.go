@@ -156,3 +156,16 @@ func (n *Node) member(ctx context.Context, name string) (Member, error) {
 	}
 	return Member{}, sluice.Errorf(sluice.NotFound, "there is no member %s", name).WithHint("sluice server members lists them")
 }
+
+// Yield has the node of another server be the one that all go by, if this one is it: then one machine that is lost does not take the owner
+// of the log and the leader of the engine at once, whose ends are waited for one after the other.
+func (n *Node) Yield(ctx context.Context, to string) error {
+	if n.etcd.Server.Leader() != n.etcd.Server.MemberID() {
+		return nil
+	}
+	m, err := n.member(ctx, to)
+	if err != nil {
+		return err
+	}
+	return contact("having another node lead", n.etcd.Server.MoveLeader(ctx, uint64(n.etcd.Server.Leader()), m.ID))
+}

@@ -154,6 +154,27 @@ func (k *Keeper) Found(ctx context.Context, name sluice.ServerName, address stri
 	})
 }
 
+// Begin makes a server the only member, at the beginning of a cluster whose log was that of another one: all others are refused from then on.
+func (k *Keeper) Begin(ctx context.Context, by sluice.Principal, name sluice.ServerName, address, reason string) error {
+	if err := checkAddress(address); err != nil {
+		return err
+	}
+	return k.change(ctx, func(l *member.List) (out []sluice.Body, err error) {
+		is := false
+		for _, m := range l.All(k.clock()) {
+			if m.Joined && m.Name == name && m.Address == address {
+				is = true
+				continue
+			}
+			out = append(out, sluice.ServerRemoved{Server: m.Name, By: by, Reason: reason})
+		}
+		if !is {
+			out = append(out, sluice.ServerJoined{Server: name, Address: address})
+		}
+		return out, nil
+	})
+}
+
 // Remove refuses a server from now on, or withdraws its invitation.
 func (k *Keeper) Remove(ctx context.Context, by sluice.Principal, name sluice.ServerName) error {
 	return k.change(ctx, func(l *member.List) ([]sluice.Body, error) {
