@@ -17,6 +17,7 @@ import (
 	"sluice"
 	"sluice/api"
 	"sluice/internal/app"
+	"sluice/internal/lab/testfleet"
 )
 
 // twoPorts is an address of the loopback at which nobody listens, nor at the port after it.
@@ -166,9 +167,10 @@ func TestClusterOfThree(t *testing.T) {
 // TestOwnerLeaves: a job goes on when the server ends that carries it out, and no command runs twice. Who follows the job at another server
 // sees all of it.
 func TestOwnerLeaves(t *testing.T) {
-	c := newCrowd(t, "a", "b", "c")
+	hosts := testfleet.StartPlain(t, 4)
+	c := newCrowdOn(t, func(server *app.Server) { server.Home = hosts.Home }, "a", "b", "c")
 	b := c.servers["b"]
-	b.apply(localFleet)
+	b.apply("tag: {web: [" + strings.Join(names(hosts), ", ") + "]}\nconstraint: {$web: 2}\n")
 	marks := t.TempDir()
 	gate := filepath.Join(marks, "gate")
 	j, err := b.client.Submit(t.Context(), api.Submit{Targets: "$web", Command: "echo $SLUICE_HOST >> " + marks + "/ran; until test -e " + gate + "; do sleep 0.05; done"})
@@ -210,6 +212,13 @@ func TestOwnerLeaves(t *testing.T) {
 	}
 	c.servers["a"].start()
 	c.servers["a"].runs("true")
+}
+
+func names(f *testfleet.Fleet) (out []string) {
+	for _, h := range f.Hosts {
+		out = append(out, h.Name)
+	}
+	return out
 }
 
 // TestEngineElsewhere: servers share an etcd that exists already, as if they made it up themselves.
