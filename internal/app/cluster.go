@@ -23,6 +23,7 @@ import (
 	"sluice/internal/core/member"
 	"sluice/internal/run/control"
 	"sluice/internal/run/copies"
+	"sluice/internal/run/fold"
 	"sluice/internal/run/members"
 	"sluice/internal/run/replica"
 	"sluice/internal/run/retain"
@@ -419,7 +420,7 @@ func (c *cluster) belongs(ctx context.Context) error {
 }
 
 func (c *cluster) copyLife() life {
-	return life{inCluster: (*seats)(c), engine: c.engineSeen, stale: c.outlook.stale, answer: c.answerAsCopy, carry: c.carry, here: &c.here, ready: func(context.Context) error {
+	return life{inCluster: (*seats)(c), engine: c.engineSeen, stale: c.outlook.stale, answer: c.answerAsCopy, carry: c.carry, here: &c.here, beside: c.warm, ready: func(context.Context) error {
 		switch v := c.outlook.now(); {
 		case v.cut != nil:
 			return v.cut
@@ -428,6 +429,27 @@ func (c *cluster) copyLife() life {
 		}
 		return nil
 	}}
+}
+
+// warmEvery is how often a copy looks whether its snapshots are near the end of the log.
+const warmEvery = 5 * time.Second
+
+// warm keeps this server ready to own the log: it then has little to read first.
+func (c *cluster) warm(ctx context.Context) {
+	w := fold.NewWarm(c.journal)
+	for ctx.Err() == nil {
+		heads, err := c.journal.Heads(ctx)
+		if err == nil {
+			err = w.Look(ctx, heads)
+		}
+		if err != nil && ctx.Err() == nil {
+			c.s.Log.Warn("what this server would have to read first, to own the log, cannot be read", "why", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(warmEvery):
+		}
+	}
 }
 
 func (c *cluster) ownerLife(term sluice.Term) life {

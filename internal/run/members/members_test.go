@@ -188,3 +188,25 @@ func TestAddresses(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestBegin: on a log that another cluster had, the first server of a new one is the only member, whoever was one before or may have become
+// one; said again it changes nothing.
+func TestBegin(t *testing.T) {
+	k := newKeeper(t)
+	for _, at := range []struct {
+		name    sluice.ServerName
+		address string
+		members int
+	}{{"a", "10.0.0.1:7659", 1}, {"a", "10.0.0.1:7659", 1}, {"z", "10.0.0.9:7659", 1}, {"z", "10.0.0.8:7659", 1}} {
+		if err := k.Begin(t.Context(), "root", at.name, at.address, "another cluster begins"); err != nil {
+			t.Fatal(err)
+		}
+		all, err := k.All(t.Context())
+		if err != nil || len(all) != 1 || all[0].Name != at.name || all[0].Address != at.address || !all[0].Joined {
+			t.Fatalf("%+v, error %v", all, err)
+		}
+		if _, _, err := k.Invite(t.Context(), "root", "guest", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
