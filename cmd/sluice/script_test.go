@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,7 +75,7 @@ func stories(setup func(*testscript.Env) error) testscript.Params {
 		Setup:              setup,
 		Condition:          condition(false),
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": status, "start": start, "join": join, "signal": signal, "waitfor": waitfor,
+			"status": status, "start": start, "join": join, "signal": signal, "waitfor": waitfor, "ports": ports,
 			"json": askJSON, "events": events, "check": checkJournal, "mode": mode, "grab": grab,
 		},
 	}
@@ -313,6 +314,27 @@ func waitfor(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s has not got %d lines: %q, %v\n%s", args[0], want, text, err, all.said())
 		}
 	}
+}
+
+// ports finds an address of the loopback at which nobody listens, nor at the port after it.
+func ports(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 || neg {
+		ts.Fatalf("usage: ports NAME")
+	}
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		at := l.Addr().(*net.TCPAddr)
+		next, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", at.Port+1))
+		_ = l.Close()
+		if err != nil {
+			continue
+		}
+		_ = next.Close()
+		ts.Setenv(args[0], at.String())
+		return
+	}
+	ts.Fatalf("there are no two free ports side by side")
 }
 
 func mode(ts *testscript.TestScript, neg bool, args []string) {

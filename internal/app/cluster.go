@@ -62,6 +62,7 @@ type cluster struct {
 	care    *etcd.Care
 	here    stored              // what is kept here
 	outputs *diroutputs.Outputs // the same as in here
+	capable sync.Once           // it was said that this server can own the log
 	begun   chan struct{}       // closed when the engine knows of the log that this server brought, if it did
 }
 
@@ -310,6 +311,7 @@ func (c *cluster) seek(ctx context.Context) sluice.Term {
 			err = c.belongs(ctx)
 		}
 		if err == nil {
+			c.capable.Do(func() { c.s.Log.Info("this server has all of the log, and can own it") })
 			var term sluice.Term
 			if term, err = c.engine.Own(ctx, sluice.Owner{Name: string(c.seat.Name), Address: c.seat.Address}); err == nil {
 				return term
