@@ -352,6 +352,7 @@ func (c *cluster) asOwner(ctx context.Context, h *house, term sluice.Term) error
 		err = c.found(life)
 	}
 	if err == nil {
+		c.outlook.see(sluice.Owner{Name: string(c.seat.Name), Address: c.seat.Address}, term.Number(), nil, c.s.Clock())
 		c.s.Log.Info("this server owns the log", "term", term.Number())
 		err = c.s.live(life, h, c.journal, c.ownerLife(term))
 	}
