@@ -252,12 +252,12 @@ func TestAdopt(t *testing.T) {
 // TestNames: a name that is none is never certified.
 func TestNames(t *testing.T) {
 	a := servers(t, time.Now)
-	for _, name := range []string{"", "-a", "a-", "A", "a.b", "a/b", "a b", strings.Repeat("a", 64)} {
+	for _, name := range []string{"", "-a", "a-", "A", "a..b", "a.-b", "a/b", "a b", strings.Repeat("a", 64)} {
 		if _, err := a.Member(name); sluice.CodeOf(err) != sluice.Usage {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	for _, name := range []string{"a", "a-1", "1", strings.Repeat("a", 63)} {
+	for _, name := range []string{"a", "a-1", "1", "a.b", strings.Repeat("a", 63)} {
 		if _, err := a.Member(name); err != nil {
 			t.Errorf("%q: %v", name, err)
 		}
