@@ -1,0 +1,57 @@
+package cluster
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"sluice"
+)
+
+// The checks find what they are there for.
+func TestTheChecksBite(t *testing.T) {
+	names := map[string]sluice.ServerName{"10.0.0.1": "s1", "10.0.0.2": "s2"}
+	at := func(n int) time.Time { return time.Unix(int64(n), 0) }
+	terms := []term{{1, "s1", at(0)}, {2, "s2", at(100)}}
+	for name, c := range map[string]struct{ a, b, says string }{
+		"all is well":            {"+ 0123456789ab-0-1 10.0.0.1 1\n- 0123456789ab-0-1 - 2\n", "+ 0123456789ab-1-1 10.0.0.2 200\n", ""},
+		"twice":                  {"+ 0123456789ab-0-1 10.0.0.1 1\n- 0123456789ab-0-1 - 2\n+ 0123456789ab-0-2 10.0.0.1 3\n", "", "2 times"},
+		"too many":               {"+ 0123456789ab-0-1 10.0.0.1 1\n", "+ 0123456789ab-1-1 10.0.0.1 2\n", "2 hosts at once"},
+		"after the term":         {"+ 0123456789ab-0-1 10.0.0.1 101\n", "", "s2 owned the log"},
+		"by the first, in time":  {"+ 0123456789ab-0-1 10.0.0.1 99\n", "", ""},
+		"something else is said": {"+ 0123456789ab 10.0.0.1 99\n", "", "is no attempt"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var all []mark
+			for host, text := range map[string]string{"a": c.a, "b": c.b} {
+				text = strings.ReplaceAll(text, "\n", "000000000\n")
+				got, err := parse(host, text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, got...)
+			}
+			got := strings.Join(wrong(all, terms, names, 1+strings.Count(name, "well")), "; ")
+			if c.says == "" && got != "" || !strings.Contains(got, c.says) {
+				t.Errorf("%q", got)
+			}
+		})
+	}
+	r := func(n uint64, text string) sluice.Record {
+		out := sluice.Record{First: n, Last: n, Payload: []byte(text)}
+		out.Hash = out.Sum()
+		return out
+	}
+	if got := alike(map[sluice.ServerName][]sluice.Record{"s1": {r(1, "a"), r(2, "b")}, "s2": {r(1, "a")}}); len(got) > 0 {
+		t.Errorf("one is the beginning of the other: %q", got)
+	}
+	if got := alike(map[sluice.ServerName][]sluice.Record{"s1": {r(1, "a"), r(2, "b")}, "s2": {r(1, "x")}}); len(got) == 0 {
+		t.Error("they differ")
+	}
+	a := sluice.NewAttemptID("0123456789ab", 0, 1)
+	b := sluice.NewAttemptID("0123456789ab", 1, 1)
+	got := strings.Join(told([]mark{{"h", true, b, "", at(1)}}, []sluice.Event{{Body: sluice.TaskStarted{Attempt: a}}, {Body: sluice.TaskFinished{Attempt: a, Outcome: sluice.Succeeded}}}), "; ")
+	if !strings.Contains(got, "did not run to its end") || !strings.Contains(got, "does not know of it") {
+		t.Errorf("%q", got)
+	}
+}
