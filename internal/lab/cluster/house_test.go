@@ -313,12 +313,6 @@ func (s *server) kill() {
 	}
 }
 
-// stop asks the server to end.
-func (s *server) stop() {
-	s.signal(syscall.SIGTERM)
-	<-s.ended
-}
-
 func (s *server) signal(sig syscall.Signal) {
 	s.h.t.Helper()
 	s.h.must(s.cmd.Process.Signal(sig))
