@@ -87,7 +87,13 @@ func (n *nodes) kill(i int) {
 
 func (n *nodes) engine(i int, prefix string) *etcd.Engine {
 	n.t.Helper()
-	e, err := etcd.New(n.up[i].Client(), etcd.Config{Prefix: prefix})
+	return n.patient(i, prefix, 0)
+}
+
+// patient is an engine with a lease of its own, for a machine that may have much to do.
+func (n *nodes) patient(i int, prefix string, lease time.Duration) *etcd.Engine {
+	n.t.Helper()
+	e, err := etcd.New(n.up[i].Client(), etcd.Config{Prefix: prefix, Lease: lease})
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -106,7 +112,7 @@ func TestLogOnEtcd(t *testing.T) {
 	n, i := cluster(t), 0
 	conform.Log(t, func(t *testing.T) sluice.Log {
 		i++
-		e := n.engine(i%3, fmt.Sprintf("/test/%d/", i))
+		e := n.patient(i%3, fmt.Sprintf("/test/%d/", i), 20*time.Second)
 		s, term := owning(t, e, t.TempDir())
 		t.Cleanup(func() { _ = term.Resign(context.WithoutCancel(t.Context())) })
 		return s
