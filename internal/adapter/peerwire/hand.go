@@ -123,13 +123,11 @@ func (h *handing) failed(w http.ResponseWriter, _ *http.Request, err error) {
 	var u untaken
 	safe := h.r.Method == http.MethodGet || h.r.Method == http.MethodHead || h.r.Method == http.MethodOptions // to ask again does no harm
 	switch {
-	case h.r.Context().Err() != nil: // nobody waits any more
-		h.err = h.r.Context().Err()
 	case errors.As(err, &u):
 		h.err = u.err
 	case (!h.sent.Load() || safe) && (h.body == nil || !h.body.read()):
 		h.err = h.c.contact(h.r.Context(), err)
-	default:
+	default: // also where the caller gave up waiting: whoever sent it may still be there, and must not have it done twice
 		unknown(w, h.c.cfg.Name, err)
 	}
 }

@@ -456,3 +456,23 @@ func TestManyAreHandedOn(t *testing.T) {
 	all.Wait()
 	close(stop)
 }
+
+// TestGivenUpInTheMiddle: who hands a request on that changes something, and stops waiting after the other server has it, must not take it
+// for one that was not carried out: it would be handed on again.
+func TestGivenUpInTheMiddle(t *testing.T) {
+	for method, again := range map[string]bool{http.MethodPost: false, http.MethodDelete: false, http.MethodGet: true} {
+		t.Run(method, func(t *testing.T) {
+			c := newCluster(t)
+			ctx, giveUp := context.WithCancel(t.Context())
+			p := c.dial(c.serve(peerwire.ServerConfig{API: api(func(_ http.ResponseWriter, r *http.Request) {
+				giveUp()
+				<-r.Context().Done()
+			})}))
+			w := newAnswer()
+			err := p.Hand(w, newRequest(t, method, "/x", nil).WithContext(ctx), peerwire.From{})
+			if again && (err == nil || w.status != 0) || !again && (err != nil || w.status != http.StatusBadGateway) {
+				t.Errorf("status %d, error %v", w.status, err)
+			}
+		})
+	}
+}
