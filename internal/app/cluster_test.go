@@ -1,6 +1,8 @@
 package app_test
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"log/slog"
 	"net"
 	"net/url"
@@ -107,13 +109,23 @@ func newCrowdOn(t *testing.T, set func(*app.Server), names ...sluice.ServerName)
 // join starts a server that is none of the cluster yet.
 func (c *crowd) join(name sluice.ServerName) {
 	c.t.Helper()
-	var token sluice.Secret
+	token := ""
 	if len(c.names) > 0 {
 		got, err := c.any().client.InviteServer(c.t.Context(), name, "")
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		token = sluice.NewSecret([]byte(got.Token))
+		token = got.Token
+	}
+	c.joinWith(name, token)
+}
+
+// joinWith starts it with a token; without one it begins a cluster.
+func (c *crowd) joinWith(name sluice.ServerName, text string) {
+	c.t.Helper()
+	var token sluice.Secret
+	if text != "" {
+		token = sluice.NewSecret([]byte(text))
 	}
 	s := &served{t: c.t, data: filepath.Join(c.t.TempDir(), "data"), token: c.admin, log: slog.NewTextHandler(os.Stderr, nil).WithAttrs([]slog.Attr{slog.String("at", string(name))})}
 	s.set = func(server *app.Server) {
@@ -251,4 +263,80 @@ func existing(t *testing.T) string {
 	t.Cleanup(e.Close)
 	<-e.Server.ReadyNotify()
 	return at.String()
+}
+
+// only is a token without the addresses of some servers.
+func only(t *testing.T, token string, addresses ...string) string {
+	t.Helper()
+	rest, _ := strings.CutPrefix(token, "sluices.")
+	text, err := base64.RawURLEncoding.DecodeString(rest)
+	var is map[string]any
+	if err == nil {
+		err = json.Unmarshal(text, &is)
+	}
+	if err == nil {
+		is["addresses"] = addresses
+		text, err = json.Marshal(is)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "sluices." + base64.RawURLEncoding.EncodeToString(text)
+}
+
+// TestJoinAtAny: a server joins by way of one that does not own the log, and one that was let in and never came can be taken out again, so
+// that the next one gets in.
+func TestJoinAtAny(t *testing.T) {
+	c := newCrowd(t, "a", "b")
+	ctx := t.Context()
+	client := c.any().client
+	never, err := client.InviteServer(ctx, "never", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It asks, and goes away with what it was given.
+	gone := &app.Server{Data: t.TempDir(), Listen: "127.0.0.1:0", Home: t.TempDir(), Env: func(string) string { return "" }, Clock: app.Now,
+		Log: slog.New(slog.DiscardHandler), Cluster: app.Cluster{Address: twoPorts(t), Name: "never", Token: sluice.NewSecret([]byte(never.Token))}}
+	blocked, err := net.Listen("tcp", gone.Cluster.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer blocked.Close()
+	host, port, _ := net.SplitHostPort(gone.Cluster.Address)
+	n, _ := strconv.Atoi(port)
+	next, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(n+1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	if err := gone.Run(ctx); err == nil {
+		t.Fatal("it started")
+	}
+	if err := client.RemoveServer(ctx, "never"); err != nil {
+		t.Fatal(err)
+	}
+	invited, err := client.InviteServer(ctx, "c", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.at["c"] = twoPorts(t)
+	c.joinWith("c", only(t, invited.Token, c.at["b"]))
+	c.until("c", "copy")
+}
+
+// TestLostStore: a server that has lost what etcd kept does not take part as the one that it was.
+func TestLostStore(t *testing.T) {
+	c := newCrowd(t, "a")
+	a := c.servers["a"]
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(a.data, "etcd")); err != nil {
+		t.Fatal(err)
+	}
+	err := (&app.Server{Data: a.data, Listen: "127.0.0.1:0", Home: t.TempDir(), Env: func(string) string { return "" }, Clock: app.Now,
+		Log: slog.New(slog.DiscardHandler), Cluster: app.Cluster{Address: c.at["a"], Name: "a"}}).Run(t.Context())
+	if sluice.CodeOf(err) != sluice.Config || !strings.Contains(err.Error(), "has lost what its part of the engine kept") {
+		t.Errorf("it ended with %v", err)
+	}
 }

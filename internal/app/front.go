@@ -9,6 +9,9 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"sluice"
+	"sluice/internal/front/httpapi"
 )
 
 // front takes requests for as long as the server runs, and has each answered by the life that the server is in at the moment. Who comes
@@ -128,7 +131,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		case <-over.C:
 			w.Header().Set("Retry-After", "2")
-			http.Error(w, "the server is between two lives; try again in a moment", http.StatusServiceUnavailable)
+			httpapi.Refuse(w, sluice.Errorf(sluice.Contact, "who owns the log is changing, and this takes long; nothing was done").WithHint("try again in a moment"))
 			return
 		}
 	}

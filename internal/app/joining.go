@@ -119,7 +119,8 @@ func (c *cluster) join(ctx context.Context, j peerwire.Joining) (json.RawMessage
 		return nil, err
 	}
 	var out json.RawMessage
-	return out, k.Ask(ctx, "join", j, &out)
+	err = k.Ask(ctx, "join", j, &out)
+	return out, err
 }
 
 // joinFor is a join that another server was asked for.
@@ -143,14 +144,11 @@ func (c *cluster) letIn(ctx context.Context, j peerwire.Joining) (json.RawMessag
 	if err := c.oneAtATime(ctx, at); err != nil {
 		return nil, err
 	}
-	m, err := c.members.Join(ctx, sluice.ServerName(j.Name), j.Secret, j.Address, j.From)
-	if err != nil {
+	if _, err := c.members.Join(ctx, sluice.ServerName(j.Name), j.Secret, j.Address, j.From); err != nil {
 		return nil, err
 	}
-	if m.Replaces != "" && c.node != nil {
-		if err := c.node.Remove(ctx, string(m.Replaces)); err != nil && sluice.CodeOf(err) != sluice.NotFound {
-			return nil, err
-		}
+	if err := c.exclude(ctx); err != nil { // the one that it replaces
+		return nil, err
 	}
 	var nodes map[string]string
 	if c.node != nil {

@@ -65,6 +65,21 @@ func readSeat(data string) (s seat, ok bool, err error) {
 	return s, true, nil
 }
 
+// stoppedMember is the place of a server of a cluster that does not run.
+func stoppedMember(ctx context.Context, dir string) (s seat, release func() error, err error) {
+	if release, err = stopped(ctx, dir); err != nil {
+		return s, nil, err
+	}
+	s, is, err := readSeat(dir)
+	if err == nil && !is {
+		err = sluice.Errorf(sluice.Conflict, "%s holds no data of a server of a cluster", dir)
+	}
+	if err != nil {
+		return s, nil, errors.Join(err, release())
+	}
+	return s, release, nil
+}
+
 // Promote makes the first server of a cluster of a server that was alone, and does not run. Its log goes on, with all numbers and the
 // chain; what it was is kept beside it, proved to be the same, and can only be read.
 func (l *Local) Promote(ctx context.Context, o cli.PromoteOptions) (done cli.Promoted, err error) {
@@ -187,23 +202,16 @@ func records(ctx context.Context, from sluice.Chains) iter.Seq2[sluice.Record, e
 // Demote is the way back: a server that is the only one of its cluster, and does not run, is alone from then on. Its log goes on.
 func (l *Local) Demote(ctx context.Context, o cli.DemoteOptions) (done cli.Demoted, err error) {
 	dir := l.data(o.Data)
-	release, err := stopped(ctx, dir)
+	s, release, err := stoppedMember(ctx, dir)
 	if err != nil {
 		return done, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	s, is, err := readSeat(dir)
-	if err != nil {
-		return done, err
-	}
-	if !is {
-		return done, sluice.Errorf(sluice.Conflict, "%s holds no data of a server of a cluster", dir)
-	}
 	proved, err := gaveUp(dir) // by a command that was killed behind it
 	if err != nil {
 		return done, err
 	}
-	if !proved {
+	if !proved && !s.Begins { // one that has not begun has no other, and its engine knows nothing
 		if _, err := l.proveLast(ctx, dir, s); err != nil {
 			return done, err
 		}
@@ -346,18 +354,11 @@ func forgetSeat(dir string) error {
 // not over is halted. What the others had and this one has not is lost, and nobody can say what it was.
 func (l *Local) Recover(ctx context.Context, o cli.RecoverOptions) (done cli.Restored, err error) {
 	dir := l.data(o.Data)
-	release, err := stopped(ctx, dir)
+	s, release, err := stoppedMember(ctx, dir)
 	if err != nil {
 		return done, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	s, is, err := readSeat(dir)
-	if err != nil {
-		return done, err
-	}
-	if !is {
-		return done, sluice.Errorf(sluice.Conflict, "%s holds no data of a server of a cluster", dir)
-	}
 	// The engine goes first: from then on this server takes no part in the old cluster, whatever comes.
 	if err := giveUp(dir); err != nil {
 		return done, err

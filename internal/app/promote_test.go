@@ -95,6 +95,13 @@ func TestPromote(t *testing.T) {
 		t.Errorf("it can be alone all the same: %v", err)
 	}
 
+	// One that has not begun yet goes back as it came.
+	if _, err := local(t).Demote(t.Context(), cli.DemoteOptions{Data: s.data}); err != nil {
+		t.Fatalf("back before it began: %v", err)
+	}
+	if done, err = local(t).Promote(t.Context(), promote); err != nil {
+		t.Fatal(err)
+	}
 	s.set = func(server *app.Server) { server.Cluster = app.Cluster{Address: at, Name: "a"} }
 	s.start()
 	s.runs("echo in a cluster")

@@ -15,7 +15,7 @@ import (
 
 // retaining is what it takes to keep no more than the server is told to.
 func (s *Server) retaining(ctx context.Context, r *running, trouble func(string)) (retain.Config, error) {
-	cfg := retain.Config{Policy: s.Keep, Log: r.service.Log, Outputs: r.service.Outputs, Copy: !r.life.owns, Clock: s.Clock, Trouble: trouble,
+	cfg := retain.Config{Policy: s.Keep, Log: r.service.Log, Outputs: r.service.Outputs, Copy: !r.life.owns, Follows: r.life.follows, Clock: s.Clock, Trouble: trouble,
 		Fetched: fetchedOf{dirfetched.New(filepath.Join(s.Data, fetchedDir)), func(ctx context.Context, job sluice.JobID) error {
 			return s.bringFetched(ctx, r.service.Outputs, job)
 		}}}

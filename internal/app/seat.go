@@ -22,6 +22,8 @@ type seat struct {
 	Joins bool `json:"joins,omitempty"`
 	// Nodes are where etcd is reached, by the names of servers, as they were when this one began.
 	Nodes map[string]string `json:"nodes"`
+	// Kept says that this server's node of etcd has begun to keep something here, without which it must not start again.
+	Kept bool `json:"kept,omitempty"`
 	// Elsewhere says that the engine is an etcd that the servers do not make up.
 	Elsewhere bool `json:"elsewhere,omitempty"`
 }

@@ -120,14 +120,7 @@ func (s *seats) Remove(ctx context.Context, by sluice.Principal, name sluice.Ser
 	if err := c.members.Remove(ctx, by, name); err != nil {
 		return err
 	}
-	if c.node == nil {
-		return nil
-	}
-	err := c.node.Remove(ctx, string(name))
-	if sluice.CodeOf(err) == sluice.NotFound { // it was invited alone
-		return nil
-	}
-	return err
+	return c.exclude(ctx)
 }
 
 // removable says why the others would be no majority without a server, of those that are there.

@@ -159,6 +159,8 @@ type life struct {
 	carry func(ctx context.Context, l net.Listener) error
 	// beside is done meanwhile, until ctx ends; may be nil.
 	beside func(ctx context.Context)
+	// follows reports whether what is here is what the others have; nil: it is.
+	follows func() bool
 	// ready says why the server takes no jobs; nil: what is here says so.
 	ready func(ctx context.Context) error
 }

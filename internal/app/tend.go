@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -11,6 +13,7 @@ import (
 	"sluice"
 	"sluice/internal/adapter/etcd"
 	"sluice/internal/adapter/prometheus"
+	"sluice/internal/core/member"
 )
 
 // about is what a server says of itself to the others.
@@ -45,6 +48,13 @@ func (a *abouts) of(name sluice.ServerName) (aboutAt, bool) {
 	defer a.mu.Unlock()
 	is, ok := a.known[name]
 	return is, ok
+}
+
+// only forgets all but these servers.
+func (a *abouts) only(names map[sluice.ServerName]bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	maps.DeleteFunc(a.known, func(name sluice.ServerName, _ aboutAt) bool { return !names[name] })
 }
 
 // workers are the addresses for workers of all servers.
@@ -103,6 +113,9 @@ func (c *cluster) tend(ctx context.Context) {
 	}
 	for ctx.Err() == nil {
 		c.gather(ctx)
+		if err := c.exclude(ctx); err != nil && ctx.Err() == nil {
+			c.s.Log.Warn("a server that was removed counts for the majority yet", "why", err)
+		}
 		c.yield(ctx)
 		select {
 		case <-ctx.Done():
@@ -120,6 +133,11 @@ func (c *cluster) gather(ctx context.Context) {
 	if err != nil {
 		return // said by those who need them
 	}
+	names := map[sluice.ServerName]bool{c.seat.Name: true}
+	for _, o := range others {
+		names[sluice.ServerName(o.Name())] = true
+	}
+	c.abouts.only(names)
 	var asked sync.WaitGroup
 	for _, o := range others {
 		asked.Go(func() {
@@ -132,6 +150,48 @@ func (c *cluster) gather(ctx context.Context) {
 		})
 	}
 	asked.Wait()
+}
+
+// exclude takes the nodes out of etcd whose servers are no members any more. The log says so first, so that no crash in between leaves one
+// in that nobody can take out.
+func (c *cluster) exclude(ctx context.Context) error {
+	nodes, err := c.nodes(ctx)
+	if err != nil {
+		return err
+	}
+	known, err := c.members.All(ctx)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, n := range strangers(nodes, known) {
+		if err := c.node.Remove(ctx, n); err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		c.s.Log.Info("a server was taken out of the engine", "server", n.Name, "address", n.Address)
+	}
+	return failed
+}
+
+// strangers are nodes that are no member's, by name nor by address: one that has not started yet has no name.
+func strangers(nodes []etcd.Member, known []member.Known) (out []etcd.Member) {
+	names, addresses := map[string]bool{}, map[string]bool{}
+	for _, k := range known {
+		if !k.Joined {
+			continue
+		}
+		names[string(k.Name)] = true
+		if at, err := etcdAt(k.Address); err == nil {
+			addresses[at] = true
+		}
+	}
+	for _, n := range nodes {
+		if !addresses[n.Address] && !(n.Name != "" && names[n.Name]) {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 // yield has etcd led by another server than the owner of the log: when one machine is lost, there is one thing to be waited for and not two.

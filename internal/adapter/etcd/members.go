@@ -125,13 +125,10 @@ func (n *Node) Promote(ctx context.Context, name string) error {
 	}
 }
 
-// Remove takes a node out for good: under this name it can come back only when it is added anew, with nothing of what it kept.
-func (n *Node) Remove(ctx context.Context, name string) error {
-	m, err := n.member(ctx, name)
-	if err != nil {
-		return err
-	}
-	_, err = again(ctx, func(ctx context.Context) (*clientv3.MemberRemoveResponse, error) {
+// Remove takes a node out for good: it can come back only when it is added anew, with nothing of what it kept. That it is out already is
+// no error.
+func (n *Node) Remove(ctx context.Context, m Member) error {
+	_, err := again(ctx, func(ctx context.Context) (*clientv3.MemberRemoveResponse, error) {
 		r, err := n.client.MemberRemove(ctx, m.ID)
 		if errors.Is(err, rpctypes.ErrMemberNotFound) {
 			err = nil
@@ -139,7 +136,7 @@ func (n *Node) Remove(ctx context.Context, name string) error {
 		return r, err
 	})
 	if errors.Is(err, rpctypes.ErrMemberNotEnoughStarted) {
-		return sluice.Errorf(sluice.Conflict, "without %s there would be no majority of members that run", name).WithHint("start the others first")
+		return sluice.Errorf(sluice.Conflict, "without the node at %s there would be no majority of nodes that run", m.Address).WithHint("start the others first")
 	}
 	return contact("removing a member", err)
 }

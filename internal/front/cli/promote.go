@@ -52,6 +52,9 @@ to that one.`,
 		Example: "  sluice server promote --cluster 10.0.0.1:7659 --name a",
 		Args:    args(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if f.address == "" {
+				return sluice.Errorf(sluice.Usage, "where will the other servers reach this one?").WithHint("--cluster HOST:PORT, such as s1.example.com:7659")
+			}
 			if err := reachable(f.address); err != nil {
 				return err
 			}
@@ -75,7 +78,6 @@ to that one.`,
 	c.Flags().StringVar(&o.Data, "data", "", "`directory` of all that the server keeps")
 	c.Flags().StringVar(&f.address, "cluster", "", "`HOST:PORT` at which the other servers will reach this one; the port after it is used, too")
 	c.Flags().StringVar(&f.name, "name", "", "`name` of this server in the cluster (default: that of the machine)")
-	_ = c.MarkFlagRequired("cluster")
 	return c
 }
 

@@ -149,3 +149,14 @@ func TestNeededJobs(t *testing.T) {
 		t.Errorf("%+v, %v; %s is removed, %s goes on, then %s and %s", got, err, old, goesOn, first, second)
 	}
 }
+
+// TestACopyThatDoesNotFollow: a copy looks at nothing before it has what the others have: by its log what they need could be too old.
+func TestACopyThatDoesNotFollow(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	asked := 0
+	retain.Run(ctx, retain.Config{Copy: true, Follows: func() bool { asked++; stop(); return false }, // without a log, so that a look would panic
+		Clock: time.Now, Trouble: func(text string) { t.Error(text) }})
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+}

@@ -56,6 +56,8 @@ type Config struct {
 	// says that it is gone, whoever decided that; blobs go by the same rule on every server. It must follow the owner while it looks: of
 	// what it has not heard of for a day, nothing is safe.
 	Copy bool
+	// Follows reports whether it does so now: nothing is looked at before. nil: always.
+	Follows func() bool
 }
 
 // Fetched are files that jobs fetched.
@@ -75,6 +77,7 @@ type Sent interface {
 
 const (
 	defaultEvery = 6 * time.Hour
+	soon         = time.Minute
 	page         = 10000
 	// fresh is the age below which a blob is never taken: its job may be on the way.
 	fresh = 24 * time.Hour
@@ -90,13 +93,16 @@ func Run(ctx context.Context, cfg Config) {
 		every = defaultEvery
 	}
 	for {
-		if _, err := Sweep(ctx, cfg); err != nil && ctx.Err() == nil {
+		wait := every
+		if cfg.Follows != nil && !cfg.Follows() {
+			wait = min(every, soon)
+		} else if _, err := Sweep(ctx, cfg); err != nil && ctx.Err() == nil {
 			cfg.Trouble(fmt.Sprintf("not all that is too old could be taken away: %v", err))
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(every):
+		case <-time.After(wait):
 		}
 	}
 }

@@ -1,0 +1,257 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"sluice"
+	"sluice/internal/core/member"
+	"sluice/internal/run/control"
+	"sluice/internal/run/copies"
+	"sluice/internal/run/fold"
+	"sluice/internal/run/retain"
+)
+
+// lives has the server live as a copy and as the owner, in turn, until ctx ends.
+func (c *cluster) lives(ctx context.Context, h *house) error {
+	for ctx.Err() == nil {
+		term, err := c.asCopy(ctx, h)
+		if err != nil {
+			return err
+		}
+		if term == nil {
+			return nil
+		}
+		if err := c.asOwner(ctx, h, term); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// asCopy is a life without the log. It ends when the server owns it, and without a term when ctx ends.
+func (c *cluster) asCopy(ctx context.Context, h *house) (sluice.Term, error) {
+	life, stop := context.WithCancel(ctx)
+	defer stop()
+	var term sluice.Term
+	var seeks sync.WaitGroup
+	seeks.Go(func() {
+		defer stop()
+		term = c.seek(life)
+	})
+	err := c.s.live(life, h, c.journal, c.copyLife())
+	stop()
+	seeks.Wait()
+	if term == nil || err == nil && ctx.Err() == nil {
+		return term, err
+	}
+	c.resign(ctx, term)
+	return nil, err
+}
+
+// seek returns when this server owns the log; nil when ctx ends. Only who has everything that there is may own it.
+func (c *cluster) seek(ctx context.Context) sluice.Term {
+	told := ""
+	for ctx.Err() == nil {
+		err := c.counts(ctx)
+		if err == nil {
+			err = c.current(ctx)
+		}
+		if err == nil {
+			err = c.belongs(ctx)
+		}
+		if err == nil {
+			if !c.caughtUp.Swap(true) {
+				c.s.Log.Info("this server has all of the log, and can own it")
+			}
+			var term sluice.Term
+			if term, err = c.engine.Own(ctx, sluice.Owner{Name: string(c.seat.Name), Address: c.seat.Address}); err == nil {
+				return term
+			}
+		}
+		if ctx.Err() == nil && err.Error() != told {
+			told = err.Error()
+			c.s.Log.Warn("this server cannot own the log now", "why", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(ownRetry):
+		}
+	}
+	return nil
+}
+
+// asOwner is a life in which the server owns the log. It is like the life of a server that is alone, and ends with the term.
+func (c *cluster) asOwner(ctx context.Context, h *house, term sluice.Term) error {
+	defer c.resign(ctx, term)
+	life, stop := context.WithCancelCause(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer stop(nil)
+	watch.Go(func() {
+		select {
+		case <-term.Over():
+		case <-c.journal.Over():
+		case <-life.Done():
+		}
+		stop(errTermOver)
+	})
+	c.journal.Own(term)
+	defer c.journal.Disown()
+	defer c.api.Store(nil)
+	err := c.journal.Current(life)
+	if err == nil {
+		err = c.found(life)
+	}
+	if err == nil {
+		c.outlook.see(sluice.Owner{Name: string(c.seat.Name), Address: c.seat.Address}, term.Number(), nil, c.s.Clock())
+		c.s.Log.Info("this server owns the log", "term", term.Number())
+		err = c.s.live(life, h, c.journal, c.ownerLife(term))
+	}
+	switch over := life.Err() != nil && ctx.Err() == nil; {
+	case over, sluice.CodeOf(err) == sluice.Contact && ctx.Err() == nil: // another life follows, whatever has failed in this one
+		c.s.Log.Warn("this server does not own the log any more", "term", term.Number(), "why", err)
+		if !over {
+			select {
+			case <-ctx.Done():
+			case <-time.After(lifeRetry):
+			}
+		}
+		return nil
+	case errors.Is(context.Cause(life), errTermOver):
+		return nil
+	}
+	return err
+}
+
+// found makes the first server of a cluster its first member.
+func (c *cluster) found(ctx context.Context) error {
+	all, err := c.members.All(ctx)
+	if err != nil || slices.ContainsFunc(all, func(m member.Known) bool { return m.Joined }) {
+		return err
+	}
+	return c.members.Found(ctx, c.seat.Name, c.seat.Address)
+}
+
+// resign hands the log over at once. A term that is over needs nothing more.
+func (c *cluster) resign(ctx context.Context, term sluice.Term) {
+	select {
+	case <-term.Over():
+		return
+	default:
+	}
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), resignWithin)
+	defer done()
+	if err := term.Resign(ctx); err != nil { // it ends by itself, a little later
+		c.s.Log.Warn("the log is not handed over", "why", err)
+	}
+}
+
+// counts says why this server may not own the log yet: one that has just joined is no part of a majority before it has what the others have.
+func (c *cluster) counts(ctx context.Context) error {
+	all, err := c.nodes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		if m.Name == string(c.seat.Name) && m.Learner {
+			return sluice.Errorf(sluice.Contact, "this server joins the cluster, and does not have yet what the others have")
+		}
+	}
+	return nil
+}
+
+// belongs says that this server is no member any more, by a copy that has all of the log. The first one is none yet before it owns it.
+func (c *cluster) belongs(ctx context.Context) error {
+	all, err := c.members.All(ctx)
+	if err != nil {
+		return err
+	}
+	others := false
+	for _, m := range all {
+		if m.Joined && m.Name == c.seat.Name {
+			return nil
+		}
+		others = others || m.Joined
+	}
+	if !others {
+		return nil
+	}
+	return sluice.Errorf(sluice.Contact, "this server was removed from the cluster").WithHint("an empty --data and a token of sluice server members add let it in again")
+}
+
+func (c *cluster) copyLife() life {
+	return life{inCluster: (*seats)(c), engine: c.engineSeen, stale: c.outlook.stale, answer: c.answerAsCopy, carry: c.carry, here: &c.here, beside: c.warm, follows: c.follows, ready: func(context.Context) error {
+		switch v := c.outlook.now(); {
+		case v.cut != nil:
+			return v.cut
+		case v.term == 0:
+			return sluice.Errorf(sluice.Contact, "no server owns the log now")
+		}
+		return nil
+	}}
+}
+
+// follows reports whether this server's copy has what the others have: it had, since it started, and it hears of a majority.
+func (c *cluster) follows() bool { return c.caughtUp.Load() && c.outlook.now().cut == nil }
+
+// warmEvery is how often a copy looks whether its snapshots are near the end of the log.
+const warmEvery = 5 * time.Second
+
+// warm keeps this server ready to own the log: it then has little to read first.
+func (c *cluster) warm(ctx context.Context) {
+	w := fold.NewWarm(c.journal)
+	for ctx.Err() == nil {
+		heads, err := c.journal.Heads(ctx)
+		if err == nil {
+			err = w.Look(ctx, heads)
+		}
+		if err != nil && ctx.Err() == nil {
+			c.s.Log.Warn("what this server would have to read first, to own the log, cannot be read", "why", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(warmEvery):
+		}
+	}
+}
+
+func (c *cluster) ownerLife(term sluice.Term) life {
+	return life{owns: true, inCluster: (*seats)(c), engine: c.engineSeen, term: term.Number(), stillOwns: c.ownsIn(term.Number()), servers: c.abouts.workers, beside: c.tend, here: &c.here, around: c.around,
+		answer: func(here http.Handler) answers {
+			c.api.Store(&here)
+			return func(w http.ResponseWriter, r *http.Request) bool { here.ServeHTTP(w, r); return true }
+		}}
+}
+
+// ownsIn asks the engine whether a term goes on: a process that stood still does not know by itself.
+func (c *cluster) ownsIn(term uint64) func(context.Context) error {
+	return func(ctx context.Context) error {
+		who, now, err := c.engine.Owner(ctx)
+		if err == nil && now != term {
+			err = sluice.Errorf(sluice.Contact, "the server %s owns the log now", who.Name)
+		}
+		return err
+	}
+}
+
+// around has what survives a server be kept by a majority of them.
+func (c *cluster) around(service *control.Service) (end func()) {
+	others := copies.New(copies.Config{Members: c.neighbours.peers, Size: c.neighbours.size, Blobs: c.here.blobs, Outputs: c.outputs, Log: c.journal,
+		Needed: func(ctx context.Context) ([]string, []sluice.JobID, []sluice.JobID, error) {
+			n, err := retain.Needed(ctx, retain.Config{Policy: c.s.Keep, Log: c.journal, Clock: c.s.Clock})
+			return n.Blobs, n.Open, n.Over, err
+		},
+		Trouble: func(text string) { c.s.Log.Warn(text) }})
+	service.Outputs = others.Outputs()
+	service.Blobs = others.Blobs()
+	c.copies.Store(others)
+	return func() {
+		c.copies.Store(nil)
+		others.Close()
+	}
+}
