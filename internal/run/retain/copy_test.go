@@ -1,6 +1,7 @@
 package retain_test
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 	"testing"
