@@ -52,7 +52,8 @@ func (c *Client) Hand(w http.ResponseWriter, r *http.Request, from From) error {
 	h := &handing{c: c, r: r}
 	proxy := &httputil.ReverseProxy{Transport: c.calls, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0), ModifyResponse: taken, ErrorHandler: h.failed,
 		Rewrite: func(p *httputil.ProxyRequest) { h.rewrite(p, base64.RawURLEncoding.EncodeToString(text)) }}
-	trace := &httptrace.ClientTrace{WroteHeaders: func() { h.sent.Store(true) }, Got100Continue: h.agreed}
+	// Not WroteHeaders: the other server can have the request, and its caller be gone, before that is said.
+	trace := &httptrace.ClientTrace{WroteHeaderField: func(string, []string) { h.sent.Store(true) }, Got100Continue: h.agreed}
 	defer h.end()
 	proxy.ServeHTTP(quiet{w}, r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
 	return h.err
@@ -62,8 +63,8 @@ func (c *Client) Hand(w http.ResponseWriter, r *http.Request, from From) error {
 type handing struct {
 	c    *Client
 	r    *http.Request
-	body *gate // nil: there is none
-	sent atomic.Bool
+	body *gate       // nil: there is none
+	sent atomic.Bool // or about to be
 	err  error
 }
 
