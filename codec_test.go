@@ -224,7 +224,49 @@ func FuzzEvent(f *testing.F) {
 		if err := json.Unmarshal(b, &again); err != nil {
 			t.Fatalf("what was written cannot be read: %v\n%s", err, b)
 		}
+		if _, unknown := e.Body.(sluice.UnknownBody); unknown || e.Job != "" && !e.Job.Valid() {
+			return // somebody else wrote it; or no log takes it
+		}
+		if seq, job, err := sluice.Glance(b); err != nil || seq != again.Seq || job != again.Job {
+			t.Fatalf("a glance sees event %d of %q (%v), not %d of %q\n%s", seq, job, err, again.Seq, again.Job, b)
+		}
 	})
+}
+
+// TestGlance: what is seen at a glance is what a reader would see, whoever wrote it.
+func TestGlance(t *testing.T) {
+	lines := []string{
+		`{"v":1,"seq":7,"time":"2026-01-02T03:04:05Z","type":"x"}`,
+		`{"v":1,"seq":7,"time":"2026-01-02T03:04:05Z","type":"x","job":"0123456789ab","host":"a"}`,
+		`{"v":1,"seq":7,"time":"2026-01-02T03:04:05Z","type":"x","host":"a","job":"0123456789ab"}`,
+		`{"v":1,"seq":7,"time":"2026-01-02T03:04:05Z","type":"x","host":"a","in":{"job":"0123456789ab"}}`,
+		`{"v":1,"seq":7,"time":"2026-01-02T03:04:05Z","type":"x","job" : "0123456789ab"}`,
+		`{"v":1,"seq":7,"time":"2026-01-02T03:04:05Z","type":"a\"b","job":"0123456789ab"}`,
+		`{"v":1,"seq":7,"time":"2026-01-02T03:04:05Z","type":"x","text":"\",\"job\":\"0123456789ab\""}`,
+		`{"v":2,"seq":7,"later":1,"time":"2026-01-02T03:04:05Z","type":"x","job":"0123456789ab"}`,
+		`{"seq":7, "v":1,"job":"0123456789ab","time":"2026-01-02T03:04:05Z","type":"x"}`,
+	}
+	for _, e := range samples(t) {
+		b, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, string(b))
+	}
+	for _, line := range lines {
+		var e sluice.Event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatal(err)
+		}
+		if seq, job, err := sluice.Glance([]byte(line)); err != nil || seq != e.Seq || job != e.Job {
+			t.Errorf("event %d of %q (%v), not %d of %q: %s", seq, job, err, e.Seq, e.Job, line)
+		}
+	}
+	for _, bad := range []string{``, `{}`, `{"v":1,"seq":7`, `{"v":1,"seq":-7,"time":"x","type":"x"}`, `{"seq":7,"time":"2026-01-02T03:04:05Z","type":"x"}`} {
+		if _, _, err := sluice.Glance([]byte(bad)); err == nil {
+			t.Errorf("taken for an event: %s", bad)
+		}
+	}
 }
 
 func TestSecretsShowNothing(t *testing.T) {

@@ -72,7 +72,7 @@ func (a *abouts) workers() (out []string) {
 
 // self is what this server says of itself.
 func (c *cluster) self(ctx context.Context) (about, error) {
-	heads, err := c.journal.Heads(ctx)
+	heads, err := c.journal.Settled(ctx) // the engine forgets what all copies have
 	return about{Workers: c.workersAt(), Version: Version, Heads: heads}, err
 }
 

@@ -451,7 +451,7 @@ func TestForged(t *testing.T) {
 
 func tamper(t *testing.T, dir, statement string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", dsn(filepath.Join(dir, dbName), false))
+	db, err := sql.Open("sqlite", dsn(filepath.Join(dir, dbName), "FULL", false))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -477,7 +477,7 @@ func TestOtherPrograms(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		db, err := sql.Open("sqlite", dsn(filepath.Join(l.dir, dbName), false))
+		db, err := sql.Open("sqlite", dsn(filepath.Join(l.dir, dbName), "FULL", false))
 		if err != nil {
 			t.Fatal(err)
 		}

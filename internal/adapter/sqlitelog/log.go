@@ -41,8 +41,9 @@ type Config struct {
 	// kernel. Tests pretend with it.
 	Filesystem func(dir string) (magic int64, err error)
 	// First is where each record has to be before it is here: where it returns an error, Update appends nothing and returns it.
-	// What First took all the same has to come back by [Log.Append]. From then on the journal is a copy: who opens it without First can
-	// only read it. nil: this journal is the only place.
+	// What First took all the same has to come back by [Log.Append], and so has what a power failure takes from here: the journal is a
+	// copy from then on, and what is in it is on the disk only after 0.2 s ([Log.Settled]). Who opens it without First can only read it.
+	// nil: this journal is the only place.
 	First func(ctx context.Context, r sluice.Record) error
 }
 
@@ -51,14 +52,16 @@ type Log struct {
 	dir      string
 	lockWait time.Duration
 	first    func(context.Context, sluice.Record) error // may be nil
+	isCopy   bool                                       // and this process may append to it
 
-	writer *sql.DB // one connection, w
-	w      *writer // used only by who holds turn; stays open, so that no other process removes the -wal
-	read   *sql.DB
-	files  []pinned
-	anchor *anchor
-	packer *packer
-	follow *follower
+	writer  *sql.DB // one connection, w
+	w       *writer // used only by who holds turn; stays open, so that no other process removes the -wal
+	read    *sql.DB
+	files   []pinned
+	anchor  *anchor
+	packer  *packer
+	follow  *follower
+	settler *settler // of a copy
 
 	turn chan struct{} // holds one token: who has it may write
 	done chan struct{} // closed by Close
@@ -89,7 +92,7 @@ func open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	if err != nil || cfg.Dir == "" {
 		return nil, sluice.Errorf(sluice.Contact, "%q cannot hold the journal: not a directory's path", cfg.Dir)
 	}
-	l := &Log{dir: dir, lockWait: cfg.LockWait, first: cfg.First, turn: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &Log{dir: dir, lockWait: cfg.LockWait, first: cfg.First, isCopy: cfg.First != nil, turn: make(chan struct{}, 1), done: make(chan struct{})}
 	if l.lockWait == 0 {
 		l.lockWait = defaultLockWait
 	}
@@ -162,6 +165,9 @@ func (l *Log) release() error {
 	var errs []error
 	if l.follow != nil {
 		l.follow.stop()
+	}
+	if l.settler != nil {
+		errs = append(errs, l.settler.stop())
 	}
 	if l.w != nil {
 		errs = append(errs, l.w.Close())
@@ -292,6 +298,16 @@ func (p pinned) inPlace() error {
 	}
 	return sluice.Errorf(sluice.Contact, "%s was removed or replaced while it was in use; nothing will be started", p.path).Lasts().
 		WithHint("end all processes that use it and put the files back; see %s", manual)
+}
+
+// inPlace finds out whether any file of the journal was removed or replaced.
+func (l *Log) inPlace() error {
+	for _, f := range l.files {
+		if err := f.inPlace(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // String says where the journal is.

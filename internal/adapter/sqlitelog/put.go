@@ -21,6 +21,11 @@ func (l *Log) Put(ctx context.Context, records iter.Seq2[sluice.Record, error]) 
 	if err != nil {
 		return l.problem("writing", err)
 	}
+	if l.settler != nil {
+		if err := l.anchor.sync(l.settler.wal); err != nil {
+			return l.stopWriting(err)
+		}
+	}
 	for ns, m := range ends {
 		if err := l.anchor.force(ctx, ns, m); err != nil {
 			return l.problem("writing", err)
@@ -61,9 +66,9 @@ func (l *Log) appendOne(tx *writeTx, ends map[sluice.Namespace]mark, r sluice.Re
 	}
 	end, known := ends[r.Namespace]
 	if !known {
-		anchored, _, err := l.anchor.read(r.Namespace)
+		through, err := l.through(r.Namespace)
 		if err == nil {
-			end, err = l.prove(tx.ctx, l.w, r.Namespace, anchored, anchored.seq, nil)
+			end, err = l.prove(tx.ctx, l.w, r.Namespace, through, through.seq, nil)
 		}
 		if err != nil {
 			return err
@@ -122,10 +127,10 @@ func (l *Log) putOne(tx *writeTx, ends map[sluice.Namespace]mark, given sluice.R
 	if end := ends[r.ns]; r.first != end.seq+1 || r.prev != end.hash || r.sum() != r.hash || r.last < r.first {
 		return damaged(r.ns, "the record of the events %d to %d does not continue the one before, or was changed", r.first, r.last)
 	}
-	events, err := r.events(nil, 0)
+	about, err := r.jobs()
 	if err != nil {
 		return err
 	}
 	ends[r.ns] = r.end()
-	return l.append(tx, r, jobs(events))
+	return l.append(tx, r, about)
 }

@@ -111,7 +111,7 @@ func writeEvent(b *bytes.Buffer, e sluice.Event) error {
 	if e.Job != "" && !e.Job.Valid() {
 		return fmt.Errorf("%s: %q is no job id", e.Body.Type(), e.Job)
 	}
-	line, err := json.Marshal(e)
+	line, err := e.MarshalJSON() // json.Marshal would read it all again
 	if err != nil {
 		return fmt.Errorf("%s: %w", e.Body.Type(), err)
 	}
@@ -163,29 +163,56 @@ func (p *packer) load(ns sluice.Namespace, w row) (record, error) {
 
 // events appends the record's events after the number `after` to out.
 func (r *record) events(out []sluice.Event, after uint64) ([]sluice.Event, error) {
+	err := r.each(after, func(line []byte) (uint64, error) {
+		var e sluice.Event
+		err := json.Unmarshal(line, &e)
+		out = append(out, e)
+		return e.Seq, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// jobs are the jobs that the record's events are about, each once. It does not read more of them.
+func (r *record) jobs() (out []sluice.JobID, err error) {
+	seen := map[sluice.JobID]bool{}
+	err = r.each(0, func(line []byte) (uint64, error) {
+		seq, job, err := sluice.Glance(line)
+		if job != "" && !seen[job] {
+			seen[job] = true
+			out = append(out, job)
+		}
+		return seq, err
+	})
+	return out, err
+}
+
+// each reads the lines of the events after the number `after`. read returns which number one says that it is.
+func (r *record) each(after uint64, read func(line []byte) (uint64, error)) error {
 	rest, seq := r.payload, r.first
 	for ; len(rest) > 0; seq++ {
 		line, more, ok := bytes.Cut(rest, []byte{'\n'})
 		if !ok || seq > r.last {
-			return nil, damaged(r.ns, "the record of the events %d to %d holds another number of events", r.first, r.last)
+			return damaged(r.ns, "the record of the events %d to %d holds another number of events", r.first, r.last)
 		}
 		rest = more
 		if seq <= after {
 			continue
 		}
-		var e sluice.Event
-		if err := json.Unmarshal(line, &e); err != nil {
-			return nil, damaged(r.ns, "event %d cannot be read (%v)", seq, err)
+		is, err := read(line)
+		if err != nil {
+			return damaged(r.ns, "event %d cannot be read (%v)", seq, err)
 		}
-		if e.Seq != seq {
-			return nil, damaged(r.ns, "event %d says that it is %d", seq, e.Seq)
+		if is != seq {
+			return damaged(r.ns, "event %d says that it is %d", seq, is)
 		}
-		out = append(out, e)
 	}
 	if seq != r.last+1 {
-		return nil, damaged(r.ns, "the record of the events %d to %d holds another number of events", r.first, r.last)
+		return damaged(r.ns, "the record of the events %d to %d holds another number of events", r.first, r.last)
 	}
-	return out, nil
+	return nil
 }
 
 // jobs are the jobs that the events are about, each once.

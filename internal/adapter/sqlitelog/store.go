@@ -48,8 +48,8 @@ CREATE TABLE accepted (
 `
 
 // dsn names the file for the driver. No busy timeout: waiting is ours, because it must end with the context.
-func dsn(path string, reader bool) string {
-	q := url.Values{"_pragma": {"busy_timeout(0)", "journal_mode(WAL)", "synchronous(FULL)", "cell_size_check(1)",
+func dsn(path, synchronous string, reader bool) string {
+	q := url.Values{"_pragma": {"busy_timeout(0)", "journal_mode(WAL)", "synchronous(" + synchronous + ")", "cell_size_check(1)",
 		"trusted_schema(0)", "journal_size_limit(16777216)"}}
 	if reader {
 		q["_pragma"] = append(q["_pragma"], "query_only(1)")
@@ -63,11 +63,15 @@ func (l *Log) connect(ctx context.Context) (err error) {
 	if err := makeFile(l.dir, path); err != nil {
 		return err
 	}
-	if l.writer, err = sql.Open("sqlite", dsn(path, false)); err != nil {
+	synchronous := "FULL" // each commit waits for the disk
+	if l.isCopy {
+		synchronous = "NORMAL" // its settler does
+	}
+	if l.writer, err = sql.Open("sqlite", dsn(path, synchronous, false)); err != nil {
 		return err
 	}
 	l.writer.SetMaxOpenConns(1)
-	if l.read, err = sql.Open("sqlite", dsn(path, true)); err != nil {
+	if l.read, err = sql.Open("sqlite", dsn(path, synchronous, true)); err != nil {
 		return err
 	}
 	l.read.SetMaxOpenConns(readers)
@@ -85,7 +89,10 @@ func (l *Log) connect(ctx context.Context) (err error) {
 		}
 		l.files = append(l.files, f)
 	}
-	return nil
+	if l.isCopy {
+		l.settler, err = startSettler(ctx, l, path+"-wal")
+	}
+	return err
 }
 
 // makeFile makes an empty file with the right mode under its final name, if there is none. It must not open and

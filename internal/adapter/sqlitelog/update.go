@@ -2,7 +2,6 @@ package sqlitelog
 
 import (
 	"context"
-	"errors"
 
 	"sluice"
 )
@@ -55,14 +54,26 @@ func (l *Log) Update(ctx context.Context, ns sluice.Namespace, after uint64,
 	return r.last, nil
 }
 
+// through is the last place that the chain of a namespace is known to run through: the anchor, or what this process has committed since.
+func (l *Log) through(ns sluice.Namespace) (mark, error) {
+	anchored, _, err := l.anchor.read(ns)
+	if err != nil || l.settler == nil {
+		return anchored, err
+	}
+	if m, ok := l.settler.end(ns); ok && m.seq > anchored.seq {
+		return m, nil
+	}
+	return anchored, nil
+}
+
 // end proves the end of a namespace's chain, from the anchor on, and returns it with the events after the number
 // `after`. It is called under the write lock, so nobody else moves the head; the anchor is never ahead of it.
 func (l *Log) end(ctx context.Context, ns sluice.Namespace, after uint64) (head mark, tail []sluice.Event, err error) {
-	anchored, _, err := l.anchor.read(ns)
+	through, err := l.through(ns)
 	if err != nil {
 		return mark{}, nil, err
 	}
-	head, err = l.prove(ctx, l.w, ns, anchored, min(after, anchored.seq), func(r *record) (bool, error) {
+	head, err = l.prove(ctx, l.w, ns, through, min(after, through.seq), func(r *record) (bool, error) {
 		var err error
 		if r.last > after {
 			tail, err = r.events(tail, after)
@@ -107,7 +118,8 @@ func (l *Log) append(tx *writeTx, r record, about []sluice.JobID) error {
 	return l.anchor.reserve(tx.ctx, r.ns)
 }
 
-// acknowledge commits, and writes into the anchor what was committed: the new ends of namespaces. Only then may anybody rely on it.
+// acknowledge commits, and writes into the anchor what was committed: the new ends of namespaces. Only then may anybody rely on it. A copy
+// leaves the anchor to its settler.
 func (l *Log) acknowledge(tx *writeTx, ends map[sluice.Namespace]mark) error {
 	if err := tx.commit(); err != nil {
 		l.follow.changed() // it may have been made all the same
@@ -121,20 +133,12 @@ func (l *Log) acknowledge(tx *writeTx, ends map[sluice.Namespace]mark) error {
 			l.follow.appended(ns, m.seq)
 		}
 	}()
-	for _, f := range l.files {
-		if err := f.inPlace(); err != nil {
-			return err
-		}
+	if err := l.inPlace(); err != nil {
+		return err
 	}
-	for ns, m := range ends {
-		err := l.anchor.write(tx.ctx, ns, m)
-		var known *sluice.Error
-		if err != nil && !errors.As(err, &known) {
-			return l.stopWriting(err)
-		}
-		if err != nil {
-			return err
-		}
+	if l.settler != nil {
+		l.settler.owe(ends)
+		return nil
 	}
-	return nil
+	return l.anchorEnds(tx.ctx, ends)
 }

@@ -27,6 +27,8 @@ type Copy interface {
 	// Append adds records as they are. Those that are there already are left out; what does not continue the copy is an error with
 	// the code Contact.
 	Append(ctx context.Context, records []sluice.Record) error
+	// Settled are the ends of all namespaces as far as they stay when the machine loses power now.
+	Settled(ctx context.Context) ([]sluice.Head, error)
 }
 
 // Config is what a journal needs.
