@@ -3,7 +3,7 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test check race demo hosts bench bench-server bench-releases bench-ui shots lint sim soak fuzz man clean
+.PHONY: build test check race demo hosts bench bench-server bench-cluster bench-releases bench-ui shots lint sim soak fuzz man clean
 
 build: ## the program, in ./sluice
 	$(GO) build -trimpath -o sluice ./cmd/sluice
@@ -35,6 +35,9 @@ sim: ## the simulation, for SIMTIME (5m): seed after seed, and every planted bug
 
 bench-server: ## a server on simulated hosts; writes docs/benchmarks-server.md
 	$(GO) run ./internal/lab/serverbench -write docs/benchmarks-server.md
+
+bench-cluster: ## three servers beside one, and KILLS (30) times the owner killed; writes docs/benchmarks-cluster.md
+	$(GO) run ./internal/lab/serverbench -cluster $(or $(KILLS),30) -write docs/benchmarks-cluster.md
 
 bench-releases: ## versions of an application, side by side with peers; writes docs/benchmarks-releases.md; ROUNDS=1 is a first look
 	.ci/install-test-deps --bench

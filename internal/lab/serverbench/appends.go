@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"iter"
 	"os/exec"
 	"strings"
 )
@@ -23,21 +24,12 @@ func appends(l *lab) (section, error) {
 	}
 	bare := map[string]float64{}
 	var rows [][]string
-	for line := range strings.Lines(string(out)) {
-		name, rest, _ := strings.Cut(line, "\t")
-		what, size, is := strings.Cut(strings.TrimSpace(name), "/events=")
+	for name, figures := range benchmarks(string(out)) {
+		what, size, is := strings.Cut(name, "/events=")
 		if !is {
 			continue
 		}
 		size, _, _ = strings.Cut(size, "-")
-		figures := map[string]float64{}
-		for _, f := range strings.Split(rest, "\t") {
-			var v float64
-			var unit string
-			if n, _ := fmt.Sscan(f, &v, &unit); n == 2 {
-				figures[unit] = v
-			}
-		}
 		title := size + " events at once"
 		if what == "BenchmarkBare" {
 			title, bare[size] = "bare, "+title, figures["p50-µs"]
@@ -54,4 +46,27 @@ func appends(l *lab) (section, error) {
 		s.row(r...)
 	}
 	return s, nil
+}
+
+// benchmarks are the figures that `go test -bench` prints, by the names of the benchmarks and of the units.
+func benchmarks(out string) iter.Seq2[string, map[string]float64] {
+	return func(yield func(string, map[string]float64) bool) {
+		for line := range strings.Lines(out) {
+			name, rest, is := strings.Cut(line, "\t")
+			if !is || !strings.HasPrefix(name, "Benchmark") {
+				continue
+			}
+			figures := map[string]float64{}
+			for _, f := range strings.Split(rest, "\t") {
+				var v float64
+				var unit string
+				if n, _ := fmt.Sscan(f, &v, &unit); n == 2 {
+					figures[unit] = v
+				}
+			}
+			if !yield(strings.TrimSpace(name), figures) {
+				return
+			}
+		}
+	}
 }

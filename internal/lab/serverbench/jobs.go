@@ -43,15 +43,17 @@ func (c carried) cells() []string {
 // carry has a job carried out by the server.
 func (l *lab) carry(who string, hosts, atOnce int, each time.Duration) (carried, error) {
 	c := carried{who: who, hosts: hosts, atOnce: atOnce, alone: alone(hosts, atOnce, each)}
-	server, workers, lab, machine := usedBy(l.server), usedBy(l.workers...), usedBy(l.hosts), worked()
+	server, workers, lab, machine := usedBy(l.servers...), usedBy(l.workers...), usedBy(l.hosts), worked()
 	began := time.Now()
 	j, err := l.submit(hosts, atOnce, "sim "+each.String())
 	if err == nil {
 		err = l.end(j.ID)
 	}
 	c.took, c.machine = time.Since(began), worked()-machine
-	c.server, c.workers, c.lab = usedBy(l.server).since(server), usedBy(l.workers...).since(workers), usedBy(l.hosts).since(lab)
-	c.serverPeak = peak(l.server)
+	c.server, c.workers, c.lab = usedBy(l.servers...).since(server), usedBy(l.workers...).since(workers), usedBy(l.hosts).since(lab)
+	for _, s := range l.servers {
+		c.serverPeak = max(c.serverPeak, peak(s))
+	}
 	for _, w := range l.workers {
 		c.workerPeak = max(c.workerPeak, peak(w))
 	}

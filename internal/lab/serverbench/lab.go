@@ -26,7 +26,7 @@ type lab struct {
 	token        string
 	log          *os.File
 	hosts        *exec.Cmd
-	server       *exec.Cmd // nil: none
+	servers      []*exec.Cmd // one, or those of a cluster
 	workers      []*exec.Cmd
 	ctx          context.Context // ends when the part takes too long
 
@@ -99,21 +99,25 @@ func (l *lab) command(args ...string) *exec.Cmd {
 // serve starts the server, and returns when it takes jobs.
 func (l *lab) serve(flags ...string) error {
 	if l.address == "" {
-		n, err := net.Listen("tcp", "127.0.0.1:0")
+		ports, err := free(1)
 		if err != nil {
 			return err
 		}
-		l.address = n.Addr().String()
-		_ = n.Close()
+		l.address = fmt.Sprintf("127.0.0.1:%d", ports[0])
 	}
-	l.server = l.command(append([]string{"server", "--data", l.path("data"), "--listen", l.address, "--admin-token-file", l.path("token"), "--log-level", "error"}, flags...)...)
+	s := l.command(append([]string{"server", "--data", l.path("data"), "--listen", l.address, "--admin-token-file", l.path("token"), "--log-level", "error"}, flags...)...)
 	if l.profile != "" {
-		l.server.Env = append(l.server.Env, "SIMULATED_PPROF="+l.profile)
+		s.Env = append(s.Env, "SIMULATED_PPROF="+l.profile)
 	}
-	if err := l.server.Start(); err != nil {
-		l.server = nil
+	if err := s.Start(); err != nil {
 		return err
 	}
+	l.servers = []*exec.Cmd{s}
+	return l.ready()
+}
+
+// ready waits until the server takes jobs.
+func (l *lab) ready() error {
 	err := l.wait(func() bool {
 		r, err := http.NewRequestWithContext(l.ctx, "GET", "http://"+l.address+"/readyz", nil)
 		if err != nil {
@@ -130,6 +134,31 @@ func (l *lab) serve(flags ...string) error {
 		l.token = strings.TrimSpace(string(text))
 	}
 	return err
+}
+
+// free are ports of the loopback that nobody uses, in a row.
+func free(n int) ([]int, error) {
+	for range 1000 {
+		first, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		ports, all := []int{first.Addr().(*net.TCPAddr).Port}, []net.Listener{first}
+		for len(ports) < n {
+			next, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", ports[0]+len(ports)))
+			if err != nil {
+				break
+			}
+			ports, all = append(ports, ports[0]+len(ports)), append(all, next)
+		}
+		for _, l := range all {
+			_ = l.Close()
+		}
+		if len(ports) == n {
+			return ports, nil
+		}
+	}
+	return nil, fmt.Errorf("no %d free ports in a row", n)
 }
 
 // work starts workers elsewhere, and returns when they are connected.
@@ -166,18 +195,13 @@ func (l *lab) work(n, limit int) error {
 	})
 }
 
-// kill is kill -9 of the server and of all workers.
+// kill is kill -9 of all servers and workers.
 func (l *lab) kill() {
-	if l.server != nil {
-		_ = l.server.Process.Kill()
-		_ = l.server.Wait()
-		l.server = nil
+	for _, p := range append(l.servers, l.workers...) {
+		_ = p.Process.Kill()
+		_ = p.Wait()
 	}
-	for _, w := range l.workers {
-		_ = w.Process.Kill()
-		_ = w.Wait()
-	}
-	l.workers = nil
+	l.servers, l.workers = nil, nil
 }
 
 type job struct {

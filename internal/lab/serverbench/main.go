@@ -23,6 +23,7 @@ type options struct {
 	profile string
 	program string        // the program itself, on simulated hosts
 	ui      time.Duration // how long the page of a job is looked at, and nothing else measured; 0: it is not
+	cluster int           // how often the owner of a cluster's log is killed, and nothing else but clusters measured; 0: it is not
 }
 
 // part is what is measured together.
@@ -46,6 +47,7 @@ func benchmark() error {
 	flag.IntVar(&o.large, "large", 100_000, "hosts of the largest job")
 	flag.StringVar(&o.profile, "profile", "", "`HOST:PORT` at which servers can be profiled")
 	flag.DurationVar(&o.ui, "ui", 0, "measure the web UI alone, for so `long`")
+	flag.IntVar(&o.cluster, "cluster", 0, "measure clusters alone, and kill the owner so `often`")
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "serverbench")
 	if err != nil {
@@ -66,6 +68,13 @@ func benchmark() error {
 	if o.ui > 0 {
 		p.preface = prefaceUI
 		parts = []part{{"ui", o.ui + 3*time.Minute, func(l *lab) (section, error) { return ui(l, o.ui) }}}
+	}
+	if o.cluster > 0 {
+		p.preface = prefaceCluster
+		parts = []part{
+			{"shared appends", 4 * time.Minute, sharedAppends}, {"shared jobs", 15 * time.Minute, sharedJobs},
+			{"owner killed", time.Duration(o.cluster) * time.Minute, func(l *lab) (section, error) { return ownerKilled(l, o.cluster) }},
+		}
 	}
 	for _, part := range parts {
 		if !strings.Contains(part.name, o.only) {

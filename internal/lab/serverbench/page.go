@@ -71,6 +71,20 @@ server, worker and hosts share the processors of one machine.
 | made in | %v |
 `
 
+const prefaceCluster = `# Benchmarks of a cluster
+
+Made by ` + "`make bench-cluster`" + `: three servers on one machine, next to a single server on the same machine, in turn. The hosts are
+[simulated](../internal/lab/simhosts/doc.go). Three servers have three times the work of one to do, and here the same processors and the
+same disk to do it with; on machines of their own they have not.
+
+| machine | |
+| --- | --- |
+| processors | %d |
+| Go | %s |
+| load before it began, at the end | %s, %s |
+| made in | %v |
+`
+
 func (p *page) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, p.preface, runtime.NumCPU(), runtime.Version(), p.load, loadNow(), time.Since(p.began).Round(time.Second))

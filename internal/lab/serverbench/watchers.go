@@ -33,7 +33,7 @@ func watched(l *lab) (section, error) {
 func (l *lab) follow(s *section, n int) error {
 	ctx, stop := context.WithCancel(l.ctx)
 	defer stop()
-	server, self := usedBy(l.server), usedByPID(os.Getpid())
+	server, self := usedBy(l.servers...), usedByPID(os.Getpid())
 	began := time.Now()
 	j, err := l.submit(many, atOnce, "sim "+wave.String())
 	if err != nil {
@@ -78,8 +78,8 @@ func (l *lab) follow(s *section, n int) error {
 		}
 	}
 	slices.Sort(asked)
-	s.row(fmt.Sprint(n), seconds(took), fmt.Sprint(good), seconds(usedBy(l.server).since(server).cpu), seconds(usedByPID(os.Getpid()).since(self).cpu),
-		fmt.Sprint(peak(l.server)), millis(percentile(asked, 0.5)), millis(percentile(asked, 0.99)), fmt.Sprint(len(asked)))
+	s.row(fmt.Sprint(n), seconds(took), fmt.Sprint(good), seconds(usedBy(l.servers...).since(server).cpu), seconds(usedByPID(os.Getpid()).since(self).cpu),
+		fmt.Sprint(peak(l.servers[0])), millis(percentile(asked, 0.5)), millis(percentile(asked, 0.99)), fmt.Sprint(len(asked)))
 	if good != n {
 		return fmt.Errorf("%d of %d watchers saw the end of every host", good, n)
 	}
@@ -135,11 +135,11 @@ func rest(l *lab) (section, error) {
 		all.Go(func() { l.watch(ctx, j.ID) })
 	}
 	time.Sleep(2 * time.Second) // what is to be told about the beginning has been
-	server, worker := usedBy(l.server), usedBy(l.workers[0])
+	server, worker := usedBy(l.servers...), usedBy(l.workers[0])
 	time.Sleep(idle)
-	server, worker = usedBy(l.server).since(server), usedBy(l.workers[0]).since(worker)
+	server, worker = usedBy(l.servers...).since(server), usedBy(l.workers[0]).since(worker)
 	per := func(u used) string { return fmt.Sprintf("%.1f", float64(u.cpu.Milliseconds())/idle.Seconds()) }
-	s.row("server", per(server), fmt.Sprint(peak(l.server)))
+	s.row("server", per(server), fmt.Sprint(peak(l.servers[0])))
 	s.row("one worker", per(worker), fmt.Sprint(peak(l.workers[0])))
 	s.aim(aim{what: "processor time of a server at rest", shall: "< 10 ms/s", is: per(server) + " ms/s", met: server.cpu < idle/100})
 	return s, nil
