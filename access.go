@@ -201,6 +201,8 @@ type AccessNoted struct {
 	Refused   string    `json:"refused,omitzero"`
 	From      string    `json:"from,omitzero"`  // address
 	Times     int       `json:"times,omitzero"` // of the same within a while; 0 is 1
+	// Request is the [KeptHalt] that is settled by it; "": none.
+	Request string `json:"request,omitzero"`
 }
 
 func (PrincipalAdded) Type() string   { return "principal.added" }

@@ -3,6 +3,7 @@ package sluice
 import (
 	"context"
 	"io"
+	"time"
 )
 
 // Engine is what the servers of a cluster share: the newest records of every namespace, on a majority of them, and the word of who owns
@@ -64,4 +65,32 @@ type OutputPiece struct {
 	Stream  string
 	Offset  int64
 	Data    []byte
+}
+
+// KeptHalt is a halt that a server without a majority was asked for: it keeps it until it can be appended.
+type KeptHalt struct {
+	ID        string     `json:"id"` // makes that it is appended once
+	Server    ServerName `json:"server"`
+	At        time.Time  `json:"at"`
+	Principal Principal  `json:"principal"`
+	Token     TokenID    `json:"token,omitzero"` // which they showed
+	From      string     `json:"from,omitzero"`  // address
+	Namespace Namespace  `json:"namespace,omitzero"`
+	Job       JobID      `json:"job,omitzero"` // "": all jobs, of the namespace if there is one
+	Reason    string     `json:"reason,omitzero"`
+	// Known is the last event of each namespace in the server's copy then: what is no later cannot have been an answer to the halt.
+	Known map[Namespace]uint64 `json:"known,omitzero"`
+	// Age is how long ago that was, where it is handed on. So it can be compared with events, whatever the server's clock says.
+	Age time.Duration `json:"age,omitzero"`
+}
+
+// Of says what is halted.
+func (h KeptHalt) Of() string {
+	switch {
+	case h.Job != "":
+		return "the job " + string(h.Job)
+	case h.Namespace != "":
+		return "all jobs of the namespace " + string(h.Namespace)
+	}
+	return "all jobs"
 }

@@ -12,7 +12,7 @@ const EventVersion = 1
 // Event is something that happened. Its body says what; bodies are values and never changed.
 type Event struct {
 	Seq  uint64    // place in the log of the namespace, from 1; 0 before it is appended
-	Time time.Time // for people; no rule relies on it, but for pauses and time limits
+	Time time.Time // for people; no rule relies on it, but for pauses, time limits and halts that come late
 	Job  JobID     // "" for events of the namespace
 	Body Body
 }
@@ -204,6 +204,8 @@ type JobHalting struct {
 	By     string `json:"by,omitzero"`
 	// Kill ends running attempts, too (job time limit).
 	Kill bool `json:"kill,omitzero"`
+	// Request is the [KeptHalt] that it comes of; "": of none.
+	Request string `json:"request,omitzero"`
 }
 
 // JobHalted says that nothing of the job runs and nothing may start until somebody resumes it.

@@ -137,6 +137,33 @@ func (a Act) cancel(i schedule.Info) ([]sluice.Body, error) {
 	return []sluice.Body{sluice.JobCancelling{By: a.By, Reason: a.Reason}}, nil
 }
 
+// HaltingFor is Halting as a halt asks for it that a server kept.
+func HaltingFor(i schedule.Info, h sluice.KeptHalt) []sluice.Body {
+	reason := h.Reason
+	if reason == "" {
+		reason = "halted by " + string(h.Principal)
+	}
+	out := Halting(i, sluice.RuleOperator, reason, string(h.Principal))
+	halting := out[0].(sluice.JobHalting)
+	halting.Request = h.ID
+	out[0] = halting
+	return out
+}
+
+// Since looks in the events of a job whether a halt that a server kept has halted it already, and whether the job was submitted or resumed later
+// than that was asked for: it goes on then. What the server's copy held at that moment is not later, whatever clocks say.
+func Since(ns sluice.Namespace, events []sluice.Event, h sluice.KeptHalt, asked time.Time) (before, later bool) {
+	for _, e := range events {
+		switch b := e.Body.(type) {
+		case sluice.JobHalting:
+			before = before || b.Request == h.ID
+		case sluice.JobSubmitted, sluice.JobResumed:
+			later = later || e.Seq > h.Known[ns] && e.Time.After(asked)
+		}
+	}
+	return before, later
+}
+
 // stopped reports whether a job starts nothing before somebody lets it.
 func stopped(i schedule.Info) bool {
 	return i.State.Over() || i.State == schedule.Halted || i.State == schedule.Halting

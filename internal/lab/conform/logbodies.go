@@ -41,7 +41,7 @@ func bodies(t *testing.T) []sluice.Event {
 			State: sluice.ServerMaintenance, Cut: -1, WaitedMS: 30_000}),
 		ofJob(sluice.TaskFinished{Host: "web2", Attempt: a, Outcome: sluice.Failed, ExitCode: &code, Truncated: []string{"stdout"}, Leftovers: []int{1, 2}}),
 		ofJob(sluice.TaskRetried{Hosts: hosts[1:2], By: "ann"}),
-		ofJob(sluice.JobHalting{Rule: sluice.RuleBudget, Reason: "too many", Kill: true}),
+		ofJob(sluice.JobHalting{Rule: sluice.RuleBudget, Reason: "too many", Kill: true, Request: "r1"}),
 		ofJob(sluice.JobHalted{Rule: sluice.RuleConstraint, Constraint: "$app", Group: "$app.web", Holders: hosts[1:2], Generation: 1}),
 		ofJob(sluice.JobResumed{By: "ann", Generation: 1, MaxFailures: &limit}),
 		ofJob(sluice.JobCancelling{By: "ann"}),
@@ -63,7 +63,7 @@ func bodies(t *testing.T) []sluice.Event {
 		ofNamespace(sluice.TokenMade{Token: sluice.Token{ID: "t2", Principal: "bob", Digest: "00fe", Expires: when, Parent: "t1", Kind: sluice.BySession}, By: "bob"}),
 		ofNamespace(sluice.TokenRevoked{ID: "t2", Ended: "signed out", By: "bob"}),
 		ofNamespace(sluice.TokenRevoked{ID: "t1", By: "ann"}),
-		ofNamespace(sluice.AccessNoted{Principal: "bob", Token: "t1", Right: sluice.SeeOutput, Namespace: prod, What: "GET /", Refused: "no", From: "::1", Times: 2}),
+		ofNamespace(sluice.AccessNoted{Principal: "bob", Token: "t1", Right: sluice.SeeOutput, Namespace: prod, What: "GET /", Refused: "no", From: "::1", Times: 2, Request: "r1"}),
 	}
 }
 

@@ -121,6 +121,11 @@ func (k *Keeper) Allow(ctx context.Context, b access.Bearer, a access.Ask) error
 	return k.ask(ctx, b, func(s *access.State) error { return s.Allow(b, a) })
 }
 
+// StillAllow is Allow for what was asked for earlier, when b was let in. An expired token is no reason against it, a revoked one is.
+func (k *Keeper) StillAllow(ctx context.Context, b access.Bearer, a access.Ask) error {
+	return k.look(ctx, func(s *access.State) error { return s.Allow(b, a) })
+}
+
 // MaySubmit returns nil where something of a job may start: who it is carried out for may still submit it. An expired
 // token is no reason against it, a revoked one is. members may be nil.
 func (k *Keeper) MaySubmit(ctx context.Context, by access.Bearer, ns sluice.Namespace, hosts []sluice.Host, members func(sluice.Tag) []sluice.Host) error {
