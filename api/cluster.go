@@ -35,6 +35,8 @@ type Member struct {
 	Role string `json:"role" enum:"owner,copy,joining,lost,invited"`
 	// InEngine is what it is for etcd; "" where it is nothing there, or the engine is one that the servers do not make up.
 	InEngine string `json:"in_engine,omitempty" enum:"voter,learner" doc:"what it is among the nodes of etcd: one that counts for the majority, or one that does not yet"`
+	// Leads says that the nodes of etcd go by this one's, as the server knows that answers.
+	Leads bool `json:"leads,omitempty" doc:"the nodes of etcd go by this one's; as a rule that is not the owner's, so that one machine that is lost is one thing to wait for"`
 	// Behind is how many records of the log it does not have; nil where nobody knows.
 	Behind  *uint64    `json:"behind,omitempty" doc:"records of the log that its copy lacks"`
 	Seen    *time.Time `json:"seen,omitempty" doc:"when it was heard last"`

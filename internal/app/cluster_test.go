@@ -174,6 +174,29 @@ func TestClusterOfThree(t *testing.T) {
 	for _, name := range c.names {
 		c.servers[name].runs("echo I am $SLUICE_HOST, by " + string(name))
 	}
+	leads := func() (all, owners int) {
+		got, err := c.any().client.Cluster(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range got.Members {
+			if m.Leads {
+				all++
+				if m.Role == api.OwnerRole {
+					owners++
+				}
+			}
+		}
+		return all, owners
+	}
+	// The owner has another one lead as soon as there is another one.
+	for all, owners := leads(); all != 1 || owners != 0; all, owners = leads() {
+		select {
+		case <-t.Context().Done():
+			t.Fatalf("%d lead, %d of them own the log", all, owners)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // TestOwnerLeaves: a job goes on when the server ends that carries it out, and no command runs twice. Who follows the job at another server

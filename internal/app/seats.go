@@ -62,6 +62,7 @@ func (c *cluster) form(k member.Known, v view, nodes []etcd.Member, heads []slui
 		} else {
 			m.InEngine = "voter"
 		}
+		m.Leads = nodes[i].Leader
 	}
 	said, heard := c.abouts.of(k.Name)
 	if k.Name == c.seat.Name {

@@ -174,6 +174,7 @@ func TestMembers(t *testing.T) {
 	s.cluster.Since = &before
 	s.cluster.Members[0].Behind, s.cluster.Members[0].InEngine, s.cluster.Members[0].Version = &none, "voter", "1.2"
 	s.cluster.Members[1].Behind, s.cluster.Members[1].Seen, s.cluster.Members[1].Address = &behind, &before, "s2:7659"
+	s.cluster.Members[1].InEngine, s.cluster.Members[1].Leads = "voter", true
 	s.cluster.Members[3].Replaces = "s3"
 	server := httptest.NewServer(s)
 	defer server.Close()
@@ -204,11 +205,11 @@ func TestMembers(t *testing.T) {
 		}
 	}
 	says(`s1 owns the log (term 3), for 3m0s.
-SERVER         ROLE            IN ENGINE  BEHIND  SEEN  VERSION  ADDRESS
-s1 (this one)  owner           voter      0       -     1.2      -
-s2             copy            -          12      3m0s  -        s2:7659
-s3             lost            -          -       -     -        -
-s4             invited for s3  -          -       -     -        -
+SERVER         ROLE            IN ENGINE     BEHIND  SEEN  VERSION  ADDRESS
+s1 (this one)  owner           voter         0       -     1.2      -
+s2             copy            voter, leads  12      3m0s  -        s2:7659
+s3             lost            -             -       -     -        -
+s4             invited for s3  -             -       -     -        -
 `, "", "GET servers")
 	if status, out, _ := run("-o", "json"); status != exitOK || strings.Count(out, "\n") != 1 || !strings.Contains(out, `"owner":"s1"`) || !strings.Contains(out, `"behind":12`) {
 		t.Errorf("%d %s", status, out)

@@ -49,10 +49,14 @@ func (a *app) listMembers(c *cobra.Command, s *client.Client, _ []string) error 
 		if m.Replaces != "" && m.Role == api.InvitedRole {
 			role += " for " + string(m.Replaces)
 		}
+		inEngine := orDash(clean.Text(m.InEngine))
+		if m.Leads {
+			inEngine += ", leads"
+		}
 		if m.Behind != nil {
 			behind = strconv.FormatUint(*m.Behind, 10)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", clean.Text(name), clean.Text(role), orDash(clean.Text(m.InEngine)), behind, agoOf(m.Seen, now),
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", clean.Text(name), clean.Text(role), inEngine, behind, agoOf(m.Seen, now),
 			orDash(clean.Text(m.Version)), orDash(clean.Text(m.Address)))
 	}
 	return t.Flush()

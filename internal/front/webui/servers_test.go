@@ -81,7 +81,7 @@ func TestServersPage(t *testing.T) {
 	id := s.run("web1", "sim 1ms 0")
 	began, behind, none := time.Now().Add(-3*time.Minute).UTC(), uint64(12), uint64(0)
 	c := &inCluster{of: api.Cluster{Self: "s1", Owner: "s2", Term: 7, Majority: true, Since: &began, Members: []api.Member{
-		{Name: "s1", Address: "s1.example.com:7659", Role: api.CopyRole, InEngine: "voter", Behind: &behind, Version: "1.2", Seen: &began},
+		{Name: "s1", Address: "s1.example.com:7659", Role: api.CopyRole, InEngine: "voter", Leads: true, Behind: &behind, Version: "1.2", Seen: &began},
 		{Name: "s2", Address: "s2.example.com:7659", Role: api.OwnerRole, InEngine: "voter", Behind: &none, Version: "1.2"},
 		{Name: "s3", Address: "s3.example.com:7659", Role: api.LostRole, InEngine: "learner"}}}}
 	at := c.serve(t, s.door("", s.token))
@@ -92,6 +92,7 @@ func TestServersPage(t *testing.T) {
 	b.Open(at + "/ui/servers")
 	b.Sees("(term 7).")
 	b.Sees("does not count for the majority yet")
+	b.Sees("counts for the majority, leads etcd, lacks 12 records")
 	b.SeesNot("no contact")
 	everywhere(b, "servers")
 

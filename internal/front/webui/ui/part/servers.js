@@ -23,6 +23,7 @@ export const Servers = ({cluster, more}) => html`<ul class="servers">${cluster.m
   <span class="small quiet">${[
     m.address && clean(m.address),
     m.in_engine === 'learner' ? 'does not count for the majority yet' : m.in_engine === 'voter' && 'counts for the majority',
+    m.leads && 'leads etcd',
     m.behind !== undefined && (m.behind ? `lacks ${count(m.behind, 'record')}` : 'lacks nothing'),
     m.version && `version ${clean(m.version)}`,
     m.role === 'invited' && m.replaces && `in place of ${clean(m.replaces)}`,
