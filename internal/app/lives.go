@@ -92,16 +92,18 @@ func (c *cluster) asOwner(ctx context.Context, h *house, term sluice.Term) error
 	var watch sync.WaitGroup
 	defer watch.Wait()
 	defer stop(nil)
+	c.journal.Own(term)
+	defer c.journal.Disown()
 	watch.Go(func() {
 		select {
 		case <-term.Over():
 		case <-c.journal.Over():
+		case <-c.journal.Failed():
+			c.s.Log.Error("this server cannot keep what is appended, and gives the log to another one", "why", c.journal.Failure())
 		case <-life.Done():
 		}
 		stop(errTermOver)
 	})
-	c.journal.Own(term)
-	defer c.journal.Disown()
 	defer c.api.Store(nil)
 	err := c.journal.Current(life)
 	if err == nil {

@@ -56,12 +56,15 @@ type Journal struct {
 
 	turn chan struct{} // holds one token: who has it may append
 	took bool          // the engine was given a record since Update began; of who has the turn
+	kept bool          // the engine refused none since then, or was not asked; of who has the turn
 	over chan struct{} // closed when nothing may be appended any more
 
 	mu     sync.Mutex
 	term   sluice.Term
-	unsure bool  // it is not known whether all that is in the engine is here
-	broken error // why nothing may be appended any more
+	unsure bool          // it is not known whether all that is in the engine is here
+	broken error         // why nothing may be appended any more
+	failed chan struct{} // of the term: closed when the copy cannot keep what is appended
+	why    error         // of that
 }
 
 // New makes a journal. open opens the copy: first is to be called with every record that is appended to it, before it is there.
@@ -72,7 +75,7 @@ func New(cfg Config, open func(first func(context.Context, sluice.Record) error)
 	if cfg.Look <= 0 {
 		cfg.Look = defaultLook
 	}
-	j := &Journal{cfg: cfg, turn: make(chan struct{}, 1), over: make(chan struct{})}
+	j := &Journal{cfg: cfg, turn: make(chan struct{}, 1), over: make(chan struct{}), failed: make(chan struct{})}
 	j.turn <- struct{}{}
 	var err error
 	j.Copy, err = open(j.first)
@@ -149,7 +152,13 @@ func (j *Journal) follow(ctx context.Context) error {
 			}
 		}
 	})
-	err = j.cfg.Engine.Follow(inner, after, func(records []sluice.Record) error { return j.Copy.Append(inner, records) })
+	err = j.cfg.Engine.Follow(inner, after, func(records []sluice.Record) error {
+		err := j.Copy.Append(inner, records)
+		if err != nil && inner.Err() == nil {
+			j.fails(err)
+		}
+		return err
+	})
 	if cause := context.Cause(inner); cause != nil && ctx.Err() == nil {
 		err = cause
 	}
@@ -193,7 +202,32 @@ func lost(here, there sluice.Head) error {
 func (j *Journal) Own(t sluice.Term) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.term, j.unsure = t, true
+	j.term, j.unsure, j.failed, j.why = t, true, make(chan struct{}), nil
+}
+
+// Failed is closed when this server's copy cannot keep what is appended in the term that it was given last: its disk is full or
+// broken. Another server should own the log then: as long as this one does, nothing goes on anywhere.
+func (j *Journal) Failed() <-chan struct{} {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.failed
+}
+
+// Failure is why.
+func (j *Journal) Failure() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.why
+}
+
+// fails remembers that the copy could not be written in this term.
+func (j *Journal) fails(why error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.term != nil && j.why == nil {
+		j.why = why
+		close(j.failed)
+	}
 }
 
 // Disown ends that.
@@ -248,10 +282,17 @@ func (j *Journal) Update(ctx context.Context, ns sluice.Namespace, after uint64,
 	if err != nil {
 		return 0, err
 	}
-	j.took = false
-	head, err := j.Copy.Update(ctx, ns, after, decide)
+	j.took, j.kept = false, true
+	var refused error
+	head, err := j.Copy.Update(ctx, ns, after, func(tail []sluice.Event) (events []sluice.Event, err error) {
+		events, refused = decide(tail)
+		return events, refused
+	})
 	switch {
 	case err != nil:
+		if refused == nil && j.kept && sluice.CodeOf(err) == sluice.Contact {
+			j.fails(err) // it was neither who decides nor the engine
+		}
 		return 0, err
 	case j.took:
 		j.setUnsure(t, false)
@@ -345,12 +386,14 @@ func (j *Journal) during(ctx context.Context, t sluice.Term) (context.Context, f
 func (j *Journal) first(ctx context.Context, r sluice.Record) error {
 	t, _, err := j.may()
 	if err != nil {
+		j.kept = false
 		return err
 	}
 	j.setUnsure(t, true) // until it is here, too
 	within, stop := j.during(context.WithoutCancel(ctx), t)
 	defer stop()
 	err = t.Append(within, r)
+	j.kept = err == nil
 	switch {
 	case err == nil:
 		j.took = true

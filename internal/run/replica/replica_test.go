@@ -262,6 +262,66 @@ func TestTheCopyDoesNotCommit(t *testing.T) {
 	same(t, held(t, open(t, e, dir), len(want)+1), append(want, "last")...)
 }
 
+// TestAnOwnerThatCannotKeep what it appends says so, and so once for a term. What others refuse is nothing of its own.
+func TestAnOwnerThatCannotKeep(t *testing.T) {
+	failed := func(s *server) bool {
+		select {
+		case <-s.Failed():
+			return true
+		default:
+			return false
+		}
+	}
+	e := fake.NewEngine()
+	full := sluice.Errorf(sluice.Contact, "no room left")
+	var fails atomic.Bool
+	a := openWith(t, e, t.TempDir(), func() error {
+		if fails.Load() {
+			return full
+		}
+		return nil
+	})
+	own := func() sluice.Term {
+		t.Helper()
+		term, err := e.Own(t.Context(), sluice.Owner{Name: "a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Own(term)
+		return term
+	}
+	term := own()
+	holds(t, a, "h1")
+	for _, why := range []error{sluice.Errorf(sluice.Contact, "no"), sluice.Errorf(sluice.Conflict, "no")} {
+		if _, err := a.Update(t.Context(), prod, 0, func([]sluice.Event) ([]sluice.Event, error) { return nil, why }); err == nil {
+			t.Error("it was refused")
+		}
+	}
+	if failed(a) {
+		t.Errorf("nothing is wrong with it: %v", a.Failure())
+	}
+	fails.Store(true)
+	if _, err := hold(a, "h2"); !errors.Is(err, full) || !failed(a) || !errors.Is(a.Failure(), full) {
+		t.Errorf("it ended with %v; failed: %v, %v", err, failed(a), a.Failure())
+	}
+	fails.Store(false)
+	if err := term.Resign(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	own()
+	if failed(a) {
+		t.Errorf("of another term: %v", a.Failure())
+	}
+	e.Expire(false)
+	if _, err := hold(a, "h3"); err == nil || failed(a) {
+		t.Errorf("the engine refuses: %v, failed: %v, %v", err, failed(a), a.Failure())
+	}
+	own()
+	fails.Store(false)
+	holds(t, a, "h4")
+	same(t, held(t, a, 3), "h1", "h2", "h4")
+}
+
 // TestAwayAndBack: a server that was away has all when it is back, also of what came while it was killed between engine and copy.
 func TestAwayAndBack(t *testing.T) {
 	e, dir := fake.NewEngine(), t.TempDir()
