@@ -41,6 +41,8 @@ type Member struct {
 	Behind  *uint64    `json:"behind,omitempty" doc:"records of the log that its copy lacks"`
 	Seen    *time.Time `json:"seen,omitempty" doc:"when it was heard last"`
 	Version string     `json:"version,omitempty"`
+	// Reason is why the others can have nothing to do with it, though it may run.
+	Reason string `json:"reason,omitempty" doc:"why the server that answers can have nothing to do with it, where that is known: their versions are too far apart"`
 	// Replaces is the member that is removed when this one, which is invited, joins.
 	Replaces sluice.ServerName `json:"replaces,omitempty" doc:"of an invited one: the member that is removed when it joins"`
 	Expires  *time.Time        `json:"expires,omitempty" doc:"of an invited one: until when it may join"`

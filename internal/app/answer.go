@@ -42,7 +42,12 @@ func (c *cluster) answerAsCopy(here http.Handler) answers {
 				here.ServeHTTP(w, r) // which says how old that is
 				return true
 			case v.another(c.seat.Name):
-				if c.handOn(w, r, v.owner) {
+				err := c.handOn(w, r, v.owner)
+				if err == nil {
+					return true
+				}
+				if sluice.CodeOf(err) == sluice.Config { // their versions are too far apart, and nothing gets better by waiting
+					httpapi.Refuse(w, err)
 					return true
 				}
 				c.outlook.doubt()
@@ -68,12 +73,12 @@ type proof struct {
 	Refused   string           `json:"refused,omitempty"`
 }
 
-// handOn has the owner answer a request. If it returns false, nothing was sent, and nothing answered.
-func (c *cluster) handOn(w http.ResponseWriter, r *http.Request, owner sluice.Owner) bool {
+// handOn has the owner answer a request. If it returns an error, nothing was done, and nothing answered.
+func (c *cluster) handOn(w http.ResponseWriter, r *http.Request, owner sluice.Owner) error {
 	peer, err := c.neighbours.of(owner.Name, owner.Address)
 	if err != nil {
 		c.s.Log.Warn("the owner of the log cannot be asked", "owner", owner.Name, "why", err)
-		return false
+		return err
 	}
 	p := proof{}
 	proved, err := c.s.prove(r.Context(), r.TLS)
@@ -83,9 +88,9 @@ func (c *cluster) handOn(w http.ResponseWriter, r *http.Request, owner sluice.Ow
 	}
 	text, err := json.Marshal(p)
 	if err != nil {
-		return false
+		return err
 	}
-	return peer.Hand(w, r, peerwire.From{Remote: r.RemoteAddr, Secure: r.TLS != nil, Proof: text}) == nil
+	return peer.Hand(w, r, peerwire.From{Remote: r.RemoteAddr, Secure: r.TLS != nil, Proof: text})
 }
 
 // handedProof is what another server says that a connection to it proved.

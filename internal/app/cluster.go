@@ -55,6 +55,7 @@ type cluster struct {
 	api      atomic.Pointer[http.Handler]
 	copies   atomic.Pointer[copies.Copies] // of the life that the server is in
 	abouts   abouts
+	voices   voices
 	care     *etcd.Care
 	here     stored              // what is kept here
 	outputs  *diroutputs.Outputs // the same as in here

@@ -25,7 +25,8 @@ import (
 func (c *cluster) wire() peerwire.ServerConfig {
 	keeper := copies.Keeper{Outputs: c.outputs}
 	return peerwire.ServerConfig{Name: string(c.seat.Name), Certificate: c.member.Certificate, Roots: c.servers.Roots(), WhoIs: authority.MemberOf, Admit: c.admit,
-		Join: c.join,
+		Heard: func(name string, protocol int) { c.voices.heard(name, protocol, c.s.Log) },
+		Join:  c.join,
 		API: func() http.Handler {
 			if h := c.api.Load(); h != nil {
 				return *h

@@ -67,10 +67,19 @@ func (c *cluster) seek(ctx context.Context) sluice.Term {
 		if err == nil {
 			if !c.caughtUp.Swap(true) {
 				c.s.Log.Info("this server has all of the log, and can own it")
+				err = c.hear(ctx)
 			}
+		}
+		if err == nil {
+			err = c.understood(ctx)
+		}
+		if err == nil {
 			var term sluice.Term
 			if term, err = c.engine.Own(ctx, sluice.Owner{Name: string(c.seat.Name), Address: c.seat.Address}); err == nil {
-				return term
+				if err = c.understood(ctx); err == nil { // it may have waited for long
+					return term
+				}
+				c.resign(ctx, term)
 			}
 		}
 		if ctx.Err() == nil && err.Error() != told {

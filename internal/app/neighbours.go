@@ -38,7 +38,8 @@ func (n *neighbours) of(name, address string) (*neighbour, error) {
 		k.Close()
 		delete(n.known, name)
 	}
-	client, err := peerwire.Dial(peerwire.ClientConfig{Name: name, Address: address, ServerName: authority.MemberHost(name), Certificate: n.c.member.Certificate, Roots: n.c.servers.Roots()})
+	client, err := peerwire.Dial(peerwire.ClientConfig{Name: name, Address: address, ServerName: authority.MemberHost(name), Certificate: n.c.member.Certificate, Roots: n.c.servers.Roots(),
+		Heard: func(protocol int) { n.c.voices.heard(name, protocol, n.c.s.Log) }})
 	if err != nil {
 		return nil, err
 	}

@@ -72,6 +72,9 @@ func (c *cluster) form(k member.Known, v view, nodes []etcd.Member, heads []slui
 		seen, lacks := said.at.UTC(), behind(heads, said.Heads)
 		m.Seen, m.Version, m.Behind = &seen, said.Version, &lacks
 	}
+	if err := c.voices.apart(string(k.Name)); err != nil && k.Name != c.seat.Name {
+		m.Reason = err.Error()
+	}
 	switch fresh := heard && now.Sub(said.at) < lostAfter; {
 	case v.term != 0 && v.owner.Name == string(k.Name):
 		m.Role = api.OwnerRole

@@ -57,6 +57,7 @@ func (c *Client) open(ctx context.Context, remote string) (_ net.Conn, err error
 	r.Header.Set("Connection", "Upgrade")
 	r.Header.Set("Upgrade", lineProtocol)
 	r.Header.Set(remoteHeader, remote)
+	r.Header.Set(protocolHeader, spoken)
 	if err := r.Write(conn); err != nil {
 		return nil, failed(err)
 	}
@@ -65,7 +66,7 @@ func (c *Client) open(ctx context.Context, remote string) (_ net.Conn, err error
 	if err != nil {
 		return nil, failed(err)
 	}
-	if err := saidBy(c.cfg.Name, res); err != nil {
+	if err := c.said(c.cfg.Name, res); err != nil {
 		return nil, err
 	}
 	if res.StatusCode != http.StatusSwitchingProtocols {
@@ -198,7 +199,7 @@ func (s *server) line(w http.ResponseWriter, r *http.Request) {
 	defer func() { _ = e.Close() }()
 	ctx, done := context.WithCancel(r.Context())
 	defer done()
-	_, err = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+lineProtocol+"\r\n"+ownHeader+": "+fineOwn+"\r\n\r\n")
+	_, err = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+lineProtocol+"\r\n"+ownHeader+": "+fineOwn+"\r\n"+protocolHeader+": "+spoken+"\r\n\r\n")
 	if err != nil {
 		return
 	}

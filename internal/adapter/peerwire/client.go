@@ -25,6 +25,8 @@ type ClientConfig struct {
 	Roots      *x509.CertPool
 	// Certificate is that of the server that asks, as it is now.
 	Certificate func() (*tls.Certificate, error)
+	// Heard is told which version of the protocol the other one speaks, with every answer of its; nil: nobody is told.
+	Heard func(protocol int)
 }
 
 // Client is another server of the cluster, as this one reaches it. It is safe for concurrent use.
@@ -127,11 +129,12 @@ func (c *Client) call(ctx context.Context, t *http.Transport, method, path strin
 }
 
 func (c *Client) send(r *http.Request, t *http.Transport) (*http.Response, error) {
+	r.Header.Set(protocolHeader, spoken)
 	res, err := t.RoundTrip(r)
 	if err != nil {
 		return nil, c.contact(r.Context(), err)
 	}
-	if err := saidBy(c.cfg.Name, res); err != nil {
+	if err := c.said(c.cfg.Name, res); err != nil {
 		return nil, err
 	}
 	return res, nil

@@ -15,15 +15,24 @@ package peerwire
 
 import "time"
 
+// Protocol is the version of all this that the program speaks, and Oldest the one that it still understands. What is only added needs no
+// other version: fields that one does not know are passed over, and a question that it does not know is refused.
+const (
+	Protocol = 1
+	Oldest   = 1
+)
+
 const (
 	// prefix is where everything is but requests that are handed on: those keep their path, and are known by fromHeader.
 	prefix = "/peer/1/"
 
 	fromHeader = "Sluice-From"
 	// ownHeader is on all answers but those to requests that were handed on and taken: it is problemOwn or fineOwn.
-	ownHeader            = "Sluice-Peer"
-	fineOwn, problemOwn  = "fine", "problem"
-	remoteHeader         = "Sluice-Remote"
+	ownHeader           = "Sluice-Peer"
+	fineOwn, problemOwn = "fine", "problem"
+	remoteHeader        = "Sluice-Remote"
+	// protocolHeader is on all calls, and on all answers that have ownHeader; without it the version is 1.
+	protocolHeader       = "Sluice-Peer-Protocol"
 	lineProtocol         = "sluice-line"
 	digestTrailer        = "Sluice-Digest"
 	contentJSON, content = "application/json", "application/octet-stream"

@@ -50,7 +50,7 @@ func (c *Client) Hand(w http.ResponseWriter, r *http.Request, from From) error {
 		return sluice.Errorf(sluice.Usage, "what the connection proves makes %d bytes: at most %d are handed on", len(text), maxFrom)
 	}
 	h := &handing{c: c, r: r}
-	proxy := &httputil.ReverseProxy{Transport: c.calls, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0), ModifyResponse: taken, ErrorHandler: h.failed,
+	proxy := &httputil.ReverseProxy{Transport: c.calls, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0), ModifyResponse: c.taken, ErrorHandler: h.failed,
 		Rewrite: func(p *httputil.ProxyRequest) { h.rewrite(p, base64.RawURLEncoding.EncodeToString(text)) }}
 	// Not WroteHeaders: the other server can have the request, and its caller be gone, before that is said.
 	trace := &httptrace.ClientTrace{WroteHeaderField: func(string, []string) { h.sent.Store(true) }, Got100Continue: h.agreed}
@@ -80,6 +80,7 @@ func (h *handing) rewrite(p *httputil.ProxyRequest, from string) {
 	}
 	out.Header.Del("Expect")
 	out.Header.Set(fromHeader, from)
+	out.Header.Set(protocolHeader, spoken)
 	if out.Body != nil && out.Body != http.NoBody {
 		// Nothing of it goes out before somebody wants to have it: so another server can still be asked after one that does not.
 		h.body = &gate{inner: out.Body, open: make(chan struct{}), shut: make(chan struct{})}
@@ -107,11 +108,11 @@ type untaken struct{ err error }
 func (u untaken) Error() string { return u.err.Error() }
 
 // taken looks whose answer it is: the API's, or one of the way there.
-func taken(res *http.Response) error {
+func (c *Client) taken(res *http.Response) error {
 	if res.Header.Get(ownHeader) == "" {
 		return nil
 	}
-	err := saidBy("that owns the log", res)
+	err := c.said("that owns the log", res)
 	if err == nil {
 		err = sluice.Errorf(sluice.Contact, "the server took the request for another one")
 	}
@@ -238,6 +239,7 @@ func (s *server) handedOn(w http.ResponseWriter, r *http.Request, header []strin
 	}
 	r = r.WithContext(context.WithValue(r.Context(), fromKey{}, from))
 	r.Header.Del(fromHeader)
+	r.Header.Del(protocolHeader)
 	r.RemoteAddr, r.TLS = from.Remote, nil
 	if from.Secure { // what the server proved that hands it on is no proof of who sent it
 		r.TLS = &tls.ConnectionState{}

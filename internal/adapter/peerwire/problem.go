@@ -72,6 +72,7 @@ func refuse(w http.ResponseWriter, err error) {
 
 func refuseWith(w http.ResponseWriter, status int, p problem) {
 	w.Header().Set(ownHeader, problemOwn)
+	w.Header().Set(protocolHeader, spoken)
 	w.Header().Set("Content-Type", contentJSON)
 	w.WriteHeader(status)
 	_, _ = w.Write(p.text()) // who does not read it is gone
@@ -94,12 +95,23 @@ func answer(w http.ResponseWriter, v any, err error) {
 
 func fine(w http.ResponseWriter, kind string) {
 	w.Header().Set(ownHeader, fineOwn)
+	w.Header().Set(protocolHeader, spoken)
 	w.Header().Set("Content-Type", kind)
 }
 
-// saidBy is the error that an answer is, or nil; with an error the answer is closed.
-func saidBy(who string, res *http.Response) error {
+// said is the error that an answer is, or nil; with an error the answer is closed.
+func (c *Client) said(who string, res *http.Response) error {
 	own := res.Header.Get(ownHeader)
+	if own == fineOwn || own == problemOwn {
+		v := protocolOf(res.Header)
+		if c.cfg.Heard != nil {
+			c.cfg.Heard(v)
+		}
+		if !Fits(v) {
+			_ = res.Body.Close()
+			return apart(c.cfg.Name, v, "this server")
+		}
+	}
 	if own == fineOwn {
 		return nil
 	}

@@ -38,6 +38,8 @@ type ServerConfig struct {
 	WhoIs func(*x509.Certificate) (name string, err error)
 	// Admit says why a server is refused. It is asked before every call.
 	Admit func(ctx context.Context, name string) error
+	// Heard is told which version of the protocol a server speaks, with every call of one that was admitted; nil: nobody is told.
+	Heard func(name string, protocol int)
 
 	// Join lets a new server in. What it returns holds keys: it goes to that server, and nowhere else.
 	Join func(ctx context.Context, j Joining) (json.RawMessage, error)
@@ -163,11 +165,22 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		refuse(w, err)
+	case !Fits(s.heard(name, r.Header)):
+		refuse(w, apart(name, protocolOf(r.Header), "the server "+s.cfg.Name))
 	case len(from) > 0:
 		s.handedOn(w, r, from)
 	default:
 		s.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), nameKey{}, name)))
 	}
+}
+
+// heard is the version of the protocol that a server speaks.
+func (s *server) heard(name string, h http.Header) int {
+	v := protocolOf(h)
+	if s.cfg.Heard != nil {
+		s.cfg.Heard(name, v)
+	}
+	return v
 }
 
 type nameKey struct{}
@@ -192,6 +205,10 @@ type wireJoining struct {
 
 func (s *server) join(w http.ResponseWriter, r *http.Request) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(joinTime)) // anybody may come here
+	if v := protocolOf(r.Header); !Fits(v) {
+		refuse(w, apart("that wants to join", v, "the server "+s.cfg.Name))
+		return
+	}
 	var j wireJoining
 	if err := readJSON(r.Body, maxProblem, &j); err != nil {
 		refuse(w, err)

@@ -59,7 +59,15 @@ func (a *app) listMembers(c *cobra.Command, s *client.Client, _ []string) error 
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", clean.Text(name), clean.Text(role), inEngine, behind, agoOf(m.Seen, now),
 			orDash(clean.Text(m.Version)), orDash(clean.Text(m.Address)))
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, m := range list.Members {
+		if m.Reason != "" {
+			fmt.Fprintf(a.Stdout, "%s: %s\n", clean.Text(string(m.Name)), clean.Text(m.Reason))
+		}
+	}
+	return nil
 }
 
 // standing says in a line who owns the log.
