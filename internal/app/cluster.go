@@ -56,6 +56,7 @@ type cluster struct {
 	copies   atomic.Pointer[copies.Copies] // of the life that the server is in
 	abouts   abouts
 	voices   voices
+	early    atomic.Pointer[map[string]string] // those that let this server in, until it has the log
 	care     *etcd.Care
 	here     stored              // what is kept here
 	outputs  *diroutputs.Outputs // the same as in here
@@ -87,6 +88,9 @@ func (s *Server) among(ctx context.Context, h *house) (err error) {
 	defer c.neighbours.close()
 	if err := c.enter(ctx); err != nil {
 		return err
+	}
+	if len(c.seat.Others) > 0 {
+		c.early.Store(&c.seat.Others)
 	}
 	closeEngine, err := c.openEngine(ctx)
 	if err != nil {

@@ -16,15 +16,26 @@ import (
 	"sluice/internal/app"
 )
 
-// newer is the next version of the program, as far as others can tell: it speaks the next version of the protocol of
-// workers. It is made of the same sources, in which the compiler is shown other numbers.
+// newer is the next version of the program, as far as others can tell: it speaks the next version of what workers say, and of what servers
+// say to each other.
 var newer = sync.OnceValues(func() (string, error) {
-	dir := built.dir // which is there by now
-	replace := map[string]string{}
-	for file, change := range map[string][2]string{
+	return variant("newer", map[string][2]string{
 		"internal/adapter/workerwire/doc.go": {`Protocol = 1\n`, "Protocol = 2\n"},
+		"internal/adapter/peerwire/doc.go":   {`Protocol = 1\n`, "Protocol = 2\n"},
 		"internal/app/main.go":               {`const Version = ".*"`, `const Version = "` + newerVersion + `"`},
-	} {
+	})
+})
+
+// farther is a server of some versions on.
+var farther = sync.OnceValues(func() (string, error) {
+	return variant("farther", map[string][2]string{"internal/adapter/peerwire/doc.go": {`Protocol = 1\n\tOldest   = 1\n`, "Protocol = 9\n\tOldest = 8\n"}})
+})
+
+// variant is a program of these sources, in which the compiler is shown other numbers. The program itself was built before.
+func variant(name string, changes map[string][2]string) (string, error) {
+	dir := built.dir
+	replace := map[string]string{}
+	for file, change := range changes {
 		path, err := filepath.Abs(filepath.Join("../..", file))
 		if err != nil {
 			return "", err
@@ -37,7 +48,7 @@ var newer = sync.OnceValues(func() (string, error) {
 		if string(changed) == string(text) {
 			return "", sluice.Errorf(sluice.Usage, "%s has no %s", file, change[0])
 		}
-		into := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))
+		into := filepath.Join(dir, name+"_"+strings.ReplaceAll(file, "/", "_"))
 		if err := os.WriteFile(into, changed, 0o600); err != nil {
 			return "", err
 		}
@@ -47,7 +58,7 @@ var newer = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	list, program := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "newer")
+	list, program := filepath.Join(dir, name+".json"), filepath.Join(dir, name)
 	if err := os.WriteFile(list, overlay, 0o600); err != nil {
 		return "", err
 	}
@@ -56,7 +67,7 @@ var newer = sync.OnceValues(func() (string, error) {
 		return "", sluice.Errorf(sluice.Usage, "%v: %s", err, out)
 	}
 	return program, nil
-})
+}
 
 const newerVersion = "99.0.0"
 

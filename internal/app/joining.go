@@ -48,8 +48,12 @@ func (c *cluster) wire() peerwire.ServerConfig {
 		Trouble: func(text string) { c.s.Log.Debug("a server comes in vain", "why", text) }}
 }
 
-// admit refuses a server that is no member: the list is that of this server's copy of the log.
+// admit refuses a server that is no member: the list is that of this server's copy of the log. One that does not have it yet admits those
+// that let it in.
 func (c *cluster) admit(ctx context.Context, name string) error {
+	if early := c.early.Load(); early != nil && (*early)[name] != "" {
+		return nil
+	}
 	m, err := c.members.Find(ctx, sluice.ServerName(name))
 	if err != nil || !m.Joined {
 		return errors.Join(sluice.Errorf(sluice.Denied, "the server %s is no member of the cluster", name), err)
@@ -99,6 +103,8 @@ func (c *cluster) recordsOf(ctx context.Context, ns sluice.Namespace, after uint
 type grant struct {
 	Cluster string            `json:"cluster"`
 	Nodes   map[string]string `json:"nodes"`
+	// Others are where the members are reached, by their names. What the engine does not keep any more comes from them.
+	Others map[string]string `json:"others,omitempty"`
 	// Elsewhere says that the engine is an etcd elsewhere.
 	Elsewhere bool   `json:"elsewhere,omitempty"`
 	Servers   []byte `json:"servers"` // the authority for servers, with its key
@@ -165,11 +171,30 @@ func (c *cluster) letIn(ctx context.Context, j peerwire.Joining) (json.RawMessag
 	if err != nil {
 		return nil, err
 	}
+	others, err := c.addresses(ctx, sluice.ServerName(j.Name))
+	if err != nil {
+		return nil, err
+	}
 	c.s.Log.Info("a server joins", "server", j.Name, "address", j.Address, "from", j.From)
 	servers, forWorkers := c.servers.Secret(), workers.Secret()
 	defer servers.Wipe()
 	defer forWorkers.Wipe()
-	return json.Marshal(grant{Cluster: c.seat.Cluster, Nodes: nodes, Elsewhere: c.seat.Elsewhere, Servers: servers.Reveal(), Workers: forWorkers.Reveal(), Heads: heads})
+	return json.Marshal(grant{Cluster: c.seat.Cluster, Nodes: nodes, Others: others, Elsewhere: c.seat.Elsewhere, Servers: servers.Reveal(), Workers: forWorkers.Reveal(), Heads: heads})
+}
+
+// addresses are where the members are reached, but one.
+func (c *cluster) addresses(ctx context.Context, but sluice.ServerName) (map[string]string, error) {
+	all, err := c.members.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for _, m := range all {
+		if m.Joined && m.Name != but {
+			out[string(m.Name)] = m.Address
+		}
+	}
+	return out, nil
 }
 
 // oneAtATime says that another server joins now, and does not count yet: two at once could be no majority. Who asks tries again.
@@ -263,7 +288,7 @@ func (c *cluster) enterWith(ctx context.Context, text sluice.Secret) error {
 	if err != nil {
 		return &sluice.Error{Code: sluice.Config, Text: "the server's data", Err: err}
 	}
-	c.seat = seat{Cluster: g.Cluster, Name: s.Cluster.Name, Address: s.Cluster.Address, Joins: true, Nodes: g.Nodes, Elsewhere: g.Elsewhere}
+	c.seat = seat{Cluster: g.Cluster, Name: s.Cluster.Name, Address: s.Cluster.Address, Joins: true, Nodes: g.Nodes, Others: g.Others, Elsewhere: g.Elsewhere}
 	return c.seat.keep(s.Data)
 }
 

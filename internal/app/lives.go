@@ -67,7 +67,9 @@ func (c *cluster) seek(ctx context.Context) sluice.Term {
 		if err == nil {
 			if !c.caughtUp.Swap(true) {
 				c.s.Log.Info("this server has all of the log, and can own it")
-				err = c.hear(ctx)
+				if err = c.arrived(); err == nil {
+					err = c.hear(ctx)
+				}
 			}
 		}
 		if err == nil {

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"net"
 	"slices"
@@ -51,18 +52,19 @@ func (n *neighbours) of(name, address string) (*neighbour, error) {
 	return k, nil
 }
 
-// all are those that the log names as members, but this one.
+// all are those that the log names as members, but this one. While this server has only the beginning of the log, or nothing, those that
+// let it in are among them: who was a member once may be gone.
 func (n *neighbours) all(ctx context.Context) ([]*neighbour, error) {
-	known, err := n.c.members.All(ctx)
+	addresses, err := n.c.addresses(ctx, n.c.seat.Name)
 	if err != nil {
 		return nil, err
 	}
+	if early := n.c.early.Load(); early != nil {
+		maps.Copy(addresses, *early)
+	}
 	var out []*neighbour
-	for _, m := range known {
-		if !m.Joined || m.Name == n.c.seat.Name {
-			continue
-		}
-		k, err := n.of(string(m.Name), m.Address)
+	for _, name := range slices.Sorted(maps.Keys(addresses)) {
+		k, err := n.of(name, addresses[name])
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -129,6 +130,64 @@ func TestPromote(t *testing.T) {
 		t.Fatal(err)
 	}
 	continues(t, in, s.heads())
+}
+
+// grown is a crowd that begins with a server that was alone, and is promoted; the others join, one after the other. They get what came
+// before the cluster from each other, since the engine has none of it.
+func grown(t *testing.T, alone *served, names ...sluice.ServerName) *crowd {
+	t.Helper()
+	c := &crowd{t: t, at: map[sluice.ServerName]string{}, servers: map[sluice.ServerName]*served{}, token: make(chan string, 10), admin: alone.token}
+	first := names[0]
+	c.at[first] = twoPorts(t)
+	if _, err := local(t).Promote(t.Context(), cli.PromoteOptions{Data: alone.data, Address: c.at[first], Name: first}); err != nil {
+		t.Fatal(err)
+	}
+	alone.set = func(server *app.Server) { server.Cluster = app.Cluster{Address: c.at[first], Name: first} }
+	alone.start()
+	c.names, c.servers[first] = []sluice.ServerName{first}, alone
+	c.until(first, "owner")
+	for _, name := range names[1:] {
+		c.at[name] = twoPorts(t)
+		c.join(name)
+		c.until(name, "copy")
+	}
+	return c
+}
+
+// TestPromotedGrows: a server that was alone becomes the first of three. The others have all that came before the cluster, also what nobody
+// understands, and go on when the first one is gone; later they go by the log alone.
+func TestPromotedGrows(t *testing.T) {
+	s := &served{t: t, data: filepath.Join(t.TempDir(), "data")}
+	s.start()
+	s.apply(localFleet)
+	s.runs("echo alone")
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	s.journal(sluice.DefaultNamespace, sluice.Event{Time: app.Now(), Body: novelty{"blue"}})
+	c := grown(t, s, "a", "b", "c")
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	c.names = []sluice.ServerName{"b", "c"}
+	c.servers["b"].runs("echo in a cluster")
+	c.until("b", "owner", "copy")
+	c.until("c", "owner", "copy")
+	for _, name := range c.names {
+		if err := c.servers[name].stop(); err != nil {
+			t.Fatal(err)
+		}
+		events := journalOf(t, c.servers[name].data, sluice.DefaultNamespace)
+		if i := slices.IndexFunc(events, func(e sluice.Event) bool { return e.Body.Type() == (novelty{}).Type() }); i < 0 {
+			t.Errorf("%s does not have what was there before the cluster: %d events", name, len(events))
+		} else if b, err := json.Marshal(events[i]); err != nil || !strings.Contains(string(b), `"colour":"blue"`) {
+			t.Errorf("%s has it as %s, error %v", name, b, err)
+		}
+		verified(t, c.servers[name].data)
+		if seat, err := os.ReadFile(filepath.Join(c.servers[name].data, "cluster.json")); err != nil || strings.Contains(string(seat), `"others"`) {
+			t.Errorf("%s goes by those that let it in, for ever: %s, error %v", name, seat, err)
+		}
+	}
 }
 
 // continues says whether a log has all that it had, and more.

@@ -22,6 +22,8 @@ type seat struct {
 	Joins bool `json:"joins,omitempty"`
 	// Nodes are where etcd is reached, by the names of servers, as they were when this one began.
 	Nodes map[string]string `json:"nodes"`
+	// Others are where the members are reached that were there when this server joined, by their names; until it has the log, which says so.
+	Others map[string]string `json:"others,omitempty"`
 	// Kept says that this server's node of etcd has begun to keep something here, without which it must not start again.
 	Kept bool `json:"kept,omitempty"`
 	// Elsewhere says that the engine is an etcd that the servers do not make up.
@@ -55,6 +57,16 @@ func (c *cluster) enter(ctx context.Context) error {
 	c.seat = seat{Cluster: rand.Text(), Name: s.Cluster.Name, Address: s.Cluster.Address, Begins: true, Nodes: map[string]string{string(s.Cluster.Name): at},
 		Elsewhere: len(s.Cluster.Engine.Endpoints) > 0}
 	return c.seat.keep(s.Data)
+}
+
+// arrived has this server go by the log from now on, which it has.
+func (c *cluster) arrived() error {
+	if c.early.Swap(nil) == nil {
+		return nil
+	}
+	s := c.seat
+	s.Others = nil
+	return s.keep(c.s.Data)
 }
 
 // fits says whether the command line asks for what the data say.
