@@ -18,6 +18,7 @@ import (
 	"go.etcd.io/etcd/server/v3/features"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"golang.org/x/net/http/httpproxy"
 
 	"sluice"
 )
@@ -130,6 +131,9 @@ func Start(ctx context.Context, cfg NodeConfig) (*Node, error) {
 
 // Begin starts a node, and does not wait for others: until it takes part in the cluster, its client has no answers.
 func Begin(cfg NodeConfig) (*Node, error) {
+	if err := cfg.straight(httpproxy.FromEnvironment()); err != nil {
+		return nil, err
+	}
 	w := &wound{trouble: cfg.Trouble, struck: make(chan struct{})}
 	c, err := embedded(cfg, w)
 	if err != nil {
@@ -168,16 +172,19 @@ func Begin(cfg NodeConfig) (*Node, error) {
 // Ready is closed when the node takes part in the cluster.
 func (n *Node) Ready() <-chan struct{} { return n.etcd.Server.ReadyNotify() }
 
+func (cfg NodeConfig) secure() bool { return cfg.Certificate != "" }
+
+func (cfg NodeConfig) scheme() string {
+	if cfg.secure() {
+		return "https"
+	}
+	return "http"
+}
+
 func embedded(cfg NodeConfig, w *wound) (*embed.Config, error) {
 	c := embed.NewConfig()
 	c.Name, c.Dir = cfg.Name, cfg.Dir
-	secure := cfg.Certificate != ""
-	at := func(hostport string) url.URL {
-		if secure {
-			return url.URL{Scheme: "https", Host: hostport}
-		}
-		return url.URL{Scheme: "http", Host: hostport}
-	}
+	at := func(hostport string) url.URL { return url.URL{Scheme: cfg.scheme(), Host: hostport} }
 	c.ListenPeerUrls, c.AdvertisePeerUrls = []url.URL{at(cfg.Listen)}, []url.URL{at(cfg.Advertise)}
 	c.ListenClientUrls, c.AdvertiseClientUrls = nil, nil // clients are in this process
 	var all []string
@@ -190,7 +197,7 @@ func embedded(cfg NodeConfig, w *wound) (*embed.Config, error) {
 	if cfg.Joins {
 		c.ClusterState = embed.ClusterStateFlagExisting
 	}
-	if secure {
+	if cfg.secure() {
 		// From where a node comes says nothing: it may have several addresses, or those of a network between. To etcd it would also
 		// mean to ask DNS for every name in a certificate. The node that is gone to is the one that its certificate names.
 		c.PeerTLSInfo = transport.TLSInfo{CertFile: cfg.Certificate, KeyFile: cfg.Key, TrustedCAFile: cfg.Authority, ClientCertAuth: true, SkipClientSANVerify: true}
