@@ -43,6 +43,7 @@ type Job struct {
 	Needs      string                 `json:"needs,omitempty" enum:"decision,approval,worker" doc:"in lists: what a person has to do so that it goes on; decision: it is halted"`
 	PlanDigest string                 `json:"plan_digest,omitempty" doc:"digest of what it does, for whoever approves it; not in lists"`
 	Approval   string                 `json:"approval,omitempty" enum:"another" doc:"another: whoever submitted it cannot approve it"`
+	Kept       []KeptHalt             `json:"kept_halts,omitempty" doc:"halts of it that the server that answers was asked for without a majority, and that are not appended yet; not in lists"`
 }
 
 // Halted says why a job is halted.

@@ -16,6 +16,19 @@ type Cluster struct {
 	// Since is when this began: the owner's term, or without a majority the time from which on there is no contact.
 	Since   *time.Time `json:"since,omitempty" doc:"since when the owner owns the log; without a majority, since when there is no contact with one"`
 	Members []Member   `json:"members"`
+	Kept    []KeptHalt `json:"kept_halts,omitempty" doc:"halts that the server that answers was asked for without a majority, and that are not appended yet"`
+}
+
+// KeptHalt is a halt that a server without a majority was asked for: it keeps it until it can be appended.
+type KeptHalt struct {
+	ID     string            `json:"id"`
+	Server sluice.ServerName `json:"server" doc:"the server that keeps it"`
+	At     time.Time         `json:"at" doc:"when it was asked for"`
+	By     sluice.Principal  `json:"by"`
+	// Namespace and Job say what is halted: that job; without one all jobs, of the namespace if there is one.
+	Namespace sluice.Namespace `json:"namespace,omitempty" doc:"of the job; without a job, all of this namespace are halted, and without either all that there are"`
+	Job       sluice.JobID     `json:"job,omitempty"`
+	Reason    string           `json:"reason,omitempty"`
 }
 
 // Roles of a member.

@@ -68,9 +68,11 @@ func (c *Client) Repair(ctx context.Context, reason string) (sluice.LogRepaired,
 func (c *Client) HaltAll(ctx context.Context, ns sluice.Namespace, reason string) ([]sluice.JobID, error) {
 	got, err := once[struct {
 		Jobs []sluice.JobID `json:"jobs"`
+		Kept *api.KeptHalt  `json:"kept"`
 	}](ctx, c, request{method: http.MethodPost, path: []string{"halt"}, body: struct {
 		Namespace sluice.Namespace `json:"namespace,omitempty"`
 		Reason    string           `json:"reason,omitempty"`
 	}{ns, reason}})
+	c.keptIs(got.Kept)
 	return got.Jobs, err
 }

@@ -26,6 +26,9 @@ type Client struct {
 	// Stale is told of every answer that is as old as the server says, which had no contact with a majority of its cluster since then.
 	// It may be called from several goroutines at once, and is set before anything is asked; nil: nobody is told.
 	Stale func(since time.Time)
+	// HaltKept is told of a halt that a server keeps, which has no contact with a majority of its cluster: it is appended as soon as there
+	// is one. Otherwise it is as Stale is.
+	HaltKept func(h api.KeptHalt)
 
 	places []*place
 	turn   atomic.Int32 // which of them answered last

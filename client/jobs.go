@@ -73,7 +73,11 @@ func (c *Client) About(ctx context.Context) (api.Server, error) {
 
 // Job is what is known of a job. id may be the beginning of its id.
 func (c *Client) Job(ctx context.Context, id string) (api.Job, error) {
-	return ask[api.Job](ctx, c, request{path: []string{"jobs", id}})
+	j, err := ask[api.Job](ctx, c, request{path: []string{"jobs", id}})
+	for _, h := range j.Kept {
+		c.keptIs(&h)
+	}
+	return j, err
 }
 
 // Why says why hosts of a job wait: of one host, or of all for "".
@@ -125,13 +129,26 @@ func (c *Client) change(ctx context.Context, body any, path ...string) ([]sluice
 }
 
 // Halt starts nothing more of a job and lets what runs end. It is asked again where no answer came: a job that is
-// halting stays so.
+// halting stays so. Where a server keeps it there are no events: see HaltKept.
 func (c *Client) Halt(ctx context.Context, id sluice.JobID, reason string) (made []sluice.Event, err error) {
 	err = c.again(ctx, func() error {
-		made, err = c.change(ctx, reasonBody{Reason: reason}, "jobs", string(id), "halt")
+		got, err := once[struct {
+			Events []sluice.Event `json:"events"`
+			Kept   *api.KeptHalt  `json:"kept"`
+		}](ctx, c, request{method: http.MethodPost, path: []string{"jobs", string(id), "halt"}, body: reasonBody{Reason: reason}})
+		if err == nil {
+			made = got.Events
+			c.keptIs(got.Kept)
+		}
 		return err
 	})
 	return made, err
+}
+
+func (c *Client) keptIs(h *api.KeptHalt) {
+	if h != nil && c.HaltKept != nil {
+		c.HaltKept(*h)
+	}
 }
 
 // Cancel starts nothing more of a job and kills what runs. It is asked again where no answer came.

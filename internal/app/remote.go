@@ -93,7 +93,7 @@ func reach(s cli.Server) (*client.Client, func() error, error) {
 	c, err := client.New(strings.Join(servers, ","), string(s.Token.Reveal()), &http.Client{Transport: t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}) // the token goes nowhere else
 	if c != nil {
-		c.Stale = s.Stale
+		c.Stale, c.HaltKept = s.Stale, s.HaltKept
 	}
 	return c, func() error { t.CloseIdleConnections(); c.Close(); return nil }, err
 }

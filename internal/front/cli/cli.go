@@ -137,7 +137,8 @@ type app struct {
 
 	server, tokenFile, caFile string // flags
 	chosen                    *Server
-	stale                     sync.Once // it is said once that answers are old
+	stale                     sync.Once     // it is said once that answers are old
+	kept                      *api.KeptHalt // a halt that the server said it keeps
 }
 
 // Main runs the command line and returns the exit status.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sluice"
+	"sluice/api"
 	"sluice/internal/front/clean"
 	"sluice/internal/run/control"
 )
@@ -26,6 +27,8 @@ type Server struct {
 	CAFile string // certificates to trust it by, beside the system's; "" for none
 	// Stale is told since when the server has had no contact with a majority of its cluster, with each answer that is as old. May be nil.
 	Stale func(since time.Time)
+	// HaltKept is told of a halt that the server keeps until it can be appended. May be nil.
+	HaltKept func(h api.KeptHalt)
 }
 
 // URLs are those of all servers.
@@ -124,6 +127,7 @@ func (a *app) choose() error {
 			fmt.Fprintf(a.Stderr, "sluice: this is what the server %s had at %s; it has no contact with the others\n", clean.Text(s.called()), since.UTC().Format(time.RFC3339))
 		})
 	}
+	s.HaltKept = func(h api.KeptHalt) { a.kept = &h }
 	a.chosen = &s
 	return nil
 }

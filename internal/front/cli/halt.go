@@ -7,6 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"sluice"
+	"sluice/api"
+	"sluice/internal/front/clean"
 	"sluice/internal/run/control"
 )
 
@@ -17,7 +19,10 @@ func (a *app) haltCommand() *cobra.Command {
 		Use:   "halt {JOB | --all}",
 		Short: "Start nothing more of a job, or of all; what runs ends by itself",
 		Long: `Start nothing more of a job. What runs ends by itself. The job stays halted
-until it is resumed. --all halts every job that is not over.`,
+until it is resumed. --all halts every job that is not over.
+
+A server of a cluster that has no contact with a majority keeps the halt, and
+says so: it is appended as soon as there is one, before anything starts.`,
 		Args: func(c *cobra.Command, given []string) error {
 			switch {
 			case all && len(given) > 0:
@@ -37,6 +42,9 @@ until it is resumed. --all halts every job that is not over.`,
 			if err != nil {
 				return err
 			}
+			if a.kept != nil {
+				return a.printKept(given[0])
+			}
 			if a.json() {
 				return a.printEvents(events)
 			}
@@ -53,6 +61,9 @@ until it is resumed. --all halts every job that is not over.`,
 // haltAll says which jobs are halted even where some could not be.
 func (a *app) haltAll(ctx context.Context, svc control.Desk, ns sluice.Namespace, reason string) error {
 	jobs, err := svc.HaltAll(ctx, ns, reason)
+	if err == nil && a.kept != nil {
+		return a.printKept("")
+	}
 	for _, id := range jobs {
 		if a.json() {
 			if err := a.printJSON(map[string]sluice.JobID{"job": id}); err != nil {
@@ -66,4 +77,20 @@ func (a *app) haltAll(ctx context.Context, svc control.Desk, ns sluice.Namespace
 		fmt.Fprintf(a.Stdout, "%d jobs were halted. What runs ends by itself.\nNext: sluice jobs, sluice resume JOB\n", len(jobs))
 	}
 	return err
+}
+
+// printKept says of a halt that the server keeps it. job is as it was named; "" for all.
+func (a *app) printKept(job string) error {
+	h := *a.kept
+	if a.json() {
+		return a.printJSON(map[string]api.KeptHalt{"kept": h})
+	}
+	next := "sluice jobs"
+	if job != "" {
+		next = "sluice status " + job
+	}
+	fmt.Fprintf(a.Stdout, "The server %s keeps the halt: it has no contact with a majority, and as far as it can tell nothing starts anywhere.\n"+
+		"It is appended as soon as there is a majority with that server, before anything starts then. What runs ends by itself.\n"+
+		"Where the other servers have a majority without it, jobs go on: then halt there, too.\nNext: sluice server members, %s\n", clean.Text(string(h.Server)), next)
+	return nil
 }

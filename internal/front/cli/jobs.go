@@ -232,6 +232,10 @@ func (a *app) statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if h := a.kept; h != nil {
+				fmt.Fprintf(a.Stderr, "sluice: the server %s keeps a halt of it that %s asked for at %s; it is appended as soon as there is a majority\n",
+					clean.Text(string(h.Server)), clean.Text(string(h.By)), h.At.UTC().Format(time.RFC3339))
+			}
 			unplaced, err := withoutWorker(c.Context(), svc, j)
 			if err != nil {
 				return err

@@ -67,6 +67,16 @@ func (a *app) listMembers(c *cobra.Command, s *client.Client, _ []string) error 
 			fmt.Fprintf(a.Stdout, "%s: %s\n", clean.Text(string(m.Name)), clean.Text(m.Reason))
 		}
 	}
+	for _, h := range list.Kept {
+		what := "all jobs"
+		switch {
+		case h.Job != "":
+			what = "the job " + string(h.Job)
+		case h.Namespace != "":
+			what = "all jobs of the namespace " + string(h.Namespace)
+		}
+		fmt.Fprintf(a.Stdout, "%s keeps a halt of %s that %s asked for at %s.\n", clean.Text(string(h.Server)), clean.Text(what), clean.Text(string(h.By)), h.At.UTC().Format(time.RFC3339))
+	}
 	return nil
 }
 

@@ -42,8 +42,10 @@ type haltAllBody struct {
 }
 
 type halted struct {
-	Body struct {
+	Status int
+	Body   struct {
 		Jobs []sluice.JobID `json:"jobs" doc:"those that were halted by it"`
+		Kept *api.KeptHalt  `json:"kept,omitempty" doc:"the halt is kept by this server, which has no contact with a majority, and is appended as soon as there is one"`
 	}
 }
 
@@ -87,7 +89,7 @@ func (a *API) addAudit() {
 			return now, a.cfg.Heads.Witness(ctx, string(c.Principal)+" at "+c.from, in.Body.Heads)
 		})
 	route(a, sluice.HaltJob, huma.Operation{OperationID: "halt-all", Method: http.MethodPost, Path: "/api/v1/halt", Tags: []string{jobTag},
-		Summary: "Start nothing more of any job; what runs ends by itself"}, haltAll)
+		Summary: "Start nothing more of any job; what runs ends by itself", Description: keptIs}, haltAll)
 }
 
 // heads are those that the caller may know of.
@@ -154,8 +156,14 @@ func haltAll(ctx context.Context, c caller, in *haltAllBody) (*halted, error) {
 	if err := c.may(ctx, ns, nil); err != nil {
 		return nil, err
 	}
+	out := &halted{Status: http.StatusOK}
+	if c.api.keeps() {
+		var err error
+		out.Status, out.Body.Jobs = http.StatusAccepted, []sluice.JobID{}
+		out.Body.Kept, err = c.keep(ctx, ns, "", in.Body.Reason)
+		return out, err
+	}
 	jobs, err := c.desk().HaltAll(ctx, ns, in.Body.Reason)
-	out := &halted{}
 	out.Body.Jobs = append([]sluice.JobID{}, jobs...)
 	return out, err
 }

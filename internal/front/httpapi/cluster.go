@@ -22,6 +22,14 @@ type Servers interface {
 	Remove(ctx context.Context, by sluice.Principal, name sluice.ServerName) error
 }
 
+// Halts keeps halts while there is no contact with a majority of the cluster.
+type Halts interface {
+	// Keep keeps a halt, durably; id, server and time of it are the keeper's. Who may halt was asked before.
+	Keep(ctx context.Context, h sluice.KeptHalt) (sluice.KeptHalt, error)
+	// All are those that are kept here and not appended yet.
+	All() []sluice.KeptHalt
+}
+
 type cluster struct{ Body api.Cluster }
 
 // ByServer names a server of the cluster.
@@ -71,6 +79,7 @@ func listServers(ctx context.Context, c caller, _ *struct{}) (*cluster, error) {
 		return nil, err
 	}
 	out.Body.Members = append([]api.Member{}, out.Body.Members...)
+	out.Body.Kept = c.api.keptHalts(func(sluice.KeptHalt) bool { return true })
 	return out, nil
 }
 
@@ -126,7 +135,7 @@ func (a *API) stale(w http.ResponseWriter, r *http.Request) bool {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead || questions[r.URL.Path]:
 		w.Header().Set(api.StaleHeader, at)
 		return true
-	case a.cfg.Mutable != nil && a.cfg.Mutable(r):
+	case a.cfg.Halts != nil && isHalt(r):
 		return true
 	}
 	p := problemOf(sluice.Errorf(sluice.Contact, "this server has had no contact with a majority of the cluster since %s, and without one nothing can be changed", at).

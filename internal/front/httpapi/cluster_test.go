@@ -85,13 +85,25 @@ func TestAlone(t *testing.T) {
 	}
 }
 
+// keeps are halts that are kept.
+type keeps []sluice.KeptHalt
+
+func (k *keeps) All() []sluice.KeptHalt { return *k }
+
+func (k *keeps) Keep(_ context.Context, h sluice.KeptHalt) (sluice.KeptHalt, error) {
+	h.ID, h.Server = "h1", "s1"
+	*k = append(*k, h)
+	return h, nil
+}
+
 // TestStale: without a majority a question is answered with how old the answer is; what would change something is refused before anything
 // of it is looked at, but for what is let through.
 func TestStale(t *testing.T) {
 	var since time.Time
+	var keeps keeps
 	w := newWorldWith(t, func(c *httpapi.Config) {
 		c.Stale = func() time.Time { return since }
-		c.Mutable = func(r *http.Request) bool { return r.URL.Path == "/api/v1/halt" }
+		c.Halts = &keeps
 	})
 	token := w.token("ann", sluice.Grant{Role: access.Admin})
 	ask := func(method, path, body string) *http.Response {
@@ -119,6 +131,7 @@ func TestStale(t *testing.T) {
 	if _, err := c.Cluster(t.Context()); err != nil || len(told) != 0 {
 		t.Errorf("%v, told %v", err, told)
 	}
+	id := w.submit("web1")
 	since = time.Date(2026, 1, 2, 4, 4, 5, 700, time.FixedZone("", 3600))
 	const at = "2026-01-02T03:04:05Z"
 	for _, q := range [][3]string{{http.MethodGet, "/api/v1/jobs", ""}, {http.MethodGet, "/api/v1/servers", ""}, {http.MethodPost, "/api/v1/plan", plan}} {
@@ -128,7 +141,7 @@ func TestStale(t *testing.T) {
 	}
 	w.log.Faults.Set("log.update", func(context.Context) error { t.Error("something is appended"); return nil })
 	for _, r := range w.api.Routes() {
-		if r.Method == http.MethodGet || strings.HasPrefix(r.Path, "/api/v1/plan") || r.Path == "/api/v1/rehearse" || r.Path == "/api/v1/halt" {
+		if r.Method == http.MethodGet || strings.HasPrefix(r.Path, "/api/v1/plan") || r.Path == "/api/v1/rehearse" || r.Path == "/api/v1/halt" || r.Path == "/api/v1/jobs/{id}/halt" {
 			continue
 		}
 		if resp := ask(r.Method, path(r.Path, "0123456789ab"), bodies[r.Path]); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "5" ||
@@ -136,9 +149,33 @@ func TestStale(t *testing.T) {
 			t.Errorf("%s %s: status %d, %v", r.Method, r.Path, resp.StatusCode, resp.Header)
 		}
 	}
-	w.log.Faults.Set("log.update", nil)
-	if resp := ask(http.MethodPost, "/api/v1/halt", "{}"); resp.StatusCode != http.StatusOK {
+	if resp := ask(http.MethodPost, "/api/v1/halt", `{"reason":"enough"}`); resp.StatusCode != http.StatusAccepted {
 		t.Errorf("a halt: status %d", resp.StatusCode)
+	}
+	if len(keeps) != 1 || keeps[0].Principal != "ann" || keeps[0].Reason != "enough" || keeps[0].Token == "" {
+		t.Errorf("kept: %+v", keeps)
+	}
+	var said []api.KeptHalt
+	c.HaltKept = func(h api.KeptHalt) { said = append(said, h) }
+	if made, err := c.Halt(t.Context(), id, "it smokes"); err != nil || len(made) != 0 {
+		t.Errorf("a halt of a job: %v, %v", made, err)
+	}
+	if len(keeps) != 2 || keeps[1].Job != id || keeps[1].Namespace != "prod" || keeps[1].From == "" || len(said) != 1 || said[0].Job != id || said[0].By != "ann" || said[0].Server != "s1" {
+		t.Errorf("kept: %+v, said %+v", keeps, said)
+	}
+	if j, err := c.Job(t.Context(), string(id)); err != nil || len(j.Kept) != 2 || len(said) != 3 {
+		t.Errorf("the job has %+v, error %v, said %+v", j.Kept, err, said)
+	}
+	if _, err := c.Halt(t.Context(), "0123456789ab", ""); sluice.CodeOf(err) != sluice.NotFound || len(keeps) != 2 {
+		t.Errorf("a job that is not there: %v", err)
+	}
+	if list, err := c.Cluster(t.Context()); err != nil || len(list.Kept) != 2 {
+		t.Errorf("the servers' list has %+v, error %v", list.Kept, err)
+	}
+	told = nil
+	w.log.Faults.Set("log.update", nil)
+	if _, err := w.client(w.token("bob")).HaltAll(t.Context(), "", ""); sluice.CodeOf(err) != sluice.Denied || len(keeps) != 2 {
+		t.Errorf("who may not halt: %v", err)
 	}
 	if _, err := c.Cluster(t.Context()); err != nil || len(told) != 1 || !told[0].Equal(since.Truncate(time.Second)) {
 		t.Errorf("%v, told %v", err, told)

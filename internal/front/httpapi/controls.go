@@ -69,10 +69,9 @@ func (a *API) addControls() {
 		return huma.Operation{OperationID: id, Method: http.MethodPost, Path: "/api/v1/jobs/{id}/" + verb, Tags: []string{jobTag},
 			Summary: summary, Errors: []int{http.StatusNotFound, http.StatusConflict}}
 	}
-	route(a, sluice.HaltJob, post("halt-job", "halt", "Start nothing more of a job; what runs ends by itself"),
-		func(ctx context.Context, c caller, in *withReason) (*events, error) {
-			return c.do(ctx, in.ID, act.Act{Kind: act.Halt, Reason: in.Body.Reason})
-		})
+	halting := post("halt-job", "halt", "Start nothing more of a job; what runs ends by itself")
+	halting.Description = keptIs
+	route(a, sluice.HaltJob, halting, haltJob)
 	route(a, sluice.ControlJob, post("cancel-job", "cancel", "Start nothing more of a job, and kill what runs"),
 		func(ctx context.Context, c caller, in *toCancel) (*events, error) {
 			return c.do(ctx, in.ID, act.Act{Kind: act.Cancel, Reason: in.Body.Reason, Seen: in.Body.Seen})
@@ -89,6 +88,40 @@ func (a *API) addControls() {
 		Summary: "What whoever signs an approval of a job signs", Errors: []int{http.StatusNotFound}}, getApproving)
 	a.addEffects()
 	a.addHosts()
+}
+
+// keptIs is what halts say of answers that others do not have.
+const keptIs = "A server of a cluster that has no contact with a majority answers 202: it keeps the halt, which is appended as soon as there is one."
+
+// halting is the answer to a halt of a job.
+type halting struct {
+	Status int
+	Body   struct {
+		Events []sluice.Event `json:"events" doc:"what was appended to the log for it; none if nothing had to be"`
+		Kept   *api.KeptHalt  `json:"kept,omitempty" doc:"the halt is kept by this server, which has no contact with a majority, and is appended as soon as there is one"`
+	}
+}
+
+func haltJob(ctx context.Context, c caller, in *withReason) (*halting, error) {
+	out := &halting{Status: http.StatusOK}
+	if c.api.keeps() {
+		desk, id, err := c.job(ctx, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		i, _, err := desk.Info(ctx, string(id))
+		if err == nil {
+			out.Body.Kept, err = c.keep(ctx, i.Spec.Namespace, id, in.Body.Reason)
+		}
+		out.Status, out.Body.Events = http.StatusAccepted, []sluice.Event{}
+		return out, err
+	}
+	done, err := c.do(ctx, in.ID, act.Act{Kind: act.Halt, Reason: in.Body.Reason})
+	if err != nil {
+		return nil, err
+	}
+	out.Body.Events = done.Body.Events
+	return out, nil
 }
 
 // wantsSigned says that a job takes no approval that is not signed.

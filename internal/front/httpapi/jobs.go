@@ -47,6 +47,7 @@ func (c caller) readJob(ctx context.Context, desk control.Desk, id sluice.JobID)
 		return nil, err
 	}
 	out := &oneJob{jobOf(i, driven)}
+	out.Body.Kept = c.api.keptFor(i.Spec.Namespace, i.Spec.ID)
 	out.Body.PlanDigest = c.api.digests.of(i.Spec)
 	return out, nil
 }

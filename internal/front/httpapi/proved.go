@@ -52,7 +52,7 @@ func (a *API) proved(ctx huma.Context, right sluice.Right, what string) (access.
 		answer(ctx, problemOf(err))
 		return b, from, false
 	}
-	if p.Note {
+	if p.Note && !(right == sluice.HaltJob && a.keeps()) { // what is kept says where it came from
 		// Without the note nobody could tell who it was: no note, no action.
 		if err := a.cfg.Rights.Note(ctx.Context(), sluice.AccessNoted{Principal: p.Principal, Right: right, What: what, From: from}); err != nil {
 			answer(ctx, problemOf(err))

@@ -48,9 +48,9 @@ type Config struct {
 	// Servers are those of the cluster; nil: this one is alone.
 	Servers Servers
 	// Stale says since when there is no contact with a majority of the cluster; zero: there is, or there is no need. nil: never. Answers
-	// then carry [api.StaleHeader], and what would change something is refused, but for what Mutable lets through, which may be nil.
-	Stale   func() time.Time
-	Mutable func(r *http.Request) bool
+	// then carry [api.StaleHeader], and what would change something is refused, but for halts where there are Halts to keep them.
+	Stale func() time.Time
+	Halts Halts
 	// HostKeys are those that the server's own worker knows hosts by; nil: it has none.
 	HostKeys HostKeys
 	// Keeping changes who may do what.

@@ -46,10 +46,24 @@ func (c *inCluster) serve(t *testing.T, d *door) (address string) {
 			c.answer(w, r, strings.TrimPrefix(path, "s"))
 			return
 		}
+		if job, halts := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/api/v1/jobs/"), "/halt"); halts && stale != "" {
+			c.keep(w, sluice.JobID(job))
+			return
+		}
 		proxy.ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
 	return server.URL
+}
+
+func (c *inCluster) keep(w http.ResponseWriter, job sluice.JobID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := api.KeptHalt{ID: "h1", Server: "s1", At: time.Now(), By: "ann", Namespace: "default", Job: job}
+	c.of.Kept = append(c.of.Kept, h)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusAccepted)
+	_ = json.NewEncoder(w).Encode(map[string]any{"events": []sluice.Event{}, "kept": h})
 }
 
 func (c *inCluster) answer(w http.ResponseWriter, r *http.Request, path string) {
@@ -79,6 +93,7 @@ func (c *inCluster) answer(w http.ResponseWriter, r *http.Request, path string) 
 func TestServersPage(t *testing.T) {
 	s := newStage(t, "tag: {web: [web1]}\n")
 	id := s.run("web1", "sim 1ms 0")
+	goes := s.long("web1")
 	began, behind, none := time.Now().Add(-3*time.Minute).UTC(), uint64(12), uint64(0)
 	c := &inCluster{of: api.Cluster{Self: "s1", Owner: "s2", Term: 7, Majority: true, Since: &began, Members: []api.Member{
 		{Name: "s1", Address: "s1.example.com:7659", Role: api.CopyRole, InEngine: "voter", Leads: true, Behind: &behind, Version: "1.2", Seen: &began},
@@ -129,6 +144,13 @@ func TestServersPage(t *testing.T) {
 	}
 	b.Open(at + "/ui/workers")
 	b.Sees(old)
+	b.Open(at + "/ui/jobs/" + string(goes))
+	b.Click("button", "Halt")
+	b.Sees("The server s1 keeps the halt until it has contact with a majority of the others.")
+	b.Accessible()
+	b.Open(at + "/ui/servers")
+	b.Sees("s1 keeps a halt of the job " + string(goes) + ", for which ann asked")
+	everywhere(b, "kept")
 	c.mu.Lock()
 	c.stale = ""
 	c.mu.Unlock()

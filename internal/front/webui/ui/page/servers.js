@@ -69,7 +69,8 @@ export function ServersPage() {
     <${Trouble} error=${error} />
     <p role="status" class=${said ? '' : 'unseen'}>${said}</p>
     ${data && html`<section class="card" aria-label="Servers"><${Standing} cluster=${data} /><${Servers} cluster=${data} more=${(/** @type {any} */ m) => html`<span class="servers-acts">
-      <${Control} may=${run} onClick=${() => remove(m)}>Remove<span class="unseen"> ${clean(m.server)}</span></${Control}></span>`} /></section>`}
+      <${Control} may=${run} onClick=${() => remove(m)}>Remove<span class="unseen"> ${clean(m.server)}</span></${Control}></span>`} />
+      ${data.kept_halts?.map((/** @type {any} */ h) => html`<p key=${h.id} class="note">${clean(h.server)} keeps a halt of ${h.job ? `the job ${clean(h.job)}` : h.namespace ? `all jobs of ${clean(h.namespace)}` : 'all jobs'}, for which ${clean(h.by)} asked at ${moment(h.at)}: it is in force when that server has contact with a majority.</p>`)}</section>`}
     ${inviting && html`<${Invite} members=${data?.members ?? []} onClose=${() => invite(false)} again=${again} />`}
     ${gone && data && html`<${Typed} title=${`Remove ${clean(gone.server)}`} verb="Remove" stop word=${gone.server} onClose=${() => remove(null)}
       onDo=${async () => { await del(`servers/${part(gone.server)}`); say(`${clean(gone.server)}: done.`); again(); }}>${after(data, data.members.find((/** @type {any} */ m) => m.server === gone.server) ?? gone).map((line) => html`<p key=${line}>${line}</p>`)}</${Typed}>`}

@@ -84,8 +84,9 @@ export function Controls({job, hosts, only, page = false}) {
     setHalting(true);
     fail(null);
     try {
-      await post(`jobs/${part(job.id)}/halt`);
-      say('Halted: nothing more starts. Resume undoes it.');
+      const made = await post(`jobs/${part(job.id)}/halt`);
+      say(made.kept ? `The server ${made.kept.server} keeps the halt until it has contact with a majority of the others. Where those have one without it, the job goes on: then halt it there, too.`
+        : 'Halted: nothing more starts. Resume undoes it.');
     } catch (e) {
       say('');
       fail(e);

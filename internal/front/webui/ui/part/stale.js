@@ -11,5 +11,5 @@ export function Stale() {
     set(staleSince());
     return () => { onStale.delete(set); };
   }, []);
-  return html`<div role="status">${since && html`<p class="stale note">The server has had no contact with <a href=${href('servers')}>the others</a> for <${Lasting} from=${since} />. What you see is from before, and nothing can be changed until it is back.</p>`}</div>`;
+  return html`<div role="status">${since && html`<p class="stale note">The server has had no contact with <a href=${href('servers')}>the others</a> for <${Lasting} from=${since} />. What you see is from before, and nothing but a halt is taken until it is back.</p>`}</div>`;
 }
