@@ -32,23 +32,28 @@ type Client struct {
 
 	places []*place
 	turn   atomic.Int32 // which of them answered last
+	looked atomic.Int64 // when all were asked in vain for something newer, in nanoseconds since began
+	began  time.Time
 	token  string
 	// retry is the first wait before a lost connection is tried again; it doubles up to maxRetry.
 	retry time.Duration
+	// look is how long nobody is asked for something newer after all were, in vain.
+	look time.Duration
 }
 
 const (
 	firstRetry = 200 * time.Millisecond
 	maxRetry   = 5 * time.Second
+	lookAgain  = 3 * time.Second
 	// maxAnswer is more than any answer has that is not a stream.
 	maxAnswer = 256 << 20
 )
 
 // New makes a client for the server at a URL such as https://sluice.example.com, or at a socket of this machine, such as
 // unix:///var/lib/sluice/sluice.sock, where it needs no token. Several servers of a cluster have commas between them: a request goes to the
-// one that answered last, and to the next one where that cannot be reached. h may be nil.
+// one that answered last, and to the next one where that cannot be reached, or has no contact with a majority of them. h may be nil.
 func New(server, token string, h *http.Client) (*Client, error) {
-	c := &Client{token: token, retry: firstRetry}
+	c := &Client{token: token, retry: firstRetry, look: lookAgain, began: time.Now().Add(-lookAgain)}
 	for _, one := range strings.Split(server, ",") {
 		p, err := newPlace(strings.TrimSpace(one), token, h)
 		if err != nil {
@@ -116,6 +121,7 @@ type request struct {
 	body           any
 	raw            io.Reader // a body as it is
 	header         http.Header
+	question       bool // it changes nothing, whatever its method
 }
 
 // do sends a request and makes an error of an answer that is none of success.
@@ -139,7 +145,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	resp, err := c.hops(ctx, r.method, func(ctx context.Context, p *place) (*http.Response, error) {
+	resp, err := c.hops(ctx, r, func(ctx context.Context, p *place) (*http.Response, error) {
 		req, err := r.to(ctx, p, body)
 		if err != nil {
 			return nil, err
@@ -152,7 +158,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if since, err := time.Parse(time.RFC3339, resp.Header.Get(api.StaleHeader)); err == nil && c.Stale != nil {
+	if since, old := staleSince(resp); old && resp.StatusCode/100 == 2 && c.Stale != nil {
 		c.Stale(since)
 	}
 	return resp, nil

@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"sluice"
@@ -79,7 +81,7 @@ func (c *Client) Watch(ctx context.Context, id string, o WatchOptions) (sluice.E
 	wait := c.retry
 	for {
 		before := o.After
-		ended, err := c.stream(ctx, id, o, func(e sluice.Event) {
+		ended, old, err := c.stream(ctx, id, o, func(e sluice.Event) {
 			if away && o.Found != nil {
 				o.Found()
 			}
@@ -114,13 +116,18 @@ func (c *Client) Watch(ctx context.Context, id string, o WatchOptions) (sluice.E
 		case ended: // all of it had been seen before
 			return c.lastOf(ctx, id)
 		}
-		if o.Lost != nil {
-			o.Lost(err)
-		}
-		away = true
-		c.moveOn()
-		if o.After > before {
+		if o.After > before || errors.Is(err, errMoves) {
 			wait = c.retry
+		}
+		switch {
+		case errors.Is(err, errMoves):
+		case old: // whoever has contact with a majority again ends what it began without
+		default:
+			if o.Lost != nil {
+				o.Lost(err)
+			}
+			away = true
+			c.moveOn()
 		}
 		if err := pause(ctx, wait); err != nil {
 			return sluice.Event{}, err
@@ -174,15 +181,25 @@ func (c *Client) lastOf(ctx context.Context, id string) (sluice.Event, error) {
 	}
 }
 
-// stream reads one connection to its end. ended says that the server has said so; without that it was lost.
-func (c *Client) stream(ctx context.Context, id string, o WatchOptions, observe func(sluice.Event)) (ended bool, err error) {
+// errMoves says that another server has contact with a majority, and this one has none: the stream goes on there.
+var errMoves error = sluice.Errorf(sluice.Contact, "another server knows what is newer")
+
+// stream reads one connection to its end. ended says that the server has said so; without that it was lost. old says that the server had no
+// contact with a majority.
+func (c *Client) stream(ctx context.Context, id string, o WatchOptions, observe func(sluice.Event)) (ended, old bool, err error) {
 	whole := ctx
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	alive := time.AfterFunc(silence, cancel)
+	ctx, cancel := context.WithCancelCause(ctx)
+	var seeks sync.WaitGroup
+	defer seeks.Wait()
+	defer cancel(nil)
+	alive := time.AfterFunc(silence, func() { cancel(nil) })
 	defer alive.Stop()
 	defer func() {
-		if err != nil && whole.Err() == nil && ctx.Err() != nil {
+		switch {
+		case err == nil || whole.Err() != nil || ctx.Err() == nil:
+		case errors.Is(context.Cause(ctx), errMoves):
+			err = errMoves
+		default:
 			err = c.noContact(fmt.Errorf("nothing came for %v", silence))
 		}
 	}()
@@ -193,7 +210,14 @@ func (c *Client) stream(ctx context.Context, id string, o WatchOptions, observe 
 	resp, err := c.do(ctx, request{method: http.MethodGet, path: []string{"jobs", id, "events"}, accept: "text/event-stream", query: query,
 		header: http.Header{"Last-Event-Id": {strconv.FormatUint(o.After, 10)}}})
 	if err != nil {
-		return false, err
+		return false, false, err
+	}
+	if _, old = staleSince(resp); old && len(c.places) > 1 {
+		seeks.Go(func() {
+			if c.seek(ctx) {
+				cancel(errMoves)
+			}
+		})
 	}
 	defer resp.Body.Close()
 	lines := bufio.NewScanner(resp.Body)
@@ -202,7 +226,7 @@ func (c *Client) stream(ctx context.Context, id string, o WatchOptions, observe 
 		alive.Reset(silence)
 		line := lines.Text()
 		if line == "event: end" {
-			return true, nil
+			return true, old, nil
 		}
 		if what, ok := strings.CutPrefix(line, ": lacks "); ok && o.Lacks != nil {
 			a, stream, _ := strings.Cut(what, " ")
@@ -214,7 +238,7 @@ func (c *Client) stream(ctx context.Context, id string, o WatchOptions, observe 
 		}
 		var e sluice.Event
 		if err := json.Unmarshal([]byte(data), &e); err != nil {
-			return false, sluice.Errorf(sluice.Contact, "%s sent an event that cannot be read: %v", c.name(), err)
+			return false, old, sluice.Errorf(sluice.Contact, "%s sent an event that cannot be read: %v", c.name(), err)
 		}
 		observe(e)
 	}
@@ -222,5 +246,5 @@ func (c *Client) stream(ctx context.Context, id string, o WatchOptions, observe 
 	if err == nil {
 		err = io.ErrUnexpectedEOF
 	}
-	return false, c.noContact(fmt.Errorf("the stream of events broke off: %w", err))
+	return false, old, c.noContact(fmt.Errorf("the stream of events broke off: %w", err))
 }

@@ -236,7 +236,7 @@ func (c *Client) submit(ctx context.Context, s api.Submit, key string) (j api.Jo
 // Plan says what a job would do, and does nothing. What is to run need not be said.
 func (c *Client) Plan(ctx context.Context, s api.Submit) (p api.Plan, err error) {
 	err = c.again(ctx, func() error {
-		p, err = once[api.Plan](ctx, c, request{method: http.MethodPost, path: []string{"plan"}, body: s})
+		p, err = once[api.Plan](ctx, c, request{method: http.MethodPost, path: []string{"plan"}, body: s, question: true})
 		return err
 	})
 	return p, err
@@ -245,7 +245,7 @@ func (c *Client) Plan(ctx context.Context, s api.Submit) (p api.Plan, err error)
 // PlanFiles says what a deploy would change in the files of its hosts, against what is live there, and does nothing.
 func (c *Client) PlanFiles(ctx context.Context, s api.Submit) (p api.RenderedChanges, err error) {
 	err = c.again(ctx, func() error {
-		p, err = once[api.RenderedChanges](ctx, c, request{method: http.MethodPost, path: []string{"plan", "files"}, body: s})
+		p, err = once[api.RenderedChanges](ctx, c, request{method: http.MethodPost, path: []string{"plan", "files"}, body: s, question: true})
 		return err
 	})
 	return p, err
@@ -254,7 +254,7 @@ func (c *Client) PlanFiles(ctx context.Context, s api.Submit) (p api.RenderedCha
 // PlanNames is Plan with at most so many names in each list: the numbers are whole.
 func (c *Client) PlanNames(ctx context.Context, s api.Submit, names int) (p api.Plan, err error) {
 	err = c.again(ctx, func() error {
-		p, err = once[api.Plan](ctx, c, request{method: http.MethodPost, path: []string{"plan"}, query: url.Values{"names": {strconv.Itoa(names)}}, body: s})
+		p, err = once[api.Plan](ctx, c, request{method: http.MethodPost, path: []string{"plan"}, query: url.Values{"names": {strconv.Itoa(names)}}, body: s, question: true})
 		return err
 	})
 	return p, err
@@ -263,7 +263,7 @@ func (c *Client) PlanNames(ctx context.Context, s api.Submit, names int) (p api.
 // Rehearse says how a job would go on simulated hosts.
 func (c *Client) Rehearse(ctx context.Context, r api.Rehearse) (out api.Rehearsal, err error) {
 	err = c.again(ctx, func() error {
-		out, err = once[api.Rehearsal](ctx, c, request{method: http.MethodPost, path: []string{"rehearse"}, body: r})
+		out, err = once[api.Rehearsal](ctx, c, request{method: http.MethodPost, path: []string{"rehearse"}, body: r, question: true})
 		return err
 	})
 	return out, err

@@ -198,7 +198,7 @@ func (c *cluster) belongs(ctx context.Context) error {
 }
 
 func (c *cluster) copyLife() life {
-	return life{inCluster: (*seats)(c), engine: c.engineSeen, stale: c.outlook.stale, answer: c.answerAsCopy, carry: c.carry, here: &c.here, beside: c.warm, follows: c.follows, ready: func(context.Context) error {
+	return life{inCluster: (*seats)(c), engine: c.engineSeen, stale: c.outlook.stale, turns: c.outlook.changes, answer: c.answerAsCopy, carry: c.carry, here: &c.here, beside: c.warm, follows: c.follows, ready: func(context.Context) error {
 		switch v := c.outlook.now(); {
 		case v.cut != nil:
 			return v.cut

@@ -110,3 +110,6 @@ func (o *outlook) stale() time.Time {
 	}
 	return v.met
 }
+
+// changes is closed when something else is known.
+func (o *outlook) changes() <-chan struct{} { return o.now().turns }

@@ -93,7 +93,10 @@ func reach(s cli.Server) (*client.Client, func() error, error) {
 	c, err := client.New(strings.Join(servers, ","), string(s.Token.Reveal()), &http.Client{Transport: t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}) // the token goes nowhere else
 	if c != nil {
-		c.Stale, c.HaltKept = s.Stale, s.HaltKept
+		c.HaltKept = s.HaltKept
+		if s.Stale != nil {
+			c.Stale = func(since time.Time) { s.Stale(c.At(), since) }
+		}
 	}
 	return c, func() error { t.CloseIdleConnections(); c.Close(); return nil }, err
 }

@@ -147,6 +147,8 @@ type life struct {
 	engine func() *prometheus.Cluster
 	// stale says since when this server has no contact with a majority; nil: there are no others.
 	stale func() time.Time
+	// turns is closed when that may have changed; it is there where stale is.
+	turns func() <-chan struct{}
 	// servers are the addresses for workers of all servers; nil: there are no others.
 	servers func() []string
 	// here is what is kept on this machine, of which other servers keep something here, too; nil: nobody does.

@@ -191,7 +191,7 @@ func TestMembers(t *testing.T) {
 			Client: func(at Server) (*client.Client, func() error, error) {
 				c, err := client.New(at.URL, "token", server.Client())
 				if err == nil {
-					c.Stale = at.Stale
+					c.Stale = func(since time.Time) { at.Stale(c.At(), since) }
 				}
 				return c, func() error { return nil }, err
 			}})

@@ -25,8 +25,8 @@ type Server struct {
 	URL    string // of several servers with commas between them
 	Token  sluice.Secret
 	CAFile string // certificates to trust it by, beside the system's; "" for none
-	// Stale is told since when the server has had no contact with a majority of its cluster, with each answer that is as old. May be nil.
-	Stale func(since time.Time)
+	// Stale is told which server has had no contact with a majority of its cluster since when, with each answer that is as old. May be nil.
+	Stale func(server string, since time.Time)
 	// HaltKept is told of a halt that the server keeps until it can be appended. May be nil.
 	HaltKept func(h api.KeptHalt)
 }
@@ -122,9 +122,10 @@ func (a *app) choose() error {
 	if !s.Token.Set() && !strings.HasPrefix(s.URL, "unix:") && a.Env("SLUICE_CLIENT_CERT") == "" {
 		return sluice.Errorf(sluice.Usage, "there is no token for the server %s", s.URL).WithHint("sluice login %s, or --token-file FILE, or SLUICE_TOKEN", s.URL)
 	}
-	s.Stale = func(since time.Time) {
+	s.Stale = func(server string, since time.Time) {
 		a.stale.Do(func() {
-			fmt.Fprintf(a.Stderr, "sluice: this is what the server %s had at %s; it has no contact with the others\n", clean.Text(s.called()), since.UTC().Format(time.RFC3339))
+			at := Server{URL: server}
+			fmt.Fprintf(a.Stderr, "sluice: this is what the server %s had at %s; it has no contact with the others\n", clean.Text(at.called()), since.UTC().Format(time.RFC3339))
 		})
 	}
 	s.HaltKept = func(h api.KeptHalt) { a.kept = &h }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -134,6 +135,7 @@ func (a *API) stale(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead || questions[r.URL.Path]:
 		w.Header().Set(api.StaleHeader, at)
+		noteSeen(r.Context(), func(s *seen) { s.old = true })
 		return true
 	case a.cfg.Halts != nil && isHalt(r):
 		return true
@@ -143,6 +145,34 @@ func (a *API) stale(w http.ResponseWriter, r *http.Request) bool {
 	w.Header().Set("Retry-After", strconv.Itoa(staleAgain))
 	writeProblem(w, p)
 	return false
+}
+
+// untilFresh ends what goes on and began without contact to a majority as soon as there is contact: whoever comes again is answered by who
+// owns the log. done must be called.
+func (a *API) untilFresh(ctx context.Context) (during context.Context, done func()) {
+	old := false
+	noteSeen(ctx, func(s *seen) { old = s.old })
+	if !old || a.cfg.Turns == nil {
+		return ctx, func() {}
+	}
+	turns := a.cfg.Turns() // before it is looked, so that no turn is missed
+	during, cancel := context.WithCancel(ctx)
+	var waits sync.WaitGroup
+	waits.Go(func() {
+		for !a.cfg.Stale().IsZero() {
+			select {
+			case <-turns:
+				turns = a.cfg.Turns()
+			case <-during.Done():
+				return
+			}
+		}
+		cancel()
+	})
+	return during, func() {
+		cancel()
+		waits.Wait()
+	}
 }
 
 // questions are sent by POST because they are long, and change nothing.

@@ -2,9 +2,11 @@ package httpapi_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -184,5 +186,54 @@ func TestStale(t *testing.T) {
 	e, ok := err.(*sluice.Error)
 	if !ok || e.Code != sluice.Contact || !strings.Contains(e.Text, "since "+at) || !strings.Contains(e.Hint, "again in 5 s") || len(told) != 1 {
 		t.Errorf("%v, told %v", err, told)
+	}
+}
+
+// TestStreamsEndWhenTheyNeedNotBeOld: what began without a majority ends when there is one, and nothing else does.
+func TestStreamsEndWhenTheyNeedNotBeOld(t *testing.T) {
+	var mu sync.Mutex
+	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	turns := make(chan struct{})
+	turn := func(at time.Time) {
+		mu.Lock()
+		defer mu.Unlock()
+		since = at
+		close(turns)
+		turns = make(chan struct{})
+	}
+	w := newWorldWith(t, func(c *httpapi.Config) {
+		c.Stale = func() time.Time { mu.Lock(); defer mu.Unlock(); return since }
+		c.Turns = func() <-chan struct{} { mu.Lock(); defer mu.Unlock(); return turns }
+	})
+	token, job := w.token("ann", sluice.Grant{Role: access.Admin}), string(w.submit("web1"))
+	begin := func(path string) *http.Response {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.server.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		req.Header.Set("Accept", "text/event-stream")
+		resp, err := w.server.Client().Do(req)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%v, %v", resp, err)
+		}
+		t.Cleanup(func() { resp.Body.Close() })
+		return resp
+	}
+	for _, path := range []string{"/api/v1/jobs/" + job + "/events", "/api/v1/jobs/" + job + "/events?output=true", "/api/v1/feed"} {
+		turn(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+		old := begin(path)
+		turn(time.Date(2026, 1, 2, 3, 4, 6, 0, time.UTC)) // it is cut off as before
+		turn(time.Time{})
+		text, err := io.ReadAll(old.Body)
+		if err != nil || strings.Contains(string(text), "event: end\ndata") || old.Header.Get(api.StaleHeader) == "" {
+			t.Errorf("%s: %v, %q", path, err, text)
+		}
+		fresh := begin(path)
+		turn(time.Time{})
+		if n, err := io.ReadFull(fresh.Body, make([]byte, 20)); err != nil || fresh.Header.Get(api.StaleHeader) != "" {
+			t.Errorf("%s: %d bytes, %v", path, n, err)
+		}
 	}
 }

@@ -66,14 +66,16 @@ func getEvents(ctx context.Context, c caller, in *eventsQuery) (*huma.StreamResp
 			noteSeen(ctx, func(s *seen) { s.stream = true })
 			c.api.cfg.Watch.Streaming(1)
 			defer c.api.cfg.Watch.Streaming(-1)
-			out := newStream(w.Context(), w.BodyWriter(), &c.api.told, c.api.cfg.Stopping, `the events of a job, then "event: end"`)
+			during, done := c.api.untilFresh(w.Context())
+			defer done()
+			out := newStream(during, w.BodyWriter(), &c.api.told, c.api.cfg.Stopping, `the events of a job, then "event: end"`)
 			defer out.close()
 			send := out.send
 			if in.Short {
 				send = out.sendShort
 			}
 			if in.Output {
-				printed, err := c.api.print(w.Context(), desk, id, after, send, out.lacks)
+				printed, err := c.api.print(during, desk, id, after, send, out.lacks)
 				if err != nil {
 					return
 				}

@@ -74,7 +74,9 @@ func feedJobs(ctx context.Context, c caller, in *feedQuery) (*huma.StreamRespons
 		noteSeen(ctx, func(s *seen) { s.stream = true })
 		c.api.cfg.Watch.Streaming(1)
 		defer c.api.cfg.Watch.Streaming(-1)
-		out := newStream(w.Context(), w.BodyWriter(), &c.api.told, c.api.cfg.Stopping, "a list of jobs as it changes")
+		during, done := c.api.untilFresh(w.Context())
+		defer done()
+		out := newStream(during, w.BodyWriter(), &c.api.told, c.api.cfg.Stopping, "a list of jobs as it changes")
 		defer out.close()
 		f.run(out.ctx, out.add)
 	}}, nil

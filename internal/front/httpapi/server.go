@@ -51,6 +51,8 @@ type Config struct {
 	// then carry [api.StaleHeader], and what would change something is refused, but for halts where there are Halts to keep them.
 	Stale func() time.Time
 	Halts Halts
+	// Turns is closed when Stale may say something else; it is there where Stale is.
+	Turns func() <-chan struct{}
 	// HostKeys are those that the server's own worker knows hosts by; nil: it has none.
 	HostKeys HostKeys
 	// Keeping changes who may do what.

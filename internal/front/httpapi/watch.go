@@ -41,6 +41,7 @@ func (nobody) Streaming(int)    {}
 type seen struct {
 	principal sluice.Principal
 	stream    bool
+	old       bool // it is answered without contact to a majority
 }
 
 type seenKey struct{}

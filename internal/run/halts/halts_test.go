@@ -494,9 +494,13 @@ func TestRightLost(t *testing.T) {
 		lose    func(b access.Bearer, grant sluice.Grant) []sluice.Body
 		refused bool
 	}{
-		"the right":    {func(_ access.Bearer, g sluice.Grant) []sluice.Body { return []sluice.Body{sluice.GrantTaken{Grant: g}} }, true},
-		"the token":    {func(b access.Bearer, _ sluice.Grant) []sluice.Body { return []sluice.Body{sluice.TokenRevoked{ID: b.Token}} }, true},
-		"the account":  {func(b access.Bearer, _ sluice.Grant) []sluice.Body { return []sluice.Body{sluice.PrincipalRemoved{Principal: b.Principal}} }, true},
+		"the right": {func(_ access.Bearer, g sluice.Grant) []sluice.Body { return []sluice.Body{sluice.GrantTaken{Grant: g}} }, true},
+		"the token": {func(b access.Bearer, _ sluice.Grant) []sluice.Body {
+			return []sluice.Body{sluice.TokenRevoked{ID: b.Token}}
+		}, true},
+		"the account": {func(b access.Bearer, _ sluice.Grant) []sluice.Body {
+			return []sluice.Body{sluice.PrincipalRemoved{Principal: b.Principal}}
+		}, true},
 		"only a while": {func(access.Bearer, sluice.Grant) []sluice.Body { return nil }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
