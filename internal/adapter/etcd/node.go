@@ -216,7 +216,8 @@ func embedded(cfg NodeConfig, w *wound) (*embed.Config, error) {
 	c.EnableGRPCGateway, c.StrictReconfigCheck = false, true
 	// A value that was changed on one node is otherwise served as it is.
 	c.CompactHashCheckTime, c.CorruptCheckTime = time.Minute, 10*time.Minute
-	gates := map[string]bool{string(features.InitialCorruptCheck): true, string(features.CompactHashCheck): true}
+	// What is compared at the start is compared by Same.
+	gates := map[string]bool{string(features.CompactHashCheck): true}
 	if err := c.ServerFeatureGate.(featuregate.MutableFeatureGate).SetFromMap(gates); err != nil {
 		return nil, fmt.Errorf("etcd: %w", err)
 	}
