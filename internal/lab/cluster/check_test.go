@@ -117,6 +117,9 @@ func (p *promises) list() []promise {
 	return slices.Clone(p.all)
 }
 
+// elsewhere is who starts commands for servers, and is none.
+const elsewhere sluice.ServerName = "a worker elsewhere"
+
 // wrong says what must not have happened on hosts: a command that ran twice, more hosts at once than may be, a command that was started by
 // a server after the term of another had begun.
 func wrong(marks []mark, terms []term, names map[string]sluice.ServerName, most int) (out []string) {
@@ -138,7 +141,8 @@ func wrong(marks []mark, terms []term, names map[string]sluice.ServerName, most 
 		if running[m.host] = true; len(running) > most {
 			out = append(out, fmt.Sprintf("%d hosts at once at %s, %d may", len(running), m.at, most))
 		}
-		if last, ok := latest(terms, m.at); ok && last.name != names[m.from] {
+		// What a worker elsewhere starts is in the log before, or told finds it, and nobody but the owner gets it there.
+		if last, ok := latest(terms, m.at); ok && names[m.from] != elsewhere && last.name != names[m.from] {
 			out = append(out, fmt.Sprintf("%s was started by %s at %s, and %s owned the log since %s", m.attempt, names[m.from], m.at, last.name, last.heard))
 		}
 	}
@@ -175,25 +179,24 @@ func alike(logs map[sluice.ServerName][]sluice.Record) (out []string) {
 	return out
 }
 
-// logs are those of all servers, none of which runs: records and events by namespace, of one that has most.
-func (h *house) logs() map[sluice.Namespace][]sluice.Event {
-	h.t.Helper()
+// logs are those of all servers, none of which runs: records and events by namespace, of one that has most; and what is wrong with them.
+func (h *house) logs() (_ map[sluice.Namespace][]sluice.Event, out []string) {
 	records := map[sluice.Namespace]map[sluice.ServerName][]sluice.Record{}
 	events := map[sluice.Namespace][]sluice.Event{}
 	for _, s := range h.servers {
 		if err := readLog(h.t.Context(), s, records, events); err != nil {
-			h.t.Errorf("the log of %s: %v", s.name, err)
+			out = append(out, fmt.Sprintf("the log of %s: %v", s.name, err))
 		}
 	}
 	for ns, all := range records {
 		for _, v := range alike(all) {
-			h.t.Errorf("namespace %s: %s", ns, v)
+			out = append(out, fmt.Sprintf("namespace %s: %s", ns, v))
 		}
 		if len(all) < len(h.servers) {
-			h.t.Errorf("namespace %s is on %d servers", ns, len(all))
+			out = append(out, fmt.Sprintf("namespace %s is on %d servers", ns, len(all)))
 		}
 	}
-	return events
+	return events, out
 }
 
 func readLog(ctx context.Context, s *server, records map[sluice.Namespace]map[sluice.ServerName][]sluice.Record, events map[sluice.Namespace][]sluice.Event) (err error) {
@@ -227,8 +230,8 @@ func readLog(ctx context.Context, s *server, records map[sluice.Namespace]map[sl
 	return nil
 }
 
-// truth ends all servers, and asks the last questions. They can be started again.
-func (h *house) truth() {
+// truth ends all servers, asks the last questions, and says what must not be. They can be started again.
+func (h *house) truth() (out []string) {
 	h.t.Helper()
 	for _, s := range h.servers {
 		if s.up() {
@@ -238,32 +241,33 @@ func (h *house) truth() {
 	for _, s := range h.servers {
 		<-s.ended
 	}
-	names := map[string]sluice.ServerName{}
+	names := map[string]sluice.ServerName{h.worker.site.IP: elsewhere}
 	for _, s := range h.servers {
 		names[s.site.IP] = s.name
 	}
 	marks := h.marks()
-	for _, v := range wrong(marks, h.terms.list(), names, limit) {
-		h.t.Error(v)
-	}
-	events := h.logs()
+	out = wrong(marks, h.terms.list(), names, limit)
+	events, bad := h.logs()
+	out = append(out, bad...)
 	for _, v := range check.Log(events[sluice.DefaultNamespace]) {
-		h.t.Errorf("the log breaks a rule: %v", v)
+		out = append(out, fmt.Sprintf("the log breaks a rule: %v", v))
 	}
-	for _, p := range h.sure.list() {
-		if !slices.ContainsFunc(slices.Collect(func(yield func([]sluice.Event) bool) {
-			for _, e := range events {
-				if !yield(e) {
-					return
-				}
-			}
-		}), func(all []sluice.Event) bool { return slices.ContainsFunc(all, p.is) }) {
-			h.t.Errorf("it was said that %s, and the log does not have it", p.what)
+	out = append(out, lost(h.sure.list(), events)...)
+	return append(out, told(marks, events[sluice.DefaultNamespace])...)
+}
+
+// lost says what was acknowledged and is in no log.
+func lost(sure []promise, events map[sluice.Namespace][]sluice.Event) (out []string) {
+	for _, p := range sure {
+		there := false
+		for _, all := range events {
+			there = there || slices.ContainsFunc(all, p.is)
+		}
+		if !there {
+			out = append(out, fmt.Sprintf("it was said that %s, and the log does not have it", p.what))
 		}
 	}
-	for _, v := range told(marks, events[sluice.DefaultNamespace]) {
-		h.t.Error(v)
-	}
+	return out
 }
 
 // told holds the log against what ran on the hosts: nothing ran without having been started before or after its end was told, and what succeeded ran.

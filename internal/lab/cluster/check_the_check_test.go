@@ -10,7 +10,7 @@ import (
 
 // The checks find what they are there for.
 func TestTheChecksBite(t *testing.T) {
-	names := map[string]sluice.ServerName{"10.0.0.1": "s1", "10.0.0.2": "s2"}
+	names := map[string]sluice.ServerName{"10.0.0.1": "s1", "10.0.0.2": "s2", "10.0.0.4": elsewhere}
 	at := func(n int) time.Time { return time.Unix(int64(n), 0) }
 	terms := []term{{1, "s1", at(0)}, {2, "s2", at(100)}}
 	for name, c := range map[string]struct{ a, b, says string }{
@@ -19,6 +19,8 @@ func TestTheChecksBite(t *testing.T) {
 		"too many":               {"+ 0123456789ab-0-1 10.0.0.1 1\n", "+ 0123456789ab-1-1 10.0.0.1 2\n", "2 hosts at once"},
 		"after the term":         {"+ 0123456789ab-0-1 10.0.0.1 101\n", "", "s2 owned the log"},
 		"by the first, in time":  {"+ 0123456789ab-0-1 10.0.0.1 99\n", "", ""},
+		"by a worker":            {"+ 0123456789ab-0-1 10.0.0.4 101\n", "", ""},
+		"by nobody that we know": {"+ 0123456789ab-0-1 10.0.0.9 101\n", "", "s2 owned the log"},
 		"something else is said": {"+ 0123456789ab 10.0.0.1 99\n", "", "is no attempt"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -47,6 +49,12 @@ func TestTheChecksBite(t *testing.T) {
 	}
 	if got := alike(map[sluice.ServerName][]sluice.Record{"s1": {r(1, "a"), r(2, "b")}, "s2": {r(1, "x")}}); len(got) == 0 {
 		t.Error("they differ")
+	}
+	there := func(name sluice.WorkerName) promise {
+		return promise{string(name) + " is invited", func(e sluice.Event) bool { b, is := e.Body.(sluice.WorkerInvited); return is && b.Worker == name }}
+	}
+	if got := lost([]promise{there("w1"), there("w2")}, map[sluice.Namespace][]sluice.Event{"access": {{Body: sluice.WorkerInvited{Worker: "w1"}}}}); len(got) != 1 || !strings.Contains(got[0], "w2 is invited") {
+		t.Errorf("%q", got)
 	}
 	a := sluice.NewAttemptID("0123456789ab", 0, 1)
 	b := sluice.NewAttemptID("0123456789ab", 1, 1)

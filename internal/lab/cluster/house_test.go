@@ -30,9 +30,11 @@ import (
 
 // house is three servers of one cluster, and hosts that live on.
 type house struct {
-	t       *testing.T
+	t       *testing.T // of the fault that is played
+	all     *testing.T
 	fleet   *testfleet.Fleet
 	servers []*server
+	worker  *worker
 	token   string
 	any     *client.Client // goes to any server
 	sure    promises
@@ -52,18 +54,20 @@ type server struct {
 	cmd   *exec.Cmd
 	ended chan struct{}
 	wrong *trouble.Trouble // of the next start; nil: nothing is
+	clock *trouble.Trouble // by which its clock can be set; nil: it cannot
 	says  *said
 }
 
 const (
 	// limit is how many hosts may be out at once.
-	limit    = 4
-	peerPort = 7659
+	limit      = 4
+	peerPort   = 7659
+	workerPort = 7658
 )
 
 // size is how many hosts there are.
 func size() int {
-	if testing.Short() || os.Getenv("SLUICE_TEST_ROUNDS") == "" {
+	if !asked() {
 		return 8
 	}
 	return 20
@@ -80,12 +84,13 @@ func rounds() int {
 // newHouse starts hosts and three servers, and makes these one cluster.
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	h := &house{t: t, fleet: testfleet.Start(t, testfleet.Config{Hosts: size()})}
-	sites, err := h.fleet.AddSites(t.Context(), 3)
+	h := &house{t: t, all: t, fleet: testfleet.Start(t, testfleet.Config{Hosts: size()})}
+	sites, err := h.fleet.AddSites(t.Context(), 4)
 	h.must(err)
 	t.Cleanup(h.end)
+	h.worker = &worker{h: h, site: sites[3], data: filepath.Join(t.TempDir(), "worker")}
 	var urls []string
-	for i, site := range sites {
+	for i, site := range sites[:3] {
 		s := &server{h: h, name: sluice.ServerName("s" + strconv.Itoa(i+1)), site: site, port: 7661 + i, data: filepath.Join(t.TempDir(), "data")}
 		s.says = &said{h: h, name: s.name}
 		h.servers = append(h.servers, s)
@@ -106,7 +111,7 @@ func newHouse(t *testing.T) *house {
 	for _, s := range h.servers[1:] {
 		s.join()
 	}
-	h.apply()
+	h.apply("")
 	return h
 }
 
@@ -134,11 +139,11 @@ func (h *house) connect(urls string) *client.Client {
 	return c
 }
 
-// apply has all hosts in one group, few of which may be out at once.
-func (h *house) apply() {
+// apply has all hosts in one group, few of which may be out at once, and more said about the group.
+func (h *house) apply(more string) {
 	h.t.Helper()
 	file := filepath.Join(h.t.TempDir(), "fleet.yaml")
-	h.must(os.WriteFile(file, fmt.Appendf(nil, "tag: {web: [\"host[1-%d]\"]}\nconstraint: {$web: %d}\n", size(), limit), 0o600))
+	h.must(os.WriteFile(file, fmt.Appendf(nil, "tag: {web: [\"host[1-%d]\"]}\nconstraint: {$web: %d}\n%s\n", size(), limit, more), 0o600))
 	b, err := fleet.Record(fleetfiles.New(h.t.Context())).Bundle(file)
 	h.must(err)
 	_, err = h.any.ApplyFleet(h.t.Context(), "default", b, "", -1)
@@ -152,6 +157,10 @@ func (h *house) end() {
 		if h.t.Failed() {
 			h.t.Logf("%s said:\n%s", s.name, s.says)
 		}
+	}
+	h.worker.kill()
+	if h.t.Failed() {
+		h.t.Logf("the worker said:\n%s", &h.worker.says)
 	}
 }
 
@@ -179,25 +188,47 @@ func (h *house) briefly() (context.Context, context.CancelFunc) {
 }
 
 // owner is the server that owns the log, as one says that is in contact with a majority.
-func (h *house) owner() (out *server) {
+func (h *house) owner() *server {
 	h.t.Helper()
-	h.until("a server owns the log", func() bool {
+	owner, _ := h.heads()
+	return owner
+}
+
+// heads are the server that owns the log and the one by whose node etcd goes, as one says that is in contact with a majority.
+func (h *house) heads() (owner, leads *server) {
+	h.t.Helper()
+	h.until("a server owns the log, and one leads", func() bool {
 		for _, s := range h.servers {
-			if !s.up() {
-				continue
-			}
-			ctx, done := h.briefly()
-			c, err := s.client.Cluster(ctx)
-			done()
-			i := slices.IndexFunc(h.servers, func(s *server) bool { return s.name == c.Owner })
-			if err == nil && c.Majority && i >= 0 {
-				out = h.servers[i]
-				return true
+			if s.up() {
+				if owner, leads = s.asked(); owner != nil && leads != nil {
+					return true
+				}
 			}
 		}
 		return false
 	})
-	return out
+	return owner, leads
+}
+
+// asked is what a server says who owns the log, and who leads.
+func (s *server) asked() (owner, leads *server) {
+	ctx, done := s.h.briefly()
+	defer done()
+	c, err := s.client.Cluster(ctx)
+	if err != nil || !c.Majority {
+		return nil, nil
+	}
+	for _, o := range s.h.servers {
+		for _, m := range c.Members {
+			if m.Name == o.name && m.Name == c.Owner {
+				owner = o
+			}
+			if m.Name == o.name && m.Leads {
+				leads = o
+			}
+		}
+	}
+	return owner, leads
 }
 
 // others are all servers but some.
@@ -243,19 +274,28 @@ func (s *server) url() string { return "http://127.0.0.1:" + strconv.Itoa(s.port
 
 func (s *server) peer() string { return net.JoinHostPort(s.site.IP, strconv.Itoa(peerPort)) }
 
+// forWorkers is where workers come.
+func (s *server) forWorkers() string { return net.JoinHostPort(s.site.IP, strconv.Itoa(workerPort)) }
+
 // start starts the server; args come on top of what it always has.
 func (s *server) start(args ...string) {
 	s.h.t.Helper()
-	s.cmd = s.site.Command(program(s.h.t), append([]string{"server", "--data", s.data, "--listen", "127.0.0.1:" + strconv.Itoa(s.port), "--worker-listen", "none",
-		"--cluster", s.peer(), "--name", string(s.name), "--admin-token-file", s.data + ".token"}, args...)...)
+	args = append([]string{"server", "--data", s.data, "--listen", "127.0.0.1:" + strconv.Itoa(s.port), "--worker-listen", s.forWorkers(),
+		"--cluster", s.peer(), "--name", string(s.name), "--admin-token-file", s.data + ".token"}, args...)
+	s.cmd = s.site.Command(program(s.h.t), args...)
 	s.cmd.Stdout, s.cmd.Stderr = s.says, s.says
 	var err error
 	if wrong := s.wrong; wrong != nil {
 		s.wrong = nil
-		if err = wrong.Start(s.cmd); errors.Is(err, trouble.ErrUnavailable) {
+		// What goes wrong does so from the first program on, so no other one may come before.
+		env := s.cmd.Env
+		s.cmd = exec.Command(program(s.h.t), args...)
+		s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr, s.cmd.WaitDelay = env, s.says, s.says, time.Second
+		if err = s.site.Within(func() error { return wrong.Start(s.cmd) }); errors.Is(err, trouble.ErrUnavailable) {
+			s.cmd = nil
 			s.h.t.Skip("skipped:", err)
 		}
-		s.h.t.Cleanup(wrong.Close)
+		s.h.all.Cleanup(wrong.Close)
 	} else {
 		err = s.cmd.Start()
 	}

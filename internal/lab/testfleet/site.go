@@ -96,6 +96,12 @@ func (s *Site) Command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// Within calls do there: a program that it starts runs there. It is for what has to start one itself, on the thread on which it is called.
+func (s *Site) Within(do func() error) error {
+	_, err := inNetwork(s.net, func() (struct{}, error) { return struct{}{}, do() })
+	return err
+}
+
 // Dial opens a connection from there.
 func (s *Site) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return inNetwork(s.net, func() (net.Conn, error) {

@@ -1,7 +1,10 @@
 package testfleet
 
 import (
+	"bytes"
 	"net"
+	"os/exec"
+	"strings"
 	"testing"
 	"time"
 )
@@ -55,6 +58,15 @@ func TestSites(t *testing.T) {
 		t.Fatalf("a host is not reached: %v", err)
 	}
 	_ = c.Close()
+	var addresses bytes.Buffer
+	there := exec.Command("cat", "/proc/self/net/fib_trie")
+	there.Stdout = &addresses
+	if err := sites[1].Within(there.Start); err != nil {
+		t.Fatal(err)
+	}
+	if err := there.Wait(); err != nil || !strings.Contains(addresses.String(), sites[1].IP+"\n") || strings.Contains(addresses.String(), sites[0].IP+"\n") {
+		t.Errorf("it is not there: %v\n%s", err, &addresses)
+	}
 	cmd := sites[0].Command("sleep", "1000")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
