@@ -34,17 +34,20 @@ const (
 	Life = 24 * time.Hour
 
 	authorityLife = 20 * 365 * 24 * time.Hour
-	// skew is how far clocks may be apart.
-	skew  = 5 * time.Minute
-	trust = "sluice"
+	trust         = "sluice"
 )
 
-// kind is what an authority is for: the file that it is kept in, and the subject of its certificate.
-type kind struct{ file, subject string }
+// kind is what an authority is for: the file that it is kept in, and the subject of its certificate; and how far a clock may be behind the
+// one by which a certificate was made. Servers of a cluster go on while the clock of one is some hours behind, as they do while it is some
+// hours ahead: what they show to each other lives for a third of its life at least.
+type kind struct {
+	file, subject string
+	skew          time.Duration
+}
 
 var (
-	forWorkers = kind{"workers-ca.pem", "Sluice workers"}
-	forServers = kind{"servers-ca.pem", "Sluice servers"}
+	forWorkers = kind{"workers-ca.pem", "Sluice workers", 5 * time.Minute}
+	forServers = kind{"servers-ca.pem", "Sluice servers", Life / 3}
 )
 
 // Authority is what authorities of both kinds have.
@@ -53,6 +56,7 @@ type Authority struct {
 	cert  *x509.Certificate
 	text  []byte
 	clock sluice.Clock
+	skew  time.Duration
 }
 
 // open reads the authority of a directory, and makes one where there is none.
@@ -88,7 +92,7 @@ func read(k kind, text []byte) (Authority, error) {
 	if c := pair.Leaf; !c.IsCA || c.Subject.CommonName != k.subject {
 		return Authority{}, fmt.Errorf("it is the certificate of %q, and not of the authority %q", c.Subject.CommonName, k.subject)
 	}
-	return Authority{key: key, cert: pair.Leaf, text: text}, nil
+	return Authority{key: key, cert: pair.Leaf, text: text, skew: k.skew}, nil
 }
 
 func create(k kind, now time.Time) ([]byte, error) {
@@ -96,7 +100,7 @@ func create(k kind, now time.Time) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &x509.Certificate{SerialNumber: serial(), Subject: pkix.Name{CommonName: k.subject}, NotBefore: now.Add(-skew),
+	t := &x509.Certificate{SerialNumber: serial(), Subject: pkix.Name{CommonName: k.subject}, NotBefore: now.Add(-k.skew),
 		NotAfter: now.Add(authorityLife), IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
 		KeyUsage: x509.KeyUsageCertSign}
 	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
@@ -143,7 +147,7 @@ func (a *Authority) Roots() *x509.CertPool {
 // certify makes a certificate for a key that the server itself has.
 func (a *Authority) certify(t *x509.Certificate, key *ecdsa.PrivateKey) (*tls.Certificate, error) {
 	now := a.clock()
-	t.SerialNumber, t.NotBefore, t.NotAfter = serial(), now.Add(-skew), now.Add(Life)
+	t.SerialNumber, t.NotBefore, t.NotAfter = serial(), now.Add(-a.skew), now.Add(Life)
 	t.BasicConstraintsValid, t.KeyUsage = true, x509.KeyUsageDigitalSignature
 	der, err := x509.CreateCertificate(rand.Reader, t, a.cert, key.Public(), a.key)
 	if err != nil {
@@ -160,7 +164,7 @@ func (a *Authority) certify(t *x509.Certificate, key *ecdsa.PrivateKey) (*tls.Ce
 // the wrong time is of no use to anybody then.
 func (a *Authority) serves(c *tls.Certificate) bool {
 	now := a.clock()
-	return c != nil && now.Before(c.Leaf.NotAfter.Add(-Life/3)) && !now.Before(c.Leaf.NotBefore.Add(skew))
+	return c != nil && now.Before(c.Leaf.NotAfter.Add(-Life/3)) && !now.Before(c.Leaf.NotBefore.Add(a.skew))
 }
 
 // named reads the name in a certificate that was checked before: what follows a path in its one SPIFFE id.

@@ -301,6 +301,33 @@ func TestRenewal(t *testing.T) {
 }
 
 // TestFiles: what is written fits together, only its owner reads it, and it is written anew in time.
+// TestClocksApart: servers of a cluster are let in by one whose clock is hours behind or ahead, the one that made the authority too, and
+// not by one that is a day apart.
+func TestClocksApart(t *testing.T) {
+	n := &now{t: time.Now()}
+	a := servers(t, n.clock)
+	m, err := a.Member("s1", "10.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, age := range []time.Duration{0, 2*authority.Life/3 - time.Minute} { // before the next one is made
+		c, err := m.Certificate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.add(age)
+		if same, err := m.Certificate(); err != nil || same != c {
+			t.Fatalf("another one after %v, error %v", age, err)
+		}
+		for apart, lets := range map[time.Duration]bool{0: true, -7 * time.Hour: true, 7 * time.Hour: true, -25 * time.Hour: false, 25 * time.Hour: false} {
+			_, err := c.Leaf.Verify(x509.VerifyOptions{Roots: a.Roots(), CurrentTime: n.clock().Add(apart), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+			if (err == nil) != lets {
+				t.Errorf("a certificate that is %v old, by a clock that is %v apart: %v", age, apart, err)
+			}
+		}
+	}
+}
+
 func TestFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, dir := servers(t, time.Now), filepath.Join(t.TempDir(), "tls")

@@ -47,7 +47,7 @@ func (a *Workers) Sign(request []byte, name sluice.WorkerName) (der []byte, numb
 		return nil, "", time.Time{}, &sluice.Error{Code: sluice.Usage, Text: "the request for a certificate", Err: err}
 	}
 	now := a.clock()
-	t := &x509.Certificate{SerialNumber: serial(), Subject: pkix.Name{CommonName: string(name)}, NotBefore: now.Add(-skew),
+	t := &x509.Certificate{SerialNumber: serial(), Subject: pkix.Name{CommonName: string(name)}, NotBefore: now.Add(-a.skew),
 		NotAfter: now.Add(Life).Truncate(time.Second), BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, URIs: spiffe(workerPath + string(name))}
 	der, err = x509.CreateCertificate(rand.Reader, t, a.cert, r.PublicKey, a.key)

@@ -50,7 +50,7 @@ type attempt struct {
 	helpers sync.WaitGroup
 }
 
-func (w *Worker) newAttempt(a Assignment) (*attempt, error) {
+func (w *Worker) newAttempt(ctx context.Context, a Assignment) (*attempt, error) {
 	t := &attempt{w: w, a: a, job: a.Job, ssh: a.Job.SSHFor(a.Host), kill: a.Kill}
 	if t.kill == nil {
 		t.kill = context.Background()
@@ -71,7 +71,7 @@ func (w *Worker) newAttempt(a Assignment) (*attempt, error) {
 		name string
 		to   **stream
 	}{{"stdout", &t.stdout}, {"stderr", &t.stderr}} {
-		size, err := w.cfg.Outputs.Size(a.Job.ID, a.Attempt, s.name)
+		size, err := w.printed(ctx, a, s.name)
 		if err != nil {
 			return nil, fmt.Errorf("output of %s: %w", a.Attempt, err)
 		}
@@ -84,6 +84,37 @@ func (w *Worker) newAttempt(a Assignment) (*attempt, error) {
 		t.atEnd = append(t.atEnd, func() { stop() })
 	}
 	return t, nil
+}
+
+// printedRetry is waited before it is asked again how much an attempt has printed.
+const printedRetry = 200 * time.Millisecond
+
+// printed is how much of a stream is kept. Where others keep it, too, they may not answer for a while, as when a server of a cluster has
+// just taken over: an outcome must not count as unknown for that, so it is waited for them for as long as for a host.
+func (w *Worker) printed(ctx context.Context, a Assignment, stream string) (int64, error) {
+	over := time.NewTimer(reconnect(a.Job))
+	defer over.Stop()
+	for {
+		size, err := w.cfg.Outputs.Size(a.Job.ID, a.Attempt, stream)
+		if sluice.CodeOf(err) != sluice.Contact {
+			return size, err
+		}
+		select {
+		case <-time.After(printedRetry):
+		case <-over.C:
+			return size, err
+		case <-ctx.Done():
+			return size, ctx.Err()
+		}
+	}
+}
+
+// reconnect is for how long it is tried to reach what an attempt needs.
+func reconnect(job *sluice.Job) time.Duration {
+	if job.Options.Reconnect > 0 {
+		return job.Options.Reconnect
+	}
+	return sluice.DefaultReconnect
 }
 
 // killWord is why the attempt is to be killed, "" if it is not.
@@ -273,11 +304,7 @@ func (t *attempt) giveUp(p *persistence, err error) (target.Evidence, bool) {
 	var refused *refusal
 	var bad *sluice.ConnectError
 	final := errors.As(err, &refused) || errors.As(err, &bad) && bad.Failure != sluice.NoRoute
-	budget := t.job.Options.Reconnect
-	if budget <= 0 {
-		budget = sluice.DefaultReconnect
-	}
-	return e, final || t.w.cfg.Clock().Sub(p.since) >= budget
+	return e, final || t.w.cfg.Clock().Sub(p.since) >= reconnect(t.job)
 }
 
 // describe says why there is no contact, for people.

@@ -2,12 +2,14 @@ package work_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice"
 	"sluice/internal/core/target"
@@ -38,6 +40,37 @@ func TestTheStoreIsFull(t *testing.T) {
 	want(t, r, sluice.Failed, 3, "ended with 3")
 	if len(r.Truncated) == 0 {
 		t.Error("the lost output is not told")
+	}
+}
+
+// TestOthersKeepOutputToo: where it cannot be told for a while how much was printed, since others do not answer, that is waited for. Other
+// errors, and a wait that is over, are told.
+func TestOthersKeepOutputToo(t *testing.T) {
+	b := newBench(t, newHost(t, "dash"))
+	b.outputs.unknown, b.outputs.asks = sluice.Errorf(sluice.Contact, "1 of the 2 other servers must say how much they have"), 3
+	b.job.Action.Shell = "echo x; exit 3"
+	r := b.run()
+	want(t, r, sluice.Failed, 3, "ended with 3")
+	if b.stdout() != "x\n" || b.outputs.asks != 0 {
+		t.Errorf("%q, asked %d times too few", b.stdout(), b.outputs.asks)
+	}
+	for _, why := range []error{b.outputs.unknown, os.ErrPermission} {
+		b := newBench(t, newHost(t, "dash"))
+		b.outputs.unknown, b.outputs.asks = why, -1
+		if why == os.ErrPermission {
+			b.outputs.asks = 1
+		} else {
+			b.job.Options.Reconnect = 300 * time.Millisecond
+		}
+		if _, err := b.do(t.Context(), work.Assignment{}); !errors.Is(err, why) {
+			t.Errorf("%v", err)
+		}
+	}
+	gone, stop := context.WithCancel(t.Context())
+	stop()
+	b.outputs.asks = -1
+	if _, err := b.do(gone, work.Assignment{Attempt: sluice.NewAttemptID(b.job.ID, 0, 2)}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
 	}
 }
 

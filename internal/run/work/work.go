@@ -127,7 +127,7 @@ func New(cfg Config) *Worker {
 func (w *Worker) Do(ctx context.Context, a Assignment) error {
 	w.running.Add(1)
 	defer w.running.Done()
-	t, err := w.newAttempt(a)
+	t, err := w.newAttempt(ctx, a)
 	if err != nil {
 		return err
 	}
