@@ -9,9 +9,11 @@ import (
 	"io/fs"
 	"iter"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"sluice"
@@ -211,8 +213,13 @@ func (l *Local) Demote(ctx context.Context, o cli.DemoteOptions) (done cli.Demot
 	if err != nil {
 		return done, err
 	}
+	c, end, err := l.lastOf(ctx, dir, s, o)
+	if err != nil {
+		return done, err
+	}
+	defer func() { err = errors.Join(err, end()) }()
 	if !proved && !s.Begins { // one that has not begun has no other, and its engine knows nothing
-		if _, err := l.proveLast(ctx, dir, s); err != nil {
+		if err := l.proveLast(ctx, c); err != nil {
 			return done, err
 		}
 	}
@@ -221,6 +228,11 @@ func (l *Local) Demote(ctx context.Context, o cli.DemoteOptions) (done cli.Demot
 	}
 	if done.Heads, err = l.newEpoch(ctx, dir, "the server left its cluster, of which it was the only one"); err != nil {
 		return done, err
+	}
+	if s.Elsewhere && c.engine != nil {
+		if err := l.endElsewhere(ctx, c); err != nil {
+			return done, err
+		}
 	}
 	done.Data = dir
 	return done, forgetSeat(dir)
@@ -248,63 +260,134 @@ func (l *Local) newEpoch(ctx context.Context, dir, reason string) (heads []sluic
 	return log.Heads(ctx)
 }
 
-// proveLast proves that a server is the only one of its cluster, and has all of its log.
-func (l *Local) proveLast(ctx context.Context, dir string, s seat) (heads []sluice.Head, err error) {
-	c := &cluster{s: &Server{Data: dir, Clock: l.Clock, Log: slog.New(slog.DiscardHandler)}, seat: s}
-	if s.Elsewhere {
-		return nil, sluice.Errorf(sluice.Usage, "the engine of this cluster is an etcd elsewhere, which this command does not reach").
-			WithHint("sluice server recover --alone goes on with what this server has, in another epoch, halted")
+// lastOf is the part of a server in its cluster while a command has a look at it; end ends what it uses of the engine.
+func (l *Local) lastOf(ctx context.Context, dir string, s seat, o cli.DemoteOptions) (c *cluster, end func() error, err error) {
+	in, err := inCluster(cli.ClusterOptions{Address: s.Address, Name: s.Name, Engine: o.Engine}, dir)
+	if err != nil {
+		return nil, nil, err
 	}
-	if err := errors.Join(c.identify(), c.startNode()); err != nil {
-		return nil, err
+	c = &cluster{s: &Server{Data: dir, Clock: l.Clock, Cluster: in, Log: slog.New(slog.DiscardHandler)}, seat: s}
+	c.neighbours.c = c
+	if len(o.Engine.URLs) == 0 && (!s.Elsewhere || s.Begins) {
+		return c, func() error { return nil }, nil // its node is started where that is needed; or there is nothing of the log yet
 	}
-	defer func() { err = errors.Join(err, c.node.Close()) }()
 	limited, stop := context.WithTimeout(ctx, majorityWithin)
 	defer stop()
-	select {
-	case <-c.node.Ready():
-	case <-c.node.Stopped():
-	case <-limited.Done():
+	end, err = c.openEngine(limited)
+	return c, end, err
+}
+
+// proveLast proves that a server is the only one of its cluster, and has all of its log.
+func (l *Local) proveLast(ctx context.Context, c *cluster) (err error) {
+	limited, stop := context.WithTimeout(ctx, majorityWithin)
+	defer stop()
+	if c.seat.Elsewhere {
+		err = c.vacant(limited)
+	} else {
+		var end func() error
+		if end, err = c.onlyNode(limited); end != nil {
+			defer func() { err = errors.Join(err, end()) }()
+		}
 	}
-	members, err := c.nodes(limited)
 	if err != nil {
-		return nil, &sluice.Error{Code: sluice.Contact, Text: "it cannot be known whether this server has all of the log: no majority answers", Err: err,
-			Hint: "start the others, and remove them: sluice server members remove NAME; or give them up: sluice server recover"}
-	}
-	if len(members) != 1 {
-		return nil, sluice.Errorf(sluice.Conflict, "the cluster has %d servers: %s", len(members), names(members)).
-			WithHint("start them, and remove the others: sluice server members remove NAME")
+		return err
 	}
 	if err := c.openJournal(limited); err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, c.closeJournal()) }()
-	running, end := context.WithCancel(limited)
+	if c.members, err = members.New(limited, c.journal, l.Clock); err != nil {
+		return contact(err)
+	}
+	running, halt := context.WithCancel(limited)
 	ran := make(chan error, 1)
 	go func() { ran <- c.journal.Run(running) }()
 	err = c.journal.Current(limited)
-	end()
+	halt()
 	<-ran
 	if err != nil {
-		return nil, err
+		return err
+	}
+	if others, err := c.addresses(limited, c.seat.Name); err != nil {
+		return err
+	} else if len(others) > 0 {
+		return stillThere(slices.Sorted(maps.Keys(others)))
 	}
 	if _, err := c.journal.Copy.(*sqlitelog.Log).Verify(ctx); err != nil {
-		return nil, contact(err)
+		return contact(err)
 	}
-	return c.journal.Heads(ctx)
+	return nil
 }
 
-func names(members []etcd.Member) string {
-	text := ""
-	for i, m := range members {
-		if i > 0 {
-			text += ", "
+func stillThere(others []string) error {
+	return sluice.Errorf(sluice.Conflict, "the cluster has other servers, too: %s", strings.Join(others, ", ")).
+		WithHint("start them, and remove the others: sluice server members remove NAME")
+}
+
+// onlyNode starts this server's node of etcd, and proves that there is no other.
+func (c *cluster) onlyNode(ctx context.Context) (end func() error, err error) {
+	if err := errors.Join(c.identify(), c.startNode()); err != nil {
+		return nil, err
+	}
+	select {
+	case <-c.node.Ready():
+	case <-c.node.Stopped():
+	case <-ctx.Done():
+	}
+	nodes, err := c.nodes(ctx)
+	if err != nil {
+		return c.node.Close, &sluice.Error{Code: sluice.Contact, Text: "it cannot be known whether this server has all of the log: no majority answers", Err: err,
+			Hint: "start the others, and remove them: sluice server members remove NAME; or give them up: sluice server recover"}
+	}
+	if others := slices.DeleteFunc(nodes, func(m etcd.Member) bool { return m.Name == string(c.seat.Name) }); len(others) > 0 {
+		return c.node.Close, stillThere(names(others))
+	}
+	return c.node.Close, nil
+}
+
+// vacant waits until nobody owns the log in an engine that is elsewhere: the term of a server that was killed ends by itself.
+func (c *cluster) vacant(ctx context.Context) error {
+	for {
+		who, term, err := c.engine.Owner(ctx)
+		switch {
+		case err != nil:
+			return err
+		case term == 0:
+			return nil
+		case who.Name != string(c.seat.Name):
+			return sluice.Errorf(sluice.Conflict, "the server %s, at %s, owns the log now", who.Name, who.Address).
+				WithHint("remove it, and stop it: sluice server members remove %s", who.Name)
 		}
-		if text += m.Name; m.Name == "" {
-			text += m.Address
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(ownRetry):
 		}
 	}
-	return text
+}
+
+// endElsewhere leaves nothing of the log in an engine that others run, which would be in the way of another cluster there.
+func (l *Local) endElsewhere(ctx context.Context, c *cluster) (err error) {
+	log, err := sqlitelog.Open(ctx, sqlitelog.Config{Dir: c.s.Data})
+	if err != nil {
+		return contact(err)
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	return c.engine.End(ctx, func(h sluice.Head) (bool, error) {
+		hash, ok, err := log.HashAt(ctx, h.Namespace, h.Seq)
+		return ok && hash == h.Hash, err
+	})
+}
+
+func names(members []etcd.Member) (out []string) {
+	for _, m := range members {
+		name := m.Name
+		if name == "" {
+			name = m.Address
+		}
+		out = append(out, name)
+	}
+	return out
 }
 
 // gaveUp reports whether a server has left the engine of its cluster already.
@@ -327,8 +410,8 @@ func giveUp(dir string) error {
 		if err = os.RemoveAll(filepath.Join(dir, lostDir)); err == nil {
 			err = os.Rename(filepath.Join(dir, etcdDir), filepath.Join(dir, lostDir))
 		}
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
+		if errors.Is(err, fs.ErrNotExist) { // the engine is elsewhere, or nothing was begun: the name alone says it
+			err = os.Mkdir(filepath.Join(dir, lostDir), 0o700)
 		}
 		err = errors.Join(err, syncDir(dir))
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"sluice"
 	"sluice/api"
 	"sluice/internal/adapter/sqlitelog"
@@ -155,7 +157,7 @@ func grown(t *testing.T, alone *served, names ...sluice.ServerName) *crowd {
 }
 
 // TestPromotedGrows: a server that was alone becomes the first of three. The others have all that came before the cluster, also what nobody
-// understands, and go on when the first one is gone; later they go by the log alone.
+// understands; later they go by the log alone.
 func TestPromotedGrows(t *testing.T) {
 	s := &served{t: t, data: filepath.Join(t.TempDir(), "data")}
 	s.start()
@@ -166,14 +168,8 @@ func TestPromotedGrows(t *testing.T) {
 	}
 	s.journal(sluice.DefaultNamespace, sluice.Event{Time: app.Now(), Body: novelty{"blue"}})
 	c := grown(t, s, "a", "b", "c")
-	if err := s.stop(); err != nil {
-		t.Fatal(err)
-	}
-	c.names = []sluice.ServerName{"b", "c"}
 	c.servers["b"].runs("echo in a cluster")
-	c.until("b", "owner", "copy")
-	c.until("c", "owner", "copy")
-	for _, name := range c.names {
+	for _, name := range []sluice.ServerName{"c", "b", "a"} {
 		if err := c.servers[name].stop(); err != nil {
 			t.Fatal(err)
 		}
@@ -257,6 +253,115 @@ func TestRecover(t *testing.T) {
 		}
 		continues(t, was, s.heads())
 	}
+}
+
+// TestDemoteElsewhere: a server whose log is in an etcd that others run is alone again, when it is the only one and has all of the log, and
+// leaves nothing there; what others keep in that etcd stays. Then the same etcd can be used anew.
+func TestDemoteElsewhere(t *testing.T) {
+	engine := existing(t)
+	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{engine}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer etcd.Close()
+	if _, err := etcd.Put(t.Context(), "/others/x", "y"); err != nil {
+		t.Fatal(err)
+	}
+	keys := func() (out []string) {
+		t.Helper()
+		got, err := etcd.Get(t.Context(), "/", clientv3.WithPrefix(), clientv3.WithKeysOnly())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kv := range got.Kvs {
+			out = append(out, string(kv.Key))
+		}
+		return out
+	}
+	c := newCrowdOn(t, func(server *app.Server) { server.Cluster.Engine.Endpoints = []string{engine} }, "a", "b")
+	a, b := c.servers["a"], c.servers["b"]
+	a.apply(localFleet)
+	a.runs("echo in a cluster")
+	demote := cli.DemoteOptions{Data: a.data, Engine: cli.EngineOptions{URLs: []string{engine}}}
+	refused := func(what string, o cli.DemoteOptions, code sluice.Code, says string) {
+		t.Helper()
+		if _, err := local(t).Demote(t.Context(), o); sluice.CodeOf(err) != code || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	refused("while it runs", demote, sluice.Conflict, "a server runs on")
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	c.names = []sluice.ServerName{"b"}
+	c.until("b", "owner")
+	refused("another one owns the log", demote, sluice.Conflict, "the server b, at "+c.at["b"]+", owns the log now")
+	if err := b.stop(); err != nil {
+		t.Fatal(err)
+	}
+	refused("another one is a member", demote, sluice.Conflict, "the cluster has other servers, too: b")
+	a.start()
+	c.names = []sluice.ServerName{"a"}
+	c.until("a", "owner")
+	if err := a.client.RemoveServer(t.Context(), "b"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	refused("it is not said where the log is", cli.DemoteOptions{Data: a.data}, sluice.Config, "an etcd elsewhere")
+	other := existing(t)
+	refused("another etcd", cli.DemoteOptions{Data: a.data, Engine: cli.EngineOptions{URLs: []string{other}}}, sluice.Contact, "lost")
+	in := a.heads()
+	if n := len(keys()); n < 4 {
+		t.Errorf("the log is not there: %q", keys())
+	}
+	back, err := local(t).Demote(t.Context(), demote)
+	if err != nil {
+		t.Fatal(err)
+	}
+	continues(t, in, back.Heads) // another epoch
+	if got := keys(); !slices.Equal(got, []string{"/others/x"}) {
+		t.Errorf("left in the etcd: %q", got)
+	}
+	a.set = nil
+	a.start()
+	a.runs("echo alone again")
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	continues(t, in, a.heads())
+
+	// It goes back there. A command that is killed at its end is given again.
+	at := twoPorts(t)
+	if _, err := local(t).Promote(t.Context(), cli.PromoteOptions{Data: a.data, Address: at, Name: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	a.set = func(server *app.Server) {
+		server.Cluster = app.Cluster{Address: at, Name: "a"}
+		server.Cluster.Engine.Endpoints = []string{engine}
+	}
+	a.start()
+	a.runs("echo in a cluster again")
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	seat, err := os.ReadFile(filepath.Join(a.data, "cluster.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := local(t).Demote(t.Context(), demote); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(a.data, "cluster.json"), seat, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := local(t).Demote(t.Context(), demote); err != nil {
+		t.Errorf("given again: %v", err)
+	}
+	a.set = nil
+	a.start()
+	a.runs("true")
 }
 
 // TestBackupOfACluster: a backup of one of its servers becomes a server that is alone, and that one the first of another cluster.

@@ -41,6 +41,12 @@ func (c *cluster) enter(ctx context.Context) error {
 	}
 	if is {
 		c.seat = there
+		if there.Begins && !there.Kept && !there.Elsewhere && len(s.Cluster.Engine.Endpoints) > 0 { // it was promoted or recovered, and never started
+			c.seat.Elsewhere = true
+			if err := c.seat.keep(s.Data); err != nil {
+				return err
+			}
+		}
 		return c.fits()
 	}
 	at, err := etcdAt(s.Cluster.Address)

@@ -43,6 +43,10 @@ func (f *clusterFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.address, "cluster", "", "take part in a cluster: `HOST:PORT` is where the other servers reach this one; the port after it is etcd's")
 	fs.StringVar(&f.name, "name", "", "`name` of this server in the cluster (default: the name of this machine)")
 	fs.StringVar(&f.join, "join", "", "`file` with the token that sluice server members add made, to join with, once")
+	f.addEngine(fs)
+}
+
+func (f *clusterFlags) addEngine(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&f.engines, "engine", nil, "`URL` of an etcd that exists already, in place of one in the servers; several with commas")
 	fs.StringVar(&f.ca, "engine-ca", "", "`file` of authorities to trust that etcd by (default: the system's)")
 	fs.StringVar(&f.certificate, "engine-cert", "", "`file` with the certificate to show to it")

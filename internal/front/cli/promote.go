@@ -24,7 +24,11 @@ type Promoted struct {
 }
 
 // DemoteOptions say which server is to be alone again.
-type DemoteOptions struct{ Data string }
+type DemoteOptions struct {
+	Data string
+	// Engine is where the log is, if that is an etcd elsewhere.
+	Engine EngineOptions
+}
 
 // Demoted is what became of it.
 type Demoted struct {
@@ -83,14 +87,19 @@ to that one.`,
 
 func (a *app) demoteCommand() *cobra.Command {
 	var o DemoteOptions
+	var f clusterFlags
 	c := &cobra.Command{
 		Use:   "demote",
 		Short: "Make a server that is alone of the last one of a cluster",
 		Long: `Make a server that is alone of the last one of a cluster. It must not run
 meanwhile, and the others must have been removed before. It is proved that it
-has all of the log, which goes on with its numbers.`,
+has all of the log, which goes on with its numbers. With an etcd elsewhere it
+takes the same --engine as the server, and leaves nothing of the log there.`,
 		Args: args(0, 0, "no arguments"),
-		RunE: func(c *cobra.Command, _ []string) error {
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if o.Engine, err = f.engine(a); err != nil {
+				return err
+			}
 			done, err := a.Demote(c.Context(), o)
 			if err != nil {
 				return err
@@ -104,6 +113,7 @@ has all of the log, which goes on with its numbers.`,
 		},
 	}
 	c.Flags().StringVar(&o.Data, "data", "", "`directory` of all that the server keeps")
+	f.addEngine(c.Flags())
 	return c
 }
 
