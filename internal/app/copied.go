@@ -21,6 +21,14 @@ func atWork(o sluice.Outputs) sluice.Outputs {
 	return o
 }
 
+// handedOver are outputs for those who take what workers elsewhere print.
+func handedOver(o sluice.Outputs) sluice.Outputs {
+	if c, ok := o.(*copies.Outputs); ok {
+		return c.Patient()
+	}
+	return o
+}
+
 // keepFetched has what an attempt fetched into a directory survive this server, where it is one of several.
 func keepFetched(o sluice.Outputs) func(job sluice.JobID, a sluice.AttemptID, dir string) error {
 	c, ok := o.(*copies.Outputs)

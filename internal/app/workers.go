@@ -125,7 +125,7 @@ func (s *Server) openWorkers(ctx context.Context, h *house, as life, log sluice.
 		return nil, contact(err)
 	}
 	others := slices.ContainsFunc(known, func(k crew.Known) bool { return k.Enrolled })
-	w.pool = pool.New(pool.Config{Others: others, Outputs: service.Outputs, Clock: s.Clock, Embedded: embedded, Version: Version, Lease: s.Lease,
+	w.pool = pool.New(pool.Config{Others: others, Outputs: handedOver(service.Outputs), Clock: s.Clock, Embedded: embedded, Version: Version, Lease: s.Lease,
 		Term: as.term, Owns: as.stillOwns, Servers: w.known,
 		Heads: guard.Heads, Witness: guard.Witness, Alarm: guard.Alarm, Epoch: guard.Epoch,
 		Trouble: func(text string) { s.Log.Warn(text) }, Custody: keep,

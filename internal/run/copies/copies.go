@@ -32,6 +32,8 @@ type Config struct {
 	Trouble func(text string)
 	// Patience is how long another server may take for a small answer; 0: 2 s. Stall is how long a transfer may stand still; 0: 10 s.
 	Patience, Stall time.Duration
+	// Again is for how long those are asked again who did not answer how much they have of what a worker is about to hand over; 0: 20 s.
+	Again time.Duration
 	// Every is how often Run looks whether the others are there; 0: 5 s. Whole is how often it looks at everything; 0: 6 hours.
 	Every, Whole time.Duration
 }
@@ -66,7 +68,7 @@ func New(cfg Config) *Copies {
 	for _, d := range []struct {
 		of *time.Duration
 		is time.Duration
-	}{{&cfg.Patience, 2 * time.Second}, {&cfg.Stall, 10 * time.Second}, {&cfg.Every, 5 * time.Second}, {&cfg.Whole, 6 * time.Hour}} {
+	}{{&cfg.Patience, 2 * time.Second}, {&cfg.Stall, 10 * time.Second}, {&cfg.Again, 20 * time.Second}, {&cfg.Every, 5 * time.Second}, {&cfg.Whole, 6 * time.Hour}} {
 		if *d.of <= 0 {
 			*d.of = d.is
 		}

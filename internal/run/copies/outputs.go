@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"sluice"
 )
@@ -193,11 +194,58 @@ func (o *Outputs) Discard(ctx context.Context, job string) error {
 // AtWork are the outputs as those have them who carry attempts out: Sync makes them durable here. That a majority has them is waited for
 // once for all attempts whose outcomes are appended together, before that, by who appends: an attempt would wait for nothing, and what it
 // printed would count as lost where the others do not answer for a moment.
-func (o *Outputs) AtWork() sluice.Outputs { return atWork{o} }
+func (o *Outputs) AtWork() sluice.Outputs { return atWork{patient{o}} }
 
-type atWork struct{ *Outputs }
+type atWork struct{ patient }
 
 func (a atWork) Sync(job sluice.JobID) error { return a.local.Sync(job) }
+
+// Patient are the outputs as those have them who take what workers print: where too few of the others answer to know how much there is, it
+// is asked again for a while. A worker comes in the moment in which this server has become the owner of the log, and another one may just be
+// starting anew; what it cannot hand over then counts as lost.
+func (o *Outputs) Patient() sluice.Outputs { return patient{o} }
+
+type patient struct{ *Outputs }
+
+func (p patient) Write(job sluice.JobID, a sluice.AttemptID, name string, offset int64, data []byte) error {
+	err := p.Outputs.Write(job, a, name, offset, data)
+	if err == nil || p.known(job, a, name) != nil {
+		return err
+	}
+	return p.Outputs.Write(job, a, name, offset, data)
+}
+
+func (p patient) Size(job sluice.JobID, a sluice.AttemptID, name string) (int64, error) {
+	if size, err := p.Outputs.Size(job, a, name); err == nil || p.known(job, a, name) != nil {
+		return size, err
+	}
+	return p.Outputs.Size(job, a, name)
+}
+
+// known waits until all of a stream is here, as far as the others answer some time.
+func (p patient) known(job sluice.JobID, a sluice.AttemptID, name string) error {
+	if _, bad := p.local.Size(job, a, name); bad != nil { // there is no such stream
+		return bad
+	}
+	late := time.NewTimer(p.c.cfg.Again)
+	defer late.Stop()
+	for {
+		err := p.complete(job, stream{a, name})
+		if sluice.CodeOf(err) != sluice.Contact {
+			return err
+		}
+		select {
+		case <-p.c.ctx.Done():
+			return err
+		case <-late.C:
+			return err
+		case <-time.After(askAgain):
+		}
+	}
+}
+
+// askAgain is waited between two questions for the same.
+const askAgain = 200 * time.Millisecond
 
 // learn reads in the log which attempts there were.
 func (j *printed) learn(ctx context.Context) error {

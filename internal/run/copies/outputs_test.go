@@ -351,6 +351,62 @@ func TestNeverShorter(t *testing.T) {
 	}
 }
 
+// TestHandedOverLater: a worker comes when this server has just become the owner of the log, and no other one answers yet. What it is told,
+// and what it hands over, waits for them; for some time.
+func TestHandedOverLater(t *testing.T) {
+	c := cluster(t, 2)
+	begins(t, c.log, started(1), started(2))
+	c.peers[0].Faults.Set(fake.PeerKeep, fake.Always(fake.ErrPeerGone))
+	c.print(t, 1, 0, "one")
+	c.print(t, 2, 0, "two")
+	if err := c.Outputs().Sync(job); err != nil {
+		t.Fatal(err)
+	}
+	for what, of := range map[string]func(*copies.Outputs) sluice.Outputs{"workers elsewhere": (*copies.Outputs).Patient, "its own worker": (*copies.Outputs).AtWork} {
+		n := c.next(t, 0)
+		other := n.peers[0]
+		asked := make(chan struct{}, 100)
+		other.Faults.Set(fake.PeerAsk, func(context.Context) error {
+			asked <- struct{}{}
+			return fake.ErrPeerGone
+		})
+		done := make(chan error, 2)
+		go func() {
+			size, err := of(n.Outputs()).Size(job, attempt(1), "stdout")
+			if err == nil && size != 3 {
+				err = fmt.Errorf("there are %d bytes", size)
+			}
+			done <- err
+		}()
+		go func() { done <- of(n.Outputs()).Write(job, attempt(2), "stdout", 3, []byte(" more")) }()
+		for range 6 { // of the first questions, and of some again
+			<-asked
+		}
+		other.Faults.Set(fake.PeerAsk, nil)
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		if text, err := reads(t, n.Outputs(), 2); text != "two more" || err != nil {
+			t.Errorf("%s: %q, %v", what, text, err)
+		}
+
+		other.Faults.Set(fake.PeerAsk, fake.Always(fake.ErrPeerGone))
+		n.Close()
+		n.begin(t, copies.Config{Again: time.Millisecond})
+		if _, err := of(n.Outputs()).Size(job, attempt(1), "stdout"); sluice.CodeOf(err) != sluice.Contact {
+			t.Errorf("%s: nobody comes back: %v", what, err)
+		}
+		other.Faults.Set(fake.PeerAsk, nil)
+		n.Close()
+		_, o := c.peers[0].Has()
+		if err := o.Discard(t.Context(), string(job)); err != nil { // for the next one to find it as this one did
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestAskedOnce: attempts that began in this term cost no question, and the others one.
 func TestAskedOnce(t *testing.T) {
 	c := cluster(t, 2)
