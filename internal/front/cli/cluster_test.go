@@ -212,7 +212,7 @@ s3             lost            -             -       -     -        -
 s4             invited for s3  -             -       -     -        -
 `, "", "GET servers")
 	s.cluster.Members[2].Reason = "it speaks another language"
-	if _, out, _ := run(); !strings.HasSuffix(out, "\ns4             invited for s3  -          -       -     -        -\ns3: it speaks another language\n") {
+	if _, out, _ := run(); !strings.HasSuffix(out, "\ns4             invited for s3  -             -       -     -        -\ns3: it speaks another language\n") {
 		t.Errorf("a server that is not understood: %s", out)
 	}
 	if status, out, _ := run("-o", "json"); status != exitOK || strings.Count(out, "\n") != 1 || !strings.Contains(out, `"owner":"s1"`) || !strings.Contains(out, `"behind":12`) {
