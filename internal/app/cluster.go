@@ -21,6 +21,7 @@ import (
 	"sluice/internal/adapter/peerwire"
 	"sluice/internal/adapter/sqlitelog"
 	"sluice/internal/run/copies"
+	"sluice/internal/run/halts"
 	"sluice/internal/run/members"
 	"sluice/internal/run/replica"
 )
@@ -52,16 +53,21 @@ type cluster struct {
 	members    *members.Keeper
 	neighbours neighbours
 	// api answers requests while this server owns the log; nil: it does not.
-	api      atomic.Pointer[http.Handler]
-	copies   atomic.Pointer[copies.Copies] // of the life that the server is in
-	abouts   abouts
-	voices   voices
-	early    atomic.Pointer[map[string]string] // those that let this server in, until it has the log
-	care     *etcd.Care
-	here     stored              // what is kept here
-	outputs  *diroutputs.Outputs // the same as in here
-	caughtUp atomic.Bool         // this server had all of the log, since it started
-	begun    chan struct{}       // closed when the engine knows of the log that this server brought, if it did
+	api    atomic.Pointer[http.Handler]
+	copies atomic.Pointer[copies.Copies] // of the life that the server is in
+	abouts abouts
+	voices voices
+	early  atomic.Pointer[map[string]string] // those that let this server in, until it has the log
+	// halts are those that this server was asked for while it had no majority; taking appends such, in the term in which this server owns
+	// the log.
+	halts         *halts.Keeper
+	taking        atomic.Pointer[taking]
+	unsettledSaid atomic.Pointer[string]
+	care          *etcd.Care
+	here          stored              // what is kept here
+	outputs       *diroutputs.Outputs // the same as in here
+	caughtUp      atomic.Bool         // this server had all of the log, since it started
+	begun         chan struct{}       // closed when the engine knows of the log that this server brought, if it did
 }
 
 const (
@@ -101,6 +107,9 @@ func (s *Server) among(ctx context.Context, h *house) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.closeJournal()) }()
+	if err := c.openHalts(); err != nil {
+		return err
+	}
 	if c.members, err = members.New(ctx, c.journal, s.Clock); err != nil {
 		return contact(err)
 	}
@@ -146,6 +155,7 @@ func (c *cluster) begin(beside context.Context, all *sync.WaitGroup, door net.Li
 	})
 	all.Go(func() { c.care.Run(beside) })
 	all.Go(func() { c.outlook.run(beside, c.engine, c.s.Clock) })
+	all.Go(func() { c.offerHalts(beside) })
 	all.Go(func() {
 		c.member.Keep(beside, c.certificates(), func(err error) { c.s.Log.Error("this server cannot certify itself anew", "why", err) })
 	})

@@ -43,7 +43,7 @@ func (c *cluster) wire() peerwire.ServerConfig {
 				}
 			}
 		},
-		Asks:    map[string]func(context.Context, string, json.RawMessage) (any, error){"join": c.joinFor, "about": c.answerAbout},
+		Asks:    map[string]func(context.Context, string, json.RawMessage) (any, error){"join": c.joinFor, "about": c.answerAbout, "halts/settled": c.haltsSettled, "halts/offer": c.haltsOffered},
 		Kept:    peerwire.Kept{Records: c.recordsOf, Blobs: c.here.blobs, KeepOutput: keeper.KeepOutput, OutputSize: keeper.OutputSize, OpenOutput: keeper.OpenOutput},
 		Trouble: func(text string) { c.s.Log.Debug("a server comes in vain", "why", text) }}
 }

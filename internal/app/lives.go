@@ -116,9 +116,15 @@ func (c *cluster) asOwner(ctx context.Context, h *house, term sluice.Term) error
 		stop(errTermOver)
 	})
 	defer c.api.Store(nil)
+	t := &taking{c: c}
+	defer t.close()
+	defer c.taking.Store(nil)
 	err := c.journal.Current(life)
 	if err == nil {
 		err = c.found(life)
+	}
+	if err == nil {
+		err = c.haltFirst(life, t)
 	}
 	if err == nil {
 		c.outlook.see(sluice.Owner{Name: string(c.seat.Name), Address: c.seat.Address}, term.Number(), nil, c.s.Clock())
@@ -198,7 +204,7 @@ func (c *cluster) belongs(ctx context.Context) error {
 }
 
 func (c *cluster) copyLife() life {
-	return life{inCluster: (*seats)(c), engine: c.engineSeen, stale: c.outlook.stale, turns: c.outlook.changes, answer: c.answerAsCopy, carry: c.carry, here: &c.here, beside: c.warm, follows: c.follows, ready: func(context.Context) error {
+	return life{inCluster: (*seats)(c), engine: c.engineSeen, stale: c.outlook.stale, turns: c.outlook.changes, halts: noticed{c}, answer: c.answerAsCopy, carry: c.carry, here: &c.here, beside: c.warm, follows: c.follows, ready: func(context.Context) error {
 		switch v := c.outlook.now(); {
 		case v.cut != nil:
 			return v.cut
@@ -252,14 +258,19 @@ func (c *cluster) ownsIn(term uint64) func(context.Context) error {
 	}
 }
 
-// around has what survives a server be kept by a majority of them.
-func (c *cluster) around(service *control.Service) (end func()) {
-	others := copies.New(copies.Config{Members: c.neighbours.peers, Size: c.neighbours.size, Blobs: c.here.blobs, Outputs: c.outputs, Log: c.journal,
+// spread keeps by a majority of the servers what survives a server.
+func (c *cluster) spread() *copies.Copies {
+	return copies.New(copies.Config{Members: c.neighbours.peers, Size: c.neighbours.size, Blobs: c.here.blobs, Outputs: c.outputs, Log: c.journal,
 		Needed: func(ctx context.Context) ([]string, []sluice.JobID, []sluice.JobID, error) {
 			n, err := retain.Needed(ctx, retain.Config{Policy: c.s.Keep, Log: c.journal, Clock: c.s.Clock})
 			return n.Blobs, n.Open, n.Over, err
 		},
 		Trouble: func(text string) { c.s.Log.Warn(text) }})
+}
+
+// around has that be kept for all that a life does.
+func (c *cluster) around(service *control.Service) (end func()) {
+	others := c.spread()
 	service.Outputs = others.Outputs()
 	service.Blobs = others.Blobs()
 	c.copies.Store(others)

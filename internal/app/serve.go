@@ -89,7 +89,7 @@ func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 		Desk:  func(p sluice.Principal) *control.Service { return r.service.As(string(p)) },
 		Lists: r.service, Since: s.Clock(),
 		Members: hostsOf(r.service), Rights: r.keeper, Prove: s.prove, OpenID: r.house.openID, Keeping: r.keeper, Secrets: r.custody,
-		Servers: r.life.inCluster, Stale: r.life.stale, Turns: r.life.turns, Workers: r.workers, HostKeys: r.hostKeys, Clock: s.Clock, Hosts: s.hosts(r.house.public), Local: s.LocalTargets,
+		Servers: r.life.inCluster, Stale: r.life.stale, Turns: r.life.turns, Halts: r.life.halts, Workers: r.workers, HostKeys: r.hostKeys, Clock: s.Clock, Hosts: s.hosts(r.house.public), Local: s.LocalTargets,
 		Boards:  r.service,
 		Trouble: func(text string) { s.Log.Warn(text) }, Version: Version, NamespaceRate: s.NamespaceRate, Watch: r.sights, Metrics: r.sights.metrics.Handler(),
 		UI:     webui.New(Version),

@@ -149,6 +149,8 @@ type life struct {
 	stale func() time.Time
 	// turns is closed when that may have changed; it is there where stale is.
 	turns func() <-chan struct{}
+	// halts keeps halts while there is no contact with a majority; nil: there is no need.
+	halts httpapi.Halts
 	// servers are the addresses for workers of all servers; nil: there are no others.
 	servers func() []string
 	// here is what is kept on this machine, of which other servers keep something here, too; nil: nobody does.

@@ -21,6 +21,8 @@ type about struct {
 	Workers string        `json:"workers,omitempty"` // HOST:PORT, where workers reach it
 	Version string        `json:"version"`
 	Heads   []sluice.Head `json:"heads"` // of its copy
+	// Halts are those that it keeps.
+	Halts []sluice.KeptHalt `json:"halts,omitempty"`
 }
 
 // abouts are what the others said of themselves, when, and which of them are behind. They are gathered by the owner of the log.
@@ -73,7 +75,7 @@ func (a *abouts) workers() (out []string) {
 // self is what this server says of itself.
 func (c *cluster) self(ctx context.Context) (about, error) {
 	heads, err := c.journal.Settled(ctx) // the engine forgets what all copies have
-	return about{Workers: c.workersAt(), Version: Version, Heads: heads}, err
+	return about{Workers: c.workersAt(), Version: Version, Heads: heads, Halts: c.keptHere()}, err
 }
 
 // workersAt is where workers reach this server: where it listens for them, or at the host where servers do.
@@ -144,8 +146,15 @@ func (c *cluster) gather(ctx context.Context) {
 			within, done := context.WithTimeout(ctx, aboutWithin)
 			defer done()
 			var is about
-			if err := o.Ask(within, "about", struct{}{}, &is); err == nil {
-				c.abouts.set(sluice.ServerName(o.Name()), is, c.s.Clock())
+			if err := o.Ask(within, "about", struct{}{}, &is); err != nil {
+				return
+			}
+			c.abouts.set(sluice.ServerName(o.Name()), is, c.s.Clock())
+			if t := c.taking.Load(); t != nil && len(is.Halts) > 0 {
+				err := c.settleHalts(ctx, t, is.Halts, func(ids []string) error { return c.tellSettled(ctx, o, ids) })
+				if ctx.Err() == nil {
+					c.unsettled(err)
+				}
 			}
 		})
 	}

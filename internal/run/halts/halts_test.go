@@ -36,10 +36,11 @@ type town struct {
 	root    access.Bearer
 	now     time.Time
 	settled []string // what was told
+	tagged  func() ([]sluice.Host, error)
 }
 
 func newTown(t *testing.T) *town {
-	w := &town{t: t, log: fake.NewLog(), now: time.Unix(1e9, 0).UTC()}
+	w := &town{t: t, log: fake.NewLog(), now: time.Unix(1e9, 0).UTC(), tagged: func() ([]sluice.Host, error) { return nil, errors.New("nobody needs to know") }}
 	clock := func() time.Time { return w.now }
 	w.desk = &control.Service{Log: w.log, Drivers: fake.NewDrivers(), Outputs: fake.NewOutputs(), Blobs: fake.NewBlobs(), Clock: clock, By: "server"}
 	var err error
@@ -60,7 +61,8 @@ func newTown(t *testing.T) *town {
 func (w *town) taker() *halts.Taker {
 	return halts.NewTaker(halts.TakerConfig{Log: w.log, Rights: w.rights, Service: w.desk, Told: func(_ sluice.KeptHalt, what string) { w.settled = append(w.settled, what) },
 		Members: func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
-			return func(sluice.Tag) []sluice.Host { return nil }, nil
+			hosts, err := w.tagged()
+			return func(sluice.Tag) []sluice.Host { return hosts }, err
 		}})
 }
 
@@ -473,6 +475,7 @@ func TestOver(t *testing.T) {
 	id := w.submit(prod)
 	k := w.keeper("s3", w.shelf())
 	w.keep(k, sluice.KeptHalt{Namespace: prod, Job: id})
+	w.now = w.now.Add(time.Second)
 	w.keep(k, sluice.KeptHalt{Namespace: prod, Job: "0123456789ab"})
 	if _, err := w.log.Update(t.Context(), prod, 0, func([]sluice.Event) ([]sluice.Event, error) {
 		return []sluice.Event{{Time: w.now, Job: id, Body: sluice.JobFinished{Outcome: sluice.Succeeded}}}, nil
@@ -505,6 +508,7 @@ func TestRightLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newTown(t)
+			w.tagged = func() ([]sluice.Host, error) { return nil, nil }
 			id := w.submit(prod)
 			grant := sluice.Grant{Principal: "ann", Role: access.Operator, Namespace: prod}
 			if err := w.rights.Change(t.Context(), w.root, sluice.PrincipalAdded{Principal: "ann"}, sluice.GrantGiven{Grant: grant}); err != nil {
@@ -538,6 +542,32 @@ func TestRightLost(t *testing.T) {
 				t.Errorf("told %q", w.settled)
 			}
 		})
+	}
+}
+
+// TestTags: who may halt on some hosts may where those have the tag now. Where that cannot be read it is no refusal, and the halt is kept.
+func TestTags(t *testing.T) {
+	w := newTown(t)
+	id := w.submit(prod)
+	if err := w.rights.Change(t.Context(), w.root, sluice.PrincipalAdded{Principal: "ann"}, sluice.GrantGiven{Grant: sluice.Grant{Principal: "ann", Role: access.Operator, Namespace: prod, Tags: []sluice.Tag{"web"}}}); err != nil {
+		t.Fatal(err)
+	}
+	k := w.keeper("s3", w.shelf())
+	h := w.keep(k, sluice.KeptHalt{Principal: "ann", Namespace: prod, Job: id})
+	taker := w.taker()
+	w.tagged = func() ([]sluice.Host, error) { return nil, sluice.Errorf(sluice.NotFound, "the fleet is elsewhere") }
+	root := w.keep(k, sluice.KeptHalt{Namespace: "lab"})
+	ids, err := taker.Take(t.Context(), k.All())
+	if !slices.Equal(ids, []string{root.ID}) || err == nil || !strings.Contains(err.Error(), "the halt of the job "+string(id)+" that ann asked the server s3 for") || sluice.CodeOf(err) == sluice.NotFound {
+		t.Errorf("settled %v, error %v", ids, err)
+	}
+	if err := k.Forget(ids); err != nil || len(k.All()) != 1 || k.All()[0].ID != h.ID {
+		t.Fatalf("kept %+v, error %v", k.All(), err)
+	}
+	w.tagged = func() ([]sluice.Host, error) { return []sluice.Host{"h1"}, nil }
+	w.settle(taker, k)
+	if s := w.info(id).State; s != schedule.Halted {
+		t.Errorf("the job is %s", s)
 	}
 }
 

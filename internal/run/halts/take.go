@@ -97,14 +97,14 @@ func (t *Taker) take(ctx context.Context, h sluice.KeptHalt) error {
 	note := sluice.AccessNoted{Principal: h.Principal, Token: h.Token, Right: sluice.HaltJob, From: h.From, Request: h.ID,
 		What: fmt.Sprintf("the halt of %s, which the server %s was asked for at %s and kept while it had no majority", h.Of(), h.Server, h.At.UTC().Format(time.RFC3339))}
 	what := ""
-	h, err := t.may(ctx, h)
+	h, refused, err := t.may(ctx, h)
 	note.Namespace = h.Namespace
-	switch code := sluice.CodeOf(err); {
-	case code == sluice.Denied || code == sluice.NotFound:
-		what = "it was refused: " + err.Error()
-		note.Refused = err.Error()
+	switch {
 	case err != nil:
 		return err
+	case refused != "":
+		what = "it was refused: " + refused
+		note.Refused = refused
 	default:
 		done, err := t.cfg.Service.As(string(h.Principal)).HaltKept(ctx, h)
 		if err != nil {
@@ -140,18 +140,32 @@ func told(k control.Kept) (what string) {
 	return what
 }
 
-// may looks at the head of the log whether who asked for a halt may have it; the namespace is that of the job then.
-func (t *Taker) may(ctx context.Context, h sluice.KeptHalt) (sluice.KeptHalt, error) {
+// may looks at the head of the log why a halt is refused, "" if it is not: who asked for it may not any more, or its job is not there. The
+// namespace is that of the job then. An error says that neither is known.
+func (t *Taker) may(ctx context.Context, h sluice.KeptHalt) (_ sluice.KeptHalt, refused string, err error) {
 	ask := access.Ask{Right: sluice.HaltJob, Namespace: h.Namespace}
 	if h.Job != "" {
 		i, _, err := t.cfg.Service.Info(ctx, string(h.Job))
+		if sluice.CodeOf(err) == sluice.NotFound {
+			return h, err.Error(), nil
+		}
 		if err != nil {
-			return h, err
+			return h, "", err
 		}
 		h.Namespace, ask.Namespace, ask.Hosts = i.Spec.Namespace, i.Spec.Namespace, i.Spec.Targets
-		if ask.Members, err = t.cfg.Members(ctx, h.Namespace); err != nil {
-			return h, err
-		}
 	}
-	return h, t.cfg.Rights.StillAllow(ctx, access.Bearer{Principal: h.Principal, Token: h.Token}, ask)
+	b := access.Bearer{Principal: h.Principal, Token: h.Token}
+	err = t.cfg.Rights.StillAllow(ctx, b, ask)
+	if sluice.CodeOf(err) == sluice.Denied && h.Job != "" { // it may depend on tags: without those no fleet is needed
+		members, failed := t.cfg.Members(ctx, h.Namespace)
+		if failed != nil {
+			return h, "", fmt.Errorf("it cannot be told now whether they may: %v", failed) // whatever it is, it is no answer
+		}
+		ask.Members = members
+		err = t.cfg.Rights.StillAllow(ctx, b, ask)
+	}
+	if sluice.CodeOf(err) == sluice.Denied {
+		return h, err.Error(), nil
+	}
+	return h, "", err
 }
