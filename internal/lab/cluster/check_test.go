@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"sluice"
@@ -235,18 +236,24 @@ func (h *house) truth() (out []string) {
 	h.t.Helper()
 	for _, s := range h.servers {
 		if s.up() {
-			s.signal(15)
+			s.signal(syscall.SIGTERM)
+			s.signal(syscall.SIGCONT) // a fault that did not come to its end may have left it standing still
 		}
 	}
 	for _, s := range h.servers {
-		<-s.ended
+		select {
+		case <-s.ended:
+		case <-time.After(patience):
+			out = append(out, fmt.Sprintf("%s does not end when it is told to", s.name))
+			s.kill()
+		}
 	}
 	names := map[string]sluice.ServerName{h.worker.site.IP: elsewhere}
 	for _, s := range h.servers {
 		names[s.site.IP] = s.name
 	}
 	marks := h.marks()
-	out = wrong(marks, h.terms.list(), names, limit)
+	out = append(out, wrong(marks, h.terms.list(), names, limit)...)
 	events, bad := h.logs()
 	out = append(out, bad...)
 	for _, v := range check.Log(events[sluice.DefaultNamespace]) {

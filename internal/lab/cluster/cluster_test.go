@@ -357,7 +357,7 @@ func (h *house) twoAreDown() {
 		return err == nil && stale
 	})
 	before := h.starts(j.id)
-	for range 3 {
+	for range 2 {
 		ctx, done := h.briefly()
 		if _, err := left.client.Submit(ctx, api.Submit{Targets: "$web", Command: "true"}); sluice.CodeOf(err) != sluice.Contact {
 			h.t.Errorf("without a majority it takes a job: %v", err)
