@@ -59,6 +59,7 @@ type Node struct {
 
 // wound is what a node cannot go on with, such as a full disk. etcd would end the process then.
 type wound struct {
+	name    string // of the node
 	trouble func(string)
 	once    sync.Once
 	struck  chan struct{}
@@ -76,6 +77,10 @@ func (w *wound) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
 			}
 		}
 		w.why = sluice.Errorf(sluice.Contact, "the node of the cluster cannot go on: %s", text).WithHint("see that its disk has room and is sound, and start the server again: nothing that was acknowledged is lost")
+		if went(e.Message) {
+			w.why = sluice.Errorf(sluice.Contact, "the node of the cluster cannot go on: its disk is older than it was, and lacks what this node had told the others that it keeps (%s)", e.Message).
+				WithHint("%s", replaceIt(w.name))
+		}
 		close(w.struck)
 		if w.trouble != nil {
 			w.trouble(w.why.Error())
@@ -84,16 +89,29 @@ func (w *wound) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
 	runtime.Goexit()
 }
 
-// later is for what etcd panics with: what follows from a wound does not end the process, anything else does.
+// went reports whether etcd says that what a node had kept is not there any more.
+func went(message string) bool {
+	return strings.Contains(message, "Was the raft log corrupted, truncated, or lost?")
+}
+
+// replaceIt says what is done about a node whose data cannot be used any more.
+func replaceIt(name string) string {
+	return fmt.Sprintf("at another server: sluice server members replace %s NEW; then start NEW with an empty --data", name)
+}
+
+// later is for what etcd panics with: what follows from a wound, or is one, does not end the process; anything else does.
 type later struct{ *wound }
 
-func (l later) OnWrite(e *zapcore.CheckedEntry, _ []zapcore.Field) {
+func (l later) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
 	select {
 	case <-l.struck:
 		runtime.Goexit()
 	default:
-		panic(e.Message)
 	}
+	if went(e.Message) {
+		l.wound.OnWrite(e, fields)
+	}
+	panic(e.Message)
 }
 
 const (
@@ -134,7 +152,7 @@ func Begin(cfg NodeConfig) (*Node, error) {
 	if err := cfg.straight(httpproxy.FromEnvironment()); err != nil {
 		return nil, err
 	}
-	w := &wound{trouble: cfg.Trouble, struck: make(chan struct{})}
+	w := &wound{name: cfg.Name, trouble: cfg.Trouble, struck: make(chan struct{})}
 	c, err := embedded(cfg, w)
 	if err != nil {
 		return nil, err
@@ -152,13 +170,18 @@ func Begin(cfg NodeConfig) (*Node, error) {
 	select {
 	case b := <-began:
 		if b.err != nil {
-			return nil, &sluice.Error{Code: sluice.Config, Text: "the node of the cluster does not start", Err: b.err}
+			e := &sluice.Error{Code: sluice.Config, Text: "the node of the cluster does not start", Err: b.err}
+			if strings.Contains(b.err.Error(), "data inconsistency") {
+				e.Text, e.Hint = "the node of the cluster does not start: what it has is not what another one has", "if the others agree: "+replaceIt(cfg.Name)
+			}
+			return nil, e
 		}
 		n.etcd = b.e
 	case <-w.struck:
 		return nil, w.why
 	}
 	n.client = v3client.New(n.etcd.Server)
+	n.client.KV = guarded{n.client.KV, w}
 	n.watch.Go(func() {
 		select {
 		case <-n.etcd.Server.StopNotify():
@@ -250,7 +273,10 @@ func (n *Node) room() room {
 }
 
 // defragment writes the node's file anew. The client in this process cannot ask for that.
-func (n *Node) defragment() error { return n.etcd.Server.Backend().Defrag() }
+func (n *Node) defragment() error {
+	_, err := unless(n.wound, func() (struct{}, error) { return struct{}{}, n.etcd.Server.Backend().Defrag() })
+	return err
+}
 
 // Stopped is closed when the node has ended by itself: because its disk fails, or because it was taken out.
 func (n *Node) Stopped() <-chan struct{} { return n.stopped }

@@ -1,0 +1,103 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"go.uber.org/zap/zapcore"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"sluice"
+)
+
+// stuck is an etcd one part of which has ended with a lock: it answers nobody, whatever their contexts say.
+type stuck struct {
+	clientv3.KV
+	free chan struct{}
+}
+
+func (s stuck) Get(context.Context, string, ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	<-s.free
+	return nil, nil
+}
+
+func (s stuck) Txn(context.Context) clientv3.Txn { return stuckTxn(s) }
+
+type stuckTxn struct {
+	clientv3.KV
+	free chan struct{}
+}
+
+func (s stuckTxn) If(...clientv3.Cmp) clientv3.Txn  { return s }
+func (s stuckTxn) Then(...clientv3.Op) clientv3.Txn { return s }
+func (s stuckTxn) Else(...clientv3.Op) clientv3.Txn { return s }
+func (s stuckTxn) Commit() (*clientv3.TxnResponse, error) {
+	<-s.free
+	return nil, nil
+}
+
+// TestAWoundedNodeHoldsNobodyUp: who asks a node that cannot go on is told why, also who asked before that; or the server would never end.
+func TestAWoundedNodeHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &wound{name: "n1", struck: make(chan struct{})}
+		s := stuck{free: make(chan struct{})}
+		defer close(s.free)
+		kv := guarded{s, w}
+		asked := make(chan error, 3)
+		get := func() {
+			_, err := kv.Get(t.Context(), "key")
+			asked <- err
+		}
+		go get()
+		go func() {
+			_, err := kv.Txn(t.Context()).If().Then().Else().Commit()
+			asked <- err
+		}()
+		synctest.Wait()
+		go w.OnWrite(&zapcore.CheckedEntry{Entry: zapcore.Entry{Message: "failed to commit tx"}}, nil)
+		synctest.Wait()
+		go get()
+		synctest.Wait()
+		for range 3 {
+			select {
+			case err := <-asked:
+				if err == nil || err != w.why {
+					t.Errorf("the answer is %v", err)
+				}
+			default:
+				t.Fatal("somebody waits")
+			}
+		}
+	})
+}
+
+// TestADiskThatIsOlder: etcd panics where a node has told others that it keeps what it does not have. That ends the node, and not the process.
+func TestADiskThatIsOlder(t *testing.T) {
+	w := &wound{name: "n1", struck: make(chan struct{})}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		later{w}.OnWrite(&zapcore.CheckedEntry{Entry: zapcore.Entry{Message: "tocommit(47) is out of range [lastIndex(30)]. Was the raft log corrupted, truncated, or lost?"}}, nil)
+		t.Error("etcd goes on")
+	}()
+	<-ended
+	select {
+	case <-w.struck:
+	default:
+		t.Fatal("nobody is told")
+	}
+	var e *sluice.Error
+	if !errors.As(w.why, &e) || !strings.Contains(e.Text, "its disk is older than it was") || !strings.Contains(e.Hint, "sluice server members replace n1") {
+		t.Errorf("the reason is %v", w.why)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("another panic is hidden")
+		}
+	}()
+	later{&wound{struck: make(chan struct{})}}.OnWrite(&zapcore.CheckedEntry{Entry: zapcore.Entry{Message: "another"}}, nil)
+}
