@@ -54,8 +54,8 @@ type Member struct {
 	Behind  *uint64    `json:"behind,omitempty" doc:"records of the log that its copy lacks"`
 	Seen    *time.Time `json:"seen,omitempty" doc:"when it was heard last"`
 	Version string     `json:"version,omitempty"`
-	// Reason is why the others can have nothing to do with it, though it may run.
-	Reason string `json:"reason,omitempty" doc:"why the server that answers can have nothing to do with it, where that is known: their versions are too far apart"`
+	// Trouble is why it does not do all that a server of a cluster does; "" where nobody knows of any.
+	Trouble string `json:"trouble,omitempty" doc:"what is wrong with it, such as a full disk, a damaged copy, or a version too far from that of the server that answers; with its disk or its copy it does not own the log then"`
 	// Replaces is the member that is removed when this one, which is invited, joins.
 	Replaces sluice.ServerName `json:"replaces,omitempty" doc:"of an invited one: the member that is removed when it joins"`
 	Expires  *time.Time        `json:"expires,omitempty" doc:"of an invited one: until when it may join"`

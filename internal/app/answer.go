@@ -24,8 +24,11 @@ func own(r *http.Request) bool {
 	return false
 }
 
-// answerAsCopy answers requests while another server owns the log, or nobody does: they are handed on to the owner. Without a majority
-// this server says what it has, and since when it may be old.
+// reads reports whether a request changes nothing.
+func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
+
+// answerAsCopy answers requests while another server owns the log, or nobody does: they are handed on to the owner. Without a majority,
+// or where nobody can own the log, this server says what it has, and since when it may be old.
 func (c *cluster) answerAsCopy(here http.Handler) answers {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		if own(r) {
@@ -38,7 +41,7 @@ func (c *cluster) answerAsCopy(here http.Handler) answers {
 		for {
 			v := c.outlook.now()
 			switch {
-			case v.cut != nil:
+			case v.cut != nil, v.ownerless(c.s.Clock()) && reads(r):
 				here.ServeHTTP(w, r) // which says how old that is
 				return true
 			case v.another(c.seat.Name):

@@ -144,7 +144,10 @@ func (c *cluster) begin(beside context.Context, all *sync.WaitGroup, door net.Li
 		case <-beside.Done():
 		case <-c.engineEnds():
 			e := sluice.Errorf(sluice.Contact, "this server's part of the engine has ended").WithHint("was the server removed from the cluster? sluice server members says so, at another one")
-			e.Err = c.node.Err()
+			var why *sluice.Error
+			if errors.As(c.node.Err(), &why) {
+				e.Err, e.Hint = why, why.Hint
+			}
 			stop(e)
 		}
 	})
@@ -154,6 +157,7 @@ func (c *cluster) begin(beside context.Context, all *sync.WaitGroup, door net.Li
 		}
 	})
 	all.Go(func() { c.care.Run(beside) })
+	all.Go(func() { c.prove(beside) })
 	all.Go(func() { c.outlook.run(beside, c.engine, c.s.Clock) })
 	all.Go(func() { c.offerHalts(beside) })
 	all.Go(func() {

@@ -65,6 +65,9 @@ func (c *cluster) seek(ctx context.Context) sluice.Term {
 			err = c.belongs(ctx)
 		}
 		if err == nil {
+			err = c.room(enoughRoom)
+		}
+		if err == nil {
 			if !c.caughtUp.Swap(true) {
 				c.s.Log.Info("this server has all of the log, and can own it")
 				if err = c.arrived(); err == nil {
@@ -114,6 +117,12 @@ func (c *cluster) asOwner(ctx context.Context, h *house, term sluice.Term) error
 		case <-life.Done():
 		}
 		stop(errTermOver)
+	})
+	watch.Go(func() {
+		if err := c.roomLasts(life); err != nil {
+			c.s.Log.Error("this server gives the log to another one", "why", err)
+			stop(errTermOver)
+		}
 	})
 	defer c.api.Store(nil)
 	t := &taking{c: c}
@@ -204,7 +213,7 @@ func (c *cluster) belongs(ctx context.Context) error {
 }
 
 func (c *cluster) copyLife() life {
-	return life{inCluster: (*seats)(c), engine: c.engineSeen, stale: c.outlook.stale, turns: c.outlook.changes, halts: noticed{c}, answer: c.answerAsCopy, carry: c.carry, here: &c.here, beside: c.warm, follows: c.follows, ready: func(context.Context) error {
+	return life{inCluster: (*seats)(c), engine: c.engineSeen, stale: c.stale, turns: c.outlook.changes, halts: noticed{c}, answer: c.answerAsCopy, carry: c.carry, here: &c.here, beside: c.warm, follows: c.follows, ready: func(context.Context) error {
 		switch v := c.outlook.now(); {
 		case v.cut != nil:
 			return v.cut
@@ -213,6 +222,14 @@ func (c *cluster) copyLife() life {
 		}
 		return nil
 	}}
+}
+
+// stale is since when what this server says may be old: since it heard of a majority, or since the log has had no owner for long.
+func (c *cluster) stale() time.Time {
+	if v := c.outlook.now(); v.ownerless(c.s.Clock()) {
+		return v.since
+	}
+	return c.outlook.stale()
 }
 
 // follows reports whether this server's copy has what the others have: it had, since it started, and it hears of a majority.

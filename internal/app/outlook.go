@@ -102,6 +102,11 @@ func (v view) another(self sluice.ServerName) bool {
 	return v.term != 0 && v.owner.Name != string(self)
 }
 
+// ownerless reports whether nobody has owned the log for longer than it takes another server to.
+func (v view) ownerless(now time.Time) bool {
+	return v.cut == nil && v.term == 0 && !v.since.IsZero() && now.Sub(v.since) > waitForOwner
+}
+
 // stale is since when what this server knows may be old; zero: it is not.
 func (o *outlook) stale() time.Time {
 	v := o.now()

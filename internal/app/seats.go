@@ -32,6 +32,9 @@ func (s *seats) List(ctx context.Context) (out api.Cluster, err error) {
 	if err != nil {
 		return out, err
 	}
+	if v.cut == nil && v.term == 0 { // nobody else asks them
+		c.gather(ctx)
+	}
 	var nodes []etcd.Member
 	if v.cut == nil {
 		if nodes, err = c.nodes(ctx); err != nil {
@@ -55,7 +58,7 @@ func (c *cluster) form(k member.Known, v view, nodes []etcd.Member, heads []slui
 		m.Role, m.Replaces, m.Expires = api.InvitedRole, k.Replaces, &k.Expires
 		return m
 	}
-	learns := c.node != nil
+	learns, out := c.node != nil, false
 	if i := slices.IndexFunc(nodes, func(n etcd.Member) bool { return n.Name == string(k.Name) }); i >= 0 {
 		if learns = nodes[i].Learner; learns {
 			m.InEngine = "learner"
@@ -63,17 +66,22 @@ func (c *cluster) form(k member.Known, v view, nodes []etcd.Member, heads []slui
 			m.InEngine = "voter"
 		}
 		m.Leads = nodes[i].Leader
+	} else {
+		out = c.node != nil && len(nodes) > 0
 	}
 	said, heard := c.abouts.of(k.Name)
 	if k.Name == c.seat.Name {
-		said, heard = aboutAt{about{Version: Version, Heads: heads}, now}, true
+		said, heard = aboutAt{about{Version: Version, Heads: heads, Trouble: c.trouble()}, now}, true
 	}
 	if heard {
 		seen, lacks := said.at.UTC(), behind(heads, said.Heads)
-		m.Seen, m.Version, m.Behind = &seen, said.Version, &lacks
+		m.Seen, m.Version, m.Behind, m.Trouble = &seen, said.Version, &lacks, said.Trouble
+	}
+	if out {
+		m.Trouble = "its part of the engine was taken out, because what it had was damaged: replace it"
 	}
 	if err := c.voices.apart(string(k.Name)); err != nil && k.Name != c.seat.Name {
-		m.Reason = err.Error()
+		m.Trouble = err.Error()
 	}
 	switch fresh := heard && now.Sub(said.at) < lostAfter; {
 	case v.term != 0 && v.owner.Name == string(k.Name):

@@ -23,6 +23,8 @@ type about struct {
 	Heads   []sluice.Head `json:"heads"` // of its copy
 	// Halts are those that it keeps.
 	Halts []sluice.KeptHalt `json:"halts,omitempty"`
+	// Trouble is what is wrong with it.
+	Trouble string `json:"trouble,omitempty"`
 }
 
 // abouts are what the others said of themselves, when, and which of them are behind. They are gathered by the owner of the log.
@@ -75,7 +77,7 @@ func (a *abouts) workers() (out []string) {
 // self is what this server says of itself.
 func (c *cluster) self(ctx context.Context) (about, error) {
 	heads, err := c.journal.Settled(ctx) // the engine forgets what all copies have
-	return about{Workers: c.workersAt(), Version: Version, Heads: heads, Halts: c.keptHere()}, err
+	return about{Workers: c.workersAt(), Version: Version, Heads: heads, Halts: c.keptHere(), Trouble: c.trouble()}, err
 }
 
 // workersAt is where workers reach this server: where it listens for them, or at the host where servers do.

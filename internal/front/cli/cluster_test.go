@@ -211,10 +211,15 @@ s2             copy            voter, leads  12      3m0s  -        s2:7659
 s3             lost            -             -       -     -        -
 s4             invited for s3  -             -       -     -        -
 `, "", "GET servers")
-	s.cluster.Members[2].Reason = "it speaks another language"
-	if _, out, _ := run(); !strings.HasSuffix(out, "\ns4             invited for s3  -             -       -     -        -\ns3: it speaks another language\n") {
-		t.Errorf("a server that is not understood: %s", out)
+	s.cluster.Members[1].Trouble = "its disk\x1b has 12 MiB left"
+	if status, out, _ := run(); status != exitOK || !strings.HasSuffix(out, "\ns2: its disk\\e has 12 MiB left\n") {
+		t.Errorf("%d %q", status, out)
 	}
+	s.cluster.Owner = ""
+	if _, out, _ := run(); !strings.HasPrefix(out, "Nobody owns the log now, for 3m0s: nothing can be changed.\n") {
+		t.Errorf("%q", out)
+	}
+	s.cluster.Owner, s.cluster.Members[1].Trouble = "s1", ""
 	if status, out, _ := run("-o", "json"); status != exitOK || strings.Count(out, "\n") != 1 || !strings.Contains(out, `"owner":"s1"`) || !strings.Contains(out, `"behind":12`) {
 		t.Errorf("%d %s", status, out)
 	}

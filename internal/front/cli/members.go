@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -63,8 +64,8 @@ func (a *app) listMembers(c *cobra.Command, s *client.Client, _ []string) error 
 		return err
 	}
 	for _, m := range list.Members {
-		if m.Reason != "" {
-			fmt.Fprintf(a.Stdout, "%s: %s\n", clean.Text(string(m.Name)), clean.Text(m.Reason))
+		if m.Trouble != "" {
+			fmt.Fprintf(a.Stdout, "%s: %s\n", clean.Text(string(m.Name)), clean.Text(m.Trouble))
 		}
 	}
 	for _, h := range list.Kept {
@@ -90,6 +91,9 @@ func standing(c api.Cluster, now time.Time) string {
 	case !c.Majority:
 		return fmt.Sprintf("%s has no contact with a majority%s: nothing can be changed.", clean.Text(string(c.Self)), since)
 	case c.Owner == "":
+		if slices.ContainsFunc(c.Members, func(m api.Member) bool { return m.Trouble != "" }) {
+			return "Nobody owns the log now" + since + ": nothing can be changed."
+		}
 		return "Nobody owns the log now; another server is about to."
 	}
 	return fmt.Sprintf("%s owns the log (term %d)%s.", clean.Text(string(c.Owner)), c.Term, since)

@@ -114,11 +114,30 @@ func (j *Journal) Run(ctx context.Context) error {
 func (j *Journal) end(why error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.broken = why
-	close(j.over)
+	if j.broken == nil {
+		j.broken = why
+		close(j.over)
+	}
 }
 
-// Over is closed when nothing may be appended here any more, for the reason with which Run ended.
+// Broken is why nothing may be appended here any more; nil: it may.
+func (j *Journal) Broken() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.broken
+}
+
+// Prove reads the whole copy, each record of which is proved by that, and the chain that they make. Where something was changed, nothing
+// is appended here any more.
+func (j *Journal) Prove(ctx context.Context) error {
+	err := j.Copy.Records(ctx, nil, func(sluice.Record) error { return ctx.Err() })
+	if sluice.IsLasting(err) {
+		j.end(err)
+	}
+	return err
+}
+
+// Over is closed when nothing may be appended here any more; [Journal.Broken] says why.
 func (j *Journal) Over() <-chan struct{} { return j.over }
 
 func (j *Journal) fetch(ctx context.Context) error {

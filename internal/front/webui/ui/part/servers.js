@@ -26,6 +26,7 @@ export const Servers = ({cluster, more}) => html`<ul class="servers">${cluster.m
     m.leads && 'leads etcd',
     m.behind !== undefined && (m.behind ? `lacks ${count(m.behind, 'record')}` : 'lacks nothing'),
     m.version && `version ${clean(m.version)}`,
+    m.trouble && clean(m.trouble),
     m.role === 'invited' && m.replaces && `in place of ${clean(m.replaces)}`,
   ].filter(Boolean).join(', ')}${m.seen && html`, heard <${When} at=${m.seen} />`}</span>
   ${more?.(m)}
