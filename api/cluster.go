@@ -14,7 +14,9 @@ type Cluster struct {
 	Term     uint64            `json:"term,omitempty" doc:"number of the owner's term; each one is higher than those before"`
 	Majority bool              `json:"majority" doc:"the server that answers has contact with a majority of the members; without one nothing can be changed"`
 	// Since is when this began: the owner's term, or without a majority the time from which on there is no contact.
-	Since   *time.Time `json:"since,omitempty" doc:"since when the owner owns the log; without a majority, since when there is no contact with one"`
+	Since *time.Time `json:"since,omitempty" doc:"since when the owner owns the log; without a majority, since when there is no contact with one"`
+	// Waits is what the server that answers waits for, before it can own the log; "" where that is nothing but the end of another's term.
+	Waits   string     `json:"waits,omitempty" doc:"what the server that answers waits for, before it can own the log; not there where it could"`
 	Members []Member   `json:"members"`
 	Kept    []KeptHalt `json:"kept_halts,omitempty" doc:"halts that the server that answers was asked for without a majority, and that are not appended yet"`
 }

@@ -15,6 +15,9 @@ import (
 // waitForOwner bounds what a request waits for somebody to own the log.
 const waitForOwner = 6 * time.Second
 
+// waitAtStart bounds what a question waits for, while this server does not know yet whether there is a majority.
+const waitAtStart = 2 * time.Second
+
 // own reports whether every server answers a request by itself, whoever owns the log: it is about this server, or the same everywhere.
 func own(r *http.Request) bool {
 	switch p := r.URL.Path; {
@@ -38,9 +41,13 @@ func (c *cluster) answerAsCopy(here http.Handler) answers {
 		life := r.Context() // ends with this life, too
 		over := time.NewTimer(waitForOwner)
 		defer over.Stop()
+		begun := time.NewTimer(waitAtStart)
+		defer begun.Stop()
+		early := true
 		for {
 			v := c.outlook.now()
 			switch {
+			case v.cut != nil && v.early && early: // who asks waits a little, as the others may be about to come
 			case v.cut != nil, v.ownerless(c.s.Clock()) && reads(r):
 				here.ServeHTTP(w, r) // which says how old that is
 				return true
@@ -60,7 +67,13 @@ func (c *cluster) answerAsCopy(here http.Handler) answers {
 				return false // the next life answers, or who asked has gone
 			case <-v.turns:
 			case <-time.After(lookSoon):
+			case <-begun.C:
+				early = r.Method != http.MethodGet && r.Method != http.MethodHead // what would be refused waits longer
 			case <-over.C:
+				if v.cut != nil {
+					here.ServeHTTP(w, r) // which refuses what would change something
+					return true
+				}
 				httpapi.Refuse(w, sluice.Errorf(sluice.Contact, "no server owns the log now; nothing was changed").WithHint("try again in a moment; sluice server members says how the servers are"))
 				return true
 			}

@@ -68,6 +68,9 @@ type cluster struct {
 	outputs       *diroutputs.Outputs // the same as in here
 	caughtUp      atomic.Bool         // this server had all of the log, since it started
 	begun         chan struct{}       // closed when the engine knows of the log that this server brought, if it did
+	same          bool                // what this server's part of the engine keeps is what the others keep; of seek alone
+	waits         atomic.Value        // a text: what this server waits for before it can own the log; "": nothing, or for the one who does
+	stop          context.CancelCauseFunc
 }
 
 const (
@@ -89,7 +92,7 @@ var errTermOver = errors.New("this server does not own the log any more")
 func (s *Server) among(ctx context.Context, h *house) (err error) {
 	h.doors.stay = true
 	defer h.doors.close()
-	c := &cluster{s: s, doors: h.doors, outlook: newOutlook(s.Clock()), begun: make(chan struct{})}
+	c := &cluster{s: s, doors: h.doors, outlook: newOutlook(lastChange(s.Data, s.Clock())), begun: make(chan struct{})}
 	c.neighbours.c = c
 	defer c.neighbours.close()
 	if err := c.enter(ctx); err != nil {
@@ -125,6 +128,7 @@ func (s *Server) among(ctx context.Context, h *house) (err error) {
 	beside, end := context.WithCancel(context.WithoutCancel(ctx))
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	c.stop = stop
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer end()
@@ -158,7 +162,7 @@ func (c *cluster) begin(beside context.Context, all *sync.WaitGroup, door net.Li
 	})
 	all.Go(func() { c.care.Run(beside) })
 	all.Go(func() { c.prove(beside) })
-	all.Go(func() { c.outlook.run(beside, c.engine, c.s.Clock) })
+	all.Go(func() { c.outlook.run(beside, c.engine, c.s.Clock, c.tellCut) })
 	all.Go(func() { c.offerHalts(beside) })
 	all.Go(func() {
 		c.member.Keep(beside, c.certificates(), func(err error) { c.s.Log.Error("this server cannot certify itself anew", "why", err) })
@@ -172,6 +176,29 @@ func (c *cluster) begin(beside context.Context, all *sync.WaitGroup, door net.Li
 			c.s.Log.Error(err.Error()) // nothing is appended any more, and what is here can be read
 		}
 	})
+}
+
+// tellCut has people know that this server can do nothing by itself, or can again.
+func (c *cluster) tellCut(cut error) {
+	if cut == nil {
+		c.s.Log.Info("this server has contact with a majority of the servers")
+		return
+	}
+	c.s.Log.Warn("this server has no contact with a majority of the servers: nothing can be changed here, and what it answers may be old", "why", cut)
+}
+
+// lastChange is when something was kept last of what the copy in a directory has: what it says was so then.
+func lastChange(data string, now time.Time) time.Time {
+	at := time.Time{}
+	for _, name := range []string{"journal.db", "journal.db-wal"} {
+		if f, err := os.Stat(filepath.Join(data, name)); err == nil && f.ModTime().After(at) {
+			at = f.ModTime()
+		}
+	}
+	if at.IsZero() || at.After(now) {
+		return now
+	}
+	return at
 }
 
 // identify has the server certify itself towards the others.

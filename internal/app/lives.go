@@ -57,11 +57,17 @@ func (c *cluster) asCopy(ctx context.Context, h *house) (sluice.Term, error) {
 func (c *cluster) seek(ctx context.Context) sluice.Term {
 	told := ""
 	for ctx.Err() == nil {
+		c.waits.Store("to count for the majority")
 		err := c.counts(ctx)
 		if err == nil {
+			err = c.agrees(ctx)
+		}
+		if err == nil {
+			c.waits.Store("all of the log")
 			err = c.current(ctx)
 		}
 		if err == nil {
+			c.waits.Store("to be a member of the cluster")
 			err = c.belongs(ctx)
 		}
 		if err == nil {
@@ -79,6 +85,7 @@ func (c *cluster) seek(ctx context.Context) sluice.Term {
 			err = c.understood(ctx)
 		}
 		if err == nil {
+			c.waits.Store("")
 			var term sluice.Term
 			if term, err = c.engine.Own(ctx, sluice.Owner{Name: string(c.seat.Name), Address: c.seat.Address}); err == nil {
 				if err = c.understood(ctx); err == nil { // it may have waited for long
@@ -191,6 +198,21 @@ func (c *cluster) counts(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// agrees says why this server may not own the log yet: nobody knows whether what its part of the engine keeps is what the others keep. Where it
+// is not, the server ends.
+func (c *cluster) agrees(ctx context.Context) error {
+	if c.node == nil || c.same {
+		return nil
+	}
+	c.waits.Store("others, to compare what its part of the engine keeps with what they keep")
+	err := c.node.Same(ctx)
+	if sluice.IsLasting(err) {
+		c.stop(err)
+	}
+	c.same = err == nil
+	return err
 }
 
 // belongs says that this server is no member any more, by a copy that has all of the log. The first one is none yet before it owns it.

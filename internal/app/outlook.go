@@ -16,6 +16,7 @@ type outlook struct {
 	since time.Time // when that was seen first
 	met   time.Time // when a majority was heard of last; by the wall clock, for people
 	cut   error     // why there is no contact with a majority; nil: there is
+	early bool      // the engine has said nothing yet
 	turns chan struct{}
 	ask   chan struct{} // has room for one: somebody has reason to doubt
 }
@@ -26,18 +27,22 @@ const (
 	lookSoon  = 50 * time.Millisecond
 )
 
-func newOutlook(now time.Time) *outlook {
-	return &outlook{met: now, turns: make(chan struct{}), ask: make(chan struct{}, 1)}
+// newOutlook knows of nobody yet. What is here is from before.
+func newOutlook(before time.Time) *outlook {
+	return &outlook{met: before, early: true, turns: make(chan struct{}), ask: make(chan struct{}, 1),
+		cut: sluice.Errorf(sluice.Contact, "this server has heard of no majority of the servers since it was started")}
 }
 
-// run asks who owns the log until ctx ends.
-func (o *outlook) run(ctx context.Context, engine sluice.Engine, clock sluice.Clock) {
+// run asks who owns the log until ctx ends. tell is told when the contact with a majority is lost, and, with nil, when it is there.
+func (o *outlook) run(ctx context.Context, engine sluice.Engine, clock sluice.Clock, tell func(cut error)) {
 	for ctx.Err() == nil {
 		who, term, err := engine.Owner(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		o.see(who, term, err, clock())
+		if o.see(who, term, err, clock()) {
+			tell(err)
+		}
 		wait := lookEvery
 		if term == 0 {
 			wait = lookSoon
@@ -54,11 +59,12 @@ func (o *outlook) run(ctx context.Context, engine sluice.Engine, clock sluice.Cl
 	}
 }
 
-func (o *outlook) see(who sluice.Owner, term uint64, err error, now time.Time) {
+// see reports whether there is contact with a majority now and was none before, or the other way round.
+func (o *outlook) see(who sluice.Owner, term uint64, err error, now time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	was, wasCut := o.term, o.cut
-	o.cut = err
+	was, turns := o.term, o.early || (o.cut == nil) != (err == nil)
+	o.cut, o.early = err, false
 	if err != nil {
 		o.owner, o.term = sluice.Owner{}, 0
 	} else {
@@ -67,10 +73,11 @@ func (o *outlook) see(who sluice.Owner, term uint64, err error, now time.Time) {
 	if o.term != was {
 		o.since = now
 	}
-	if o.term != was || (o.cut == nil) != (wasCut == nil) {
+	if o.term != was || turns {
 		close(o.turns)
 		o.turns = make(chan struct{})
 	}
+	return turns
 }
 
 // doubt has it asked anew.
@@ -88,13 +95,14 @@ type view struct {
 	since time.Time       // when that was seen first
 	cut   error           // why no majority is heard of; nil: one is
 	met   time.Time       // when one was heard of last
+	early bool            // the engine has said nothing yet
 	turns <-chan struct{} // closed when any of that changes
 }
 
 func (o *outlook) now() view {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return view{o.owner, o.term, o.since, o.cut, o.met, o.turns}
+	return view{o.owner, o.term, o.since, o.cut, o.met, o.early, o.turns}
 }
 
 // another reports whether another server than this one owns the log.

@@ -28,6 +28,7 @@ func (s *seats) List(ctx context.Context) (out api.Cluster, err error) {
 	case !v.since.IsZero():
 		out.Since = &v.since
 	}
+	out.Waits = c.waitsFor(v)
 	known, err := c.members.All(ctx)
 	if err != nil {
 		return out, err
@@ -50,6 +51,15 @@ func (s *seats) List(ctx context.Context) (out api.Cluster, err error) {
 		out.Members = append(out.Members, c.form(k, v, nodes, heads, now))
 	}
 	return out, nil
+}
+
+// waitsFor is what this server waits for before it can own the log; "" where that is nothing, or the end of another one's term.
+func (c *cluster) waitsFor(v view) string {
+	if v.cut != nil {
+		return "a majority of the servers"
+	}
+	text, _ := c.waits.Load().(string)
+	return text
 }
 
 func (c *cluster) form(k member.Known, v view, nodes []etcd.Member, heads []sluice.Head, now time.Time) api.Member {

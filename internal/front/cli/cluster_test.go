@@ -260,8 +260,9 @@ s4             invited for s3  -             -       -     -        -
 	says("Removed s2.\nNext: sluice server members\n", "sluice: this is what the server "+host+" had at 2026-01-02T02:59:00Z; it has no contact with the others\n"+
 		"Two servers are left, and both must run: without either nothing can be changed.\n"+
 		"Only 1 of them are heard now: then nothing can be changed until another one is back.\n", "GET servers; DELETE servers/s2", "remove", "s2")
-	s.cluster.Majority, s.cluster.Owner = false, ""
-	if status, out, errs := run(); status != exitOK || !strings.HasPrefix(out, "s1 has no contact with a majority, for 3m0s: nothing can be changed.\n") || strings.Count(errs, "\n") != 1 {
+	s.cluster.Majority, s.cluster.Owner, s.cluster.Waits = false, "", "a majority of the servers"
+	if status, out, errs := run(); status != exitOK || !strings.HasPrefix(out, "s1 has no contact with a majority, for 3m0s: nothing can be changed.\n"+
+		"s1 cannot own the log yet; it waits for this: a majority of the servers.\nSERVER") || strings.Count(errs, "\n") != 1 {
 		t.Errorf("%d %s %s", status, out, errs)
 	}
 }

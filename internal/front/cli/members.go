@@ -40,6 +40,9 @@ func (a *app) listMembers(c *cobra.Command, s *client.Client, _ []string) error 
 	}
 	now := a.Clock()
 	fmt.Fprintln(a.Stdout, standing(list, now))
+	if list.Waits != "" {
+		fmt.Fprintf(a.Stdout, "%s cannot own the log yet; it waits for this: %s.\n", clean.Text(string(list.Self)), clean.Text(list.Waits))
+	}
 	t := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "SERVER\tROLE\tIN ENGINE\tBEHIND\tSEEN\tVERSION\tADDRESS")
 	for _, m := range list.Members {

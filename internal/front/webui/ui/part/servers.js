@@ -14,7 +14,7 @@ const says = {owner: 'owns the log', copy: 'has a copy', joining: 'gets its copy
 /** Who owns the log, in a sentence. @param {{cluster: any}} p */
 export const Standing = ({cluster: c}) => html`<p>${!c.majority ? html`<strong>No contact with a majority</strong>${c.since && html` for <${Lasting} from=${c.since} />`}: nothing can be changed.`
   : c.owner ? html`<strong class="mono">${clean(c.owner)}</strong> owns the log${c.since && html`, for <${Lasting} from=${c.since} />`} (term ${number(c.term ?? 0)}).`
-  : 'Nobody owns the log now; another server is about to.'}</p>`;
+  : 'Nobody owns the log now; another server is about to.'}</p>${c.waits && html`<p class="small quiet">The server that you see cannot own the log yet; it waits for this: ${clean(c.waits)}.</p>`}`;
 
 /** @param {{cluster: any, more?: (m: any) => any}} p more: what stands beside each */
 export const Servers = ({cluster, more}) => html`<ul class="servers">${cluster.members.map((/** @type {any} */ m) => html`<li key=${m.server}>
