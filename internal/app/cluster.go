@@ -22,6 +22,7 @@ import (
 	"sluice/internal/adapter/sqlitelog"
 	"sluice/internal/run/copies"
 	"sluice/internal/run/halts"
+	"sluice/internal/run/lookout"
 	"sluice/internal/run/members"
 	"sluice/internal/run/replica"
 )
@@ -55,6 +56,7 @@ type cluster struct {
 	// api answers requests while this server owns the log; nil: it does not.
 	api    atomic.Pointer[http.Handler]
 	copies atomic.Pointer[copies.Copies] // of the life that the server is in
+	guard  atomic.Pointer[lookout.Guard] // of the life that the server is in, or was in last
 	abouts abouts
 	voices voices
 	early  atomic.Pointer[map[string]string] // those that let this server in, until it has the log

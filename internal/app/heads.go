@@ -18,14 +18,20 @@ import (
 	"sluice/client"
 )
 
-// watch makes the guard of a server's journal.
-func (s *Server) watch(ctx context.Context, journal lookout.Journal) (*lookout.Guard, error) {
-	return lookout.New(ctx, lookout.Config{Journal: journal, Kept: headsdir.Dir(s.Data), Clock: s.Clock,
-		Trouble: func(text string) { s.Log.Error(text) },
-		Halt: func(ctx context.Context, reason string) error {
+// watch makes the guard of a server's journal, which knows what other servers have raised the alarm for.
+func (s *Server) watch(ctx context.Context, journal lookout.Journal, as life) (*lookout.Guard, error) {
+	cfg := lookout.Config{Journal: journal, Kept: headsdir.Dir(s.Data), Clock: s.Clock, Trouble: func(text string) { s.Log.Error(text) }}
+	if as.owns { // nobody else can halt anything
+		cfg.Halt = func(ctx context.Context, reason string) error {
 			_, err := (&control.Service{Log: journal, Clock: s.Clock, By: "server"}).HaltAll(ctx, "", reason)
 			return err
-		}})
+		}
+	}
+	guard, err := lookout.New(ctx, cfg)
+	if err == nil && as.watched != nil {
+		err = as.watched(ctx, guard)
+	}
+	return guard, err
 }
 
 // heads are a guard, as the API asks for it.

@@ -235,15 +235,21 @@ func (c *cluster) belongs(ctx context.Context) error {
 }
 
 func (c *cluster) copyLife() life {
-	return life{inCluster: (*seats)(c), engine: c.engineSeen, stale: c.stale, turns: c.outlook.changes, halts: noticed{c}, answer: c.answerAsCopy, carry: c.carry, here: &c.here, beside: c.warm, follows: c.follows, ready: func(context.Context) error {
-		switch v := c.outlook.now(); {
-		case v.cut != nil:
-			return v.cut
-		case v.term == 0:
-			return sluice.Errorf(sluice.Contact, "no server owns the log now")
-		}
-		return nil
-	}}
+	return life{
+		inCluster: (*seats)(c), watched: c.watched, engine: c.engineSeen, stale: c.stale, turns: c.outlook.changes, halts: noticed{c},
+		answer: c.answerAsCopy, carry: c.carry, here: &c.here, beside: c.warm, follows: c.follows, ready: c.readyAsCopy,
+	}
+}
+
+// readyAsCopy says why a server that does not own the log takes no requests.
+func (c *cluster) readyAsCopy(context.Context) error {
+	switch v := c.outlook.now(); {
+	case v.cut != nil:
+		return v.cut
+	case v.term == 0:
+		return sluice.Errorf(sluice.Contact, "no server owns the log now")
+	}
+	return nil
 }
 
 // stale is since when what this server says may be old: since it heard of a majority, or since the log has had no owner for long.
@@ -279,7 +285,7 @@ func (c *cluster) warm(ctx context.Context) {
 }
 
 func (c *cluster) ownerLife(term sluice.Term) life {
-	return life{owns: true, inCluster: (*seats)(c), engine: c.engineSeen, term: term.Number(), stillOwns: c.ownsIn(term.Number()), servers: c.abouts.workers, beside: c.tend, here: &c.here, around: c.around,
+	return life{owns: true, watched: c.hears, inCluster: (*seats)(c), engine: c.engineSeen, term: term.Number(), stillOwns: c.ownsIn(term.Number()), servers: c.abouts.workers, beside: c.tend, here: &c.here, around: c.around,
 		answer: func(here http.Handler) answers {
 			c.api.Store(&here)
 			return func(w http.ResponseWriter, r *http.Request) bool { here.ServeHTTP(w, r); return true }

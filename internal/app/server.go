@@ -165,6 +165,8 @@ type life struct {
 	beside func(ctx context.Context)
 	// follows reports whether what is here is what the others have; nil: it is.
 	follows func() bool
+	// watched is handed what watches over the log, before anything else is done with it; may be nil.
+	watched func(ctx context.Context, guard *lookout.Guard) error
 	// ready says why the server takes no jobs; nil: what is here says so.
 	ready func(ctx context.Context) error
 }
@@ -206,7 +208,7 @@ func (s *Server) alone(ctx context.Context, h *house) (err error) {
 
 // live is one life of a server: it serves from a journal until ctx ends.
 func (s *Server) live(ctx context.Context, h *house, journal lookout.Journal, as life) error {
-	guard, err := s.watch(ctx, journal)
+	guard, err := s.watch(ctx, journal, as)
 	if err != nil {
 		return contact(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"sluice/internal/adapter/etcd"
 	"sluice/internal/adapter/prometheus"
 	"sluice/internal/core/member"
+	"sluice/internal/run/lookout"
 )
 
 // about is what a server says of itself to the others.
@@ -25,6 +26,13 @@ type about struct {
 	Halts []sluice.KeptHalt `json:"halts,omitempty"`
 	// Trouble is what is wrong with it.
 	Trouble string `json:"trouble,omitempty"`
+	// Unfit are the heads for which it has raised the alarm.
+	Unfit []sluice.SeenHead `json:"unfit,omitempty"`
+}
+
+// asking is what the owner of the log tells those whom it asks about themselves.
+type asking struct {
+	Unfit []sluice.SeenHead `json:"unfit,omitempty"` // as in about
 }
 
 // abouts are what the others said of themselves, when, and which of them are behind. They are gathered by the owner of the log.
@@ -76,8 +84,19 @@ func (a *abouts) workers() (out []string) {
 
 // self is what this server says of itself.
 func (c *cluster) self(ctx context.Context) (about, error) {
-	heads, err := c.journal.Settled(ctx) // the engine forgets what all copies have
-	return about{Workers: c.workersAt(), Version: Version, Heads: heads, Halts: c.keptHere(), Trouble: c.trouble()}, err
+	is := about{Workers: c.workersAt(), Version: Version, Halts: c.keptHere(), Trouble: c.trouble()}
+	var err error
+	if is.Heads, err = c.journal.Settled(ctx); err != nil { // the engine forgets what all copies have
+		return is, err
+	}
+	if guard := c.guard.Load(); guard != nil {
+		standing, err := guard.Standing(ctx)
+		if err != nil {
+			return is, err
+		}
+		is.Unfit = standing.Unfit
+	}
+	return is, nil
 }
 
 // workersAt is where workers reach this server: where it listens for them, or at the host where servers do.
@@ -98,14 +117,43 @@ func (c *cluster) workersAt() string {
 	return net.JoinHostPort(host, port)
 }
 
-func (c *cluster) answerAbout(ctx context.Context, _ string, _ json.RawMessage) (any, error) {
+// answerAbout tells the owner of the log about this server, and takes over the alarm that the owner has raised: so it is raised by the next one,
+// too, until somebody has declared the log the truth. Whoever does not own the log may know less of it than others have seen.
+func (c *cluster) answerAbout(ctx context.Context, from string, in json.RawMessage) (any, error) {
+	var by asking
+	if err := json.Unmarshal(in, &by); err != nil {
+		return nil, sluice.Errorf(sluice.Usage, "what the server %s asks cannot be read: %v", from, err)
+	}
+	if v := c.outlook.now(); len(by.Unfit) > 0 && v.term != 0 && v.owner.Name == from {
+		if guard := c.guard.Load(); guard != nil {
+			if err := guard.Witness(ctx, "the server "+from, by.Unfit); err != nil {
+				return nil, err
+			}
+		}
+	}
 	return c.self(ctx)
+}
+
+// watched keeps what watches over the log in this life.
+func (c *cluster) watched(_ context.Context, guard *lookout.Guard) error {
+	c.guard.Store(guard)
+	return nil
+}
+
+// hears is watched for the owner of the log: before it does anything it asks the others for the alarms that they have raised. Those who do
+// not answer at once are heard when they do.
+func (c *cluster) hears(ctx context.Context, guard *lookout.Guard) error {
+	c.guard.Store(guard)
+	c.gather(ctx, alarmsWithin)
+	return nil
 }
 
 const (
 	// tendEvery is how often the owner looks at the members; aboutWithin is what one may take to answer.
 	tendEvery   = time.Second
 	aboutWithin = 2 * time.Second
+	// alarmsWithin is what a server waits before it owns the log for others to say what they have raised the alarm for.
+	alarmsWithin = 300 * time.Millisecond
 )
 
 // tend is what the owner of the log does for the cluster, until ctx ends.
@@ -116,7 +164,7 @@ func (c *cluster) tend(ctx context.Context) {
 		all.Go(func() { k.Run(ctx) })
 	}
 	for ctx.Err() == nil {
-		c.gather(ctx)
+		c.gather(ctx, aboutWithin)
 		if err := c.exclude(ctx); err != nil && ctx.Err() == nil {
 			c.s.Log.Warn("a server that was removed counts for the majority yet", "why", err)
 		}
@@ -128,10 +176,11 @@ func (c *cluster) tend(ctx context.Context) {
 	}
 }
 
-// gather asks all servers how they are.
-func (c *cluster) gather(ctx context.Context) {
-	if is, err := c.self(ctx); err == nil {
-		c.abouts.set(c.seat.Name, is, c.s.Clock())
+// gather asks all servers how they are, and judges what they have raised the alarm for.
+func (c *cluster) gather(ctx context.Context, atMost time.Duration) {
+	mine, err := c.self(ctx)
+	if err == nil {
+		c.abouts.set(c.seat.Name, mine, c.s.Clock())
 	}
 	others, err := c.neighbours.all(ctx)
 	if err != nil {
@@ -145,13 +194,18 @@ func (c *cluster) gather(ctx context.Context) {
 	var asked sync.WaitGroup
 	for _, o := range others {
 		asked.Go(func() {
-			within, done := context.WithTimeout(ctx, aboutWithin)
+			within, done := context.WithTimeout(ctx, atMost)
 			defer done()
 			var is about
-			if err := o.Ask(within, "about", struct{}{}, &is); err != nil {
+			if err := o.Ask(within, "about", asking{mine.Unfit}, &is); err != nil {
 				return
 			}
 			c.abouts.set(sluice.ServerName(o.Name()), is, c.s.Clock())
+			if guard := c.guard.Load(); guard != nil && len(is.Unfit) > 0 {
+				if err := guard.Witness(ctx, "the server "+o.Name(), is.Unfit); err != nil && ctx.Err() == nil {
+					c.s.Log.Error("what another server has raised the alarm for cannot be judged", "server", o.Name(), "why", err)
+				}
+			}
 			if t := c.taking.Load(); t != nil && len(is.Halts) > 0 {
 				err := c.settleHalts(ctx, t, is.Halts, func(ids []string) error { return c.tellSettled(ctx, o, ids) })
 				if ctx.Err() == nil {

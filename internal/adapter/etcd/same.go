@@ -48,7 +48,7 @@ func (n *Node) Same(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer over.CloseIdleConnections()
+	over.DisableKeepAlives = true // one request each, and no connection stays
 	client := &http.Client{Transport: over, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	ctx, done := context.WithTimeout(ctx, hashWithin)
 	var asked sync.WaitGroup
