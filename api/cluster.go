@@ -16,9 +16,18 @@ type Cluster struct {
 	// Since is when this began: the owner's term, or without a majority the time from which on there is no contact.
 	Since *time.Time `json:"since,omitempty" doc:"since when the owner owns the log; without a majority, since when there is no contact with one"`
 	// Waits is what the server that answers waits for, before it can own the log; "" where that is nothing but the end of another's term.
-	Waits   string     `json:"waits,omitempty" doc:"what the server that answers waits for, before it can own the log; not there where it could"`
-	Members []Member   `json:"members"`
-	Kept    []KeptHalt `json:"kept_halts,omitempty" doc:"halts that the server that answers was asked for without a majority, and that are not appended yet"`
+	Waits    string           `json:"waits,omitempty" doc:"what the server that answers waits for, before it can own the log; not there where it could"`
+	Restored *ClusterRestored `json:"restored,omitempty" doc:"that the log was restored from a backup or recovered from one server, if it ever was"`
+	Members  []Member         `json:"members"`
+	Kept     []KeptHalt       `json:"kept_halts,omitempty" doc:"halts that the server that answers was asked for without a majority, and that are not appended yet"`
+}
+
+// ClusterRestored says that the log went on with what was kept of it, in a new epoch: all jobs that were not over were halted.
+type ClusterRestored struct {
+	At    time.Time `json:"at" doc:"when"`
+	Of    time.Time `json:"of" doc:"as of when it is: when the backup was made, or the last server was recovered"`
+	Epoch int       `json:"epoch" doc:"the epoch that began"`
+	By    string    `json:"by" doc:"by whom"`
 }
 
 // KeptHalt is a halt that a server without a majority was asked for: it keeps it until it can be appended.

@@ -34,7 +34,14 @@ func (s *seats) List(ctx context.Context) (out api.Cluster, err error) {
 		return out, err
 	}
 	if v.cut == nil && v.term == 0 { // nobody else asks them
-		c.gather(ctx)
+		c.gather(ctx, aboutWithin)
+	}
+	at, of, restored, err := c.members.Restored(ctx)
+	if err != nil {
+		return out, err
+	}
+	if restored {
+		out.Restored = &api.ClusterRestored{At: at.UTC(), Of: of.Backup.UTC(), Epoch: of.Epoch, By: of.By}
 	}
 	var nodes []etcd.Member
 	if v.cut == nil {

@@ -37,8 +37,9 @@ type Known struct {
 
 // List is who was invited, joined and removed: the fold of the events of [sluice.AccessNamespace].
 type List struct {
-	seq   uint64
-	known map[sluice.ServerName]*Known
+	seq      uint64
+	known    map[sluice.ServerName]*Known
+	restored sluice.Event // the last one that says that the log is what was kept of it; the zero value: there is none
 }
 
 // NewList is the list before the first event.
@@ -47,6 +48,12 @@ func NewList() *List { return &List{known: map[sluice.ServerName]*Known{}} }
 // Seq is the number of the last event that was applied.
 func (l *List) Seq() uint64 { return l.seq }
 
+// Restored is the last event that says that the log goes on with what was kept of it; ok is false where there is none.
+func (l *List) Restored() (at time.Time, b sluice.ServerRestored, ok bool) {
+	b, ok = l.restored.Body.(sluice.ServerRestored)
+	return l.restored.Time, b, ok
+}
+
 // Apply takes an event in; those that are not about servers change nothing.
 func (l *List) Apply(e sluice.Event) error {
 	if e.Seq != 0 && e.Seq != l.seq+1 {
@@ -54,6 +61,8 @@ func (l *List) Apply(e sluice.Event) error {
 	}
 	l.seq++
 	switch b := e.Body.(type) {
+	case sluice.ServerRestored:
+		l.restored = e
 	case sluice.ServerInvited:
 		for _, k := range l.known { // of two that replace the same member the newer counts, too
 			if b.Replaces != "" && !k.Joined && k.Replaces == b.Replaces {

@@ -81,6 +81,33 @@ func (a *app) listMembers(c *cobra.Command, s *client.Client, _ []string) error 
 		}
 		fmt.Fprintf(a.Stdout, "%s keeps a halt of %s that %s asked for at %s.\n", clean.Text(string(h.Server)), clean.Text(what), clean.Text(string(h.By)), h.At.UTC().Format(time.RFC3339))
 	}
+	return a.sayRestored(c, s, list.Restored, now)
+}
+
+// fewHalted is how many jobs are named.
+const fewHalted = 5
+
+// sayRestored says which jobs wait for somebody since the log was restored, and what has them go on.
+func (a *app) sayRestored(c *cobra.Command, s *client.Client, r *api.ClusterRestored, now time.Time) error {
+	if r == nil {
+		return nil
+	}
+	halted, err := s.Jobs(c.Context(), client.JobsQuery{State: "halted", Until: r.At})
+	if sluice.CodeOf(err) == sluice.Denied { // whoever asks may see servers, and no jobs
+		err = nil
+	}
+	if err != nil || len(halted) == 0 {
+		return err
+	}
+	fmt.Fprintf(a.Stdout, "%s restored the log %s ago, as of %s: epoch %d. Jobs that are halted since: %d. Look at each, then\n",
+		clean.Text(r.By), ago(r.At, now), r.Of.UTC().Format(time.RFC3339), r.Epoch, len(halted))
+	for i, j := range halted {
+		if i == fewHalted {
+			fmt.Fprintln(a.Stdout, "  ...")
+			break
+		}
+		fmt.Fprintf(a.Stdout, "  sluice resume %s\n", clean.Text(string(j.ID)))
+	}
 	return nil
 }
 

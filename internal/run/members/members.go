@@ -203,6 +203,15 @@ func (k *Keeper) All(ctx context.Context) (out []member.Known, err error) {
 	return out, err
 }
 
+// Restored is when the log last went on with what was kept of it, and what is said of that; ok is false where it never did.
+func (k *Keeper) Restored(ctx context.Context) (at time.Time, b sluice.ServerRestored, ok bool, err error) {
+	err = k.look(ctx, func(l *member.List) error {
+		at, b, ok = l.Restored()
+		return nil
+	})
+	return at, b, ok, err
+}
+
 // checkAddress reports what is no HOST:PORT that others can reach.
 func checkAddress(address string) error {
 	host, port, err := net.SplitHostPort(address)
