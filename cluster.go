@@ -37,6 +37,9 @@ type Term interface {
 	Append(ctx context.Context, r Record) error
 	// Over is closed when the term has ended, or cannot be told from one that has: no later than another begins.
 	Over() <-chan struct{}
+	// Lasts reports whether the term surely goes on at this moment, by the time alone: nobody is asked. A process that stood still hears
+	// it before it hears of Over.
+	Lasts() bool
 	// Resign ends the term, so that another may begin at once.
 	Resign(ctx context.Context) error
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -54,7 +53,7 @@ type cluster struct {
 	members    *members.Keeper
 	neighbours neighbours
 	// api answers requests while this server owns the log; nil: it does not.
-	api    atomic.Pointer[http.Handler]
+	api    atomic.Pointer[owning]
 	copies atomic.Pointer[copies.Copies] // of the life that the server is in
 	guard  atomic.Pointer[lookout.Guard] // of the life that the server is in, or was in last
 	abouts abouts

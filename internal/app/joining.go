@@ -28,13 +28,13 @@ func (c *cluster) wire() peerwire.ServerConfig {
 		Heard: func(name string, protocol int) { c.voices.heard(name, protocol, c.s.Log) },
 		Join:  c.join,
 		API: func() http.Handler {
-			if h := c.api.Load(); h != nil {
-				return *h
+			if o := c.api.Load(); o != nil && o.lasts() {
+				return o.answer
 			}
 			return nil
 		},
 		Line: func() func(context.Context, net.Conn) {
-			if c.api.Load() == nil {
+			if o := c.api.Load(); o == nil || !o.lasts() {
 				return nil
 			}
 			return func(ctx context.Context, conn net.Conn) {

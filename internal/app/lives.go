@@ -287,8 +287,13 @@ func (c *cluster) warm(ctx context.Context) {
 func (c *cluster) ownerLife(term sluice.Term) life {
 	return life{owns: true, watched: c.hears, inCluster: (*seats)(c), engine: c.engineSeen, term: term.Number(), stillOwns: c.ownsIn(term.Number()), servers: c.abouts.workers, beside: c.tend, here: &c.here, around: c.around,
 		answer: func(here http.Handler) answers {
-			c.api.Store(&here)
-			return func(w http.ResponseWriter, r *http.Request) bool { here.ServeHTTP(w, r); return true }
+			answer := whileLasts(term.Lasts, here)
+			c.api.Store(&owning{term.Lasts, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if !answer(w, r) { // the server that handed it on does so again
+					panic(http.ErrAbortHandler)
+				}
+			})})
+			return answer
 		}}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -23,6 +24,7 @@ type term struct {
 	over  chan struct{}
 	end   context.CancelFunc
 	keeps sync.WaitGroup
+	last  atomic.Pointer[time.Time] // when it is over by the time, if nothing renews it
 }
 
 // Own waits until nobody owns the log, and owns it.
@@ -82,6 +84,7 @@ func (e *Engine) tryOwn(ctx context.Context, text string) (_ *term, since int64,
 	}
 	keep, end := context.WithCancel(context.WithoutCancel(ctx))
 	t := &term{e: e, rev: rev, lease: lease.ID, ttl: min(e.ttl, time.Duration(lease.TTL)*time.Second), over: make(chan struct{}), end: end}
+	t.renewed(asked)
 	t.keeps.Go(func() { t.keep(keep, asked) })
 	return t, rev, nil
 }
@@ -101,9 +104,9 @@ func (e *Engine) vacancy(ctx context.Context, from int64) {
 // that nobody sets. etcd counts from when it heard of that, which is later.
 func (t *term) keep(ctx context.Context, since time.Time) {
 	defer close(t.over)
-	every := t.ttl / 5
+	every := t.ttl / renewals
 	for {
-		left := t.ttl - time.Since(since) - every/2
+		left := time.Until(*t.last.Load())
 		if left <= 0 {
 			return
 		}
@@ -121,7 +124,27 @@ func (t *term) keep(ctx context.Context, since time.Time) {
 			return
 		case err == nil && got.TTL > 0:
 			since = asked
+			t.renewed(asked)
 		}
+	}
+}
+
+// renewals is how often a lease could be renewed in the time that it lasts.
+const renewals = 5
+
+// renewed says when the lease was renewed last: half a renewal before it ends, the term is over.
+func (t *term) renewed(asked time.Time) {
+	last := asked.Add(t.ttl - t.ttl/renewals/2)
+	t.last.Store(&last)
+}
+
+// Lasts compares the time with the end of the lease, by a clock that nobody sets.
+func (t *term) Lasts() bool {
+	select {
+	case <-t.over:
+		return false
+	default:
+		return time.Until(*t.last.Load()) > 0
 	}
 }
 

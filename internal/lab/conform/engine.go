@@ -158,8 +158,14 @@ func engineOwners(t *testing.T, a, b sluice.Engine) {
 		t.Fatal("it is over without a reason")
 	case <-time.After(100 * time.Millisecond): // it is not expected to: a wrong one would be at once
 	}
+	if !first.Lasts() {
+		t.Error("the term goes on, and does not say so")
+	}
 	if err := first.Resign(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if first.Lasts() {
+		t.Error("the term is over, and does not say so")
 	}
 	within(t, ended, nil)
 	second := <-next
@@ -171,6 +177,9 @@ func engineOwners(t *testing.T, a, b sluice.Engine) {
 	case <-first.Over():
 	default:
 		t.Error("the first one goes on")
+	}
+	if first.Lasts() || !second.Lasts() {
+		t.Errorf("the first one lasts: %t, the second: %t", first.Lasts(), second.Lasts())
 	}
 }
 

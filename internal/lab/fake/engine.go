@@ -108,6 +108,13 @@ func (e *Engine) Lose(ns sluice.Namespace, n int) {
 func (t *engineTerm) Number() uint64        { return t.number }
 func (t *engineTerm) Over() <-chan struct{} { return t.over }
 
+// Lasts reports whether it goes on.
+func (t *engineTerm) Lasts() bool {
+	t.e.mu.Lock()
+	defer t.e.mu.Unlock()
+	return t.e.owner == t
+}
+
 // Resign ends the term.
 func (t *engineTerm) Resign(context.Context) error {
 	t.e.mu.Lock()

@@ -269,12 +269,10 @@ func (j *Journal) may() (t sluice.Term, unsure bool, err error) {
 	case j.term == nil:
 		return nil, false, NotOwner
 	}
-	select {
-	case <-j.term.Over():
+	if !j.term.Lasts() {
 		return nil, false, NotOwner
-	default:
-		return j.term, j.unsure, nil
 	}
+	return j.term, j.unsure, nil
 }
 
 // setUnsure says whether all that is in the engine is here, of a term that goes on.
