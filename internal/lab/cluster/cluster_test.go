@@ -372,9 +372,59 @@ func (h *house) twoAreDown() {
 		h.t.Errorf("%d commands began without a majority", now-before)
 	}
 	left.client.Stale = nil
-	at := time.Now()
+	j.isKept(left)
 	h.start(down...)
-	j.next(at, h.inAnotherTerm(at))
+	j.halts()
+	if now := h.starts(j.id); now != before {
+		h.t.Errorf("%d commands began before the halt held", now-before)
+	}
+	j.resumes()
 	j.ends()
 	h.whole()
+}
+
+// isKept asks a server for a halt that has no majority: it keeps it, and that is a promise.
+func (j *job) isKept(left *server) {
+	h := j.h
+	h.t.Helper()
+	var kept api.KeptHalt
+	c := h.connect(left.url())
+	c.HaltKept = func(is api.KeptHalt) { kept = is }
+	ctx, done := h.briefly()
+	defer done()
+	if made, err := c.Halt(ctx, j.id, "two are down"); err != nil || len(made) > 0 || kept.Job != j.id || kept.Server != left.name {
+		h.t.Fatalf("without a majority it keeps %+v of a halt, makes %+v, error %v", kept, made, err)
+	}
+	h.sure.add(fmt.Sprintf("the halt %s of the job %s, which %s keeps", kept.ID, j.id, left.name), func(e sluice.Event) bool {
+		b, is := e.Body.(sluice.JobHalting)
+		return is && e.Job == j.id && b.Request == kept.ID && b.Reason == "two are down"
+	})
+}
+
+// halts waits until the job is halted.
+func (j *job) halts() {
+	h := j.h
+	h.t.Helper()
+	select {
+	case err := <-j.done:
+		h.must(err)
+	case <-time.After(patience):
+		h.t.Fatalf("job %s is not halted", j.id)
+	}
+	if b, is := j.last.Body.(sluice.JobHalted); !is || b.Reason != "two are down" {
+		h.t.Fatalf("job %s ended with %+v\n%s", j.id, j.last.Body, h.story(j.id))
+	}
+}
+
+// resumes carries the job on, and follows it again.
+func (j *job) resumes() {
+	h := j.h
+	h.t.Helper()
+	made, err := h.any.Resume(h.t.Context(), j.id, nil)
+	h.must(err)
+	j.asked.Go(func() {
+		var err error
+		j.last, err = h.any.Follow(h.t.Context(), string(j.id), made[len(made)-1].Seq, func(sluice.Event) {}, nil)
+		j.done <- err
+	})
 }

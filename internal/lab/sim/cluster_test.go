@@ -646,4 +646,9 @@ func (c *cluster) ends() {
 			c.w.wrong("%s still keeps a halt in fair weather", s.name)
 		}
 	}
+	for _, k := range c.halts {
+		if !k.in {
+			c.w.wrong("a halt of job %s is lost, which %s had kept", k.job, k.at.name)
+		}
+	}
 }

@@ -59,6 +59,7 @@ var clusterBugs = []struct {
 	{"a new owner begins before it has caught up", 6},
 	{"workers take orders of a lower term", 165},
 	{"kept halts are handed over late", 7},
+	{"kept halts are in memory alone", 60},
 	{"the lease counts from the answer", 56},
 	{"a term does not end by itself", 1},
 	{"a server without data votes", 197},
