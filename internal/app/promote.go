@@ -211,7 +211,7 @@ func (l *Local) Demote(ctx context.Context, o cli.DemoteOptions) (done cli.Demot
 	}
 	defer func() { err = errors.Join(err, release()) }()
 	if kept, err := haltsdir.Dir(filepath.Join(dir, haltsDir)).All(); err != nil || len(kept) > 0 {
-		return done, errors.Join(sluice.Errorf(sluice.Conflict, "this server keeps %d halts that are not appended yet", len(kept)).WithHint("start it as it was: it appends them when it owns the log"), err)
+		return done, errors.Join(sluice.Errorf(sluice.Conflict, "this server keeps halts that are not appended yet: %d", len(kept)).WithHint("start it as it was: it appends them when it owns the log"), err)
 	}
 	proved, err := gaveUp(dir) // by a command that was killed behind it
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"sluice"
 	"sluice/api"
+	"sluice/internal/adapter/haltsdir"
 	"sluice/internal/adapter/sqlitelog"
 	"sluice/internal/app"
 	"sluice/internal/front/cli"
@@ -120,6 +121,16 @@ func TestPromote(t *testing.T) {
 		t.Errorf("a copy takes an append: %v", err)
 	}
 
+	halts := haltsdir.Dir(filepath.Join(s.data, "halts"))
+	if err := halts.Put(sluice.KeptHalt{ID: "h1"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := local(t).Demote(t.Context(), cli.DemoteOptions{Data: s.data}); sluice.CodeOf(err) != sluice.Conflict || !strings.Contains(err.Error(), "not appended yet: 1") {
+		t.Errorf("a server that keeps a halt goes back: %v", err)
+	}
+	if err := halts.Remove("h1"); err != nil {
+		t.Fatal(err)
+	}
 	back, err := local(t).Demote(t.Context(), cli.DemoteOptions{Data: s.data})
 	if err != nil {
 		t.Fatal(err)
