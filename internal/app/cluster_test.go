@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,6 +76,43 @@ func TestClusterOfOne(t *testing.T) {
 	run()
 	if len(token) > 0 {
 		t.Error("a second first token")
+	}
+}
+
+// hasty has the beginning of a server's first life take until the server owns the log.
+type hasty struct {
+	slog.Handler
+	first, may *sync.Once
+	can        chan struct{}
+}
+
+func (h hasty) Handle(ctx context.Context, r slog.Record) error {
+	switch r.Message {
+	case "this server has all of the log, and can own it":
+		h.may.Do(func() { close(h.can) })
+	case "the server's own worker opens secrets":
+		h.first.Do(func() {
+			<-h.can
+			<-time.After(time.Second) // in which it owns it
+		})
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// TestOwnerBeforeItBegan: a server that owns the log before its life as a copy has begun lives on as the owner.
+func TestOwnerBeforeItBegan(t *testing.T) {
+	at := twoPorts(t)
+	s := &served{t: t, data: filepath.Join(t.TempDir(), "data"), log: hasty{slog.NewTextHandler(os.Stderr, nil), new(sync.Once), new(sync.Once), make(chan struct{})}}
+	s.set = func(server *app.Server) {
+		server.Cluster = app.Cluster{Address: at, Name: "one"}
+		server.FirstToken = func(secret string) error { s.token = secret; return nil }
+	}
+	s.start()
+	s.connect()
+	s.apply(localFleet)
+	s.runs("true")
+	if err := s.stop(); err != nil {
+		t.Fatalf("the server ends with %v", err)
 	}
 }
 

@@ -44,10 +44,17 @@ func (c *cluster) asCopy(ctx context.Context, h *house) (sluice.Term, error) {
 		term = c.seek(life)
 	})
 	err := c.s.live(life, h, c.journal, c.copyLife())
+	given := life.Err() != nil // the server owns the log, and this life may have ended before it had begun
 	stop()
 	seeks.Wait()
-	if term == nil || err == nil && ctx.Err() == nil {
-		return term, err
+	switch {
+	case term == nil:
+		return nil, err
+	case ctx.Err() == nil && (given || err == nil):
+		if err != nil && !errors.Is(err, context.Canceled) {
+			c.s.Log.Warn("the life as a copy did not end as it should", "why", err)
+		}
+		return term, nil
 	}
 	c.resign(ctx, term)
 	return nil, err
