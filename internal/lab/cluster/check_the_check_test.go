@@ -63,3 +63,24 @@ func TestTheChecksBite(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// What was found once is not found again, and figures are those of the rounds.
+func TestTable(t *testing.T) {
+	var out table
+	if a, b := out.news([]string{"x", "y"}), out.news([]string{"y", "z"}); len(a) != 2 || len(b) != 1 || b[0] != "z" {
+		t.Errorf("%q %q", a, b)
+	}
+	var many []time.Duration
+	for n := range 20 {
+		many = append(many, time.Duration(20-n)*time.Second)
+	}
+	out.rows = []row{{fault: "one", rounds: 1, again: many[:1]}, {fault: "many", rounds: 20, again: many, wrong: []string{"v"}}, {fault: "none"}}
+	for _, line := range []string{"| one | 1 | looked at for all | 20.0 s |", "| many | 20 | 1 | p50 10.0 s, p99 20.0 s |", "| none | 0 | looked at for all | - |"} {
+		if asked() {
+			line = strings.ReplaceAll(line, "looked at for all", "0")
+		}
+		if !strings.Contains(out.String(), line+"\n") {
+			t.Errorf("%s lacks %s", out.String(), line)
+		}
+	}
+}

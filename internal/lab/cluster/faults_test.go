@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -376,6 +377,9 @@ func workerIsCutOff(lasts time.Duration) func(h *house) {
 		}
 		h.must(h.worker.site.Deafen(h.t.Context(), sites(h.servers)...))
 		<-time.After(lasts)
+		if len(j.done) > 0 {
+			h.t.Error("the job is over, and the worker could not say so")
+		}
 		for _, m := range h.marks() {
 			if m.begins && m.at.After(at.Add(lease+time.Second)) {
 				h.t.Errorf("%s began %v after the worker was cut off", m.attempt, m.at.Sub(at))
@@ -440,10 +444,21 @@ func clockIsSet(owners bool, times ...time.Duration) func(h *house) {
 			j.ends()
 			j = h.begin()
 			j.ends()
+			if owners && !h.said(j.id, ahead) {
+				h.t.Errorf("the clock of %s was not set: the log knows no such times\n%s", s.name, h.story(j.id))
+			}
 			s.clock.SetClock(0)
 			h.whole()
 		}
 	}
+}
+
+// said reports whether the log has times of a job that are so far ahead.
+func (h *house) said(id sluice.JobID, ahead time.Duration) bool {
+	h.t.Helper()
+	events, err := h.any.Events(h.t.Context(), string(id), 0)
+	h.must(err)
+	return slices.ContainsFunc(events, func(e sluice.Event) bool { return (time.Until(e.Time) - ahead).Abs() < time.Hour })
 }
 
 // clockOfAHeir: the owner is killed, and starts again, while the clock of another one is wrong.
