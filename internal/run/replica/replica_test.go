@@ -2,8 +2,10 @@ package replica_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -320,6 +322,39 @@ func TestAnOwnerThatCannotKeep(t *testing.T) {
 	fails.Store(false)
 	holds(t, a, "h4")
 	same(t, held(t, a, 3), "h1", "h2", "h4")
+}
+
+// TestAChangedCopy is found by who proves it; from then on nothing is appended there.
+func TestAChangedCopy(t *testing.T) {
+	e, dir := fake.NewEngine(), t.TempDir()
+	a, _ := owning(t, e, dir)
+	holds(t, a, "h1")
+	holds(t, a, "h2")
+	if err := a.Prove(t.Context()); err != nil || a.Broken() != nil {
+		t.Fatalf("it is whole: %v, %v", err, a.Broken())
+	}
+	db, err := sql.Open("sqlite", filepath.Join(dir, "journal.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Exec("UPDATE record SET payload = zeroblob(length(payload)) WHERE first = 1")
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Prove(t.Context()); !sluice.IsLasting(err) || !errors.Is(a.Broken(), err) {
+		t.Errorf("it was changed: %v, %v", err, a.Broken())
+	}
+	select {
+	case <-a.Over():
+	default:
+		t.Error("it goes on")
+	}
+	if _, err := hold(a, "h3"); !errors.Is(err, a.Broken()) {
+		t.Errorf("it appends: %v", err)
+	}
+	if err := a.Prove(t.Context()); err == nil {
+		t.Error("it is whole again")
+	}
 }
 
 // TestAwayAndBack: a server that was away has all when it is back, also of what came while it was killed between engine and copy.
