@@ -321,7 +321,7 @@ func crawling(dir string) trouble.Rule {
 	}
 }
 
-// disksAreSlow: the disk of a copy crawls, which holds nobody up; then that of the owner, too.
+// disksAreSlow: the disk of a copy crawls, then that of the owner. It takes longer, and that is all.
 func (h *house) disksAreSlow(disks map[sluice.ServerName]*trouble.Trouble) {
 	for what, of := range map[string]func() *server{"a copy": func() *server { return h.others(h.owner())[0] }, "the owner": h.owner} {
 		s := of()
@@ -443,12 +443,12 @@ func (h *house) allGoBack() {
 	for _, s := range h.servers {
 		s.putBack()
 	}
+	forget()
+	before := len(h.marks())
 	for _, s := range h.servers {
 		s.start()
 	}
 	h.whole()
-	forget()
-	before := len(h.marks())
 	_, err = h.any.HandBack(h.t.Context(), seen)
 	h.must(err)
 	_, err = h.any.Submit(h.t.Context(), api.Submit{Targets: "$web", Command: command(0)})
