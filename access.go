@@ -203,6 +203,16 @@ type AccessNoted struct {
 	Times     int       `json:"times,omitzero"` // of the same within a while; 0 is 1
 	// Request is the [KeptHalt] that is settled by it; "": none.
 	Request string `json:"request,omitzero"`
+	// Key is the key of a host that the servers trust from now on; nil: it is about something else.
+	Key *LearnedKey `json:"key,omitzero"`
+}
+
+// LearnedKey is the key of a host, and how the host is reached.
+type LearnedKey struct {
+	Host Host   `json:"host"`
+	SSH  SSH    `json:"ssh,omitzero"`
+	Type string `json:"type"`
+	Key  []byte `json:"key"` // its wire form
 }
 
 func (PrincipalAdded) Type() string   { return "principal.added" }

@@ -51,6 +51,7 @@ type cluster struct {
 	journal    *replica.Journal
 	outlook    *outlook
 	members    *members.Keeper
+	learned    *learned // nil: no host is reached from here
 	neighbours neighbours
 	// api answers requests while this server owns the log; nil: it does not.
 	api    atomic.Pointer[owning]
@@ -120,6 +121,11 @@ func (s *Server) among(ctx context.Context, h *house) (err error) {
 	if err := c.openStored(); err != nil {
 		return err
 	}
+	if !s.NoWorker {
+		if c.learned, err = newLearned(s.Data, c.journal, s.learnKey, func(text string) { s.Log.Error(text) }); err != nil {
+			return err
+		}
+	}
 	door, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.seat.Address)
 	if err != nil {
 		return &sluice.Error{Code: sluice.Config, Text: "the server cannot listen for the other servers", Err: err}
@@ -163,6 +169,9 @@ func (c *cluster) begin(beside context.Context, all *sync.WaitGroup, door net.Li
 	})
 	all.Go(func() { c.care.Run(beside) })
 	all.Go(func() { c.prove(beside) })
+	if c.learned != nil {
+		all.Go(func() { c.learned.run(beside) })
+	}
 	all.Go(func() { c.outlook.run(beside, c.engine, c.s.Clock, c.tellCut) })
 	all.Go(func() { c.offerHalts(beside) })
 	all.Go(func() {

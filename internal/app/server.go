@@ -206,6 +206,11 @@ func (s *Server) alone(ctx context.Context, h *house) (err error) {
 	return s.live(ctx, h, file, life{owns: true})
 }
 
+// local does on this machine what a server's own worker does.
+func (s *Server) local() *Local {
+	return &Local{Places: Places{Home: s.Home, State: s.Data, Config: s.Data}, Env: s.Env, Environ: s.Environ, Clock: s.Clock, Over: s.Over, Machine: "the server's machine", Learns: true}
+}
+
 // live is one life of a server: it serves from a journal until ctx ends.
 func (s *Server) live(ctx context.Context, h *house, journal lookout.Journal, as life) error {
 	guard, err := s.watch(ctx, journal, as)
@@ -217,7 +222,7 @@ func (s *Server) live(ctx context.Context, h *house, journal lookout.Journal, as
 		return err
 	}
 	log := sights.journal
-	local := &Local{Places: Places{Home: s.Home, State: s.Data, Config: s.Data}, Env: s.Env, Environ: s.Environ, Clock: s.Clock, Over: s.Over, Machine: "the server's machine", Learns: true}
+	local := s.local()
 	service, err := local.around(log)
 	if err != nil {
 		return contact(err)

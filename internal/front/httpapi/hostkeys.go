@@ -144,6 +144,7 @@ func (c caller) addKey(ctx context.Context, ns sluice.Namespace, s sluice.SSH, k
 	var unnoted error
 	noted := false
 	added, err := c.api.cfg.HostKeys.Add(ctx, s, k, func(learned api.HostKey) error {
+		note.Key = &sluice.LearnedKey{Host: k.Host, SSH: s, Type: learned.Type, Key: k.Key}
 		note.What = fmt.Sprintf("learned the key of %s: %s %s", k.Host, learned.Type, learned.Fingerprint)
 		unnoted = c.api.cfg.Rights.Note(ctx, note)
 		noted = unnoted == nil
