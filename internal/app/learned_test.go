@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"crypto/ed25519"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -67,8 +68,21 @@ func TestAllServersLearnAKey(t *testing.T) {
 	has := func(name sluice.ServerName, k ssh.PublicKey) bool { // the name may be hashed
 		return strings.Contains(text(name), strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k))))
 	}
+	done := func() (at struct{ Seq uint64 }) { // up to where the first one knows all keys
+		b, err := os.ReadFile(filepath.Join(a.data, "hostkeys.json"))
+		if err == nil {
+			err = json.Unmarshal(b, &at)
+		}
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		return at
+	}
 	add("web1", one)
+	until("the first one has dealt with one key", func() bool { return done().Seq > 0 })
+	first := done().Seq
 	add("web2", two)
+	until("the first one has dealt with both", func() bool { return done().Seq > first })
 	until("both are known to the first, and one to the second", func() bool { return has("a", one) && has("a", two) && has("b", one) })
 	if has("b", two) || !has("b", other) {
 		t.Errorf("beside another key: %q", text("b"))
