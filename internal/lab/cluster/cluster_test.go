@@ -119,7 +119,6 @@ func TestFaults(t *testing.T) {
 type job struct {
 	h     *house
 	id    sluice.JobID
-	key   int
 	stop  context.CancelFunc
 	asked sync.WaitGroup
 	done  chan error // of the one that runs

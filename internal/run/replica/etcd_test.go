@@ -346,7 +346,7 @@ func (o *told) check(s *server, last uint64) {
 // takes the same in turn, so that both see the same disk.
 func BenchmarkAppend(b *testing.B) {
 	n := cluster(b)
-	for _, events := range []int{1, 100, 300} {
+	for _, events := range []int{1, 100, 300, 1000} {
 		b.Run(fmt.Sprint(events), func(b *testing.B) {
 			prefix := fmt.Sprintf("/bench/%d/%d/", events, b.N)
 			a, term := owning(b, n.engine(0, prefix), b.TempDir())
