@@ -72,7 +72,7 @@ func (c *Client) HaltAll(ctx context.Context, ns sluice.Namespace, reason string
 	}](ctx, c, request{method: http.MethodPost, path: []string{"halt"}, body: struct {
 		Namespace sluice.Namespace `json:"namespace,omitempty"`
 		Reason    string           `json:"reason,omitempty"`
-	}{ns, reason}})
+	}{ns, reason}, again: true})
 	c.keptIs(got.Kept)
 	return got.Jobs, err
 }

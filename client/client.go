@@ -122,6 +122,7 @@ type request struct {
 	raw            io.Reader // a body as it is
 	header         http.Header
 	question       bool // it changes nothing, whatever its method
+	again          bool // it may be asked of several servers: a halt, and halting twice is no more than once
 }
 
 // do sends a request and makes an error of an answer that is none of success.
@@ -158,7 +159,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if since, old := staleSince(resp); old && resp.StatusCode/100 == 2 && c.Stale != nil {
+	if since, old := staleSince(resp); old && resp.StatusCode/100 == 2 && !r.again && c.Stale != nil {
 		c.Stale(since)
 	}
 	return resp, nil

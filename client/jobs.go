@@ -135,7 +135,7 @@ func (c *Client) Halt(ctx context.Context, id sluice.JobID, reason string) (made
 		got, err := once[struct {
 			Events []sluice.Event `json:"events"`
 			Kept   *api.KeptHalt  `json:"kept"`
-		}](ctx, c, request{method: http.MethodPost, path: []string{"jobs", string(id), "halt"}, body: reasonBody{Reason: reason}})
+		}](ctx, c, request{method: http.MethodPost, path: []string{"jobs", string(id), "halt"}, body: reasonBody{Reason: reason}, again: true})
 		if err == nil {
 			made = got.Events
 			c.keptIs(got.Kept)

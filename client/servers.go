@@ -90,7 +90,7 @@ func (c *Client) moveOn() { c.turn.Store(int32((c.current() + 1) % len(c.places)
 func (c *Client) hops(ctx context.Context, r request, send func(context.Context, *place) (*http.Response, error)) (*http.Response, error) {
 	first := c.current()
 	failed := make([]error, len(c.places))
-	asks := r.question || r.method == http.MethodGet
+	asks := r.question || r.again || r.method == http.MethodGet
 	var old *answer
 	for i := range c.places {
 		n := (first + i) % len(c.places)

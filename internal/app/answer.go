@@ -49,7 +49,7 @@ func (c *cluster) answerAsCopy(here http.Handler) answers {
 			switch {
 			case v.cut != nil && v.early && early: // who asks waits a little, as the others may be about to come
 			case v.cut != nil, v.ownerless(c.s.Clock()) && reads(r):
-				here.ServeHTTP(w, r) // which says how old that is
+				here.ServeHTTP(w, answeredAsOld(r, c.staleBy(v))) // which says how old that is
 				return true
 			case v.another(c.seat.Name):
 				err := c.handOn(w, r, v.owner)
@@ -70,8 +70,8 @@ func (c *cluster) answerAsCopy(here http.Handler) answers {
 			case <-begun.C:
 				early = r.Method != http.MethodGet && r.Method != http.MethodHead // what would be refused waits longer
 			case <-over.C:
-				if v.cut != nil {
-					here.ServeHTTP(w, r) // which refuses what would change something
+				if v.cut != nil || v.ownerless(c.s.Clock()) && httpapi.IsHalt(r) {
+					here.ServeHTTP(w, answeredAsOld(r, c.staleBy(v))) // which refuses what would change something, and keeps a halt
 					return true
 				}
 				httpapi.Refuse(w, sluice.Errorf(sluice.Contact, "no server owns the log now; nothing was changed").WithHint("try again in a moment; sluice server members says how the servers are"))
@@ -106,8 +106,26 @@ func (c *cluster) handOn(w http.ResponseWriter, r *http.Request, owner sluice.Ow
 	if err != nil {
 		return err
 	}
-	return peer.Hand(w, r, peerwire.From{Remote: r.RemoteAddr, Secure: r.TLS != nil, Proof: text})
+	out := &heard{ResponseWriter: w}
+	err = peer.Hand(out, r, peerwire.From{Remote: r.RemoteAddr, Secure: r.TLS != nil, Proof: text})
+	if err == nil && out.status/100 == 2 && proved.Note {
+		proved.Noted() // or it would not have been done
+	}
+	return err
 }
+
+// heard remembers with which status a request was answered.
+type heard struct {
+	http.ResponseWriter
+	status int
+}
+
+func (h *heard) WriteHeader(status int) {
+	h.status = status
+	h.ResponseWriter.WriteHeader(status)
+}
+
+func (h *heard) Unwrap() http.ResponseWriter { return h.ResponseWriter }
 
 // handedProof is what another server says that a connection to it proved.
 func handedProof(ctx context.Context) (p httpapi.Proof, is bool, err error) {

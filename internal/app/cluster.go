@@ -50,6 +50,7 @@ type cluster struct {
 	engine     *etcd.Engine
 	journal    *replica.Journal
 	outlook    *outlook
+	before     time.Time // when the copy was changed last before this server started
 	members    *members.Keeper
 	learned    *learned // nil: no host is reached from here
 	neighbours neighbours
@@ -70,6 +71,7 @@ type cluster struct {
 	outputs       *diroutputs.Outputs // the same as in here
 	caughtUp      atomic.Bool         // this server had all of the log, since it started
 	begun         chan struct{}       // closed when the engine knows of the log that this server brought, if it did
+	ready         bool                // this server goes by the log, and has heard which versions the others speak; of seek alone
 	same          bool                // what this server's part of the engine keeps is what the others keep; of seek alone
 	waits         atomic.Value        // a text: what this server waits for before it can own the log; "": nothing, or for the one who does
 	stop          context.CancelCauseFunc
@@ -94,7 +96,8 @@ var errTermOver = errors.New("this server does not own the log any more")
 func (s *Server) among(ctx context.Context, h *house) (err error) {
 	h.doors.stay = true
 	defer h.doors.close()
-	c := &cluster{s: s, doors: h.doors, outlook: newOutlook(lastChange(s.Data, s.Clock())), begun: make(chan struct{})}
+	before := lastChange(s.Data, s.Clock())
+	c := &cluster{s: s, doors: h.doors, outlook: newOutlook(before), before: before, begun: make(chan struct{})}
 	c.neighbours.c = c
 	defer c.neighbours.close()
 	if err := c.enter(ctx); err != nil {

@@ -151,6 +151,9 @@ func (c *cluster) letIn(ctx context.Context, j peerwire.Joining) (json.RawMessag
 	if err := c.oneAtATime(ctx, at); err != nil {
 		return nil, err
 	}
+	if err := c.exclude(ctx); err != nil { // who was removed, and may come again by this name: its node must be gone before
+		return nil, err
+	}
 	if _, err := c.members.Join(ctx, sluice.ServerName(j.Name), j.Secret, j.Address, j.From); err != nil {
 		return nil, err
 	}

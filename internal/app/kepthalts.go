@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"path/filepath"
 	"sync"
 	"time"
@@ -120,7 +122,7 @@ func (c *cluster) haltFirst(ctx context.Context, t *taking) error {
 		return err
 	}
 	failed := make([]error, len(others)+1)
-	failed[len(others)] = c.settleHalts(ctx, t, c.halts.All(), c.halts.Forget)
+	failed[len(others)] = c.settleNow(ctx, t, c.halts.All(), c.halts.Forget)
 	var asked sync.WaitGroup
 	for i, o := range others {
 		asked.Go(func() {
@@ -129,7 +131,7 @@ func (c *cluster) haltFirst(ctx context.Context, t *taking) error {
 			err := o.Ask(within, "about", struct{}{}, &is)
 			done()
 			if err == nil { // who does not answer now is asked again and again
-				failed[i] = c.settleHalts(ctx, t, is.Halts, func(ids []string) error { return c.tellSettled(ctx, o, ids) })
+				failed[i] = c.settleNow(ctx, t, is.Halts, func(ids []string) error { return c.tellSettled(ctx, o, ids) })
 			}
 		})
 	}
@@ -138,13 +140,29 @@ func (c *cluster) haltFirst(ctx context.Context, t *taking) error {
 		return ctx.Err()
 	}
 	for _, err := range failed {
-		if sluice.CodeOf(err) == sluice.Contact {
-			return err // nothing can be appended: then nothing starts either
+		if errors.Is(err, errNothingAppended) {
+			return err // then nothing starts either
 		}
 		c.unsettled(err) // such as a namespace that cannot be read: nothing starts there, and the others are not to stand still for it
 	}
 	c.taking.Store(t)
 	return nil
+}
+
+var errNothingAppended = errors.New("nothing can be appended")
+
+// settleNow is settleHalts for a server that has just become the owner: where it fails because nothing can be appended, the error says so. A
+// namespace that cannot be read has the same code, on every server, and is no reason for nobody to own the log.
+func (c *cluster) settleNow(ctx context.Context, t *taking, list []sluice.KeptHalt, forget func([]string) error) error {
+	err := c.settleHalts(ctx, t, list, forget)
+	if sluice.CodeOf(err) != sluice.Contact {
+		return err
+	}
+	// An append of nothing is refused where the term is over, and waits for the engine where an append has failed.
+	if _, at := c.journal.Update(ctx, sluice.AccessNamespace, 0, func([]sluice.Event) ([]sluice.Event, error) { return nil, nil }); at != nil {
+		return fmt.Errorf("%w: %w", errNothingAppended, at)
+	}
+	return c.settleHalts(ctx, t, list, forget)
 }
 
 // settleHalts appends halts, and has their keeper forget them.

@@ -83,9 +83,12 @@ func (c *cluster) seek(ctx context.Context) sluice.Term {
 		if err == nil {
 			if !c.caughtUp.Swap(true) {
 				c.s.Log.Info("this server has all of the log, and can own it")
+			}
+			if !c.ready {
 				if err = c.arrived(); err == nil {
 					err = c.hear(ctx)
 				}
+				c.ready = err == nil
 			}
 		}
 		if err == nil {
@@ -95,7 +98,7 @@ func (c *cluster) seek(ctx context.Context) sluice.Term {
 			c.waits.Store("")
 			var term sluice.Term
 			if term, err = c.engine.Own(ctx, sluice.Owner{Name: string(c.seat.Name), Address: c.seat.Address}); err == nil {
-				if err = c.understood(ctx); err == nil { // it may have waited for long
+				if err = c.still(ctx); err == nil {
 					return term
 				}
 				c.resign(ctx, term)
@@ -111,6 +114,21 @@ func (c *cluster) seek(ctx context.Context) sluice.Term {
 		}
 	}
 	return nil
+}
+
+// still asks again what was so before this server waited for the log, which may have been for days.
+func (c *cluster) still(ctx context.Context) error {
+	err := c.current(ctx)
+	if err == nil {
+		err = c.belongs(ctx)
+	}
+	if err == nil {
+		err = c.room(enoughRoom)
+	}
+	if err == nil {
+		err = c.understood(ctx)
+	}
+	return err
 }
 
 // asOwner is a life in which the server owns the log. It is like the life of a server that is alone, and ends with the term.
@@ -130,6 +148,7 @@ func (c *cluster) asOwner(ctx context.Context, h *house, term sluice.Term) error
 			c.s.Log.Error("this server cannot keep what is appended, and gives the log to another one", "why", c.journal.Failure())
 		case <-life.Done():
 		}
+		c.api.Store(nil) // what other servers hand on is for another life
 		stop(errTermOver)
 	})
 	watch.Go(func() {
@@ -259,16 +278,48 @@ func (c *cluster) readyAsCopy(context.Context) error {
 	return nil
 }
 
-// stale is since when what this server says may be old: since it heard of a majority, or since the log has had no owner for long.
-func (c *cluster) stale() time.Time {
-	if v := c.outlook.now(); v.ownerless(c.s.Clock()) {
-		return v.since
-	}
-	return c.outlook.stale()
+type sinceKey struct{}
+
+// answeredAsOld has a request be answered as one to a server that may have been out of date since a moment, whatever is known by then.
+func answeredAsOld(r *http.Request, since time.Time) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), sinceKey{}, since))
 }
 
-// follows reports whether this server's copy has what the others have: it had, since it started, and it hears of a majority.
-func (c *cluster) follows() bool { return c.caughtUp.Load() && c.outlook.now().cut == nil }
+// stale is since when what this server says may be old; zero: it is not.
+func (c *cluster) stale(ctx context.Context) time.Time {
+	if since, is := ctx.Value(sinceKey{}).(time.Time); is {
+		return since
+	}
+	return c.staleBy(c.outlook.now())
+}
+
+// staleBy is since when what this server says may be old: since it heard of a majority and had all of the log, or since the log has had no
+// owner for long.
+func (c *cluster) staleBy(v view) time.Time {
+	since := v.met
+	switch {
+	case v.ownerless(c.s.Clock()):
+		since = v.since
+	case v.cut == nil:
+		return time.Time{}
+	}
+	had := c.journal.Had()
+	if had.IsZero() {
+		had = c.before
+	}
+	if had.Before(since) {
+		return had
+	}
+	return since
+}
+
+// followsWithin is how long ago a copy may have had all of the log that follows it: it is looked at every few seconds.
+const followsWithin = time.Minute
+
+// follows reports whether this server's copy has what the others have: it had a moment ago, and it hears of a majority.
+func (c *cluster) follows() bool {
+	return c.caughtUp.Load() && c.outlook.now().cut == nil && time.Since(c.journal.Had()) < followsWithin
+}
 
 // warmEvery is how often a copy looks whether its snapshots are near the end of the log.
 const warmEvery = 5 * time.Second

@@ -70,7 +70,7 @@ func (o *outlook) see(who sluice.Owner, term uint64, err error, now time.Time) b
 	} else {
 		o.owner, o.term, o.met = who, term, now
 	}
-	if o.term != was {
+	if o.term != was || o.since.IsZero() {
 		o.since = now
 	}
 	if o.term != was || turns {
@@ -113,15 +113,6 @@ func (v view) another(self sluice.ServerName) bool {
 // ownerless reports whether nobody has owned the log for longer than it takes another server to.
 func (v view) ownerless(now time.Time) bool {
 	return v.cut == nil && v.term == 0 && !v.since.IsZero() && now.Sub(v.since) > waitForOwner
-}
-
-// stale is since when what this server knows may be old; zero: it is not.
-func (o *outlook) stale() time.Time {
-	v := o.now()
-	if v.cut == nil {
-		return time.Time{}
-	}
-	return v.met
 }
 
 // changes is closed when something else is known.

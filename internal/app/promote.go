@@ -330,7 +330,10 @@ func stillThere(others []string) error {
 
 // onlyNode starts this server's node of etcd, and proves that there is no other.
 func (c *cluster) onlyNode(ctx context.Context) (end func() error, err error) {
-	if err := errors.Join(c.identify(), c.startNode()); err != nil {
+	if err := c.identify(); err != nil {
+		return nil, err
+	}
+	if err := c.startNode(); err != nil {
 		return nil, err
 	}
 	select {

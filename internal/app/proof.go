@@ -83,7 +83,8 @@ func (at *atSocket) prove(own int) (httpapi.Proof, error) {
 	if at.peer.UID != 0 && at.peer.UID != own {
 		return proof, sluice.Errorf(sluice.Denied, "only root and the server's own user come in by the socket, and you are uid %d", at.peer.UID)
 	}
-	proof.Principal, proof.Note = firstAdmin, at.noted.CompareAndSwap(false, true)
+	proof.Principal, proof.Note = firstAdmin, !at.noted.Load()
+	proof.Noted = func() { at.noted.Store(true) }
 	return proof, nil
 }
 

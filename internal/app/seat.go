@@ -67,12 +67,16 @@ func (c *cluster) enter(ctx context.Context) error {
 
 // arrived has this server go by the log from now on, which it has.
 func (c *cluster) arrived() error {
-	if c.early.Swap(nil) == nil {
+	if c.early.Load() == nil {
 		return nil
 	}
 	s := c.seat
 	s.Others = nil
-	return s.keep(c.s.Data)
+	if err := s.keep(c.s.Data); err != nil {
+		return err
+	}
+	c.early.Store(nil)
+	return nil
 }
 
 // fits says whether the command line asks for what the data say.

@@ -146,7 +146,7 @@ type life struct {
 	// engine is what is to be seen of what the servers share; nil: there are no others.
 	engine func() *prometheus.Cluster
 	// stale says since when this server has no contact with a majority; nil: there are no others.
-	stale func() time.Time
+	stale func(context.Context) time.Time
 	// turns is closed when that may have changed; it is there where stale is.
 	turns func() <-chan struct{}
 	// halts keeps halts while there is no contact with a majority; nil: there is no need.

@@ -21,6 +21,7 @@ func TestStrangers(t *testing.T) {
 		{etcd.Member{Address: "10.0.0.1:7660"}, false},                 // it has not started yet
 		{etcd.Member{Name: "c", Address: "10.0.0.3:7660"}, true},
 		{etcd.Member{Address: "10.0.0.3:7660"}, true},
+		{etcd.Member{Name: "old", Address: "10.0.0.1:7660"}, true}, // the member came in its place
 		{etcd.Member{Name: "invited", Address: "10.0.0.9:7660"}, true},
 	} {
 		if got := strangers([]etcd.Member{c.node}, known); len(got) == 1 != c.goes {

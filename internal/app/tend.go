@@ -229,6 +229,10 @@ func (c *cluster) exclude(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// The log says first who joins: with all that is in it now, nobody of these is taken for a stranger who has joined meanwhile.
+	if err := c.current(ctx); err != nil {
+		return err
+	}
 	known, err := c.members.All(ctx)
 	if err != nil {
 		return err
@@ -244,7 +248,8 @@ func (c *cluster) exclude(ctx context.Context) error {
 	return failed
 }
 
-// strangers are nodes that are no member's, by name nor by address: one that has not started yet has no name.
+// strangers are nodes that are no member's: by name, or by address where one has not started yet, and has no name. The address of one that has
+// may be that of the member which takes its place.
 func strangers(nodes []etcd.Member, known []member.Known) (out []etcd.Member) {
 	names, addresses := map[string]bool{}, map[string]bool{}
 	for _, k := range known {
@@ -257,7 +262,7 @@ func strangers(nodes []etcd.Member, known []member.Known) (out []etcd.Member) {
 		}
 	}
 	for _, n := range nodes {
-		if !addresses[n.Address] && !(n.Name != "" && names[n.Name]) {
+		if n.Name == "" && !addresses[n.Address] || n.Name != "" && !names[n.Name] {
 			out = append(out, n)
 		}
 	}

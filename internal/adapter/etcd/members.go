@@ -72,6 +72,9 @@ func (n *Node) Add(ctx context.Context, name, address string) (nodes map[string]
 			return nil, sluice.Errorf(sluice.Conflict, "the member %s is at %s", name, m.Address).WithHint("remove it first, if it will not come back")
 		case m.Address == address && m.Name != name && m.Name != "":
 			return nil, sluice.Errorf(sluice.Conflict, "at %s there is the member %s", address, m.Name)
+		case m.Address == address && m.Name != "": // one that begins again without what it kept would vote a second time
+			return nil, sluice.Errorf(sluice.Conflict, "the member %s has begun at %s already, and cannot begin there again with nothing", name, address).
+				WithHint("start it on the --data that it had; or sluice server members remove %s, and add it anew", name)
 		case m.Address == address:
 			added = true
 		case m.Learner:

@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/etcdserver"
+	"go.etcd.io/etcd/server/v3/storage/mvcc"
 
 	"sluice"
 )
@@ -39,7 +40,10 @@ type said struct {
 // each waits for the others until they give up, and then nothing has been compared.
 func (n *Node) Same(ctx context.Context) error {
 	server := n.etcd.Server
-	own, _, err := server.KV().HashStorage().HashByRev(0)
+	own, err := unless(n.wound, func() (mvcc.KeyValueHash, error) {
+		own, _, err := server.KV().HashStorage().HashByRev(0)
+		return own, err
+	})
 	if err != nil {
 		return contact("reading what this server's part of the engine keeps", err)
 	}

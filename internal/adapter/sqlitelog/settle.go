@@ -90,6 +90,9 @@ func (s *settler) end(ns sluice.Namespace) (m mark, ok bool) {
 
 // settle returns when all that was committed before is on the disk, and in the anchor. What fails stops the writing.
 func (s *settler) settle(ctx context.Context) error {
+	if err := s.l.isBroken(); err != nil {
+		return err // a disk that failed once says the next time that all is well
+	}
 	s.mu.Lock()
 	ends := map[sluice.Namespace]mark{}
 	for ns := range s.owing {

@@ -126,6 +126,12 @@ func TestACopyThatCannotSettle(t *testing.T) {
 	if _, err := l.Update(t.Context(), "prod", 0, deciding(held("h2"))); !errors.Is(err, bad) || !sluice.IsLasting(err) {
 		t.Errorf("appended: %v", err)
 	}
+	// The kernel tells of what it could not write once alone: what a later try says is nothing.
+	l.anchor.sync = func(*os.File) error { return nil }
+	l.settler.owe(map[sluice.Namespace]mark{"prod": {seq: 1}})
+	if err := l.settler.settle(t.Context()); !errors.Is(err, bad) || settled(t, l) != 0 {
+		t.Errorf("settled: %v, up to %d", err, settled(t, l))
+	}
 }
 
 // TestAChangedEndIsFound though the anchor does not name it yet.

@@ -157,7 +157,7 @@ func haltAll(ctx context.Context, c caller, in *haltAllBody) (*halted, error) {
 		return nil, err
 	}
 	out := &halted{Status: http.StatusOK}
-	if c.api.keeps() {
+	if c.api.keeps(ctx) {
 		var err error
 		out.Status, out.Body.Jobs = http.StatusAccepted, []sluice.JobID{}
 		out.Body.Kept, err = c.keep(ctx, ns, "", in.Body.Reason)

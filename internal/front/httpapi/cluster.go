@@ -127,17 +127,17 @@ func (a *API) stale(w http.ResponseWriter, r *http.Request) bool {
 	if a.cfg.Stale == nil {
 		return true
 	}
-	since := a.cfg.Stale()
+	since := a.cfg.Stale(r.Context())
 	if since.IsZero() {
 		return true
 	}
 	at := since.UTC().Format(time.RFC3339)
+	w.Header().Set(api.StaleHeader, at) // also where it refuses: another server may do better
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead || questions[r.URL.Path]:
-		w.Header().Set(api.StaleHeader, at)
 		noteSeen(r.Context(), func(s *seen) { s.old = true })
 		return true
-	case a.cfg.Halts != nil && isHalt(r):
+	case a.cfg.Halts != nil && IsHalt(r):
 		return true
 	}
 	p := problemOf(sluice.Errorf(sluice.Contact, "this server has had no contact with a majority of the cluster since %s, and without one nothing can be changed", at).
@@ -159,7 +159,7 @@ func (a *API) untilFresh(ctx context.Context) (during context.Context, done func
 	during, cancel := context.WithCancel(ctx)
 	var waits sync.WaitGroup
 	waits.Go(func() {
-		for !a.cfg.Stale().IsZero() {
+		for !a.cfg.Stale(context.Background()).IsZero() {
 			select {
 			case <-turns:
 				turns = a.cfg.Turns()

@@ -104,7 +104,7 @@ func TestStale(t *testing.T) {
 	var since time.Time
 	var keeps keeps
 	w := newWorldWith(t, func(c *httpapi.Config) {
-		c.Stale = func() time.Time { return since }
+		c.Stale = func(context.Context) time.Time { return since }
 		c.Halts = &keeps
 	})
 	token := w.token("ann", sluice.Grant{Role: access.Admin})
@@ -147,7 +147,7 @@ func TestStale(t *testing.T) {
 			continue
 		}
 		if resp := ask(r.Method, path(r.Path, "0123456789ab"), bodies[r.Path]); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "5" ||
-			resp.Header.Get(api.StaleHeader) != "" || resp.Header.Get("Content-Type") != "application/problem+json" {
+			resp.Header.Get(api.StaleHeader) != at || resp.Header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%s %s: status %d, %v", r.Method, r.Path, resp.StatusCode, resp.Header)
 		}
 	}
@@ -202,7 +202,7 @@ func TestStreamsEndWhenTheyNeedNotBeOld(t *testing.T) {
 		turns = make(chan struct{})
 	}
 	w := newWorldWith(t, func(c *httpapi.Config) {
-		c.Stale = func() time.Time { mu.Lock(); defer mu.Unlock(); return since }
+		c.Stale = func(context.Context) time.Time { mu.Lock(); defer mu.Unlock(); return since }
 		c.Turns = func() <-chan struct{} { mu.Lock(); defer mu.Unlock(); return turns }
 	})
 	token, job := w.token("ann", sluice.Grant{Role: access.Admin}), string(w.submit("web1"))

@@ -104,7 +104,7 @@ type halting struct {
 
 func haltJob(ctx context.Context, c caller, in *withReason) (*halting, error) {
 	out := &halting{Status: http.StatusOK}
-	if c.api.keeps() {
+	if c.api.keeps(ctx) {
 		desk, id, err := c.job(ctx, in.ID)
 		if err != nil {
 			return nil, err

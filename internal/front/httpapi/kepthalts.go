@@ -9,8 +9,8 @@ import (
 	"sluice/api"
 )
 
-// isHalt reports whether a request asks for a halt: of one job, or of all.
-func isHalt(r *http.Request) bool {
+// IsHalt reports whether a request asks for a halt: of one job, or of all.
+func IsHalt(r *http.Request) bool {
 	if r.Method != http.MethodPost {
 		return false
 	}
@@ -23,8 +23,8 @@ func isHalt(r *http.Request) bool {
 }
 
 // keeps reports whether a halt cannot be appended now, and is kept instead.
-func (a *API) keeps() bool {
-	return a.cfg.Halts != nil && a.cfg.Stale != nil && !a.cfg.Stale().IsZero()
+func (a *API) keeps(ctx context.Context) bool {
+	return a.cfg.Halts != nil && a.cfg.Stale != nil && !a.cfg.Stale(ctx).IsZero()
 }
 
 // keep keeps a halt that the caller may have, as this server knows it.

@@ -17,6 +17,8 @@ type Proof struct {
 	From string
 	// Note says that the audit is to have who came, since what they change has only the principal's name.
 	Note bool
+	// Noted is called when it has; until then it is asked for with every request. May be nil.
+	Noted func()
 }
 
 // Prove says who is at the other end of a connection, of which ctx and the state of TLS are. An error with the code Denied
@@ -52,11 +54,14 @@ func (a *API) proved(ctx huma.Context, right sluice.Right, what string) (access.
 		answer(ctx, problemOf(err))
 		return b, from, false
 	}
-	if p.Note && !(right == sluice.HaltJob && a.keeps()) { // what is kept says where it came from
+	if p.Note && !(right == sluice.HaltJob && a.keeps(ctx.Context())) { // what is kept says where it came from
 		// Without the note nobody could tell who it was: no note, no action.
 		if err := a.cfg.Rights.Note(ctx.Context(), sluice.AccessNoted{Principal: p.Principal, Right: right, What: what, From: from}); err != nil {
 			answer(ctx, problemOf(err))
 			return b, from, false
+		}
+		if p.Noted != nil {
+			p.Noted()
 		}
 	}
 	return b, from, true

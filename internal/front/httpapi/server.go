@@ -49,7 +49,7 @@ type Config struct {
 	Servers Servers
 	// Stale says since when there is no contact with a majority of the cluster; zero: there is, or there is no need. nil: never. Answers
 	// then carry [api.StaleHeader], and what would change something is refused, but for halts where there are Halts to keep them.
-	Stale func() time.Time
+	Stale func(ctx context.Context) time.Time
 	Halts Halts
 	// Turns is closed when Stale may say something else; it is there where Stale is.
 	Turns func() <-chan struct{}

@@ -545,29 +545,36 @@ func TestRightLost(t *testing.T) {
 	}
 }
 
-// TestTags: who may halt on some hosts may where those have the tag now. Where that cannot be read it is no refusal, and the halt is kept.
+// TestTags: who may halt on some hosts may where those have the tag now. Where that cannot be read, what the server found that kept the halt
+// holds: to start something instead could not be taken back.
 func TestTags(t *testing.T) {
-	w := newTown(t)
-	id := w.submit(prod)
-	if err := w.rights.Change(t.Context(), w.root, sluice.PrincipalAdded{Principal: "ann"}, sluice.GrantGiven{Grant: sluice.Grant{Principal: "ann", Role: access.Operator, Namespace: prod, Tags: []sluice.Tag{"web"}}}); err != nil {
-		t.Fatal(err)
-	}
-	k := w.keeper("s3", w.shelf())
-	h := w.keep(k, sluice.KeptHalt{Principal: "ann", Namespace: prod, Job: id})
-	taker := w.taker()
-	w.tagged = func() ([]sluice.Host, error) { return nil, sluice.Errorf(sluice.NotFound, "the fleet is elsewhere") }
-	root := w.keep(k, sluice.KeptHalt{Namespace: "lab"})
-	ids, err := taker.Take(t.Context(), k.All())
-	if !slices.Equal(ids, []string{root.ID}) || err == nil || !strings.Contains(err.Error(), "the halt of the job "+string(id)+" that ann asked the server s3 for") || sluice.CodeOf(err) == sluice.NotFound {
-		t.Errorf("settled %v, error %v", ids, err)
-	}
-	if err := k.Forget(ids); err != nil || len(k.All()) != 1 || k.All()[0].ID != h.ID {
-		t.Fatalf("kept %+v, error %v", k.All(), err)
-	}
-	w.tagged = func() ([]sluice.Host, error) { return []sluice.Host{"h1"}, nil }
-	w.settle(taker, k)
-	if s := w.info(id).State; s != schedule.Halted {
-		t.Errorf("the job is %s", s)
+	for _, c := range []struct {
+		what    string
+		tagged  []sluice.Host
+		err     error
+		refused bool
+	}{
+		{"they have it", []sluice.Host{"h1"}, nil, false},
+		{"they have it no more", nil, nil, true},
+		{"it cannot be read", nil, sluice.Errorf(sluice.NotFound, "the fleet is elsewhere"), false},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			w := newTown(t)
+			id := w.submit(prod)
+			if err := w.rights.Change(t.Context(), w.root, sluice.PrincipalAdded{Principal: "ann"}, sluice.GrantGiven{Grant: sluice.Grant{Principal: "ann", Role: access.Operator, Namespace: prod, Tags: []sluice.Tag{"web"}}}); err != nil {
+				t.Fatal(err)
+			}
+			k := w.keeper("s3", w.shelf())
+			w.keep(k, sluice.KeptHalt{Principal: "ann", Namespace: prod, Job: id})
+			w.tagged = func() ([]sluice.Host, error) { return c.tagged, c.err }
+			w.settle(w.taker(), k)
+			if s := w.info(id).State; (s == schedule.Halted) == c.refused {
+				t.Errorf("the job is %s", s)
+			}
+			if n := w.notes(); len(n) == 0 || (n[len(n)-1].Refused != "") != c.refused {
+				t.Errorf("noted %+v", n)
+			}
+		})
 	}
 }
 

@@ -65,6 +65,8 @@ type Journal struct {
 	broken error         // why nothing may be appended any more
 	failed chan struct{} // of the term: closed when the copy cannot keep what is appended
 	why    error         // of that
+	looked look          // the last one
+	had    time.Time     // see Had
 }
 
 // New makes a journal. open opens the copy: first is to be called with every record that is appended to it, before it is there.
@@ -191,6 +193,7 @@ func (j *Journal) compare(ctx context.Context) (map[sluice.Namespace]uint64, err
 	if err != nil {
 		return nil, err
 	}
+	asked := time.Now()
 	theirs, err := j.cfg.Engine.Heads(ctx)
 	if err != nil {
 		return nil, err
@@ -207,7 +210,45 @@ func (j *Journal) compare(ctx context.Context) (map[sluice.Namespace]uint64, err
 		}
 		after[h.Namespace] = h.Seq
 	}
+	j.saw(look{asked, ends}, after)
 	return after, nil
+}
+
+// look is where the engine ended at a moment.
+type look struct {
+	at   time.Time
+	ends map[sluice.Namespace]sluice.Head
+}
+
+// reached reports whether a copy that ends so has all of it.
+func (l look) reached(mine map[sluice.Namespace]uint64) bool {
+	for ns, h := range l.ends {
+		if mine[ns] < h.Seq {
+			return false
+		}
+	}
+	return !l.at.IsZero()
+}
+
+// saw remembers a look at the engine, and until when the copy has all that there was.
+func (j *Journal) saw(now look, mine map[sluice.Namespace]uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, l := range []look{j.looked, now} { // the one before, too: where events come all the time a copy is always a little behind
+		if l.reached(mine) && l.at.After(j.had) {
+			j.had = l.at
+		}
+	}
+	if now.at.After(j.looked.at) {
+		j.looked = now
+	}
+}
+
+// Had is when this server's copy had all that the engine had, as far as that was looked at; zero: never since it was opened.
+func (j *Journal) Had() time.Time {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.had
 }
 
 // lost says that the engine does not have what this server has seen in it.
