@@ -37,6 +37,8 @@ func TestAServerWithoutAMajorityIsLeft(t *testing.T) {
 	skip := func(c *Client) error { _, err := c.Skip(t.Context(), "0123456789ab", nil, "why"); return err }
 	puts := func(c *Client) error { _, err := c.Put(t.Context(), strings.NewReader("some text")); return err }
 	plans := func(c *Client) error { _, err := c.Plan(t.Context(), api.Submit{}); return err }
+	halts := func(c *Client) error { _, err := c.HaltAll(t.Context(), "", "why"); return err }
+	const halt = "POST halt"
 	const get, post = "GET jobs/0123456789ab", "POST jobs/0123456789ab/skip"
 	for _, v := range []struct {
 		what    string
@@ -63,6 +65,9 @@ func TestAServerWithoutAMajorityIsLeft(t *testing.T) {
 		{"a change whose answer is lost then", []http.HandlerFunc{cut, dies, answers}, skip, [][]string{{post}, {post}, nil}, 0, false, true},
 		{"a change that is refused then", []http.HandlerFunc{cut, ill, answers}, skip, [][]string{{post}, {post}, nil}, 1, false, true},
 		{"a change that is taken", []http.HandlerFunc{keeps, answers}, skip, [][]string{{post}, nil}, 0, true, false},
+		{"a halt that a cut server keeps", []http.HandlerFunc{keeps, answers}, halts, [][]string{{halt}, {halt}}, 1, false, false},
+		{"a halt that all keep", []http.HandlerFunc{keeps, keeps}, halts, [][]string{{halt}, {halt}}, 0, false, false},
+		{"a halt that is kept, and the others are gone", []http.HandlerFunc{keeps, nil, dies}, halts, [][]string{{halt}, nil, {halt}}, 0, false, false},
 		{"a file, of which something may have been read", []http.HandlerFunc{cut, answers}, puts, [][]string{{"POST blobs"}, nil}, 0, false, true},
 	} {
 		var all []*heard
