@@ -45,7 +45,7 @@ func (l *Local) enrol(ctx context.Context, h sluice.Host, s sluice.SSH) (cli.Hos
 			return err
 		}
 		defer t.Close()
-		return t.AppendKnownHost(ctx, h, s, key)
+		return t.AppendKnownHost(ctx, h, s, key, nil)
 	}}, nil
 }
 
@@ -65,7 +65,7 @@ func (k hostKeys) Ask(ctx context.Context, h sluice.Host, s sluice.SSH) (api.Hos
 }
 
 // Add makes a key known.
-func (k hostKeys) Add(ctx context.Context, s sluice.SSH, given api.PublicKey, first func(api.HostKey) error) (api.HostKey, error) {
+func (k hostKeys) Add(ctx context.Context, s sluice.SSH, given api.PublicKey, first, then func(api.HostKey) error) (api.HostKey, error) {
 	if err := k.ours(ctx, given.Host, s); err != nil {
 		return api.HostKey{}, err
 	}
@@ -90,7 +90,7 @@ func (k hostKeys) Add(ctx context.Context, s sluice.SSH, given api.PublicKey, fi
 		return api.HostKey{}, err
 	}
 	out.State = "added"
-	return out, t.AppendKnownHost(ctx, given.Host, s, key)
+	return out, t.AppendKnownHost(ctx, given.Host, s, key, func() error { return then(out) })
 }
 
 // ours refuses hosts that others reach, who know them by files of their own.

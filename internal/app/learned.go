@@ -156,5 +156,5 @@ func (s *Server) learnKey(ctx context.Context, k sluice.LearnedKey) error {
 		return err
 	}
 	defer t.Close()
-	return t.AppendKnownHost(ctx, k.Host, k.SSH, key)
+	return t.AppendKnownHost(ctx, k.Host, k.SSH, key, nil)
 }

@@ -71,8 +71,8 @@ func ParseHostKey(kind string, wire []byte) (Key, error) {
 
 // AppendKnownHost makes a key known for a host, in the user's first known_hosts file. A key that is known already is not
 // written again; none is written beside another one that is known, nor one that is revoked or too weak. Other writers,
-// in other processes, too, lose nothing.
-func (t *Transport) AppendKnownHost(ctx context.Context, h sluice.Host, s sluice.SSH, key ssh.PublicKey) error {
+// in other processes, too, lose nothing. Once it is known then is called, unless it is nil: an error of it takes the key out again.
+func (t *Transport) AppendKnownHost(ctx context.Context, h sluice.Host, s sluice.SSH, key ssh.PublicKey, then func() error) error {
 	d, err := t.destination(h, s)
 	if err != nil {
 		return err
@@ -86,7 +86,7 @@ func (t *Transport) AppendKnownHost(ctx context.Context, h sluice.Host, s sluice
 		known, err := t.mayKnow(d, key)
 		return !known, err
 	}
-	if err := appendLine(ctx, d.userKnown[0], hostkeys.Line(t.knownName(d), key, d.hashNames), lacks); err != nil {
+	if err := appendLine(ctx, d.userKnown[0], hostkeys.Line(t.knownName(d), key, d.hashNames), lacks, then); err != nil {
 		return fmt.Errorf("the key of %s is not written: %w", h, err)
 	}
 	return nil
@@ -125,8 +125,11 @@ func (t *Transport) knownName(d *destination) string {
 }
 
 // appendLine appends what the file lacks, under a lock on the file itself, in one write: ssh, which knows no locks,
-// appends in the same way.
-func appendLine(ctx context.Context, path, line string, lacks func() (bool, error)) (err error) {
+// appends in the same way. When it has failed, also in what comes then, nothing was appended.
+func appendLine(ctx context.Context, path, line string, lacks func() (bool, error), then func() error) (err error) {
+	if then == nil {
+		then = func() error { return nil }
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
@@ -135,7 +138,15 @@ func appendLine(ctx context.Context, path, line string, lacks func() (bool, erro
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if lacking, err := lacks(); !lacking || err != nil {
+	lacking, err := lacks()
+	if err != nil {
+		return err
+	}
+	if !lacking {
+		return then()
+	}
+	before, err := f.Stat()
+	if err != nil {
 		return err
 	}
 	have, err := io.ReadAll(io.LimitReader(f, maxFile))
@@ -146,7 +157,33 @@ func appendLine(ctx context.Context, path, line string, lacks func() (bool, erro
 	if len(have) > 0 && have[len(have)-1] != '\n' {
 		line = "\n" + line
 	}
-	if _, err := io.WriteString(f, line); err != nil {
+	n, err := io.WriteString(f, line)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = then()
+	}
+	if err != nil && n > 0 {
+		err = errors.Join(err, takeBack(f, path, before.Size(), int64(n)))
+	}
+	return err
+}
+
+// takeBack removes what was appended last, unless ssh has appended more since, or put another file in the place of this one.
+func takeBack(f *os.File, path string, size, appended int64) error {
+	mine, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	current, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(mine, current) || mine.Size() != size+appended {
+		return sluice.Errorf(sluice.Conflict, "%s was changed meanwhile, and the key may be in it", path).WithHint("take it out: ssh-keygen -R")
+	}
+	if err := f.Truncate(size); err != nil {
 		return err
 	}
 	return f.Sync()

@@ -1,6 +1,7 @@
 package sshexec
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -86,7 +87,7 @@ func TestKeysThatAreNotMadeKnown(t *testing.T) {
 		if _, _, err := tr.Knows("web1", sluice.SSH{}, c.key); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: looked up with %v", name, err)
 		}
-		if err := tr.AppendKnownHost(t.Context(), "web1", sluice.SSH{}, c.key); err == nil || !strings.Contains(err.Error(), c.says) {
+		if err := tr.AppendKnownHost(t.Context(), "web1", sluice.SSH{}, c.key, nil); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: added with %v", name, err)
 		}
 		if is := h.read(t, ".ssh/known_hosts"); is != c.known {
@@ -209,7 +210,7 @@ func TestEnrol(t *testing.T) {
 		}
 		wantFailure(t, failure(t, tr, "web1", s.ssh()), sluice.HostKeyBad)
 		for range 2 {
-			if err := tr.AppendKnownHost(t.Context(), "web1", s.ssh(), key); err != nil {
+			if err := tr.AppendKnownHost(t.Context(), "web1", s.ssh(), key, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -245,7 +246,7 @@ func TestKnownHostsHaveNoLostEntries(t *testing.T) {
 		tr := h.transport(t)
 		wg.Go(func() {
 			for i := range 10 {
-				if err := tr.AppendKnownHost(t.Context(), sluice.Host(fmt.Sprintf("h%d-%d", writer, i)), sluice.SSH{}, key); err != nil {
+				if err := tr.AppendKnownHost(t.Context(), sluice.Host(fmt.Sprintf("h%d-%d", writer, i)), sluice.SSH{}, key, nil); err != nil {
 					t.Error(err)
 				}
 			}
@@ -267,6 +268,46 @@ func TestKnownHostsHaveNoLostEntries(t *testing.T) {
 		if info, err := os.Stat(h.path(path)); err != nil || info.Mode().Perm() != mode {
 			t.Errorf("%s: %v, %v", path, info.Mode(), err)
 		}
+	}
+}
+
+// TestAppendedOrNot: a key whose addition fails in what comes after the file is not in the file.
+func TestAppendedOrNot(t *testing.T) {
+	h := newHome(t)
+	keygen(t, h.path("key"))
+	key := parseKey(t, h.read(t, "key.pub"))
+	tr := h.transport(t)
+	const before = "# no newline at the end"
+	h.write(t, ".ssh/known_hosts", before)
+	add := func(then func() error) error { return tr.AppendKnownHost(t.Context(), "web1", sluice.SSH{}, key, then) }
+	full := errors.New("the log is full")
+	fails := func() error {
+		if text := h.read(t, ".ssh/known_hosts"); !strings.Contains(text, "ssh-ed25519") {
+			t.Errorf("it is not known first: %q", text)
+		}
+		return full
+	}
+	if err := add(fails); !errors.Is(err, full) {
+		t.Error(err)
+	}
+	if text := h.read(t, ".ssh/known_hosts"); text != before {
+		t.Errorf("it stays in %q", text)
+	}
+	if err := add(func() error { return nil }); err != nil {
+		t.Error(err)
+	}
+	known := h.read(t, ".ssh/known_hosts")
+	if err := add(fails); !errors.Is(err, full) || h.read(t, ".ssh/known_hosts") != known {
+		t.Errorf("what was known before is taken out: %v, %q", err, h.read(t, ".ssh/known_hosts"))
+	}
+	h.write(t, ".ssh/known_hosts", before)
+	const more = "other line\n"
+	err := add(func() error {
+		h.write(t, ".ssh/known_hosts", h.read(t, ".ssh/known_hosts")+more)
+		return full
+	})
+	if !errors.Is(err, full) || !strings.Contains(err.Error(), "was changed meanwhile") || !strings.HasSuffix(h.read(t, ".ssh/known_hosts"), more) {
+		t.Errorf("what somebody else appended: %v, %q", err, h.read(t, ".ssh/known_hosts"))
 	}
 }
 

@@ -19,8 +19,9 @@ type HostKeys interface {
 	// Ask asks a host for its key, and does not log in. An error says why there is none that could be added.
 	Ask(ctx context.Context, h sluice.Host, s sluice.SSH) (api.HostKey, error)
 	// Add makes a key known, and none in place of another. Before it does, first is handed what will be known; an error of
-	// it ends there. first is not called for a key that is known already.
-	Add(ctx context.Context, s sluice.SSH, key api.PublicKey, first func(api.HostKey) error) (api.HostKey, error)
+	// it ends there. Then is handed what is known; an error of it makes it unknown again. Neither is called for a key that is
+	// known already.
+	Add(ctx context.Context, s sluice.SSH, key api.PublicKey, first, then func(api.HostKey) error) (api.HostKey, error)
 }
 
 // keysAtOnce is how many hosts are asked for their keys at once, whoever asks.
@@ -45,7 +46,7 @@ func (a *API) addHostKeys() {
 	route(a, sluice.RunServer, op("ask-host-keys", "", "Ask hosts for their keys",
 		"The server asks, without logging in, and adds none. It is about hosts that the server's own worker reaches."), askKeys)
 	route(a, sluice.RunServer, op("add-host-keys", "/add", "Know hosts by these keys from now on",
-		"They go to the known_hosts of the user that the server runs as. A key that differs from a known one is never put in its place; one that is revoked or weak is refused. Each is in the audit before it is added: where that cannot be, it ends there."), addKeys)
+		"They go to the known_hosts of the user that the server runs as. A key that differs from a known one is never put in its place; one that is revoked or weak is refused. Each is in the audit before it is added, and again when it is, which has all servers of a cluster trust it: where that cannot be, it ends there, and the key is not trusted."), addKeys)
 }
 
 // keys asks for the route's right, and finds the fleet that says how hosts are reached.
@@ -138,28 +139,35 @@ func addKeys(ctx context.Context, c caller, in *toAddKeys) (*hostKeyList, error)
 	return out, nil
 }
 
-// addKey adds a key that is on record. The error is that it cannot be.
+// addKey adds a key that is on record. The error is that it cannot be. The other servers of a cluster trust what the record has as a key: so
+// it has none before this server could keep it.
 func (c caller) addKey(ctx context.Context, ns sluice.Namespace, s sluice.SSH, k api.PublicKey) (api.HostKey, error) {
 	note := c.note(ns)
 	var unnoted error
 	noted := false
 	added, err := c.api.cfg.HostKeys.Add(ctx, s, k, func(learned api.HostKey) error {
-		note.Key = &sluice.LearnedKey{Host: k.Host, SSH: s, Type: learned.Type, Key: k.Key}
 		note.What = fmt.Sprintf("learned the key of %s: %s %s", k.Host, learned.Type, learned.Fingerprint)
 		unnoted = c.api.cfg.Rights.Note(ctx, note)
 		noted = unnoted == nil
 		return unnoted
+	}, func(learned api.HostKey) error {
+		trusted := note
+		trusted.What = fmt.Sprintf("had the servers trust the key of %s: %s %s", k.Host, learned.Type, learned.Fingerprint)
+		trusted.Key = &sluice.LearnedKey{Host: k.Host, SSH: s, Type: learned.Type, Key: k.Key}
+		unnoted = c.api.cfg.Rights.Note(ctx, trusted)
+		return unnoted
 	})
-	switch {
-	case unnoted != nil:
-		return added, unnoted
-	case err == nil:
+	if err == nil {
 		return added, nil
-	case noted: // the record must not say what is not so
+	}
+	if noted { // the record must not say what is not so
 		note.Refused = err.Error()
 		if err := c.api.cfg.Rights.Note(ctx, note); err != nil {
 			return added, err
 		}
+	}
+	if unnoted != nil {
+		return added, unnoted
 	}
 	return api.HostKey{Host: k.Host, Type: k.Type, Error: err.Error()}, nil
 }

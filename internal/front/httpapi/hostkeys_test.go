@@ -46,7 +46,7 @@ func (k *keyring) Ask(ctx context.Context, h sluice.Host, _ sluice.SSH) (api.Hos
 	return api.HostKey{Host: h, Address: "[" + string(h) + "]:22", Type: "ssh-ed25519", Key: []byte("of " + h), Fingerprint: "SHA256:" + string(h), State: "new"}, nil
 }
 
-func (k *keyring) Add(_ context.Context, _ sluice.SSH, key api.PublicKey, first func(api.HostKey) error) (api.HostKey, error) {
+func (k *keyring) Add(_ context.Context, _ sluice.SSH, key api.PublicKey, first, then func(api.HostKey) error) (api.HostKey, error) {
 	out := api.HostKey{Host: key.Host, Type: key.Type, Key: key.Key, Fingerprint: "SHA256:" + string(key.Host), State: "known"}
 	switch string(key.Key) {
 	case "known":
@@ -65,6 +65,10 @@ func (k *keyring) Add(_ context.Context, _ sluice.SSH, key api.PublicKey, first 
 		k.adds()
 	}
 	out.State = "added"
+	if err := then(out); err != nil {
+		k.added = k.added[:len(k.added)-1]
+		return api.HostKey{}, err
+	}
 	return out, nil
 }
 
@@ -78,6 +82,19 @@ func (w *world) learned() (out []string) {
 	for _, e := range events {
 		if n, ok := e.Body.(sluice.AccessNoted); ok && strings.HasPrefix(n.What, "learned") {
 			out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s in %s by %s %s", n.Right, n.What, n.Namespace, n.Principal, n.Refused)))
+		}
+	}
+	return out
+}
+
+// trusted are the hosts whose keys all servers trust by the log.
+func (w *world) trusted() (out []sluice.Host) {
+	w.t.Helper()
+	events, err := w.log.Read(w.t.Context(), sluice.AccessNamespace, 0, 10000)
+	must(w.t, err)
+	for _, e := range events {
+		if n, ok := e.Body.(sluice.AccessNoted); ok && n.Key != nil {
+			out = append(out, n.Key.Host)
 		}
 	}
 	return out
@@ -107,6 +124,9 @@ func TestHostKeys(t *testing.T) {
 		if is := w.learned(); len(is) != len(k.added) {
 			t.Errorf("when %v are added, the audit has %q", k.added, is)
 		}
+		if is := w.trusted(); len(is) != len(k.added)-1 {
+			t.Errorf("when %v are added, those of %q are trusted by all servers", k.added, is)
+		}
 	}
 	added, err := ann.AddHostKeys(t.Context(), api.AddHostKeys{Namespace: "prod", Keys: keysOf("one", "known", "changed", "four")})
 	must(t, err)
@@ -122,7 +142,11 @@ func TestHostKeys(t *testing.T) {
 		t.Errorf("the audit has %q", got)
 	}
 
-	// What was noted and did not come to be is noted, too.
+	if got := w.trusted(); !slices.Equal(got, []sluice.Host{"web1", "web4"}) {
+		t.Errorf("all servers trust those of %q", got)
+	}
+
+	// What was noted and did not come to be is noted, too, and no server trusts it.
 	k.full = errors.New("the disk is full")
 	added, err = ann.AddHostKeys(t.Context(), api.AddHostKeys{Keys: keysOf("one")})
 	if err != nil || !strings.Contains(added[0].Error, "full") {
@@ -130,6 +154,9 @@ func TestHostKeys(t *testing.T) {
 	}
 	if got := w.learned(); len(got) != 4 || got[3] != "server.run learned the key of web1: ssh-ed25519 SHA256:web1 in default by ann the disk is full" {
 		t.Errorf("the audit has %q", got)
+	}
+	if got := w.trusted(); len(got) != 2 {
+		t.Errorf("all servers trust those of %q", got)
 	}
 }
 
@@ -140,10 +167,21 @@ func (unnoted) Note(context.Context, sluice.AccessNoted) error {
 	return sluice.Errorf(sluice.Conflict, "the log is full")
 }
 
+// keyless are rights that take no note with a key.
+type keyless struct{ httpapi.Rights }
+
+func (k keyless) Note(ctx context.Context, n sluice.AccessNoted) error {
+	if n.Key != nil {
+		return sluice.Errorf(sluice.Conflict, "the log is full")
+	}
+	return k.Rights.Note(ctx, n)
+}
+
 // TestHostKeysAreOnRecordOrNotAdded: no key is trusted that the log does not have, or while the log is not to be relied on.
 func TestHostKeysAreOnRecordOrNotAdded(t *testing.T) {
 	for name, set := range map[string]func(*httpapi.Config){
-		"full": func(c *httpapi.Config) { c.Rights = unnoted{c.Rights} },
+		"full":    func(c *httpapi.Config) { c.Rights = unnoted{c.Rights} },
+		"full by": func(c *httpapi.Config) { c.Rights = keyless{c.Rights} },
 		"alarm": func(c *httpapi.Config) {
 			c.Ready = func(context.Context) error { return errors.New("the log went backwards") }
 		},
@@ -155,6 +193,9 @@ func TestHostKeysAreOnRecordOrNotAdded(t *testing.T) {
 			_, err := ann.AddHostKeys(t.Context(), api.AddHostKeys{Keys: keysOf("one", "two")})
 			if sluice.CodeOf(err) == "" || !strings.Contains(err.Error(), "the log") || len(k.added) > 0 {
 				t.Errorf("error %v, %v are added", err, k.added)
+			}
+			if got := w.learned(); name == "full by" && (len(got) != 2 || !strings.HasSuffix(got[1], "the log is full")) {
+				t.Errorf("the audit has %q", got)
 			}
 		})
 	}
