@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,14 +19,15 @@ import (
 // what a person takes out of this machine's known_hosts afterwards stays out.
 type learned struct {
 	log     sluice.Log
-	file    string // says up to which event that has been done
+	file    string // says what has been done
 	learn   func(ctx context.Context, k sluice.LearnedKey) error
 	trouble func(text string)
 
-	mu   sync.Mutex
-	read uint64 // events of [sluice.AccessNamespace]
-	done uint64
-	open map[place]toLearn // are not known here yet: the newest for each
+	mu      sync.Mutex
+	read    uint64            // events of [sluice.AccessNamespace]
+	open    map[place]toLearn // are not known here yet: the newest for each
+	kept    learnedAt         // is in the file
+	reopens []uint64          // are open by the file, and not read yet
 }
 
 // place is what a key is known for.
@@ -52,7 +54,10 @@ const (
 
 // learnedAt is what is kept of it.
 type learnedAt struct {
-	Seq uint64 `json:"seq"` // of the last event up to which all keys were made known here
+	Seq uint64 `json:"seq"` // of the last event that was read
+	// Open are the events up to Seq whose keys are not known here yet. Without them one that is refused for good would have all that
+	// came after it learned again, also what was taken out.
+	Open []uint64 `json:"open,omitempty"`
 }
 
 func newLearned(data string, log sluice.Log, learn func(context.Context, sluice.LearnedKey) error, trouble func(string)) (*learned, error) {
@@ -68,7 +73,7 @@ func newLearned(data string, log sluice.Log, learn func(context.Context, sluice.
 	if err != nil {
 		return nil, &sluice.Error{Code: sluice.Config, Text: "which keys of hosts this server has learned", Err: err, Hint: "remove " + l.file + ": then it learns all of them again"}
 	}
-	l.read, l.done = at.Seq, at.Seq
+	l.read, l.reopens, l.kept = at.Seq, at.Open, at
 	return l, nil
 }
 
@@ -91,56 +96,73 @@ func (l *learned) run(ctx context.Context) {
 func (l *learned) catchUp(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for len(l.reopens) > 0 {
+		events, err := l.log.Read(ctx, sluice.AccessNamespace, l.reopens[0]-1, 1)
+		if err != nil {
+			return err
+		}
+		l.take(events)
+		l.reopens = l.reopens[1:]
+	}
 	for {
 		events, err := l.log.Read(ctx, sluice.AccessNamespace, l.read, learnedBatch)
 		if err != nil {
 			return err
 		}
-		for _, e := range events {
-			l.read = e.Seq
-			if n, is := e.Body.(sluice.AccessNoted); is && n.Key != nil && n.Refused == "" {
-				l.open[place{n.Key.Host, n.Key.SSH.Address, n.Key.SSH.Port}] = toLearn{seq: e.Seq, key: *n.Key}
-			}
-		}
+		l.take(events)
 		if len(events) < learnedBatch {
 			break
 		}
 	}
-	if len(l.open) == 0 {
-		return nil
-	}
-	left := l.read + 1 // the first event whose key is not known
 	for at, k := range l.open {
 		if time.Now().Before(k.next) {
-			left = min(left, k.seq)
 			continue
 		}
 		within, done := context.WithTimeout(ctx, learnWithin)
 		err := l.learn(within, k.key)
 		done()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 		if err == nil {
 			delete(l.open, at)
 			continue
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		if !k.told {
 			l.trouble("the key of " + string(at.host) + ", which the servers were told to know, cannot be learned here: " + err.Error())
 		}
 		k.told, k.next = true, time.Now().Add(refusedAgain)
 		l.open[at] = k
-		left = min(left, k.seq)
 	}
-	if left-1 <= l.done {
+	return l.keep()
+}
+
+// take has the keys of events be learned.
+func (l *learned) take(events []sluice.Event) {
+	for _, e := range events {
+		l.read = max(l.read, e.Seq)
+		if n, is := e.Body.(sluice.AccessNoted); is && n.Key != nil && n.Refused == "" {
+			l.open[place{n.Key.Host, n.Key.SSH.Address, n.Key.SSH.Port}] = toLearn{seq: e.Seq, key: *n.Key}
+		}
+	}
+}
+
+// keep writes down what has been done, if it is not there.
+func (l *learned) keep() error {
+	at := learnedAt{Seq: l.read}
+	for _, k := range l.open {
+		at.Open = append(at.Open, k.seq)
+	}
+	slices.Sort(at.Open)
+	if at.Seq == l.kept.Seq && slices.Equal(at.Open, l.kept.Open) {
 		return nil
 	}
-	text, err := json.Marshal(learnedAt{left - 1})
+	text, err := json.Marshal(at)
 	if err == nil {
 		err = writePrivate(l.file, append(text, '\n'))
 	}
 	if err == nil {
-		l.done = left - 1
+		l.kept = at
 	}
 	return err
 }
