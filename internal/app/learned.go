@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"sluice"
@@ -23,7 +23,7 @@ type learned struct {
 	learn   func(ctx context.Context, k sluice.LearnedKey) error
 	trouble func(text string)
 
-	mu      sync.Mutex
+	turn    chan struct{}     // is held by whoever uses what follows, for one key at most
 	read    uint64            // events of [sluice.AccessNamespace]
 	open    map[place]toLearn // are not known here yet: the newest for each
 	kept    learnedAt         // is in the file
@@ -49,6 +49,7 @@ const (
 	learnEvery   = time.Second
 	learnWithin  = 2 * time.Second  // another program may hold the file
 	refusedAgain = 10 * time.Second // until a key is tried again that this machine refuses
+	learnSoon    = time.Second      // a server that is about to own the log waits for it
 	learnedBatch = 10_000
 )
 
@@ -61,7 +62,7 @@ type learnedAt struct {
 }
 
 func newLearned(data string, log sluice.Log, learn func(context.Context, sluice.LearnedKey) error, trouble func(string)) (*learned, error) {
-	l := &learned{log: log, file: filepath.Join(data, learnedName), learn: learn, trouble: trouble, open: map[place]toLearn{}}
+	l := &learned{log: log, file: filepath.Join(data, learnedName), learn: learn, trouble: trouble, turn: make(chan struct{}, 1), open: map[place]toLearn{}}
 	text, err := os.ReadFile(l.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil
@@ -92,49 +93,94 @@ func (l *learned) run(ctx context.Context) {
 	}
 }
 
+// soon is catchUp for somebody who cannot wait for long: run does the rest.
+func (l *learned) soon(ctx context.Context) error {
+	within, done := context.WithTimeout(ctx, learnSoon)
+	defer done()
+	return l.catchUp(within)
+}
+
 // catchUp makes known what the log has now. A key that this machine refuses, since it knows another one, is told and tried again.
 func (l *learned) catchUp(ctx context.Context) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for len(l.reopens) > 0 {
+	for more := true; more; {
+		if err := l.inTurn(ctx, func() (err error) { more, err = l.readOn(ctx); return err }); err != nil {
+			return err
+		}
+	}
+	var all []place
+	if err := l.inTurn(ctx, func() error { all = l.due(); return nil }); err != nil {
+		return err
+	}
+	for _, at := range all {
+		if err := l.inTurn(ctx, func() error { return l.learnOne(ctx, at) }); err != nil {
+			return err
+		}
+	}
+	return l.inTurn(ctx, l.keep)
+}
+
+// inTurn does one thing while nobody else does one.
+func (l *learned) inTurn(ctx context.Context, do func() error) error {
+	select {
+	case l.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-l.turn }()
+	return do()
+}
+
+// readOn reads some of what was not read yet, and reports whether there may be more.
+func (l *learned) readOn(ctx context.Context) (more bool, err error) {
+	if len(l.reopens) > 0 {
 		events, err := l.log.Read(ctx, sluice.AccessNamespace, l.reopens[0]-1, 1)
 		if err != nil {
-			return err
+			return false, err
 		}
 		l.take(events)
 		l.reopens = l.reopens[1:]
+		return true, nil
 	}
-	for {
-		events, err := l.log.Read(ctx, sluice.AccessNamespace, l.read, learnedBatch)
-		if err != nil {
-			return err
-		}
-		l.take(events)
-		if len(events) < learnedBatch {
-			break
-		}
+	events, err := l.log.Read(ctx, sluice.AccessNamespace, l.read, learnedBatch)
+	if err != nil {
+		return false, err
 	}
+	l.take(events)
+	return len(events) == learnedBatch, nil
+}
+
+// due are those whose keys are to be tried now, the oldest first.
+func (l *learned) due() (out []place) {
 	for at, k := range l.open {
-		if time.Now().Before(k.next) {
-			continue
+		if !time.Now().Before(k.next) {
+			out = append(out, at)
 		}
-		within, done := context.WithTimeout(ctx, learnWithin)
-		err := l.learn(within, k.key)
-		done()
-		if err == nil {
-			delete(l.open, at)
-			continue
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if !k.told {
-			l.trouble("the key of " + string(at.host) + ", which the servers were told to know, cannot be learned here: " + err.Error())
-		}
-		k.told, k.next = true, time.Now().Add(refusedAgain)
-		l.open[at] = k
 	}
-	return l.keep()
+	slices.SortFunc(out, func(a, b place) int { return cmp.Compare(l.open[a].seq, l.open[b].seq) })
+	return out
+}
+
+// learnOne tries a key that was due. The error is that there is no time for it.
+func (l *learned) learnOne(ctx context.Context, at place) error {
+	k, is := l.open[at]
+	if !is || time.Now().Before(k.next) { // somebody else did it meanwhile
+		return nil
+	}
+	within, done := context.WithTimeout(ctx, learnWithin)
+	err := l.learn(within, k.key)
+	done()
+	switch {
+	case err == nil:
+		delete(l.open, at)
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case !k.told:
+		l.trouble("the key of " + string(at.host) + ", which the servers were told to know, cannot be learned here: " + err.Error())
+	}
+	k.told, k.next = true, time.Now().Add(refusedAgain)
+	l.open[at] = k
+	return nil
 }
 
 // take has the keys of events be learned.

@@ -7,7 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"sluice"
 	"sluice/internal/lab/fake"
@@ -114,4 +117,50 @@ func TestLearnedIsKept(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(p.data, "*")); err != nil || !slices.Equal(left, []string{p.file}) {
 		t.Errorf("%v, %v", left, err)
 	}
+}
+
+// TestLearningHoldsUpNobody: while known_hosts is held by another program, a server that is about to own the log waits for a second, and not
+// at all when its life ends; what it left is learned when that is possible.
+func TestLearningHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPupil(t)
+		free := make(chan struct{})
+		known := map[sluice.Host]bool{}
+		p.learn = func(ctx context.Context, k sluice.LearnedKey) error {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-free:
+				known[k.Host] = true
+				return nil
+			}
+		}
+		p.told("web1", "web2", "web3", "web4", "web5")
+		ctx, end := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { p.run(ctx) })
+		synctest.Wait() // it is at the first key
+		began := time.Now()
+		if err := p.soon(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+			t.Errorf("it waits for %s: %v", time.Since(began), err)
+		}
+		life, over := context.WithCancel(ctx)
+		over()
+		began = time.Now()
+		if err := p.soon(life); !errors.Is(err, context.Canceled) || time.Since(began) != 0 {
+			t.Errorf("when its life has ended it waits for %s: %v", time.Since(began), err)
+		}
+		if len(known) > 0 {
+			t.Errorf("known are %v", known)
+		}
+		close(free)
+		<-time.After(2 * refusedAgain)
+		synctest.Wait()
+		if len(known) != 5 {
+			t.Errorf("known are %v", known)
+		}
+		p.kept(`{"seq":5}`)
+		end()
+		running.Wait()
+	})
 }

@@ -141,12 +141,12 @@ func (c *cluster) watched(_ context.Context, guard *lookout.Guard) error {
 }
 
 // hears is watched for the owner of the log: before it does anything it asks the others for the alarms that they have raised, and learns the
-// keys of hosts that they knew. Those who do not answer at once are heard when they do.
+// keys of hosts that they knew. Those who do not answer at once are heard when they do, and a key that cannot be learned at once is later.
 func (c *cluster) hears(ctx context.Context, guard *lookout.Guard) error {
 	c.guard.Store(guard)
 	c.gather(ctx, alarmsWithin)
 	if c.learned != nil { // so that no host is a stranger that another owner knew
-		if err := c.learned.catchUp(ctx); err != nil && ctx.Err() == nil {
+		if err := c.learned.soon(ctx); err != nil && ctx.Err() == nil {
 			c.s.Log.Warn("not all keys of hosts are known here yet that other servers know", "why", err)
 		}
 	}
