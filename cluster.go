@@ -83,7 +83,8 @@ type KeptHalt struct {
 	Reason    string     `json:"reason,omitzero"`
 	// Known is the last event of each namespace in the server's copy then: what is no later cannot have been an answer to the halt.
 	Known map[Namespace]uint64 `json:"known,omitzero"`
-	// Age is how long ago that was, where it is handed on. So it can be compared with events, whatever the server's clock says.
+	// Age is how long ago that was, where it is handed on. So it can be compared with events of the term in which it is appended, whatever
+	// the server's clock says, and with no others: their times are of other clocks.
 	Age time.Duration `json:"age,omitzero"`
 }
 

@@ -12,7 +12,7 @@ const EventVersion = 1
 // Event is something that happened. Its body says what; bodies are values and never changed.
 type Event struct {
 	Seq  uint64    // place in the log of the namespace, from 1; 0 before it is appended
-	Time time.Time // for people; no rule relies on it, but for pauses, time limits and halts that come late
+	Time time.Time // for people; no rule relies on it, but for pauses, time limits and, within one term, halts that come late
 	Job  JobID     // "" for events of the namespace
 	Body Body
 }

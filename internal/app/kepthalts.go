@@ -59,7 +59,8 @@ func (n noticed) Keep(ctx context.Context, h sluice.KeptHalt) (sluice.KeptHalt, 
 
 // taking appends kept halts in a term of this server. What it needs for that it makes when there are any, as there seldom are.
 type taking struct {
-	c *cluster
+	c     *cluster
+	began []sluice.Head // of the log, when the term began
 
 	mu     sync.Mutex
 	taker  *halts.Taker
@@ -99,7 +100,7 @@ func (t *taking) get(ctx context.Context) (*halts.Taker, error) {
 	}
 	t.copies = t.c.spread()
 	service.By, service.Blobs = "server", t.copies.Blobs()
-	t.taker = halts.NewTaker(halts.TakerConfig{Log: t.c.journal, Rights: keeper, Service: service, Members: hostsOf(service),
+	t.taker = halts.NewTaker(halts.TakerConfig{Log: t.c.journal, Began: t.began, Rights: keeper, Service: service, Members: hostsOf(service),
 		Told: func(h sluice.KeptHalt, what string) {
 			s.Log.Warn("a halt that a server kept is settled", "of", h.Of(), "by", h.Principal, "kept by", h.Server, "result", what)
 		}})

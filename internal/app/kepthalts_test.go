@@ -6,12 +6,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"sluice"
 	"sluice/api"
 	"sluice/internal/adapter/haltsdir"
+	"sluice/internal/app"
 )
 
 // eventually waits until something is so.
@@ -123,5 +125,54 @@ func TestHaltWithoutMajority(t *testing.T) {
 	slices.Sort(halts)
 	if want := []string{kept["a"].ID, kept["x"].ID}; len(halts) != 2 || !slices.Contains(want, halts[0]) || !slices.Contains(want, halts[1]) || halts[0] == halts[1] {
 		t.Errorf("halted by %q, want %q", halts, want)
+	}
+}
+
+// TestHaltByAnotherClock: a server that was cut off takes a halt of all jobs. A job that it had not heard of is halted, too: that it came later
+// is said by the clock of an owner who is gone.
+func TestHaltByAnotherClock(t *testing.T) {
+	var ahead atomic.Int64
+	c := newCrowdOn(t, func(server *app.Server) {
+		server.Clock = func() time.Time { return app.Now().Add(time.Duration(ahead.Load())) }
+	}, "a", "b", "x")
+	a, b, x := c.servers["a"], c.servers["b"], c.servers["x"]
+	x.apply(localFleet)
+	stop := func(s *served) {
+		t.Helper()
+		if err := s.stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop(a)
+	ahead.Store(int64(time.Hour))
+	gate := filepath.Join(t.TempDir(), "gate")
+	var j api.Job
+	eventually(t, func() (is bool) { // another one owns the log first
+		var err error
+		j, err = x.client.Submit(t.Context(), api.Submit{Targets: "$web", Command: "until test -e " + gate + "; do sleep 0.05; done"})
+		if err != nil && sluice.CodeOf(err) != sluice.Contact {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	stop(b)
+	stop(x)
+	ahead.Store(0)
+	a.start()
+	var kept api.KeptHalt
+	a.client.HaltKept = func(h api.KeptHalt) { kept = h }
+	eventually(t, func() bool {
+		if _, err := a.client.HaltAll(t.Context(), "", "enough"); err != nil && sluice.CodeOf(err) != sluice.Contact {
+			t.Fatal(err)
+		}
+		return kept.ID != ""
+	})
+	x.start()
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	last, err := x.client.Follow(t.Context(), string(j.ID), 0, func(sluice.Event) {}, nil)
+	if b, is := last.Body.(sluice.JobHalted); err != nil || !is || b.Reason != "enough" {
+		t.Errorf("it ended with %+v, %v", last.Body, err)
 	}
 }

@@ -163,6 +163,9 @@ func (c *cluster) asOwner(ctx context.Context, h *house, term sluice.Term) error
 	defer c.taking.Store(nil)
 	err := c.journal.Current(life)
 	if err == nil {
+		t.began, err = c.journal.Heads(life) // before anything is appended in this term
+	}
+	if err == nil {
 		err = c.found(life)
 	}
 	if err == nil {

@@ -151,14 +151,15 @@ func HaltingFor(i schedule.Info, h sluice.KeptHalt) []sluice.Body {
 }
 
 // Since looks in the events of a job whether a halt that a server kept has halted it already, and whether the job was submitted or resumed later
-// than that was asked for: it goes on then. What the server's copy held at that moment is not later, whatever clocks say.
-func Since(ns sluice.Namespace, events []sluice.Event, h sluice.KeptHalt, asked time.Time) (before, later bool) {
+// than that was asked for: it goes on then. Times are those of one clock after the event from: what is no later than that is not taken for later,
+// whatever its time says.
+func Since(events []sluice.Event, h sluice.KeptHalt, from uint64, asked time.Time) (before, later bool) {
 	for _, e := range events {
 		switch b := e.Body.(type) {
 		case sluice.JobHalting:
 			before = before || b.Request == h.ID
 		case sluice.JobSubmitted, sluice.JobResumed:
-			later = later || e.Seq > h.Known[ns] && e.Time.After(asked)
+			later = later || e.Seq > from && e.Time.After(asked)
 		}
 	}
 	return before, later

@@ -57,12 +57,14 @@ func (s *Service) HaltAll(ctx context.Context, ns sluice.Namespace, reason strin
 // Kept is what came of a halt that a server kept.
 type Kept struct {
 	Halted []sluice.JobID // by it, now or before
-	Later  []sluice.JobID // go on: they were resumed or submitted after it was asked for
+	Later  []sluice.JobID // go on: it is certain that they were resumed or submitted after it was asked for
 }
 
 // HaltKept halts what somebody asked a server for that kept it, as if it had been appended then: jobs that are over or halted stay as they
-// are, and so do those that were resumed since, or submitted. What it has halted before it does not halt again.
-func (s *Service) HaltKept(ctx context.Context, h sluice.KeptHalt) (Kept, error) {
+// are, and so do those that were resumed since, or submitted, as far as that is certain. began is the last event of each namespace before the
+// term of this server: what came before has times of other clocks, and what is not known to be later is halted. What it has halted before it
+// does not halt again.
+func (s *Service) HaltKept(ctx context.Context, h sluice.KeptHalt, began map[sluice.Namespace]uint64) (Kept, error) {
 	spaces := []sluice.Namespace{h.Namespace}
 	if h.Namespace == "" {
 		var err error
@@ -77,7 +79,7 @@ func (s *Service) HaltKept(ctx context.Context, h sluice.KeptHalt) (Kept, error)
 		if ns.Reserved() {
 			continue
 		}
-		got, err := s.haltKept(ctx, ns, h, asked)
+		got, err := s.haltKept(ctx, ns, h, max(h.Known[ns], began[ns]), asked)
 		all.Halted, all.Later = append(all.Halted, got.Halted...), append(all.Later, got.Later...)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("namespace %s: %w", ns, err))
@@ -87,10 +89,10 @@ func (s *Service) HaltKept(ctx context.Context, h sluice.KeptHalt) (Kept, error)
 }
 
 // haltKept is HaltKept in one namespace.
-func (s *Service) haltKept(ctx context.Context, ns sluice.Namespace, h sluice.KeptHalt, asked time.Time) (out Kept, err error) {
+func (s *Service) haltKept(ctx context.Context, ns sluice.Namespace, h sluice.KeptHalt, from uint64, asked time.Time) (out Kept, err error) {
 	for {
 		meant := map[sluice.JobID]int{} // generations of those that it halts
-		out, err = s.meant(ctx, ns, h, asked, meant)
+		out, err = s.meant(ctx, ns, h, from, asked, meant)
 		if err != nil || len(meant) == 0 {
 			return out, err
 		}
@@ -123,7 +125,7 @@ func (s *Service) haltKept(ctx context.Context, ns sluice.Namespace, h sluice.Ke
 }
 
 // meant finds what a halt is still to halt, with its generation, and returns what it has halted already and what it is not to halt.
-func (s *Service) meant(ctx context.Context, ns sluice.Namespace, h sluice.KeptHalt, asked time.Time, meant map[sluice.JobID]int) (out Kept, err error) {
+func (s *Service) meant(ctx context.Context, ns sluice.Namespace, h sluice.KeptHalt, from uint64, asked time.Time, meant map[sluice.JobID]int) (out Kept, err error) {
 	var open []schedule.Info
 	err = s.look(ctx, ns, func(state *schedule.State) error {
 		for _, i := range state.Jobs() {
@@ -145,7 +147,7 @@ func (s *Service) meant(ctx context.Context, ns sluice.Namespace, h sluice.KeptH
 		if events, err = s.Log.ReadJob(ctx, ns, id); err != nil {
 			return out, err
 		}
-		switch before, later := act.Since(ns, events, h, asked); {
+		switch before, later := act.Since(events, h, from, asked); {
 		case before:
 			out.Halted = append(out.Halted, id)
 		case !haltable(i):

@@ -35,7 +35,8 @@ type town struct {
 	rights  *rights.Keeper
 	root    access.Bearer
 	now     time.Time
-	settled []string // what was told
+	began   []sluice.Head // of the log, when the term of who owns it now began
+	settled []string      // what was told
 	tagged  func() ([]sluice.Host, error)
 }
 
@@ -59,7 +60,7 @@ func newTown(t *testing.T) *town {
 
 // taker is what a new owner of the log has.
 func (w *town) taker() *halts.Taker {
-	return halts.NewTaker(halts.TakerConfig{Log: w.log, Rights: w.rights, Service: w.desk, Told: func(_ sluice.KeptHalt, what string) { w.settled = append(w.settled, what) },
+	return halts.NewTaker(halts.TakerConfig{Log: w.log, Began: w.began, Rights: w.rights, Service: w.desk, Told: func(_ sluice.KeptHalt, what string) { w.settled = append(w.settled, what) },
 		Members: func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
 			hosts, err := w.tagged()
 			return func(sluice.Tag) []sluice.Host { return hosts }, err
@@ -401,21 +402,26 @@ func TestLost(t *testing.T) {
 }
 
 // TestLate: a halt is as if it had been appended when it was asked for. What was resumed or submitted since goes on; whose resume the server's
-// copy held then, or whose moment is not later, does not, whatever its time says.
+// copy held then, or whose moment is not later, does not, whatever its time says. The time of what came in another term is of another clock.
 func TestLate(t *testing.T) {
 	for name, c := range map[string]struct {
 		all                  bool          // the halt is for all jobs
 		halted, known, later bool          // the job was halted and resumed: the server's copy held that; it was done after the halt was asked for
 		ahead                time.Duration // what the owner's clock was ahead of the others' then
+		next                 bool          // another one owns the log since then
 		want                 schedule.JobState
 	}{
 		"nothing came between":                  {want: schedule.Halted},
 		"resumed before, and known":             {halted: true, known: true, want: schedule.Halted},
 		"resumed before, by a clock ahead":      {halted: true, known: true, ahead: 3 * time.Hour, want: schedule.Halted},
 		"resumed before, elsewhere":             {halted: true, want: schedule.Halted},
+		"resumed before, by another clock":      {halted: true, ahead: 3 * time.Hour, next: true, want: schedule.Halted},
+		"resumed since, in another term":        {halted: true, later: true, next: true, want: schedule.Halted},
 		"resumed since":                         {halted: true, later: true, want: schedule.Waiting},
 		"all: nothing came between":             {all: true, want: schedule.Halted},
 		"all: resumed before, by a clock ahead": {all: true, halted: true, known: true, ahead: 3 * time.Hour, want: schedule.Halted},
+		"all: resumed before, by another clock": {all: true, halted: true, ahead: 3 * time.Hour, next: true, want: schedule.Halted},
+		"all: resumed since, in another term":   {all: true, halted: true, later: true, next: true, want: schedule.Halted},
 		"all: resumed since":                    {all: true, halted: true, later: true, want: schedule.Waiting},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -453,16 +459,22 @@ func TestLate(t *testing.T) {
 				resume()
 				later = w.submit(prod)
 			}
+			if c.next {
+				var err error
+				if w.began, err = w.heads(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
 			w.now = w.now.Add(time.Hour)
 			k = w.keeper("s3", shelf)
 			w.settle(w.taker(), k)
 			if i := w.info(id); i.State != c.want {
 				t.Errorf("the job is %s", i.State)
 			}
-			if later != "" && w.info(later).State != schedule.Waiting {
+			if later != "" && (w.info(later).State == schedule.Halted) != (c.all && c.next) {
 				t.Errorf("a later one is %s", w.info(later).State)
 			}
-			if n := w.notes(); len(n) != 1 || strings.Contains(n[0].What, "later") != c.later {
+			if n := w.notes(); len(n) != 1 || strings.Contains(n[0].What, "later") != (c.later && !c.next) {
 				t.Errorf("noted %+v", n)
 			}
 		})

@@ -16,7 +16,10 @@ const page = 10000
 
 // TakerConfig is what a taker needs.
 type TakerConfig struct {
-	Log    sluice.Log
+	Log sluice.Log
+	// Began are the heads of the log when the term began. Only what came since has times of the clock by which it is told when a halt was
+	// asked for.
+	Began  []sluice.Head
 	Rights *rights.Keeper
 	// Service halts.
 	Service *control.Service
@@ -28,8 +31,9 @@ type TakerConfig struct {
 
 // Taker appends halts that servers kept. It is safe for concurrent use, by one process at a time: who owns the log.
 type Taker struct {
-	cfg  TakerConfig
-	turn chan struct{} // holds one token; who has it may use what follows
+	cfg   TakerConfig
+	began map[sluice.Namespace]uint64
+	turn  chan struct{} // holds one token; who has it may use what follows
 
 	read    uint64          // events of [sluice.AccessNamespace]
 	settled map[string]bool // by ids
@@ -37,7 +41,10 @@ type Taker struct {
 
 // NewTaker makes a taker.
 func NewTaker(cfg TakerConfig) *Taker {
-	t := &Taker{cfg: cfg, turn: make(chan struct{}, 1), settled: map[string]bool{}}
+	t := &Taker{cfg: cfg, began: map[sluice.Namespace]uint64{}, turn: make(chan struct{}, 1), settled: map[string]bool{}}
+	for _, head := range cfg.Began {
+		t.began[head.Namespace] = head.Seq
+	}
 	t.turn <- struct{}{}
 	return t
 }
@@ -106,7 +113,7 @@ func (t *Taker) take(ctx context.Context, h sluice.KeptHalt) error {
 		what = "it was refused: " + refused
 		note.Refused = refused
 	default:
-		done, err := t.cfg.Service.As(string(h.Principal)).HaltKept(ctx, h)
+		done, err := t.cfg.Service.As(string(h.Principal)).HaltKept(ctx, h, t.began)
 		if err != nil {
 			return err
 		}
