@@ -12,6 +12,23 @@ type Namespace string
 // Reserved reports whether the program keeps something of its own there: no fleet can be named so.
 func (n Namespace) Reserved() bool { return n == AccessNamespace || n == WebhookNamespace }
 
+// Valid reports whether n has the form of a namespace's name. Names reach file names.
+func (n Namespace) Valid() bool {
+	if len(n) == 0 || len(n) > 64 {
+		return false
+	}
+	for i := range len(n) {
+		c := n[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case i > 0 && (c == '-' || c == '_' || c == '.'):
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 // DefaultNamespace is meant where a fleet names none.
 const DefaultNamespace Namespace = "default"
 

@@ -29,17 +29,13 @@ const (
 // openHalts reads the halts that this server keeps.
 func (c *cluster) openHalts() (err error) {
 	c.halts, err = halts.New(haltsdir.Dir(filepath.Join(c.s.Data, haltsDir)), c.seat.Name, c.journal.Heads, c.s.Clock)
-	for _, h := range c.keptHere() {
+	if err != nil {
+		return err
+	}
+	for _, h := range c.halts.All() {
 		c.s.Log.Warn("a halt is kept here until there is a majority", "of", h.Of(), "by", h.Principal, "at", h.At)
 	}
-	return err
-}
-
-func (c *cluster) keptHere() []sluice.KeptHalt {
-	if c.halts == nil {
-		return nil
-	}
-	return c.halts.All()
+	return nil
 }
 
 // noticed is a keeper that says in the server's log what it keeps.
@@ -237,14 +233,14 @@ func (c *cluster) offerHalts(ctx context.Context) {
 }
 
 func (c *cluster) offer(ctx context.Context, v view) error {
-	list := c.halts.All()
-	if len(list) == 0 || v.term == 0 {
+	if v.term == 0 {
 		return nil
 	}
 	if t := c.taking.Load(); t != nil {
-		return c.settleHalts(ctx, t, list, c.halts.Forget)
+		return c.settleHalts(ctx, t, c.halts.All(), c.halts.Forget)
 	}
-	if !v.another(c.seat.Name) {
+	list := c.halts.Oldest()
+	if len(list) == 0 || !v.another(c.seat.Name) {
 		return nil
 	}
 	k, err := c.neighbours.of(v.owner.Name, v.owner.Address)

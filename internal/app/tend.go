@@ -22,7 +22,7 @@ type about struct {
 	Workers string        `json:"workers,omitempty"` // HOST:PORT, where workers reach it
 	Version string        `json:"version"`
 	Heads   []sluice.Head `json:"heads"` // of its copy
-	// Halts are those that it keeps.
+	// Halts are the oldest of those that it keeps.
 	Halts []sluice.KeptHalt `json:"halts,omitempty"`
 	// Trouble is what is wrong with it.
 	Trouble string `json:"trouble,omitempty"`
@@ -84,7 +84,10 @@ func (a *abouts) workers() (out []string) {
 
 // self is what this server says of itself.
 func (c *cluster) self(ctx context.Context) (about, error) {
-	is := about{Workers: c.workersAt(), Version: Version, Halts: c.keptHere(), Trouble: c.trouble()}
+	is := about{Workers: c.workersAt(), Version: Version, Trouble: c.trouble()}
+	if c.halts != nil {
+		is.Halts = c.halts.Oldest()
+	}
 	var err error
 	if is.Heads, err = c.journal.Settled(ctx); err != nil { // the engine forgets what all copies have
 		return is, err

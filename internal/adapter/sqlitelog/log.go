@@ -251,25 +251,8 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// validNamespace reports whether ns has the form of a namespace's name. Names reach file names.
-func validNamespace(ns sluice.Namespace) bool {
-	if ns.Reserved() {
-		return true
-	}
-	if len(ns) == 0 || len(ns) > 64 {
-		return false
-	}
-	for i := range len(ns) {
-		c := ns[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case i > 0 && (c == '-' || c == '_' || c == '.'):
-		default:
-			return false
-		}
-	}
-	return true
-}
+// validNamespace reports whether events can stand in ns.
+func validNamespace(ns sluice.Namespace) bool { return ns.Reserved() || ns.Valid() }
 
 func checkNamespace(ns sluice.Namespace) error {
 	if validNamespace(ns) {

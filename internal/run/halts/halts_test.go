@@ -2,6 +2,7 @@ package halts_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -241,6 +242,75 @@ func TestMost(t *testing.T) {
 	}
 	if _, err := k.Keep(t.Context(), sluice.KeptHalt{Principal: "root", Namespace: prod, Job: "7"}); err != nil {
 		t.Errorf("one that is there already: %v", err)
+	}
+}
+
+// TestOldest: however many and long they are, and however many namespaces there are, all are offered in the end, and no offer is too large to be
+// handed over.
+func TestOldest(t *testing.T) {
+	var heads []sluice.Head
+	for n := range 20_000 {
+		heads = append(heads, sluice.Head{Namespace: sluice.Namespace(fmt.Sprintf("%064d", n)), Seq: 1 << 63})
+	}
+	heads = append(heads, sluice.Head{Namespace: prod, Seq: 7}, sluice.Head{Namespace: sluice.AccessNamespace, Seq: 9})
+	k, err := halts.New(&plain{}, "s3", func(context.Context) ([]sluice.Head, error) { return heads, nil }, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := sluice.KeptHalt{Principal: "root", Reason: strings.Repeat("\x01", 1<<20)}
+	for n := range 1000 {
+		h := sluice.KeptHalt{Principal: "root", Namespace: prod, Job: sluice.JobID(fmt.Sprint(n)), Reason: strings.Repeat("\x01", 1000)}
+		if n%100 == 50 {
+			h = all
+			h.Token = sluice.TokenID(fmt.Sprint(n))
+		}
+		h, err := k.Keep(t.Context(), h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Reason != strings.Repeat("\x01", 1000) {
+			t.Fatalf("a reason of %d characters", len(h.Reason))
+		}
+		if h.Job != "" && (len(h.Known) != 1 || h.Known[prod] != 7) || h.Job == "" && len(h.Known) < 1000 {
+			t.Fatalf("of %s %d ends are known", h.Of(), len(h.Known))
+		}
+	}
+	want := k.All()
+	for rounds := 0; len(want) > 0; rounds++ {
+		got := k.Oldest()
+		text, err := json.Marshal(got)
+		if err != nil || len(text) > 256<<10+100 || rounds > 100 {
+			t.Fatalf("offer %d has %d bytes, error %v", rounds, len(text), err)
+		}
+		var ids []string
+		for i, h := range got {
+			if h.ID != want[i].ID {
+				t.Fatalf("offer %d is not of the oldest", rounds)
+			}
+			ids = append(ids, h.ID)
+		}
+		if len(got) == 0 {
+			t.Fatalf("%d are never offered", len(want))
+		}
+		want = want[len(got):]
+		if err := k.Forget(ids); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestNoNamespace: what nobody could ever append is not kept.
+func TestNoNamespace(t *testing.T) {
+	w := newTown(t)
+	shelf := w.shelf()
+	k := w.keeper("s3", shelf)
+	for _, ns := range []sluice.Namespace{sluice.AccessNamespace, sluice.WebhookNamespace, "-x", "a b", "..", "ä", sluice.Namespace(strings.Repeat("n", 65))} {
+		if _, err := k.Keep(t.Context(), sluice.KeptHalt{Principal: "root", Namespace: ns}); sluice.CodeOf(err) != sluice.NotFound {
+			t.Errorf("%q: %v", ns, err)
+		}
+	}
+	if all, err := shelf.All(); err != nil || len(all) > 0 || len(k.All()) > 0 {
+		t.Errorf("kept %v, error %v", all, err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -36,8 +37,15 @@ type Keeper struct {
 	when map[string]time.Time // the same moments by a clock that nobody sets, by ids
 }
 
-// most is how many one server keeps: more than people ask for, and less than what a disk feels.
-const most = 1000
+const (
+	// most is how many one server keeps: more than people ask for, and less than what a disk feels.
+	most = 1000
+	// atOnce bounds what is offered at once, in bytes of JSON: it goes into one question, or one answer, beside what else is in it.
+	atOnce = 256 << 10
+	// mostReason and mostKnown bound one halt, so that it can be offered: a reason in characters, of which none is more than six bytes of JSON,
+	// and what was known in bytes.
+	mostReason, mostKnown = 1000, 128 << 10
+)
 
 // New reads what is kept already. heads are those of the server's copy of the log.
 func New(shelf Shelf, server sluice.ServerName, heads func(context.Context) ([]sluice.Head, error), clock sluice.Clock) (*Keeper, error) {
@@ -62,6 +70,9 @@ func InOrder(list []sluice.KeptHalt) {
 // Keep keeps a halt; id, server, time and what was known then are the keeper's. It is durable when Keep returns. One that the same person asked
 // for earlier is not needed any more.
 func (k *Keeper) Keep(ctx context.Context, h sluice.KeptHalt) (sluice.KeptHalt, error) {
+	if ns := h.Namespace; ns != "" && (ns.Reserved() || !ns.Valid()) { // nobody could ever append it
+		return h, sluice.Errorf(sluice.NotFound, "there is no namespace %q", string(ns))
+	}
 	heads, err := k.heads(ctx)
 	if err != nil {
 		return h, unkept(err)
@@ -77,12 +88,7 @@ func (k *Keeper) Keep(ctx context.Context, h sluice.KeptHalt) (sluice.KeptHalt, 
 	var random [10]byte
 	_, _ = rand.Read(random[:]) // never fails
 	h.ID = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(random[:]))
-	h.Server, h.At, h.Age, h.Known = k.server, k.clock(), 0, map[sluice.Namespace]uint64{}
-	for _, head := range heads {
-		if h.Job == "" && !head.Namespace.Reserved() || head.Namespace == h.Namespace {
-			h.Known[head.Namespace] = head.Seq
-		}
-	}
+	h.Server, h.At, h.Age, h.Known, h.Reason = k.server, k.clock(), 0, known(heads, h.Namespace), shortened(h.Reason)
 	if err := k.shelf.Put(h); err != nil {
 		return h, unkept(err)
 	}
@@ -91,6 +97,32 @@ func (k *Keeper) Keep(ctx context.Context, h sluice.KeptHalt) (sluice.KeptHalt, 
 		_ = k.remove(same) // where that fails both are appended, and the second has nothing to do
 	}
 	return h, nil
+}
+
+// known are the ends of one namespace, or of all for "". If those are too many it is of some of them: for the others the moment alone decides.
+func known(heads []sluice.Head, of sluice.Namespace) map[sluice.Namespace]uint64 {
+	out, size := map[sluice.Namespace]uint64{}, 0
+	for _, head := range heads {
+		if head.Namespace.Reserved() || of != "" && head.Namespace != of {
+			continue
+		}
+		if size += len(head.Namespace) + len(`"":,`) + 20; size > mostKnown {
+			break
+		}
+		out[head.Namespace] = head.Seq
+	}
+	return out
+}
+
+// shortened is the beginning of a reason that is too long.
+func shortened(reason string) string {
+	n := 0
+	for i := range reason {
+		if n++; n > mostReason {
+			return reason[:i]
+		}
+	}
+	return reason
 }
 
 func unkept(err error) error {
@@ -106,6 +138,20 @@ func (k *Keeper) All() []sluice.KeptHalt {
 		out[i].Age = time.Since(k.when[h.ID])
 	}
 	return out
+}
+
+// Oldest are those of All that are to be offered to another server now: as many as fit into one question. The others follow when these are
+// forgotten.
+func (k *Keeper) Oldest() []sluice.KeptHalt {
+	all := k.All()
+	size := 0
+	for i, h := range all {
+		text, err := json.Marshal(h)
+		if size += len(text) + 1; err != nil || size > atOnce {
+			return all[:max(i, 1)]
+		}
+	}
+	return all
 }
 
 // Forget keeps those no longer that were settled.
