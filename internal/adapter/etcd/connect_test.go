@@ -114,7 +114,7 @@ func TestElsewhere(t *testing.T) {
 		n++
 		engine := func() sluice.Engine {
 			cfg := etcd.ConnectConfig{Endpoints: []string{e.url}, CA: ca.file, User: "ann", Password: "secret-ann", Prefix: fmt.Sprintf("/sluice/%d/", n)}
-			e, err := etcd.New(connects(t, cfg), etcd.Config{Prefix: cfg.Prefix, Shared: true, Lease: 10 * time.Second})
+			e, err := etcd.New(connects(t, cfg), etcd.Config{Prefix: cfg.Prefix, Shared: true, Lease: 30 * time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -130,7 +130,7 @@ func TestElsewhereStartsAgain(t *testing.T) {
 	e := newElsewhere(t, ca, func(c *embed.Config) { c.AuthTokenTTL = 1 })
 	e.guarded()
 	c := connects(t, etcd.ConnectConfig{Endpoints: []string{e.url}, CA: ca.file, User: "ann", Password: "secret-ann"})
-	engine, err := etcd.New(c, etcd.Config{Lease: 10 * time.Second})
+	engine, err := etcd.New(c, etcd.Config{Lease: 30 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,7 +336,7 @@ func (p *proxy) serve(ctx context.Context, c net.Conn) {
 func TestLostAnswersOnTheWire(t *testing.T) {
 	e := newElsewhere(t, nil, nil)
 	p := newProxy(t, strings.TrimPrefix(e.url, "http://"))
-	engine, err := etcd.New(connects(t, etcd.ConnectConfig{Endpoints: []string{"http://" + p.l.Addr().String()}}), etcd.Config{Lease: 10 * time.Second})
+	engine, err := etcd.New(connects(t, etcd.ConnectConfig{Endpoints: []string{"http://" + p.l.Addr().String()}}), etcd.Config{Lease: 30 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -47,29 +48,29 @@ func TestACopySettles(t *testing.T) {
 	all := recordsOf(t, only, nil)
 	synctest.Test(t, func(t *testing.T) {
 		l := openCopy(t, t.TempDir())
-		var synced int
+		var synced atomic.Int32
 		l.anchor.sync = func(f *os.File) error {
 			if f == l.settler.wal {
-				synced++
+				synced.Add(1)
 			}
 			return nil
 		}
 		adds(t, l, all...)
 		appendTo(t, l, "prod", "h2")
-		if n := settled(t, l); n != 0 || synced != 0 {
-			t.Errorf("%d events stay at once, by %d syncs", n, synced)
+		if n := settled(t, l); n != 0 || synced.Load() != 0 {
+			t.Errorf("%d events stay at once, by %d syncs", n, synced.Load())
 		}
 		_ = pause(t.Context(), 2*settleAfter)
 		synctest.Wait()
-		if n := settled(t, l); n != 2 || synced != 1 {
-			t.Errorf("%d events stay after a moment, by %d syncs", n, synced)
+		if n := settled(t, l); n != 2 || synced.Load() != 1 {
+			t.Errorf("%d events stay after a moment, by %d syncs", n, synced.Load())
 		}
 		appendTo(t, l, "prod", "h3")
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if synced != 2 {
-			t.Errorf("closed by %d syncs", synced)
+		if synced.Load() != 2 {
+			t.Errorf("closed by %d syncs", synced.Load())
 		}
 	})
 }
