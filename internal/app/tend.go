@@ -22,6 +22,8 @@ type about struct {
 	Workers string        `json:"workers,omitempty"` // HOST:PORT, where workers reach it
 	Version string        `json:"version"`
 	Heads   []sluice.Head `json:"heads"` // of its copy
+	// Settled are those on its disk; nil: of a version that waits for the disk with each append, so that they are Heads.
+	Settled []sluice.Head `json:"settled"`
 	// Halts are the oldest of those that it keeps.
 	Halts []sluice.KeptHalt `json:"halts,omitempty"`
 	// Trouble is what is wrong with it.
@@ -89,8 +91,14 @@ func (c *cluster) self(ctx context.Context) (about, error) {
 		is.Halts = c.halts.Oldest()
 	}
 	var err error
-	if is.Heads, err = c.journal.Settled(ctx); err != nil { // the engine forgets what all copies have
+	if is.Heads, err = c.journal.Heads(ctx); err == nil {
+		is.Settled, err = c.journal.Settled(ctx)
+	}
+	if err != nil {
 		return is, err
+	}
+	if is.Settled == nil {
+		is.Settled = []sluice.Head{} // nothing is
 	}
 	if guard := c.guard.Load(); guard != nil {
 		standing, err := guard.Standing(ctx)
@@ -304,7 +312,7 @@ func (c *cluster) newCare() *etcd.Care {
 		Trouble: func(text string) { c.s.Log.Warn(text) }})
 }
 
-// copiesSeen is how far the copies of all members have come; nil for one that is not heard.
+// copiesSeen is how far the copies of all members have come, as far as that stays there; nil for one that is not heard.
 func (c *cluster) copiesSeen(ctx context.Context) (map[string][]sluice.Head, error) {
 	known, err := c.members.All(ctx)
 	if err != nil {
@@ -317,7 +325,9 @@ func (c *cluster) copiesSeen(ctx context.Context) (map[string][]sluice.Head, err
 		}
 		out[string(k.Name)] = nil
 		if is, heard := c.abouts.of(k.Name); heard && c.s.Clock().Sub(is.at) < lostAfter {
-			out[string(k.Name)] = is.Heads
+			if out[string(k.Name)] = is.Settled; is.Settled == nil {
+				out[string(k.Name)] = is.Heads
+			}
 		}
 	}
 	return out, nil

@@ -115,7 +115,11 @@ func (s *settler) settle(ctx context.Context) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for ns := range ends {
-			s.owing[ns] = true // with the next commit, or when it is closed
+			s.owing[ns] = true
+		}
+		select {
+		case s.wake <- struct{}{}: // again
+		default:
 		}
 	}
 	return err

@@ -386,7 +386,7 @@ func (h *house) engineIsChanged(s *server) {
 		return b.Put(slices.Clone(k), v)
 	}), db.Close()))
 	s.start()
-	s.endsItself("what it has is not what another one has", "sluice server members replace "+string(s.name))
+	s.endsItself("is not what the others keep", "sluice server members replace")
 	j.ends()
 	s.replaced()
 }
