@@ -189,6 +189,9 @@ func TestGrowing(t *testing.T) {
 	if _, err := first.Add(t.Context(), "n2", freeAddress(t)); sluice.CodeOf(err) != sluice.Conflict {
 		t.Errorf("a second n2 was added: %v", err)
 	}
+	if _, err := first.Add(t.Context(), "n2", c.cfgs[1].Advertise); sluice.CodeOf(err) != sluice.Conflict {
+		t.Errorf("n2, which votes, was let begin again with nothing: %v", err)
+	}
 	join(2)
 	c.stop(t, 2)
 	members, err := first.Members(t.Context())
