@@ -239,7 +239,7 @@ func (c *cluster) offer(ctx context.Context, v view) error {
 	if t := c.taking.Load(); t != nil {
 		return c.settleHalts(ctx, t, c.halts.All(), c.halts.Forget)
 	}
-	list := c.halts.Oldest()
+	list := c.halts.Next()
 	if len(list) == 0 || !v.another(c.seat.Name) {
 		return nil
 	}

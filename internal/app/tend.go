@@ -88,7 +88,7 @@ func (a *abouts) workers() (out []string) {
 func (c *cluster) self(ctx context.Context) (about, error) {
 	is := about{Workers: c.workersAt(), Version: Version, Trouble: c.trouble()}
 	if c.halts != nil {
-		is.Halts = c.halts.Oldest()
+		is.Halts = c.halts.Next()
 	}
 	var err error
 	if is.Heads, err = c.journal.Heads(ctx); err == nil {

@@ -277,7 +277,7 @@ func TestOldest(t *testing.T) {
 	}
 	want := k.All()
 	for rounds := 0; len(want) > 0; rounds++ {
-		got := k.Oldest()
+		got := k.Next()
 		text, err := json.Marshal(got)
 		if err != nil || len(text) > 256<<10+100 || rounds > 100 {
 			t.Fatalf("offer %d has %d bytes, error %v", rounds, len(text), err)
@@ -295,6 +295,33 @@ func TestOldest(t *testing.T) {
 		want = want[len(got):]
 		if err := k.Forget(ids); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestWhatNobodySettles: halts that nobody can settle are offered again and again, and so are those behind them.
+func TestWhatNobodySettles(t *testing.T) {
+	k, err := halts.New(&plain{}, "s3", func(context.Context) ([]sluice.Head, error) { return nil, nil }, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 900 {
+		if _, err := k.Keep(t.Context(), sluice.KeptHalt{Principal: "root", Namespace: prod, Job: sluice.JobID(fmt.Sprint(n)), Reason: strings.Repeat("x", 1000)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var order []sluice.JobID
+	for range 12 {
+		for _, h := range k.Next() {
+			order = append(order, h.Job)
+		}
+	}
+	if len(order) < 2*900 {
+		t.Fatalf("only %d are offered in 12 rounds", len(order))
+	}
+	for n, id := range order {
+		if id != sluice.JobID(fmt.Sprint(n%900)) {
+			t.Fatalf("the offer %d is %s", n, id)
 		}
 	}
 }

@@ -35,6 +35,8 @@ type Keeper struct {
 	mu   sync.Mutex
 	kept []sluice.KeptHalt    // in the order in which they came
 	when map[string]time.Time // the same moments by a clock that nobody sets, by ids
+
+	offered string // the last one that was; it may be forgotten
 }
 
 const (
@@ -140,16 +142,25 @@ func (k *Keeper) All() []sluice.KeptHalt {
 	return out
 }
 
-// Oldest are those of All that are to be offered to another server now: as many as fit into one question. The others follow when these are
-// forgotten.
-func (k *Keeper) Oldest() []sluice.KeptHalt {
+// Next are those of All that are to be offered to another server now: as many as fit into one question, the oldest first. The others come when
+// these are forgotten, or when they are not: one that nobody can settle now hides none.
+func (k *Keeper) Next() []sluice.KeptHalt {
 	all := k.All()
-	size := 0
-	for i, h := range all {
-		text, err := json.Marshal(h)
-		if size += len(text) + 1; err != nil || size > atOnce {
-			return all[:max(i, 1)]
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if from := 1 + slices.IndexFunc(all, func(h sluice.KeptHalt) bool { return h.ID == k.offered }); from < len(all) {
+		all = all[from:]
+	}
+	size, n := 0, 0
+	for n < len(all) {
+		text, err := json.Marshal(all[n])
+		if size += len(text) + 1; err != nil || n > 0 && size > atOnce {
+			break
 		}
+		n++
+	}
+	if all = all[:n]; n > 0 {
+		k.offered = all[n-1].ID
 	}
 	return all
 }
