@@ -124,10 +124,8 @@ func (s *Server) among(ctx context.Context, h *house) (err error) {
 	if err := c.openStored(); err != nil {
 		return err
 	}
-	if !s.NoWorker {
-		if c.learned, err = newLearned(s.Data, c.journal, s.learnKey, func(text string) { s.Log.Error(text) }); err != nil {
-			return err
-		}
+	if err := c.openLearned(ctx); err != nil {
+		return err
 	}
 	door, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.seat.Address)
 	if err != nil {
@@ -323,6 +321,22 @@ func (c *cluster) openStored() (err error) {
 	if c.here.blobs, err = dirblobs.New(filepath.Join(c.s.Data, "blobs"), c.s.Clock()); err != nil {
 		return contact(err)
 	}
+	return nil
+}
+
+// openLearned begins where this server left off to learn keys of hosts, which may be more than is left of the log.
+func (c *cluster) openLearned(ctx context.Context) error {
+	if c.s.NoWorker {
+		return nil
+	}
+	heads, err := c.journal.Heads(ctx) // before more comes
+	if err != nil {
+		return contact(err)
+	}
+	if c.learned, err = newLearned(c.s.Data, c.journal, c.s.learnKey, func(text string) { c.s.Log.Error(text) }); err != nil {
+		return err
+	}
+	c.learned.upTo(heads)
 	return nil
 }
 

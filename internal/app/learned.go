@@ -78,6 +78,19 @@ func newLearned(data string, log sluice.Log, learn func(context.Context, sluice.
 	return l, nil
 }
 
+// upTo has it go on from where this server's copy of the log ends, if it had read more: that part was lost, with the power or in a recovery,
+// and comes again or is another one now.
+func (l *learned) upTo(heads []sluice.Head) {
+	end := uint64(0)
+	for _, h := range heads {
+		if h.Namespace == sluice.AccessNamespace {
+			end = h.Seq
+		}
+	}
+	l.read = min(l.read, end)
+	l.reopens = slices.DeleteFunc(slices.Clone(l.reopens), func(seq uint64) bool { return seq > end })
+}
+
 // run learns what comes, until ctx ends.
 func (l *learned) run(ctx context.Context) {
 	told := ""

@@ -119,6 +119,30 @@ func TestLearnedIsKept(t *testing.T) {
 	}
 }
 
+// TestWhatWasLearnedAndLost: where the log ends before what was read of it, as after a recovery, what is appended from there on is learned, and
+// what was read before is not learned again.
+func TestWhatWasLearnedAndLost(t *testing.T) {
+	p := newPupil(t)
+	p.told("web1", "web2", "web3", "web4")
+	p.says["web2"], p.says["web4"] = errors.New("another one is known"), errors.New("another one is known")
+	p.tries("all", map[sluice.Host]int{"web1": 1, "web2": 1, "web3": 1, "web4": 1})
+	p.kept(`{"seq":4,"open":[2,4]}`)
+	delete(p.says, "web4")
+	p.log = fake.NewLog()
+	p.told("web1", "web2")
+	p.start()
+	p.upTo([]sluice.Head{{Namespace: "prod", Seq: 9}, {Namespace: sluice.AccessNamespace, Seq: 2}})
+	p.told("web5", "web6")
+	p.tries("what was open, and what came since", map[sluice.Host]int{"web2": 1, "web5": 1, "web6": 1})
+	p.kept(`{"seq":4,"open":[2]}`)
+	p.log = fake.NewLog()
+	p.start()
+	p.upTo(nil)
+	p.told("web7")
+	p.tries("of a log that begins anew", map[sluice.Host]int{"web7": 1})
+	p.kept(`{"seq":1}`)
+}
+
 // TestLearningHoldsUpNobody: while known_hosts is held by another program, a server that is about to own the log waits for a second, and not
 // at all when its life ends; what it left is learned when that is possible.
 func TestLearningHoldsUpNobody(t *testing.T) {
