@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,13 +78,30 @@ var errLate = errors.New("it took too long")
 
 // wait asks every millisecond.
 func (l *lab) wait(is func() bool) error {
+	looked := time.Now()
 	for !is() {
 		if l.ctx.Err() != nil {
 			return errLate
 		}
+		if time.Since(looked) > time.Second {
+			if looked = time.Now(); l.gone() {
+				return errors.New("a server has ended")
+			}
+		}
 		time.Sleep(time.Millisecond)
 	}
 	return nil
+}
+
+// gone reports whether a server has ended by itself.
+func (l *lab) gone() bool {
+	return slices.ContainsFunc(l.servers, func(c *exec.Cmd) bool {
+		if c == nil || c.Process == nil || c.ProcessState != nil { // it was ended here
+			return false
+		}
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.Process.Pid))
+		return err != nil || bytes.Contains(stat, []byte(") Z "))
+	})
 }
 
 // command is the program itself, on simulated hosts.
@@ -139,17 +158,15 @@ func (l *lab) ready() error {
 // free are ports of the loopback that nobody uses, in a row.
 func free(n int) ([]int, error) {
 	for range 1000 {
-		first, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		ports, all := []int{first.Addr().(*net.TCPAddr).Port}, []net.Listener{first}
+		first := lowest + mathrand.IntN(highest-lowest-n)
+		var ports []int
+		var all []net.Listener
 		for len(ports) < n {
-			next, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", ports[0]+len(ports)))
+			next, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+len(ports)))
 			if err != nil {
 				break
 			}
-			ports, all = append(ports, ports[0]+len(ports)), append(all, next)
+			ports, all = append(ports, first+len(ports)), append(all, next)
 		}
 		for _, l := range all {
 			_ = l.Close()
@@ -160,6 +177,10 @@ func free(n int) ([]int, error) {
 	}
 	return nil, fmt.Errorf("no %d free ports in a row", n)
 }
+
+// lowest and highest bound the ports of servers: none that the system gives to whoever connects somewhere, or one that is started again may find
+// its own taken.
+const lowest, highest = 15_000, 32_000
 
 // work starts workers elsewhere, and returns when they are connected.
 func (l *lab) work(n, limit int) error {
