@@ -112,6 +112,20 @@ func (f *front) enter(but *shift) (*shift, <-chan struct{}) {
 	return f.now, nil
 }
 
+// pass answers a request that came another way, in the shift that answers now. It returns false where there is none, or it is not the one that
+// is wanted.
+func (f *front) pass(w http.ResponseWriter, r *http.Request, wanted func() bool) bool {
+	s, _ := f.enter(nil)
+	if s == nil {
+		return false
+	}
+	if !wanted() {
+		s.pending.Done()
+		return false
+	}
+	return s.serve(w, r)
+}
+
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	over := time.NewTimer(waitForLife)
 	defer over.Stop()

@@ -27,7 +27,7 @@ func whileLasts(lasts func() bool, here http.Handler) answers {
 		if !lasts() {
 			return false
 		}
-		out := &lasting{to: w, header: maps.Clone(w.Header()), lasts: lasts, reads: r.Method == http.MethodGet || r.Method == http.MethodHead}
+		out := &lasting{to: w, header: maps.Clone(w.Header()), lasts: lasts, asks: httpapi.IsQuestion(r)}
 		here.ServeHTTP(out, r)
 		if !out.late && !out.begun {
 			out.WriteHeader(http.StatusOK)
@@ -35,7 +35,7 @@ func whileLasts(lasts func() bool, here http.Handler) answers {
 		switch {
 		case !out.late:
 			return true
-		case out.reads:
+		case reads(r):
 			return false // it had no body that was read, and changed nothing
 		}
 		httpapi.Refuse(w, sluice.Errorf(sluice.Contact, "this server has ceased to own the log; what it would have answered may be old").WithHint("ask again; if this would change something, look first whether it has"))
@@ -51,7 +51,7 @@ type lasting struct {
 	to          http.ResponseWriter
 	header      http.Header
 	lasts       func() bool
-	reads       bool
+	asks        bool
 	begun, late bool
 }
 
@@ -61,7 +61,7 @@ func (l *lasting) WriteHeader(status int) {
 	if l.begun || l.late {
 		return
 	}
-	if status >= http.StatusOK && (l.reads || status >= http.StatusMultipleChoices) && !l.lasts() {
+	if status >= http.StatusOK && (l.asks || status >= http.StatusMultipleChoices) && !l.lasts() {
 		l.late = true
 		return
 	}

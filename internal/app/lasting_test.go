@@ -22,6 +22,8 @@ func TestWhileLasts(t *testing.T) {
 		{"over meanwhile", http.MethodGet, "/api/v1/jobs", true, false, 200, false, 0},
 		{"a failure that may be old", http.MethodGet, "/api/v1/jobs/1", true, false, 404, false, 0},
 		{"done", http.MethodPost, "/api/v1/jobs", true, false, 201, true, 201},
+		{"a long question", http.MethodPost, "/api/v1/rehearse", true, true, 200, true, 200},
+		{"a long question, over meanwhile", http.MethodPost, "/api/v1/plan", true, false, 200, true, 503},
 		{"a refusal that may be old", http.MethodPost, "/api/v1/jobs", true, false, 409, true, 503},
 		{"about this server", http.MethodGet, "/healthz", false, false, 200, true, 200},
 	} {

@@ -174,7 +174,7 @@ func (c *cluster) asOwner(ctx context.Context, h *house, term sluice.Term) error
 	if err == nil {
 		c.outlook.see(sluice.Owner{Name: string(c.seat.Name), Address: c.seat.Address}, term.Number(), nil, c.s.Clock())
 		c.s.Log.Info("this server owns the log", "term", term.Number())
-		err = c.s.live(life, h, c.journal, c.ownerLife(term))
+		err = c.s.live(life, h, c.journal, c.ownerLife(h.front, term))
 	}
 	switch over := life.Err() != nil && ctx.Err() == nil; {
 	case over, sluice.CodeOf(err) == sluice.Contact && ctx.Err() == nil: // another life follows, whatever has failed in this one
@@ -345,16 +345,18 @@ func (c *cluster) warm(ctx context.Context) {
 	}
 }
 
-func (c *cluster) ownerLife(term sluice.Term) life {
+func (c *cluster) ownerLife(front *front, term sluice.Term) life {
 	return life{owns: true, watched: c.hears, inCluster: (*seats)(c), engine: c.engineSeen, term: term.Number(), stillOwns: c.ownsIn(term.Number()), servers: c.abouts.workers, beside: c.tend, here: &c.here, around: c.around,
 		answer: func(here http.Handler) answers {
-			answer := whileLasts(term.Lasts, here)
-			c.api.Store(&owning{term.Lasts, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if !answer(w, r) { // the server that handed it on does so again
+			o := &owning{lasts: term.Lasts}
+			o.answer = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				// It is cut with this life, as what came here by itself is.
+				if !front.pass(w, r, func() bool { return c.api.Load() == o }) { // the server that handed it on does so again
 					panic(http.ErrAbortHandler)
 				}
-			})})
-			return answer
+			})
+			c.api.Store(o)
+			return whileLasts(term.Lasts, here)
 		}}
 }
 

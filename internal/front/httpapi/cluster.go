@@ -134,7 +134,7 @@ func (a *API) stale(w http.ResponseWriter, r *http.Request) bool {
 	at := since.UTC().Format(time.RFC3339)
 	w.Header().Set(api.StaleHeader, at) // also where it refuses: another server may do better
 	switch {
-	case r.Method == http.MethodGet || r.Method == http.MethodHead || questions[r.URL.Path]:
+	case IsQuestion(r):
 		noteSeen(r.Context(), func(s *seen) { s.old = true })
 		return true
 	case a.cfg.Halts != nil && IsHalt(r):
@@ -173,6 +173,11 @@ func (a *API) untilFresh(ctx context.Context) (during context.Context, done func
 		cancel()
 		waits.Wait()
 	}
+}
+
+// IsQuestion reports whether a request changes nothing.
+func IsQuestion(r *http.Request) bool {
+	return r.Method == http.MethodGet || r.Method == http.MethodHead || questions[r.URL.Path]
 }
 
 // questions are sent by POST because they are long, and change nothing.
