@@ -56,7 +56,7 @@ type Log struct {
 
 	writer  *sql.DB // one connection, w
 	w       *writer // used only by who holds turn; stays open, so that no other process removes the -wal
-	read    *sql.DB
+	read    *reader
 	files   []pinned
 	anchor  *anchor
 	packer  *packer

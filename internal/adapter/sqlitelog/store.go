@@ -71,9 +71,11 @@ func (l *Log) connect(ctx context.Context) (err error) {
 		return err
 	}
 	l.writer.SetMaxOpenConns(1)
-	if l.read, err = sql.Open("sqlite", dsn(path, synchronous, true)); err != nil {
+	read, err := sql.Open("sqlite", dsn(path, synchronous, true))
+	if err != nil {
 		return err
 	}
+	l.read = newReader(read)
 	l.read.SetMaxOpenConns(readers)
 	l.read.SetMaxIdleConns(readers)
 	if err := l.retry(ctx, func() (err error) { l.w, err = newWriter(ctx, l.writer); return err }); err != nil {
