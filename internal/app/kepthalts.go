@@ -94,7 +94,7 @@ func (t *taking) get(ctx context.Context) (*halts.Taker, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.copies = t.c.spread()
+	t.copies = t.c.spread(t.began)
 	service.By, service.Blobs = "server", t.copies.Blobs()
 	t.taker = halts.NewTaker(halts.TakerConfig{Log: t.c.journal, Began: t.began, Rights: keeper, Service: service, Members: hostsOf(service),
 		Told: func(h sluice.KeptHalt, what string) {

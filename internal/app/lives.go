@@ -163,7 +163,8 @@ func (c *cluster) asOwner(ctx context.Context, h *house, term sluice.Term) error
 	defer c.taking.Store(nil)
 	err := c.journal.Current(life)
 	if err == nil {
-		t.began, err = c.journal.Heads(life) // before anything is appended in this term
+		t.began, err = c.journal.Heads(life)          // before anything is appended in this term
+		t.began = append([]sluice.Head{}, t.began...) // also where that is nothing, it is known
 	}
 	if err == nil {
 		err = c.found(life)
@@ -174,7 +175,7 @@ func (c *cluster) asOwner(ctx context.Context, h *house, term sluice.Term) error
 	if err == nil {
 		c.outlook.see(sluice.Owner{Name: string(c.seat.Name), Address: c.seat.Address}, term.Number(), nil, c.s.Clock())
 		c.s.Log.Info("this server owns the log", "term", term.Number())
-		err = c.s.live(life, h, c.journal, c.ownerLife(h.front, term))
+		err = c.s.live(life, h, c.journal, c.ownerLife(h.front, term, t.began))
 	}
 	switch over := life.Err() != nil && ctx.Err() == nil; {
 	case over, sluice.CodeOf(err) == sluice.Contact && ctx.Err() == nil: // another life follows, whatever has failed in this one
@@ -345,8 +346,9 @@ func (c *cluster) warm(ctx context.Context) {
 	}
 }
 
-func (c *cluster) ownerLife(front *front, term sluice.Term) life {
-	return life{owns: true, watched: c.hears, inCluster: (*seats)(c), engine: c.engineSeen, term: term.Number(), stillOwns: c.ownsIn(term.Number()), servers: c.abouts.workers, beside: c.tend, here: &c.here, around: c.around,
+func (c *cluster) ownerLife(front *front, term sluice.Term, began []sluice.Head) life {
+	return life{owns: true, watched: c.hears, inCluster: (*seats)(c), engine: c.engineSeen, term: term.Number(), stillOwns: c.ownsIn(term.Number()), servers: c.abouts.workers, beside: c.tend, here: &c.here,
+		around: func(service *control.Service) func() { return c.around(service, began) },
 		answer: func(here http.Handler) answers {
 			o := &owning{lasts: term.Lasts}
 			o.answer = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -371,9 +373,9 @@ func (c *cluster) ownsIn(term uint64) func(context.Context) error {
 	}
 }
 
-// spread keeps by a majority of the servers what survives a server.
-func (c *cluster) spread() *copies.Copies {
-	return copies.New(copies.Config{Members: c.neighbours.peers, Size: c.neighbours.size, Blobs: c.here.blobs, Outputs: c.outputs, Log: c.journal,
+// spread keeps by a majority of the servers what survives a server, in a term that began where the log ended then.
+func (c *cluster) spread(began []sluice.Head) *copies.Copies {
+	return copies.New(copies.Config{Members: c.neighbours.peers, Size: c.neighbours.size, Blobs: c.here.blobs, Outputs: c.outputs, Log: c.journal, Began: began,
 		Needed: func(ctx context.Context) ([]string, []sluice.JobID, []sluice.JobID, error) {
 			n, err := retain.Needed(ctx, retain.Config{Policy: c.s.Keep, Log: c.journal, Clock: c.s.Clock})
 			return n.Blobs, n.Open, n.Over, err
@@ -382,8 +384,8 @@ func (c *cluster) spread() *copies.Copies {
 }
 
 // around has that be kept for all that a life does.
-func (c *cluster) around(service *control.Service) (end func()) {
-	others := c.spread()
+func (c *cluster) around(service *control.Service, began []sluice.Head) (end func()) {
+	others := c.spread(began)
 	service.Outputs = others.Outputs()
 	service.Blobs = others.Blobs()
 	c.copies.Store(others)

@@ -12,6 +12,7 @@ package copies
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"time"
 
@@ -26,6 +27,9 @@ type Config struct {
 	Blobs   sluice.Blobs
 	Outputs Local
 	Log     sluice.Log
+	// Began is where the log ended when the term began: attempts that started behind that have printed to this server only, and the others need
+	// not be asked. nil: that is not known, and they are asked.
+	Began []sluice.Head
 	// Needed is what the log says that all servers must have: digests of blobs, jobs that are not over, and others whose output is kept.
 	Needed func(ctx context.Context) (blobs []string, open, over []sluice.JobID, err error)
 	// Trouble is told what went wrong in the background. It must not block.
@@ -107,6 +111,19 @@ func (c *Copies) begin(do func()) bool {
 }
 
 var errClosed = sluice.Errorf(sluice.Contact, "this server does not own the log any more")
+
+// began is the last event of a namespace before this term.
+func (c *Copies) began(ns sluice.Namespace) uint64 {
+	if c.cfg.Began == nil {
+		return math.MaxUint64
+	}
+	for _, h := range c.cfg.Began {
+		if h.Namespace == ns {
+			return h.Seq
+		}
+	}
+	return 0
+}
 
 // enough is how many others must have something, so that a majority of so many members has it.
 func enough(size int) int { return size / 2 }

@@ -57,6 +57,7 @@ type printed struct {
 	written map[stream]bool // in this term, or to be on a majority in it
 	seq     uint64          // counts what was written
 	to      map[string]*sending
+	reached bool          // to has those who were members at some time in this term
 	news    chan struct{} // closed when something was sent, or could not be
 }
 
@@ -261,7 +262,7 @@ func (j *printed) learn(ctx context.Context) error {
 		if events, err = j.o.c.cfg.Log.ReadJob(ctx, ns, j.id); err != nil {
 			return err
 		}
-		before = attempts(events)
+		before = attempts(events, j.o.c.began(ns))
 		spec := specOf(events)
 		fetches = spec != nil && spec.Action.Kind == sluice.FetchFrom
 	}
@@ -282,13 +283,15 @@ func (j *printed) removed() {
 	clear(j.written)
 }
 
-// attempts are those that the events of a job have, and whose output was not removed.
-func attempts(events []sluice.Event) map[sluice.AttemptID]*earlier {
+// attempts are those that the events of a job have up to one of them, and whose output was not removed.
+func attempts(events []sluice.Event, upTo uint64) map[sluice.AttemptID]*earlier {
 	out := map[sluice.AttemptID]*earlier{}
 	for _, e := range events {
 		switch b := e.Body.(type) {
 		case sluice.TaskStarted:
-			out[b.Attempt] = &earlier{}
+			if e.Seq <= upTo {
+				out[b.Attempt] = &earlier{}
+			}
 		case sluice.TaskFinished:
 			if a := out[b.Attempt]; a != nil {
 				a.ended = true

@@ -90,6 +90,28 @@ func (c *three) copied(t testing.TB, host int, want string) (n int) {
 	return n
 }
 
+// TestWhoBeganInThisTerm: nobody is asked for what attempts printed that began in this term, also where the log had them already when it was read.
+func TestWhoBeganInThisTerm(t *testing.T) {
+	c := cluster(t, 2)
+	begins(t, c.log, started(1))
+	c.Close()
+	c.begin(t, copies.Config{Began: []sluice.Head{{Namespace: "other", Seq: 9}, {Namespace: "prod", Seq: 1}}, Patience: 50 * time.Millisecond})
+	if _, err := c.log.Update(t.Context(), "prod", 1, func([]sluice.Event) ([]sluice.Event, error) {
+		return []sluice.Event{{Job: job, Body: started(2)}}, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range c.peers {
+		p.Faults.Set(fake.PeerAsk, fake.Always(fake.ErrPeerGone))
+	}
+	if size, err := c.Outputs().Size(job, attempt(2), "stdout"); size != 0 || err != nil {
+		t.Errorf("of one that began in this term: %d, %v", size, err)
+	}
+	if _, err := c.Outputs().Size(job, attempt(1), "stdout"); sluice.CodeOf(err) != sluice.Contact {
+		t.Errorf("of one from before, which the others may have: %v", err)
+	}
+}
+
 func TestOutputsOfAll(t *testing.T) {
 	for _, others := range []int{0, 1, 2, 4} {
 		t.Run(fmt.Sprint(others), func(t *testing.T) {

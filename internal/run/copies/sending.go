@@ -36,7 +36,9 @@ const maxQueue = 4 << 20
 func (j *printed) add(s stream, offset int64, data []byte) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.reach()
+	if !j.reached { // who comes later is found by who waits for them, in sent: to look each time costs more than to keep what is printed
+		j.reach()
+	}
 	j.seq++
 	j.written[s] = true
 	q := queued{j.seq, sluice.OutputPiece{Attempt: s.attempt, Stream: s.name, Offset: offset, Data: slices.Clone(data)}}
@@ -86,6 +88,7 @@ func (to *sending) drop() {
 
 // reach sees to it that there is one for each server. A new one lacks everything.
 func (j *printed) reach() {
+	j.reached = true
 	members := j.o.c.cfg.Members()
 	for _, p := range members {
 		if to := j.to[p.Name()]; to != nil {
