@@ -77,6 +77,7 @@ and processor time more than wall time. *Bare Go* is the floor: a hundred lines 
 check the host key, log in and run the command, and promise nothing.
 
 A server and its workers, on up to 100,000 simulated hosts and on real ones: [benchmarks of a server](benchmarks-server.md).
+Three servers beside one, and how long a killed owner is missed: [benchmarks of a cluster](benchmarks-cluster.md).
 The page of a job on 10,000 hosts, in a browser: [benchmarks of the web UI](benchmarks-ui.md).
 Versions of an application, beside rsync, tar, Ansible and Capistrano: [benchmarks of releases](benchmarks-releases.md).
 
