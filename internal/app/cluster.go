@@ -169,6 +169,7 @@ func (c *cluster) begin(beside context.Context, all *sync.WaitGroup, door net.Li
 		}
 	})
 	all.Go(func() { c.care.Run(beside) })
+	all.Go(func() { c.compare(beside) })
 	all.Go(func() { c.prove(beside) })
 	if c.learned != nil {
 		all.Go(func() { c.learned.run(beside) })

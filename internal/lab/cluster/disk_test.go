@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"database/sql"
 	"errors"
 	"io/fs"
@@ -52,6 +53,8 @@ func TestFaultsOfDisks(t *testing.T) {
 		{"the journal of a copy is changed", false, copies((*house).journalIsChanged)},
 		{"the journal of the owner is changed", true, owners((*house).journalIsChanged)},
 		{"what etcd keeps is changed", false, copies((*house).engineIsChanged)},
+		{"what etcd keeps is changed while a copy runs", true, copies((*house).engineIsChangedUnder)},
+		{"what etcd keeps is changed while the owner runs", true, owners((*house).engineIsChangedUnder)},
 		{"one server goes back", false, copies((*house).oneGoesBack)},
 		{"all servers go back", true, (*house).allGoBack},
 	} {
@@ -389,6 +392,66 @@ func (h *house) engineIsChanged(s *server) {
 	s.endsItself("is not what the others keep", "sluice server members replace")
 	j.ends()
 	s.replaced()
+}
+
+// engineIsChangedUnder: the same in the file of a server that runs on. It ends within a minute or two; if it is the owner, another one is.
+func (h *house) engineIsChangedUnder(s *server) {
+	owns := h.owner() == s
+	j := h.begin()
+	file := filepath.Join(s.data, "etcd/member/snap/db")
+	value := oldestRecord(h, file)
+	text, err := os.ReadFile(file)
+	h.must(err)
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	h.must(err)
+	at, n := time.Now(), 0
+	for from := 0; ; n++ { // pages that are not in use any more have it, too
+		i := bytes.Index(text[from:], value)
+		if i < 0 {
+			break
+		}
+		from += i + len(value)
+		_, err := f.WriteAt([]byte{value[len(value)-1] ^ 1}, int64(from-1))
+		h.must(err)
+	}
+	h.must(f.Close())
+	if n == 0 {
+		h.t.Fatal("the value is not in the file")
+	}
+	s.endsItself("is not what the others keep", "sluice server members replace")
+	h.t.Logf("found after %v", time.Since(at).Round(time.Millisecond))
+	if owns {
+		h.another(s, at)
+	}
+	j.ends()
+	s.start()
+	s.endsItself("is not what the others keep")
+	s.replaced()
+}
+
+// oldestRecord is how the first record of the log is kept in a file of etcd, which may be written to meanwhile.
+func oldestRecord(h *house, file string) (value []byte) {
+	h.t.Helper()
+	copied := filepath.Join(h.t.TempDir(), "db")
+	h.until("a copy of the file is whole", func() bool {
+		if out, err := exec.Command("cp", file, copied).CombinedOutput(); err != nil {
+			h.t.Fatalf("%v: %s", err, out)
+		}
+		db, err := bbolt.Open(copied, 0o600, &bbolt.Options{ReadOnly: true})
+		if err != nil {
+			return false
+		}
+		err = db.View(func(tx *bbolt.Tx) error {
+			return tx.Bucket([]byte("key")).ForEach(func(_, v []byte) error {
+				if value == nil && bytes.Contains(v, []byte("/log/default/")) {
+					value = slices.Clone(v)
+				}
+				return nil
+			})
+		})
+		return errors.Join(err, db.Close()) == nil && value != nil
+	})
+	return value
 }
 
 // keep copies a server's data as they are.
