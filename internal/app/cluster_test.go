@@ -308,6 +308,33 @@ func TestEngineElsewhere(t *testing.T) {
 	b.runs("true")
 }
 
+// TestRemovedWhileItWaits: a server that waits for the log when it is removed does not own it when the owner is gone, though it runs on where the
+// engine is elsewhere.
+func TestRemovedWhileItWaits(t *testing.T) {
+	engine, said := existing(t), newTold()
+	c := newCrowdOn(t, func(server *app.Server) {
+		server.Cluster.Engine.Endpoints = []string{engine}
+		if server.Cluster.Name == "b" {
+			server.Log = slog.New(slog.NewTextHandler(said, nil))
+		}
+	}, "a", "b")
+	said.wait(t, "this server has all of the log, and can own it")
+	a := c.servers["a"]
+	if err := a.client.RemoveServer(t.Context(), "b"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	said.wait(t, "this server was removed from the cluster")
+	if text := said.String(); strings.Contains(text, "this server owns the log") {
+		t.Errorf("it owns the log:\n%s", text)
+	}
+	a.start()
+	a.apply(localFleet)
+	a.runs("true")
+}
+
 // existing is an etcd that others run.
 func existing(t *testing.T) string {
 	t.Helper()
