@@ -9,6 +9,7 @@ import (
 
 	"sluice"
 	"sluice/internal/adapter/peerwire"
+	"sluice/internal/app/doors"
 	"sluice/internal/front/httpapi"
 )
 
@@ -32,7 +33,7 @@ func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method
 
 // answerAsCopy answers requests while another server owns the log, or nobody does: they are handed on to the owner. Without a majority,
 // or where nobody can own the log, this server says what it has, and since when it may be old.
-func (c *cluster) answerAsCopy(here http.Handler) answers {
+func (c *cluster) answerAsCopy(here http.Handler) doors.Answers {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		if own(r) {
 			here.ServeHTTP(w, r)

@@ -19,6 +19,7 @@ import (
 	"sluice/internal/adapter/etcd"
 	"sluice/internal/adapter/peerwire"
 	"sluice/internal/adapter/sqlitelog"
+	"sluice/internal/app/doors"
 	"sluice/internal/run/copies"
 	"sluice/internal/run/halts"
 	"sluice/internal/run/lookout"
@@ -45,7 +46,7 @@ type cluster struct {
 	servers    *authority.Servers
 	member     *authority.Member
 	files      authority.Files
-	doors      *doors
+	doors      *doors.Doors
 	node       *etcd.Node
 	engine     *etcd.Engine
 	journal    *replica.Journal
@@ -94,8 +95,8 @@ var errTermOver = errors.New("this server does not own the log any more")
 
 // among serves as one of the servers of a cluster.
 func (s *Server) among(ctx context.Context, h *house) (err error) {
-	h.doors.stay = true
-	defer h.doors.close()
+	h.doors.Stay = true
+	defer h.doors.Close()
 	before := lastChange(s.Data, s.Clock())
 	c := &cluster{s: s, doors: h.doors, outlook: newOutlook(before), before: before, begun: make(chan struct{})}
 	c.neighbours.c = c

@@ -38,7 +38,7 @@ func (c *cluster) wire() peerwire.ServerConfig {
 				return nil
 			}
 			return func(ctx context.Context, conn net.Conn) {
-				if !c.doors.bring(ctx, "workers", conn) {
+				if !c.doors.Bring(ctx, "workers", conn) {
 					_ = conn.Close()
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"sluice"
+	"sluice/internal/app/doors"
 	"sluice/internal/front/httpapi"
 )
 
@@ -18,7 +19,7 @@ type owning struct {
 // whileLasts has requests answered as long as the term of the owner surely goes on: when an answer is begun, and again when its first part
 // goes out. A process that stood still in between answers nothing from what may be old by now. It returns false where the next life is to
 // answer.
-func whileLasts(lasts func() bool, here http.Handler) answers {
+func whileLasts(lasts func() bool, here http.Handler) doors.Answers {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		if own(r) {
 			here.ServeHTTP(w, r)

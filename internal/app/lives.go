@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/app/doors"
 	"sluice/internal/core/member"
 	"sluice/internal/run/control"
 	"sluice/internal/run/copies"
@@ -346,14 +347,14 @@ func (c *cluster) warm(ctx context.Context) {
 	}
 }
 
-func (c *cluster) ownerLife(front *front, term sluice.Term, began []sluice.Head) life {
+func (c *cluster) ownerLife(front *doors.Front, term sluice.Term, began []sluice.Head) life {
 	return life{owns: true, watched: c.hears, inCluster: (*seats)(c), engine: c.engineSeen, term: term.Number(), stillOwns: c.ownsIn(term.Number()), servers: c.abouts.workers, beside: c.tend, here: &c.here,
 		around: func(service *control.Service) func() { return c.around(service, began) },
-		answer: func(here http.Handler) answers {
+		answer: func(here http.Handler) doors.Answers {
 			o := &owning{lasts: term.Lasts}
 			o.answer = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				// It is cut with this life, as what came here by itself is.
-				if !front.pass(w, r, func() bool { return c.api.Load() == o }) { // the server that handed it on does so again
+				if !front.Pass(w, r, func() bool { return c.api.Load() == o }) { // the server that handed it on does so again
 					panic(http.ErrAbortHandler)
 				}
 			})

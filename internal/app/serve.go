@@ -14,6 +14,7 @@ import (
 
 	"sluice"
 	"sluice/internal/adapter/systemd"
+	"sluice/internal/app/doors"
 	"sluice/internal/front/httpapi"
 	"sluice/internal/front/webui"
 	"sluice/internal/run/control"
@@ -130,7 +131,7 @@ func (s *Server) serve(ctx context.Context, r *running) error {
 	lookers, unlook := context.WithCancel(context.WithoutCancel(ctx))
 	stopping := make(chan struct{})
 	api := s.api(r, stopping)
-	answer := answers(func(w http.ResponseWriter, r *http.Request) bool { api.ServeHTTP(w, r); return true })
+	answer := doors.Answers(func(w http.ResponseWriter, r *http.Request) bool { api.ServeHTTP(w, r); return true })
 	if r.life.answer != nil {
 		answer = r.life.answer(api)
 	}
@@ -169,13 +170,13 @@ func (s *Server) serve(ctx context.Context, r *running) error {
 	}
 	ends(&both, func() error {
 		select {
-		case err := <-r.house.front.failed:
+		case err := <-r.house.front.Failed():
 			return err
 		case <-ctx.Done():
 			return nil
 		}
 	})
-	shift := r.house.front.begin(answer)
+	shift := r.house.front.Begin(answer)
 	s.tell(ctx, systemd.Ready)
 	if s.Started != nil {
 		r.house.began.Do(func() { s.Started(r.house.address) })
@@ -187,9 +188,9 @@ func (s *Server) serve(ctx context.Context, r *running) error {
 		if s.StopDelay > 0 { // whoever balances load learns that it is not ready before it is gone
 			time.Sleep(s.StopDelay)
 		}
-		r.house.front.close(grace)
+		r.house.front.Close(grace)
 	}
-	shift.stop(betweenLives)
+	shift.Stop(betweenLives)
 	both.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause

@@ -19,6 +19,7 @@ import (
 	"sluice/internal/adapter/prometheus"
 	"sluice/internal/adapter/sqlitelog"
 	"sluice/internal/adapter/systemd"
+	"sluice/internal/app/doors"
 	"sluice/internal/front/cli"
 	"sluice/internal/front/httpapi"
 	"sluice/internal/run/control"
@@ -114,8 +115,8 @@ type house struct {
 	secure  *tls.Config // nil: no TLS
 	openID  httpapi.OpenID
 	public  *url.URL        // nil: not known
-	doors   *doors          // for workers and metrics
-	front   *front          // for requests
+	doors   *doors.Doors    // for workers and metrics
+	front   *doors.Front    // for requests
 	address string          // of the API; "" before it listens
 	leaves  <-chan struct{} // closed when the server is told to end
 
@@ -158,7 +159,7 @@ type life struct {
 	// around puts what is kept elsewhere, too, in the place of what is kept here alone; nil: nothing is. end is called at the end.
 	around func(service *control.Service) (end func())
 	// answer makes what answers requests of what would answer them here; nil: they are answered here.
-	answer func(here http.Handler) answers
+	answer func(here http.Handler) doors.Answers
 	// carry has those who come in for workers answered elsewhere until ctx ends; nil: they are answered here.
 	carry func(ctx context.Context, l net.Listener) error
 	// beside is done meanwhile, until ctx ends; may be nil.
@@ -173,8 +174,9 @@ type life struct {
 
 // Run serves until ctx ends or the log cannot be relied on any more.
 func (s *Server) Run(ctx context.Context) (err error) {
-	h := &house{doors: &doors{}, front: newFront(s.Log), leaves: ctx.Done()}
-	defer h.front.close(0)
+	h := &house{doors: &doors.Doors{}, leaves: ctx.Done(),
+		front: doors.NewFront(&http.Server{ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, ConnContext: withPeer, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelInfo)})}
+	defer h.front.Close(0)
 	if h.secure, err = s.check(); err != nil {
 		return err
 	}
@@ -270,7 +272,7 @@ func (s *Server) live(ctx context.Context, h *house, journal lookout.Journal, as
 
 // open opens all doors but that for workers, if they are not open yet. Where one cannot be opened, none is.
 func (s *Server) open(ctx context.Context, r *running) (err error) {
-	if r.metrics, err = r.house.doors.open("metrics", func() (net.Listener, error) { return s.listenMetrics(ctx) }); err != nil {
+	if r.metrics, err = r.house.doors.Open("metrics", func() (net.Listener, error) { return s.listenMetrics(ctx) }); err != nil {
 		return err
 	}
 	if r.house.address != "" {
@@ -288,9 +290,9 @@ func (s *Server) open(ctx context.Context, r *running) (err error) {
 	if r.house.secure != nil {
 		api = tls.NewListener(api, r.house.secure)
 	}
-	r.house.front.listen(api)
+	r.house.front.Listen(api)
 	if socket != nil {
-		r.house.front.listen(socket)
+		r.house.front.Listen(socket)
 	}
 	return nil
 }

@@ -112,7 +112,7 @@ func (c *cluster) self(ctx context.Context) (about, error) {
 
 // workersAt is where workers reach this server: where it listens for them, or at the host where servers do.
 func (c *cluster) workersAt() string {
-	addr := c.doors.address("workers")
+	addr := c.doors.Address("workers")
 	if addr == nil {
 		return ""
 	}

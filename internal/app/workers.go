@@ -134,7 +134,7 @@ func (s *Server) openWorkers(ctx context.Context, h *house, as life, log sluice.
 	if s.WorkerListen == "" {
 		return w, nil
 	}
-	if w.listener, err = h.doors.open("workers", func() (net.Listener, error) { return s.listenForWorkers(ctx, len(known) == 0) }); err != nil {
+	if w.listener, err = h.doors.Open("workers", func() (net.Listener, error) { return s.listenForWorkers(ctx, len(known) == 0) }); err != nil {
 		return nil, (&sluice.Error{Code: sluice.Config, Text: "the server cannot listen for workers", Err: err}).
 			WithHint("--worker-listen HOST:PORT chooses another address, or none")
 	}

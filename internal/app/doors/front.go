@@ -1,10 +1,9 @@
-package app
+package doors
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -14,26 +13,26 @@ import (
 	"sluice/internal/front/httpapi"
 )
 
-// front takes requests for as long as the server runs, and has each answered by the life that the server is in at the moment. Who comes
+// Front takes requests for as long as the server runs, and has each answered by the life that the server is in at the moment. Who comes
 // between two lives waits for the next.
-type front struct {
-	server http.Server
+type Front struct {
+	server *http.Server
 	cut    context.CancelFunc // ends all requests
 	doors  sync.WaitGroup
 	failed chan error // has room for one
 
 	mu    sync.Mutex
-	now   *shift        // nil between two lives
+	now   *Shift        // nil between two lives
 	turns chan struct{} // closed when another one begins
 }
 
-// answers is what answers requests in a life. It returns false where it has not answered, and the next life is to do so.
-type answers func(w http.ResponseWriter, r *http.Request) bool
+// Answers is what answers requests in a life. It returns false where it has not answered, and the next life is to do so.
+type Answers func(w http.ResponseWriter, r *http.Request) bool
 
-// shift is the time in which a life answers requests.
-type shift struct {
-	f       *front
-	answer  answers
+// Shift is the time in which a life answers requests.
+type Shift struct {
+	f       *Front
+	answer  Answers
 	ctx     context.Context // ends what is being answered
 	end     context.CancelFunc
 	pending sync.WaitGroup
@@ -42,18 +41,18 @@ type shift struct {
 // waitForLife bounds what a request waits for somebody to answer it.
 const waitForLife = 10 * time.Second
 
-func newFront(log *slog.Logger) *front {
-	f := &front{failed: make(chan error, 1), turns: make(chan struct{})}
+// NewFront takes requests by a server, of which it sets who answers.
+func NewFront(server *http.Server) *Front {
+	f := &Front{server: server, failed: make(chan error, 1), turns: make(chan struct{})}
 	requests, cut := context.WithCancel(context.Background())
 	f.cut = cut
-	f.server = http.Server{Handler: f, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
-		BaseContext: func(net.Listener) context.Context { return requests }, ConnContext: withPeer,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelInfo)}
+	server.Handler = f
+	server.BaseContext = func(net.Listener) context.Context { return requests }
 	return f
 }
 
-// listen takes requests from a listener, too.
-func (f *front) listen(l net.Listener) {
+// Listen takes requests from a listener, too.
+func (f *Front) Listen(l net.Listener) {
 	f.doors.Go(func() {
 		if err := f.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			select {
@@ -64,9 +63,12 @@ func (f *front) listen(l net.Listener) {
 	})
 }
 
-// begin has requests answered by a life.
-func (f *front) begin(answer answers) *shift {
-	s := &shift{f: f, answer: answer}
+// Failed says why no more requests come in.
+func (f *Front) Failed() <-chan error { return f.failed }
+
+// Begin has requests answered by a life.
+func (f *Front) Begin(answer Answers) *Shift {
+	s := &Shift{f: f, answer: answer}
 	s.ctx, s.end = context.WithCancel(context.Background())
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -76,8 +78,8 @@ func (f *front) begin(answer answers) *shift {
 	return s
 }
 
-// stop ends a shift: what is being answered has some time to end in.
-func (s *shift) stop(within time.Duration) {
+// Stop ends a shift: what is being answered has some time to end in.
+func (s *Shift) Stop(within time.Duration) {
 	s.f.mu.Lock()
 	if s.f.now == s {
 		s.f.now = nil
@@ -89,8 +91,8 @@ func (s *shift) stop(within time.Duration) {
 	s.end()
 }
 
-// close takes no requests any more. Those that are being answered have some time to end in; then they are cut off.
-func (f *front) close(within time.Duration) {
+// Close takes no requests any more. Those that are being answered have some time to end in; then they are cut off.
+func (f *Front) Close(within time.Duration) {
 	late, done := context.WithTimeout(context.Background(), within)
 	defer done()
 	err := f.server.Shutdown(late)
@@ -102,7 +104,7 @@ func (f *front) close(within time.Duration) {
 }
 
 // enter is the shift that answers now, or a channel that says when there may be another one.
-func (f *front) enter(but *shift) (*shift, <-chan struct{}) {
+func (f *Front) enter(but *Shift) (*Shift, <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.now == nil || f.now == but {
@@ -112,9 +114,9 @@ func (f *front) enter(but *shift) (*shift, <-chan struct{}) {
 	return f.now, nil
 }
 
-// pass answers a request that came another way, in the shift that answers now. It returns false where there is none, or it is not the one that
+// Pass answers a request that came another way, in the shift that answers now. It returns false where there is none, or it is not the one that
 // is wanted.
-func (f *front) pass(w http.ResponseWriter, r *http.Request, wanted func() bool) bool {
+func (f *Front) Pass(w http.ResponseWriter, r *http.Request, wanted func() bool) bool {
 	s, _ := f.enter(nil)
 	if s == nil {
 		return false
@@ -126,10 +128,10 @@ func (f *front) pass(w http.ResponseWriter, r *http.Request, wanted func() bool)
 	return s.serve(w, r)
 }
 
-func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	over := time.NewTimer(waitForLife)
 	defer over.Stop()
-	var tried *shift
+	var tried *Shift
 	for {
 		s, turns := f.enter(tried)
 		if s != nil {
@@ -151,7 +153,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *shift) serve(w http.ResponseWriter, r *http.Request) bool {
+func (s *Shift) serve(w http.ResponseWriter, r *http.Request) bool {
 	defer s.pending.Done()
 	ctx, done := context.WithCancel(r.Context())
 	defer done()

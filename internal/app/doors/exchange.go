@@ -1,4 +1,4 @@
-package app
+package doors
 
 import (
 	"context"
@@ -7,18 +7,18 @@ import (
 	"sync"
 )
 
-// doors are where those come in who want something from a server. In a cluster they stay open from one of its lives to the next: who
+// Doors are where those come in who want something from a server. In a cluster they stay open from one of its lives to the next: who
 // comes in between waits.
-type doors struct {
-	stay bool
+type Doors struct {
+	Stay bool
 
 	mu   sync.Mutex
 	kept map[string]*exchange
 }
 
-// open opens a door, or takes over one that was kept open. A nil listener is none, and is asked for again.
-func (d *doors) open(name string, listen func() (net.Listener, error)) (net.Listener, error) {
-	if !d.stay {
+// Open opens a door, or takes over one that was kept open. A nil listener is none, and is asked for again.
+func (d *Doors) Open(name string, listen func() (net.Listener, error)) (net.Listener, error) {
+	if !d.Stay {
 		return listen()
 	}
 	d.mu.Lock()
@@ -38,8 +38,8 @@ func (d *doors) open(name string, listen func() (net.Listener, error)) (net.List
 	return x.take(), nil
 }
 
-// bring brings a connection in that came another way; false where the door is not open.
-func (d *doors) bring(ctx context.Context, name string, c net.Conn) bool {
+// Bring brings a connection in that came another way; false where the door is not open.
+func (d *Doors) Bring(ctx context.Context, name string, c net.Conn) bool {
 	d.mu.Lock()
 	x := d.kept[name]
 	d.mu.Unlock()
@@ -55,8 +55,8 @@ func (d *doors) bring(ctx context.Context, name string, c net.Conn) bool {
 	return false
 }
 
-// address is where a door is that was kept open; nil where it is not open.
-func (d *doors) address(name string) net.Addr {
+// Address is where a door is that was kept open; nil where it is not open.
+func (d *Doors) Address(name string) net.Addr {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if x := d.kept[name]; x != nil {
@@ -65,8 +65,8 @@ func (d *doors) address(name string) net.Addr {
 	return nil
 }
 
-// close closes all that were kept open.
-func (d *doors) close() {
+// Close closes all that were kept open.
+func (d *Doors) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, x := range d.kept {

@@ -1,4 +1,4 @@
-package app
+package doors
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 func TestDoorsStayOpen(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	opened := 0
-	d := &doors{stay: true}
+	d := &Doors{Stay: true}
 	listen := func() (net.Listener, error) {
 		opened++
 		return net.Listen("tcp", "127.0.0.1:0")
@@ -42,7 +42,7 @@ func TestDoorsStayOpen(t *testing.T) {
 		}
 		return c
 	}
-	first, err := d.open("api", listen)
+	first, err := d.Open("api", listen)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestDoorsStayOpen(t *testing.T) {
 		t.Fatalf("a listener that was closed says %v", err)
 	}
 	c = come(first)
-	second, err := d.open("api", listen)
+	second, err := d.Open("api", listen)
 	if err != nil || opened != 1 || second.Addr().String() != first.Addr().String() {
 		t.Fatalf("opened %d times, at %v and %v: %v", opened, first.Addr(), second.Addr(), err)
 	}
@@ -64,14 +64,14 @@ func TestDoorsStayOpen(t *testing.T) {
 	hears(c, "second")
 	waits := make(chan error)
 	go func() { _, err := second.Accept(); waits <- err }()
-	d.close()
+	d.Close()
 	if err := <-waits; !errors.Is(err, net.ErrClosed) {
 		t.Fatalf("who waits when all is closed gets %v", err)
 	}
-	third, err := d.open("api", listen)
+	third, err := d.Open("api", listen)
 	if err != nil || opened != 2 {
 		t.Fatalf("opened %d times: %v", opened, err)
 	}
 	_ = third.Close()
-	d.close()
+	d.Close()
 }
