@@ -33,6 +33,7 @@ var layers = []struct {
 	{"internal/front/", []string{"", "api", "client", "sealed", "internal/core/", "internal/run/control", "internal/front/"}, "front shows views and calls control; it does not reach around it"},
 	{"internal/lab/simulated/", []string{"internal/app", "internal/lab/simhosts"}, "it is the program itself, on hosts that are simulated"},
 	{"internal/lab/", []string{"", "internal/lab/"}, "lab is for tests of everything, so it depends on nothing"},
+	{"internal/app/private/", nil, "how a file is written says nothing of what it is for"},
 	{"internal/app/doors/", []string{"", "internal/front/httpapi"}, "who comes in waits at a door, whatever the server is in its lives"},
 	{"internal/app/", []string{"", "api", "client", "sealed", "internal/core/", "internal/run/", "internal/adapter/", "internal/front/", "internal/app/"}, "app wires"},
 	{"cmd/", []string{"", "internal/app/", "internal/app", "internal/front/cli"}, "main parses nothing itself"},

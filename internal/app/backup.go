@@ -17,6 +17,7 @@ import (
 	"sluice/internal/adapter/dirblobs"
 	"sluice/internal/adapter/headsdir"
 	"sluice/internal/adapter/sqlitelog"
+	"sluice/internal/app/private"
 	"sluice/internal/core/witness"
 	"sluice/internal/front/cli"
 	"sluice/internal/run/backup"
@@ -61,7 +62,7 @@ func (l *Local) backupFile(ctx context.Context, o cli.BackupOptions) (s backup.S
 	if err == nil {
 		err = os.Link(f.Name(), o.Path) // unlike a rename it replaces nothing
 	}
-	return s, errors.Join(err, os.Remove(f.Name()), syncDir(filepath.Dir(o.Path)))
+	return s, errors.Join(err, os.Remove(f.Name()), private.Sync(filepath.Dir(o.Path)))
 }
 
 func (l *Local) backup(ctx context.Context, w io.Writer, o cli.BackupOptions) (s backup.Summary, err error) {
@@ -154,7 +155,7 @@ func (l *Local) Restore(ctx context.Context, o cli.RestoreOptions) (done cli.Res
 		return done, &sluice.Error{Code: sluice.Config, Text: "the server's data", Err: err}
 	}
 	done.Data = dir
-	return done, syncDir(filepath.Dir(dir))
+	return done, private.Sync(filepath.Dir(dir))
 }
 
 func empty(dir string) error {
@@ -305,6 +306,6 @@ func syncTree(dir string) error {
 		if err != nil || !d.IsDir() {
 			return err
 		}
-		return syncDir(path)
+		return private.Sync(path)
 	})
 }

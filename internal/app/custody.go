@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/app/private"
 	"sluice/internal/core/crew"
 	"sluice/internal/run/control"
 	"sluice/internal/run/envelopes"
@@ -90,23 +91,7 @@ func workerKey(path string) (*sealed.WorkerKey, error) {
 		return nil, err
 	}
 	defer clear(text)
-	return key, writePrivate(path, text)
-}
-
-// writePrivate puts a file in the place of another, whole or not at all, readable by its owner alone.
-func writePrivate(path string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncDir(filepath.Dir(path))
+	return key, private.Write(path, text)
 }
 
 // Workers are those that the secrets of a job are sealed to: one, since how often a password may still be tried is known to
@@ -350,7 +335,7 @@ func (p *pins) trust(by string, signer sealed.Key) error {
 	case !sealed.Namable(by):
 		return sluice.Errorf(sluice.Denied, "the worker cannot remember anybody by the name %q", by)
 	}
-	if err := writePrivate(p.path, append(known, sealed.Named{Name: by, Key: signer}).Text()); err != nil {
+	if err := private.Write(p.path, append(known, sealed.Named{Name: by, Key: signer}).Text()); err != nil {
 		return fmt.Errorf("the worker cannot remember the key of %s: %w", by, err)
 	}
 	if p.told != nil {

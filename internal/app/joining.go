@@ -18,6 +18,7 @@ import (
 	"sluice/internal/adapter/authority"
 	"sluice/internal/adapter/headsdir"
 	"sluice/internal/adapter/peerwire"
+	"sluice/internal/app/private"
 	"sluice/internal/run/copies"
 )
 
@@ -283,7 +284,7 @@ func (c *cluster) enterWith(ctx context.Context, text sluice.Secret) error {
 	}
 	err = errors.Join(authority.AdoptServers(s.Data, sluice.NewSecret(g.Servers)), authority.AdoptWorkers(s.Data, sluice.NewSecret(g.Workers)))
 	if err == nil {
-		err = writePrivate(filepath.Join(s.Data, headsKey), g.Heads)
+		err = private.Write(filepath.Join(s.Data, headsKey), g.Heads)
 	}
 	if err == nil {
 		err = os.RemoveAll(filepath.Join(s.Data, etcdDir)) // of a start that was not finished

@@ -13,6 +13,7 @@ import (
 
 	"sluice"
 	"sluice/internal/adapter/sshexec"
+	"sluice/internal/app/private"
 )
 
 // learned has a server of a cluster know the keys of hosts that any of them was told to know: the log names them. Each is made known once:
@@ -218,7 +219,7 @@ func (l *learned) keep() error {
 	}
 	text, err := json.Marshal(at)
 	if err == nil {
-		err = writePrivate(l.file, append(text, '\n'))
+		err = private.Write(l.file, append(text, '\n'))
 	}
 	if err == nil {
 		l.kept = at

@@ -21,6 +21,7 @@ import (
 	"sluice/internal/adapter/haltsdir"
 	"sluice/internal/adapter/localsocket"
 	"sluice/internal/adapter/sqlitelog"
+	"sluice/internal/app/private"
 	"sluice/internal/front/cli"
 	"sluice/internal/run/backup"
 	"sluice/internal/run/members"
@@ -154,7 +155,7 @@ func (l *Local) keepBefore(ctx context.Context, dir string) (heads []sluice.Head
 	if err := os.RemoveAll(kept); err != nil { // of a promotion that was not finished, or that was taken back
 		return nil, err
 	}
-	if err := errors.Join(syncTree(at), os.Rename(at, kept), syncDir(dir)); err != nil {
+	if err := errors.Join(syncTree(at), os.Rename(at, kept), private.Sync(dir)); err != nil {
 		return nil, &sluice.Error{Code: sluice.Config, Text: "the journal as it was", Err: err}
 	}
 	return heads, nil
@@ -420,7 +421,7 @@ func giveUp(dir string) error {
 		if errors.Is(err, fs.ErrNotExist) { // the engine is elsewhere, or nothing was begun: the name alone says it
 			err = os.Mkdir(filepath.Join(dir, lostDir), 0o700)
 		}
-		err = errors.Join(err, syncDir(dir))
+		err = errors.Join(err, private.Sync(dir))
 	}
 	if err == nil {
 		err = sqlitelog.Alone(dir)
@@ -437,7 +438,7 @@ func forgetSeat(dir string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	return errors.Join(err, syncDir(dir))
+	return errors.Join(err, private.Sync(dir))
 }
 
 // Recover gives up a cluster of which no majority is left: what this server has becomes the log, in a new epoch, and everything that is

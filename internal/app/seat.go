@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/internal/app/private"
 )
 
 // seat is a server's place in a cluster, as its data remember it.
@@ -97,7 +98,7 @@ func (s seat) keep(data string) error {
 	if err != nil {
 		return err
 	}
-	if err := writePrivate(filepath.Join(data, seatName), append(text, '\n')); err != nil {
+	if err := private.Write(filepath.Join(data, seatName), append(text, '\n')); err != nil {
 		return &sluice.Error{Code: sluice.Config, Text: "the server's place in the cluster", Err: err}
 	}
 	return nil

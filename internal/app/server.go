@@ -20,6 +20,7 @@ import (
 	"sluice/internal/adapter/sqlitelog"
 	"sluice/internal/adapter/systemd"
 	"sluice/internal/app/doors"
+	"sluice/internal/app/private"
 	"sluice/internal/front/cli"
 	"sluice/internal/front/httpapi"
 	"sluice/internal/run/control"
@@ -403,15 +404,7 @@ func ownFile(path string, content []byte, what string) error {
 		err = os.Rename(f.Name(), path)
 	}
 	if err == nil {
-		return syncDir(filepath.Dir(path)) // what is valid from now on must not be lost with the power
+		return private.Sync(filepath.Dir(path)) // what is valid from now on must not be lost with the power
 	}
 	return &sluice.Error{Code: sluice.Config, Text: what, Err: errors.Join(err, os.Remove(f.Name()))}
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -11,6 +11,7 @@ import (
 
 	"sluice"
 	"sluice/client"
+	"sluice/internal/app/private"
 	"sluice/sealed"
 )
 
@@ -74,11 +75,11 @@ func (t *Trusted) newSigner(path string) (*sealed.Signer, error) {
 		return nil, err
 	}
 	whole := filepath.Join(t.Dir, fmt.Sprintf(".%s-%d", signingKey, os.Getpid()))
-	if err := writePrivate(whole, text); err != nil {
+	if err := private.Write(whole, text); err != nil {
 		return nil, err
 	}
 	err = os.Link(whole, path)
-	if err = errors.Join(os.Remove(whole), ignoring(err, fs.ErrExist), syncDir(t.Dir)); err != nil {
+	if err = errors.Join(os.Remove(whole), ignoring(err, fs.ErrExist), private.Sync(t.Dir)); err != nil {
 		return nil, err
 	}
 	return t.signer()
@@ -137,7 +138,7 @@ func (t *Trusted) trust(_ context.Context, workers sealed.Known) error {
 	if err := os.MkdirAll(t.Dir, 0o700); err != nil {
 		return err
 	}
-	return writePrivate(filepath.Join(t.Dir, knownWorkers), known.Text())
+	return private.Write(filepath.Join(t.Dir, knownWorkers), known.Text())
 }
 
 // meet decides about a worker that is not known yet.

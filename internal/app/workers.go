@@ -24,6 +24,7 @@ import (
 	"sluice/internal/adapter/authority"
 	"sluice/internal/adapter/prometheus"
 	"sluice/internal/adapter/workerwire"
+	"sluice/internal/app/private"
 	"sluice/internal/core/crew"
 	"sluice/internal/run/control"
 	"sluice/internal/run/lookout"
@@ -95,7 +96,7 @@ func (s *Server) listenForWorkers(ctx context.Context, none bool) (net.Listener,
 		return nil, err
 	}
 	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-	if err := writePrivate(file, []byte(port+"\n")); err != nil {
+	if err := private.Write(file, []byte(port+"\n")); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil

@@ -1,0 +1,34 @@
+// Package private puts files in place that their owner alone can read: whole or not at all, and durable when it returns. It must not know
+// what is in them.
+package private
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+)
+
+// Write puts a file in the place of another, whole or not at all, readable by its owner alone.
+func Write(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return Sync(filepath.Dir(path))
+}
+
+// Sync makes the names in a directory durable.
+func Sync(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
