@@ -15,7 +15,7 @@ import (
 func (s *Server) attend(ctx context.Context, r *running, api *httpapi.API) {
 	attendant.Run(ctx, attendant.Config{Log: r.log, Clock: s.Clock, Retry: stewardRetry, Look: r.service.Convergence, Submit: api.Bring,
 		May: func(ctx context.Context, by sluice.Principal, ns sluice.Namespace, hosts []sluice.Host) error {
-			of, err := hostsOf(r.service)(ctx, ns)
+			of, err := r.service.HostsOf(ctx, ns)
 			if err != nil {
 				return err
 			}

@@ -96,7 +96,7 @@ func (t *taking) get(ctx context.Context) (*halts.Taker, error) {
 	}
 	t.copies = t.c.spread(t.began)
 	service.By, service.Blobs = "server", t.copies.Blobs()
-	t.taker = halts.NewTaker(halts.TakerConfig{Log: t.c.journal, Began: t.began, Rights: keeper, Service: service, Members: hostsOf(service),
+	t.taker = halts.NewTaker(halts.TakerConfig{Log: t.c.journal, Began: t.began, Rights: keeper, Service: service, Members: service.HostsOf,
 		Told: func(h sluice.KeptHalt, what string) {
 			s.Log.Warn("a halt that a server kept is settled", "of", h.Of(), "by", h.Principal, "kept by", h.Server, "result", what)
 		}})

@@ -70,26 +70,12 @@ func (r *running) well(ctx context.Context) error {
 	return err
 }
 
-// hostsOf says which hosts a tag of a namespace has, as its fleet says now.
-func hostsOf(service *control.Service) func(context.Context, sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
-	return func(ctx context.Context, ns sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
-		loaded, _, err := service.Fleet(ctx, ns)
-		if sluice.CodeOf(err) == sluice.NotFound {
-			return func(sluice.Tag) []sluice.Host { return nil }, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		return func(t sluice.Tag) []sluice.Host { return loaded.Fleet().Tags[t] }, nil
-	}
-}
-
 // api answers requests. stopping is closed when the server is about to stop.
 func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 	return httpapi.New(httpapi.Config{
 		Desk:  func(p sluice.Principal) *control.Service { return r.service.As(string(p)) },
 		Lists: r.service, Since: s.Clock(),
-		Members: hostsOf(r.service), Rights: r.keeper, Prove: s.prove, OpenID: r.house.openID, Keeping: r.keeper, Secrets: r.custody,
+		Members: r.service.HostsOf, Rights: r.keeper, Prove: s.prove, OpenID: r.house.openID, Keeping: r.keeper, Secrets: r.custody,
 		Servers: r.life.inCluster, Stale: r.life.stale, Turns: r.life.turns, Halts: r.life.halts, Workers: r.workers, HostKeys: r.hostKeys, Clock: s.Clock, Hosts: s.hosts(r.house.public), Local: s.LocalTargets,
 		Boards:  r.service,
 		Trouble: func(text string) { s.Log.Warn(text) }, Version: Version, NamespaceRate: s.NamespaceRate, Watch: r.sights, Metrics: r.sights.metrics.Handler(),

@@ -256,7 +256,7 @@ func (s *Server) live(ctx context.Context, h *house, journal lookout.Journal, as
 	keep.workers = workers
 	defer workers.close()
 	sights.crew = workers
-	permit := &rights.Permit{Keeper: keeper, Log: log, Members: hostsOf(service)}
+	permit := &rights.Permit{Keeper: keeper, Log: log, Members: service.HostsOf}
 	local.pool, local.may, service.May = workers.pool, permit.May, permit.MayBy
 	r := &running{house: h, life: as, here: here, log: log, workers: workers, hostKeys: hostKeys{local, workers}, permit: permit, guard: guard, custody: keep, service: service,
 		keeper: keeper, sights: sights, look: make(chan struct{}, 1)}

@@ -287,3 +287,15 @@ func (s *Service) Fleet(ctx context.Context, ns sluice.Namespace) (*fleet.Loaded
 	}
 	return sp.loaded, is, nil
 }
+
+// HostsOf says which hosts a tag of a namespace has, as its fleet says now. Where there is no fleet, a tag has none.
+func (s *Service) HostsOf(ctx context.Context, ns sluice.Namespace) (func(sluice.Tag) []sluice.Host, error) {
+	loaded, _, err := s.Fleet(ctx, ns)
+	if sluice.CodeOf(err) == sluice.NotFound {
+		return func(sluice.Tag) []sluice.Host { return nil }, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func(t sluice.Tag) []sluice.Host { return loaded.Fleet().Tags[t] }, nil
+}
