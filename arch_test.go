@@ -35,6 +35,8 @@ var layers = []struct {
 	{"internal/lab/", []string{"", "internal/lab/"}, "lab is for tests of everything, so it depends on nothing"},
 	{"internal/app/private/", nil, "how a file is written says nothing of what it is for"},
 	{"internal/app/doors/", []string{"", "internal/front/httpapi"}, "who comes in waits at a door, whatever the server is in its lives"},
+	{"internal/app/cluster/", []string{"", "api", "internal/core/", "internal/run/", "internal/adapter/", "internal/front/httpapi", "internal/app/doors", "internal/app/private"},
+		"being one of several servers says of what kind a life is; what a server does in it is handed in"},
 	{"internal/app/", []string{"", "api", "client", "sealed", "internal/core/", "internal/run/", "internal/adapter/", "internal/front/", "internal/app/"}, "app wires"},
 	{"cmd/", []string{"", "internal/app/", "internal/app", "internal/front/cli"}, "main parses nothing itself"},
 	{"", nil, "the root holds nouns and imports only the standard library"},

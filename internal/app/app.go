@@ -1,4 +1,4 @@
-// Package app wires the program together: it is the one place that knows which adapter stands behind which port.
+// Package app wires the program together: with the rooms below it, it is the one place that knows which adapter stands behind which port.
 package app
 
 import (

@@ -17,6 +17,7 @@ import (
 	"sluice/internal/adapter/dirblobs"
 	"sluice/internal/adapter/headsdir"
 	"sluice/internal/adapter/sqlitelog"
+	"sluice/internal/app/cluster"
 	"sluice/internal/app/private"
 	"sluice/internal/core/witness"
 	"sluice/internal/front/cli"
@@ -27,8 +28,8 @@ import (
 
 // leave are what a backup of a server does not hold: the journal, of which it has the records; what can be made anew; what
 // is of a moment; what makes it one server of a cluster, which whoever is restored is not.
-var leave = backup.LeaveAll([]string{"journal.db", "journal.db-wal", "journal.db-shm", "journal.anchor", "snapshots", "drivers", "journal.copy",
-	seatName, etcdDir, lostDir, beforeCluster, certificatesDir, "servers-ca.pem"}, []string{".new-", ".token-"})
+var leave = backup.LeaveAll(append([]string{"journal.db", "journal.db-wal", "journal.db-shm", "journal.anchor", "snapshots", "drivers", "journal.copy",
+	beforeCluster, "servers-ca.pem"}, cluster.Files...), []string{".new-", ".token-"})
 
 // data is where a server keeps everything.
 func (l *Local) data(named string) string {
@@ -79,7 +80,7 @@ func (l *Local) backup(ctx context.Context, w io.Writer, o cli.BackupOptions) (s
 	if _, err := headsdir.Dir(dir).Key(); err != nil {
 		return s, err
 	}
-	_, shared, err := readSeat(dir)
+	_, shared, err := cluster.ReadSeat(dir)
 	if err != nil {
 		return s, err
 	}

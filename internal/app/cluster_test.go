@@ -21,6 +21,7 @@ import (
 	"sluice"
 	"sluice/api"
 	"sluice/internal/app"
+	"sluice/internal/app/cluster"
 	"sluice/internal/lab/testfleet"
 )
 
@@ -51,7 +52,7 @@ func TestClusterOfOne(t *testing.T) {
 	s := &served{t: t, data: filepath.Join(t.TempDir(), "data"), log: slog.NewTextHandler(os.Stderr, nil)}
 	token := make(chan string, 10)
 	s.set = func(server *app.Server) {
-		server.Cluster = app.Cluster{Address: at, Name: "one"}
+		server.Cluster = cluster.Config{Address: at, Name: "one"}
 		server.FirstToken = func(secret string) error { token <- secret; return nil }
 	}
 	s.start()
@@ -104,7 +105,7 @@ func TestOwnerBeforeItBegan(t *testing.T) {
 	at := twoPorts(t)
 	s := &served{t: t, data: filepath.Join(t.TempDir(), "data"), log: hasty{slog.NewTextHandler(os.Stderr, nil), new(sync.Once), new(sync.Once), make(chan struct{})}}
 	s.set = func(server *app.Server) {
-		server.Cluster = app.Cluster{Address: at, Name: "one"}
+		server.Cluster = cluster.Config{Address: at, Name: "one"}
 		server.FirstToken = func(secret string) error { s.token = secret; return nil }
 	}
 	s.start()
@@ -168,7 +169,7 @@ func (c *crowd) joinWith(name sluice.ServerName, text string) {
 	}
 	s := &served{t: c.t, data: filepath.Join(c.t.TempDir(), "data"), token: c.admin, log: slog.NewTextHandler(os.Stderr, nil).WithAttrs([]slog.Attr{slog.String("at", string(name))})}
 	s.set = func(server *app.Server) {
-		server.Cluster = app.Cluster{Address: c.at[name], Name: name, Token: token}
+		server.Cluster = cluster.Config{Address: c.at[name], Name: name, Token: token}
 		server.FirstToken = func(secret string) error { c.token <- secret; return nil }
 		if c.set != nil {
 			c.set(server)
@@ -385,7 +386,7 @@ func TestJoinAtAny(t *testing.T) {
 	}
 	// It asks, and goes away with what it was given.
 	gone := &app.Server{Data: t.TempDir(), Listen: "127.0.0.1:0", Home: t.TempDir(), Env: func(string) string { return "" }, Clock: app.Now,
-		Log: slog.New(slog.DiscardHandler), Cluster: app.Cluster{Address: twoPorts(t), Name: "never", Token: sluice.NewSecret([]byte(never.Token))}}
+		Log: slog.New(slog.DiscardHandler), Cluster: cluster.Config{Address: twoPorts(t), Name: "never", Token: sluice.NewSecret([]byte(never.Token))}}
 	blocked, err := net.Listen("tcp", gone.Cluster.Address)
 	if err != nil {
 		t.Fatal(err)
@@ -424,7 +425,7 @@ func TestLostStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := (&app.Server{Data: a.data, Listen: "127.0.0.1:0", Home: t.TempDir(), Env: func(string) string { return "" }, Clock: app.Now,
-		Log: slog.New(slog.DiscardHandler), Cluster: app.Cluster{Address: c.at["a"], Name: "a"}}).Run(t.Context())
+		Log: slog.New(slog.DiscardHandler), Cluster: cluster.Config{Address: c.at["a"], Name: "a"}}).Run(t.Context())
 	if sluice.CodeOf(err) != sluice.Config || !strings.Contains(err.Error(), "has lost what its part of the engine kept") {
 		t.Errorf("it ended with %v", err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"sluice/api"
 	"sluice/internal/adapter/headsdir"
+	"sluice/internal/app/cluster"
 	"sluice/internal/core/witness"
 	"sluice/internal/front/cli"
 	"sluice/internal/run/control"
@@ -19,17 +20,17 @@ import (
 )
 
 // watch makes the guard of a server's journal, which knows what other servers have raised the alarm for.
-func (s *Server) watch(ctx context.Context, journal lookout.Journal, as life) (*lookout.Guard, error) {
+func (s *Server) watch(ctx context.Context, journal lookout.Journal, as cluster.Life) (*lookout.Guard, error) {
 	cfg := lookout.Config{Journal: journal, Kept: headsdir.Dir(s.Data), Clock: s.Clock, Trouble: func(text string) { s.Log.Error(text) }}
-	if as.owns { // nobody else can halt anything
+	if as.Owns { // nobody else can halt anything
 		cfg.Halt = func(ctx context.Context, reason string) error {
 			_, err := (&control.Service{Log: journal, Clock: s.Clock, By: "server"}).HaltAll(ctx, "", reason)
 			return err
 		}
 	}
 	guard, err := lookout.New(ctx, cfg)
-	if err == nil && as.watched != nil {
-		err = as.watched(ctx, guard)
+	if err == nil && as.Watched != nil {
+		err = as.Watched(ctx, guard)
 	}
 	return guard, err
 }

@@ -115,3 +115,17 @@ func (k hostKeys) ours(ctx context.Context, h sluice.Host, s sluice.SSH) error {
 	return sluice.Errorf(sluice.Usage, "the server does not reach %s itself; have a look at its key on the machine of each worker of the pool %s (%s), "+
 		"as the user that Sluice runs as there, with: sluice host enrol --server local %[1]s", h, pool, strings.Join(names, ", "))
 }
+
+// learnKey makes a key known as an administrator's wish does.
+func (s *Server) learnKey(ctx context.Context, k sluice.LearnedKey) error {
+	key, err := sshexec.ParseHostKey(k.Type, k.Key)
+	if err != nil {
+		return err
+	}
+	t, err := s.local().ssh(nil)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	return t.AppendKnownHost(ctx, k.Host, k.SSH, key, nil)
+}

@@ -17,6 +17,7 @@ import (
 	"sluice/internal/adapter/haltsdir"
 	"sluice/internal/adapter/sqlitelog"
 	"sluice/internal/app"
+	"sluice/internal/app/cluster"
 	"sluice/internal/front/cli"
 )
 
@@ -106,7 +107,7 @@ func TestPromote(t *testing.T) {
 	if done, err = local(t).Promote(t.Context(), promote); err != nil {
 		t.Fatal(err)
 	}
-	s.set = func(server *app.Server) { server.Cluster = app.Cluster{Address: at, Name: "a"} }
+	s.set = func(server *app.Server) { server.Cluster = cluster.Config{Address: at, Name: "a"} }
 	s.start()
 	s.runs("echo in a cluster")
 	if _, err := local(t).Demote(t.Context(), cli.DemoteOptions{Data: s.data}); sluice.CodeOf(err) != sluice.Conflict {
@@ -155,7 +156,7 @@ func grown(t *testing.T, alone *served, names ...sluice.ServerName) *crowd {
 	if _, err := local(t).Promote(t.Context(), cli.PromoteOptions{Data: alone.data, Address: c.at[first], Name: first}); err != nil {
 		t.Fatal(err)
 	}
-	alone.set = func(server *app.Server) { server.Cluster = app.Cluster{Address: c.at[first], Name: first} }
+	alone.set = func(server *app.Server) { server.Cluster = cluster.Config{Address: c.at[first], Name: first} }
 	alone.start()
 	c.names, c.servers[first] = []sluice.ServerName{first}, alone
 	c.until(first, "owner")
@@ -227,7 +228,7 @@ func TestRecover(t *testing.T) {
 		if _, err := local(t).Promote(t.Context(), cli.PromoteOptions{Data: s.data, Address: at, Name: "a"}); err != nil {
 			t.Fatal(err)
 		}
-		inCluster := func(server *app.Server) { server.Cluster = app.Cluster{Address: at, Name: "a"} }
+		inCluster := func(server *app.Server) { server.Cluster = cluster.Config{Address: at, Name: "a"} }
 		s.set = inCluster
 		s.start()
 		gate := filepath.Join(t.TempDir(), "gate")
@@ -349,7 +350,7 @@ func TestDemoteElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.set = func(server *app.Server) {
-		server.Cluster = app.Cluster{Address: at, Name: "a"}
+		server.Cluster = cluster.Config{Address: at, Name: "a"}
 		server.Cluster.Engine.Endpoints = []string{engine}
 	}
 	a.start()
@@ -400,7 +401,7 @@ func TestBackupOfACluster(t *testing.T) {
 	if _, err := local(t).Promote(t.Context(), cli.PromoteOptions{Data: r.data, Address: at, Name: "z"}); err != nil {
 		t.Fatal(err)
 	}
-	r.set = func(server *app.Server) { server.Cluster = app.Cluster{Address: at, Name: "z"} }
+	r.set = func(server *app.Server) { server.Cluster = cluster.Config{Address: at, Name: "z"} }
 	r.start()
 	r.runs("true")
 	got, err := r.client.Cluster(t.Context())

@@ -15,6 +15,7 @@ import (
 
 	"sluice"
 	"sluice/internal/adapter/localsocket"
+	"sluice/internal/app/cluster"
 	"sluice/internal/front/httpapi"
 )
 
@@ -56,7 +57,7 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 // prove says who is at the other end of a connection: root or the server's own user at the socket, or whoever the
 // certificate names. Of a request that another server hands on, that one says so.
 func (s *Server) prove(ctx context.Context, state *tls.ConnectionState) (httpapi.Proof, error) {
-	if p, is, err := handedProof(ctx); is {
+	if p, is, err := cluster.HandedProof(ctx); is {
 		return p, err
 	}
 	if at, is := ctx.Value(atSocketKey{}).(*atSocket); is {

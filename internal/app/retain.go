@@ -15,15 +15,15 @@ import (
 
 // retaining is what it takes to keep no more than the server is told to.
 func (s *Server) retaining(ctx context.Context, r *running, trouble func(string)) (retain.Config, error) {
-	cfg := retain.Config{Policy: s.Keep, Log: r.service.Log, Outputs: r.service.Outputs, Copy: !r.life.owns, Follows: r.life.follows, Clock: s.Clock, Trouble: trouble,
+	cfg := retain.Config{Policy: s.Keep, Log: r.service.Log, Outputs: r.service.Outputs, Copy: !r.life.Owns, Follows: r.life.Follows, Clock: s.Clock, Trouble: trouble,
 		Fetched: fetchedOf{dirfetched.New(filepath.Join(s.Data, fetchedDir)), func(ctx context.Context, job sluice.JobID) error {
 			return s.bringFetched(ctx, r.service.Outputs, job)
 		}}}
 	var printed, sent bool
 	cfg.Printed, printed = r.service.Outputs.(sluice.Shelf)
-	cfg.Sent, sent = r.here.blobs.(retain.Sent)
+	cfg.Sent, sent = r.here.Blobs.(retain.Sent)
 	if s.Keep.Any() && (!printed || !sent) {
-		return cfg, fmt.Errorf("%T and %T cannot be asked what they keep", r.here.outputs, r.here.blobs)
+		return cfg, fmt.Errorf("%T and %T cannot be asked what they keep", r.here.Outputs, r.here.Blobs)
 	}
 	var err error
 	if s.Archive != "" {

@@ -14,6 +14,7 @@ import (
 
 	"sluice"
 	"sluice/internal/adapter/systemd"
+	"sluice/internal/app/cluster"
 	"sluice/internal/app/doors"
 	"sluice/internal/front/httpapi"
 	"sluice/internal/front/webui"
@@ -25,17 +26,11 @@ import (
 	"sluice/internal/run/steward"
 )
 
-// stored is what is kept on this machine.
-type stored struct {
-	outputs sluice.Outputs
-	blobs   sluice.Blobs
-}
-
 // running is what a server consists of in one of its lives.
 type running struct {
 	house    *house
-	life     life
-	here     stored
+	life     cluster.Life
+	here     cluster.Stored
 	log      sluice.Log
 	guard    *lookout.Guard
 	custody  *custody
@@ -63,8 +58,8 @@ func (r *running) well(ctx context.Context) error {
 	if err := r.guard.Alarm(); err != nil {
 		return err
 	}
-	if r.life.ready != nil {
-		return r.life.ready(ctx)
+	if r.life.Ready != nil {
+		return r.life.Ready(ctx)
 	}
 	_, err := r.log.Namespaces(ctx)
 	return err
@@ -76,7 +71,7 @@ func (s *Server) api(r *running, stopping <-chan struct{}) *httpapi.API {
 		Desk:  func(p sluice.Principal) *control.Service { return r.service.As(string(p)) },
 		Lists: r.service, Since: s.Clock(),
 		Members: r.service.HostsOf, Rights: r.keeper, Prove: s.prove, OpenID: r.house.openID, Keeping: r.keeper, Secrets: r.custody,
-		Servers: r.life.inCluster, Stale: r.life.stale, Turns: r.life.turns, Halts: r.life.halts, Workers: r.workers, HostKeys: r.hostKeys, Clock: s.Clock, Hosts: s.hosts(r.house.public), Local: s.LocalTargets,
+		Servers: r.life.InCluster, Stale: r.life.Stale, Turns: r.life.Turns, Halts: r.life.Halts, Workers: r.workers, HostKeys: r.hostKeys, Clock: s.Clock, Hosts: s.hosts(r.house.public), Local: s.LocalTargets,
 		Boards:  r.service,
 		Trouble: func(text string) { s.Log.Warn(text) }, Version: Version, NamespaceRate: s.NamespaceRate, Watch: r.sights, Metrics: r.sights.metrics.Handler(),
 		UI:     webui.New(Version),
@@ -118,8 +113,8 @@ func (s *Server) serve(ctx context.Context, r *running) error {
 	stopping := make(chan struct{})
 	api := s.api(r, stopping)
 	answer := doors.Answers(func(w http.ResponseWriter, r *http.Request) bool { api.ServeHTTP(w, r); return true })
-	if r.life.answer != nil {
-		answer = r.life.answer(api)
+	if r.life.Answer != nil {
+		answer = r.life.Answer(api)
 	}
 	var both, looking sync.WaitGroup
 	defer looking.Wait()
@@ -137,7 +132,7 @@ func (s *Server) serve(ctx context.Context, r *running) error {
 	looking.Go(func() {
 		s.Manager.Guard(lookers, r.well, func(err error) { s.Log.Error("the service manager is not told that all is well: " + err.Error()) })
 	})
-	if r.life.owns {
+	if r.life.Owns {
 		looking.Go(func() { r.sights.run(lookers) })
 		ends(&both, func() error { return r.workers.pool.Run(ctx) })
 		ends(&both, func() error { return s.steward(ctx, r) })
@@ -146,13 +141,13 @@ func (s *Server) serve(ctx context.Context, r *running) error {
 	if s.Keep.Any() || keep.Copy {
 		both.Go(func() { retain.Run(ctx, keep) })
 	}
-	if r.life.carry == nil {
+	if r.life.Carry == nil {
 		ends(&both, func() error { return r.workers.serve(ctx) })
 	} else if r.workers.listener != nil {
-		ends(&both, func() error { return r.life.carry(ctx, r.workers.listener) })
+		ends(&both, func() error { return r.life.Carry(ctx, r.workers.listener) })
 	}
-	if r.life.beside != nil {
-		both.Go(func() { r.life.beside(ctx) })
+	if r.life.Beside != nil {
+		both.Go(func() { r.life.Beside(ctx) })
 	}
 	ends(&both, func() error {
 		select {

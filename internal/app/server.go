@@ -16,9 +16,9 @@ import (
 
 	"sluice"
 	"sluice/internal/adapter/etcd"
-	"sluice/internal/adapter/prometheus"
 	"sluice/internal/adapter/sqlitelog"
 	"sluice/internal/adapter/systemd"
+	"sluice/internal/app/cluster"
 	"sluice/internal/app/doors"
 	"sluice/internal/app/private"
 	"sluice/internal/front/cli"
@@ -68,7 +68,7 @@ type Server struct {
 	// Lease is how long a worker may start attempts after it was heard of; 0: 15 s.
 	Lease time.Duration
 	// Cluster says how it takes part in a cluster.
-	Cluster Cluster
+	Cluster cluster.Config
 	// FirstToken is handed the token of the first administrator, once in the life of the data, before it is valid. An
 	// error ends the start, and the next start makes another one.
 	FirstToken func(secret string) error
@@ -135,44 +135,6 @@ func (h *house) leaving() bool {
 	}
 }
 
-// life says what a server does in one of its lives.
-type life struct {
-	// owns says that it appends to the log, and carries out what stands in it.
-	owns bool
-	// term is the number of the term in which it does; 0: it is in no cluster.
-	term uint64
-	// stillOwns says why this server does not own the log any more; nil: nobody else can.
-	stillOwns func(ctx context.Context) error
-	// inCluster tells about the servers of the cluster; nil: there are no others.
-	inCluster httpapi.Servers
-	// engine is what is to be seen of what the servers share; nil: there are no others.
-	engine func() *prometheus.Cluster
-	// stale says since when this server has no contact with a majority; nil: there are no others.
-	stale func(context.Context) time.Time
-	// turns is closed when that may have changed; it is there where stale is.
-	turns func() <-chan struct{}
-	// halts keeps halts while there is no contact with a majority; nil: there is no need.
-	halts httpapi.Halts
-	// servers are the addresses for workers of all servers; nil: there are no others.
-	servers func() []string
-	// here is what is kept on this machine, of which other servers keep something here, too; nil: nobody does.
-	here *stored
-	// around puts what is kept elsewhere, too, in the place of what is kept here alone; nil: nothing is. end is called at the end.
-	around func(service *control.Service) (end func())
-	// answer makes what answers requests of what would answer them here; nil: they are answered here.
-	answer func(here http.Handler) doors.Answers
-	// carry has those who come in for workers answered elsewhere until ctx ends; nil: they are answered here.
-	carry func(ctx context.Context, l net.Listener) error
-	// beside is done meanwhile, until ctx ends; may be nil.
-	beside func(ctx context.Context)
-	// follows reports whether what is here is what the others have; nil: it is.
-	follows func() bool
-	// watched is handed what watches over the log, before anything else is done with it; may be nil.
-	watched func(ctx context.Context, guard *lookout.Guard) error
-	// ready says why the server takes no jobs; nil: what is here says so.
-	ready func(ctx context.Context) error
-}
-
 // Run serves until ctx ends or the log cannot be relied on any more.
 func (s *Server) Run(ctx context.Context) (err error) {
 	h := &house{doors: &doors.Doors{}, leaves: ctx.Done(),
@@ -198,7 +160,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 
 // alone serves from a journal that nobody else has.
 func (s *Server) alone(ctx context.Context, h *house) (err error) {
-	if _, err := os.Stat(filepath.Join(s.Data, seatName)); err == nil {
+	if cluster.HasSeat(s.Data) {
 		return sluice.Errorf(sluice.Config, "%s holds the data of a server of a cluster", s.Data).WithHint("sluice server --cluster HOST:PORT")
 	}
 	file, err := sqlitelog.Open(ctx, sqlitelog.Config{Dir: s.Data})
@@ -206,7 +168,26 @@ func (s *Server) alone(ctx context.Context, h *house) (err error) {
 		return contact(err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	return s.live(ctx, h, file, life{owns: true})
+	return s.live(ctx, h, file, cluster.Life{Owns: true})
+}
+
+// among serves as one of the servers of a cluster.
+func (s *Server) among(ctx context.Context, h *house) error {
+	in := cluster.Server{Cluster: s.Cluster, Data: s.Data, Clock: s.Clock, Log: s.Log, Version: Version, Keep: s.Keep, Doors: h.doors, Front: h.front, Prove: s.prove,
+		Live: func(ctx context.Context, journal lookout.Journal, as cluster.Life) error {
+			return s.live(ctx, h, journal, as)
+		},
+		Service: s.beside}
+	if !s.NoWorker {
+		in.Learn = s.learnKey
+	}
+	return cluster.Run(ctx, in)
+}
+
+// beside acts on a log for people, beside what the server does in a life.
+func (s *Server) beside(log sluice.Log) (*control.Service, error) {
+	local := &Local{Places: Places{Home: s.Home, State: s.Data, Config: s.Data}, Env: s.Env, Environ: s.Environ, Clock: s.Clock}
+	return local.around(log)
 }
 
 // local does on this machine what a server's own worker does.
@@ -215,12 +196,12 @@ func (s *Server) local() *Local {
 }
 
 // live is one life of a server: it serves from a journal until ctx ends.
-func (s *Server) live(ctx context.Context, h *house, journal lookout.Journal, as life) error {
+func (s *Server) live(ctx context.Context, h *house, journal lookout.Journal, as cluster.Life) error {
 	guard, err := s.watch(ctx, journal, as)
 	if err != nil {
 		return contact(err)
 	}
-	sights, err := s.look(guard.Log(), as.engine)
+	sights, err := s.look(guard.Log(), as.Engine)
 	if err != nil {
 		return err
 	}
@@ -234,12 +215,12 @@ func (s *Server) live(ctx context.Context, h *house, journal lookout.Journal, as
 	service.Unreadable = func(ns sluice.Namespace, err error) {
 		s.Log.Error("a namespace cannot be read", "namespace", ns, "err", err)
 	}
-	if as.here != nil {
-		service.Outputs, service.Blobs = as.here.outputs, as.here.blobs
+	if as.Here != nil {
+		service.Outputs, service.Blobs = as.Here.Outputs, as.Here.Blobs
 	}
-	here := stored{service.Outputs, service.Blobs}
-	if as.around != nil {
-		defer as.around(service)()
+	here := cluster.Stored{Outputs: service.Outputs, Blobs: service.Blobs}
+	if as.Around != nil {
+		defer as.Around(service)()
 	}
 	keep, err := s.newCustody(service)
 	if err != nil {
@@ -263,7 +244,7 @@ func (s *Server) live(ctx context.Context, h *house, journal lookout.Journal, as
 	if err := s.open(ctx, r); err != nil {
 		return err
 	}
-	if as.owns {
+	if as.Owns {
 		if err := keeper.HandFirst(ctx, firstAdmin, "first administrator", s.FirstToken); err != nil {
 			return errors.Join(err, closeAll(r.metrics))
 		}
@@ -369,14 +350,14 @@ func (l *Local) serve(ctx context.Context, o cli.ServeOptions) error {
 }
 
 // inCluster is how a server takes part in a cluster. Its token is read only before it has joined: it may be gone then.
-func inCluster(o cli.ClusterOptions, data string) (c Cluster, err error) {
+func inCluster(o cli.ClusterOptions, data string) (c cluster.Config, err error) {
 	c.Address, c.Name = o.Address, o.Name
 	e := o.Engine
 	c.Engine = etcd.ConnectConfig{Endpoints: e.URLs, CA: e.CAFile, Cert: e.Certificate, Key: e.Key, User: e.User}
 	if e.Password.Set() {
 		c.Engine.Password = string(e.Password.Reveal())
 	}
-	if _, joined, err := readSeat(data); joined || err != nil || o.JoinFile == "" {
+	if _, joined, err := cluster.ReadSeat(data); joined || err != nil || o.JoinFile == "" {
 		return c, err
 	}
 	text, err := os.ReadFile(o.JoinFile)

@@ -24,6 +24,7 @@ import (
 	"sluice/internal/adapter/authority"
 	"sluice/internal/adapter/prometheus"
 	"sluice/internal/adapter/workerwire"
+	"sluice/internal/app/cluster"
 	"sluice/internal/app/private"
 	"sluice/internal/core/crew"
 	"sluice/internal/run/control"
@@ -102,8 +103,8 @@ func (s *Server) listenForWorkers(ctx context.Context, none bool) (net.Listener,
 	return l, nil
 }
 
-func (s *Server) openWorkers(ctx context.Context, h *house, as life, log sluice.Log, guard *lookout.Guard, service *control.Service, keep *custody) (*workers, error) {
-	w := &workers{servers: as.servers, fetchDir: s.fetchDir, service: service, clock: s.Clock, log: s.Log}
+func (s *Server) openWorkers(ctx context.Context, h *house, as cluster.Life, log sluice.Log, guard *lookout.Guard, service *control.Service, keep *custody) (*workers, error) {
+	w := &workers{servers: as.Servers, fetchDir: s.fetchDir, service: service, clock: s.Clock, log: s.Log}
 	var err error
 	if w.ca, err = authority.OpenWorkers(s.Data, s.Clock); err != nil {
 		return nil, &sluice.Error{Code: sluice.Config, Text: "the authority for workers", Err: err}
@@ -127,7 +128,7 @@ func (s *Server) openWorkers(ctx context.Context, h *house, as life, log sluice.
 	}
 	others := slices.ContainsFunc(known, func(k crew.Known) bool { return k.Enrolled })
 	w.pool = pool.New(pool.Config{Others: others, Outputs: handedOver(service.Outputs), Clock: s.Clock, Embedded: embedded, Version: Version, Lease: s.Lease,
-		Term: as.term, Owns: as.stillOwns, Servers: w.known,
+		Term: as.Term, Owns: as.StillOwns, Servers: w.known,
 		Heads: guard.Heads, Witness: guard.Witness, Alarm: guard.Alarm, Epoch: guard.Epoch,
 		Trouble: func(text string) { s.Log.Warn(text) }, Custody: keep,
 		Settled: (&settled{log: log}).is})

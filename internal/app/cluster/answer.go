@@ -1,4 +1,4 @@
-package app
+package cluster
 
 import (
 	"context"
@@ -98,7 +98,7 @@ func (c *cluster) handOn(w http.ResponseWriter, r *http.Request, owner sluice.Ow
 		return err
 	}
 	p := proof{}
-	proved, err := c.s.prove(r.Context(), r.TLS)
+	proved, err := c.s.Prove(r.Context(), r.TLS)
 	p.Principal, p.From, p.Note = proved.Principal, proved.From, proved.Note
 	if err != nil {
 		p.Refused = err.Error()
@@ -128,8 +128,8 @@ func (h *heard) WriteHeader(status int) {
 
 func (h *heard) Unwrap() http.ResponseWriter { return h.ResponseWriter }
 
-// handedProof is what another server says that a connection to it proved.
-func handedProof(ctx context.Context) (p httpapi.Proof, is bool, err error) {
+// HandedProof is what another server says that a connection to it proved.
+func HandedProof(ctx context.Context) (p httpapi.Proof, is bool, err error) {
 	from, is := peerwire.HandedOn(ctx)
 	if !is {
 		return p, false, nil

@@ -1,4 +1,4 @@
-package app
+package cluster
 
 import (
 	"context"
@@ -18,16 +18,16 @@ import (
 )
 
 // lives has the server live as a copy and as the owner, in turn, until ctx ends.
-func (c *cluster) lives(ctx context.Context, h *house) error {
+func (c *cluster) lives(ctx context.Context) error {
 	for ctx.Err() == nil {
-		term, err := c.asCopy(ctx, h)
+		term, err := c.asCopy(ctx)
 		if err != nil {
 			return err
 		}
 		if term == nil {
 			return nil
 		}
-		if err := c.asOwner(ctx, h, term); err != nil {
+		if err := c.asOwner(ctx, term); err != nil {
 			return err
 		}
 	}
@@ -35,7 +35,7 @@ func (c *cluster) lives(ctx context.Context, h *house) error {
 }
 
 // asCopy is a life without the log. It ends when the server owns it, and without a term when ctx ends.
-func (c *cluster) asCopy(ctx context.Context, h *house) (sluice.Term, error) {
+func (c *cluster) asCopy(ctx context.Context) (sluice.Term, error) {
 	life, stop := context.WithCancel(ctx)
 	defer stop()
 	var term sluice.Term
@@ -44,7 +44,7 @@ func (c *cluster) asCopy(ctx context.Context, h *house) (sluice.Term, error) {
 		defer stop()
 		term = c.seek(life)
 	})
-	err := c.s.live(life, h, c.journal, c.copyLife())
+	err := c.s.Live(life, c.journal, c.copyLife())
 	given := life.Err() != nil // the server owns the log, and this life may have ended before it had begun
 	stop()
 	seeks.Wait()
@@ -133,7 +133,7 @@ func (c *cluster) still(ctx context.Context) error {
 }
 
 // asOwner is a life in which the server owns the log. It is like the life of a server that is alone, and ends with the term.
-func (c *cluster) asOwner(ctx context.Context, h *house, term sluice.Term) error {
+func (c *cluster) asOwner(ctx context.Context, term sluice.Term) error {
 	defer c.resign(ctx, term)
 	life, stop := context.WithCancelCause(ctx)
 	var watch sync.WaitGroup
@@ -176,7 +176,7 @@ func (c *cluster) asOwner(ctx context.Context, h *house, term sluice.Term) error
 	if err == nil {
 		c.outlook.see(sluice.Owner{Name: string(c.seat.Name), Address: c.seat.Address}, term.Number(), nil, c.s.Clock())
 		c.s.Log.Info("this server owns the log", "term", term.Number())
-		err = c.s.live(life, h, c.journal, c.ownerLife(h.front, term, t.began))
+		err = c.s.Live(life, c.journal, c.ownerLife(term, t.began))
 	}
 	switch over := life.Err() != nil && ctx.Err() == nil; {
 	case over, sluice.CodeOf(err) == sluice.Contact && ctx.Err() == nil: // another life follows, whatever has failed in this one
@@ -265,10 +265,10 @@ func (c *cluster) belongs(ctx context.Context) error {
 	return sluice.Errorf(sluice.Contact, "this server was removed from the cluster").WithHint("an empty --data and a token of sluice server members add let it in again")
 }
 
-func (c *cluster) copyLife() life {
-	return life{
-		inCluster: (*seats)(c), watched: c.watched, engine: c.engineSeen, stale: c.stale, turns: c.outlook.changes, halts: noticed{c},
-		answer: c.answerAsCopy, carry: c.carry, here: &c.here, beside: c.warm, follows: c.follows, ready: c.readyAsCopy,
+func (c *cluster) copyLife() Life {
+	return Life{
+		InCluster: (*seats)(c), Watched: c.watched, Engine: c.engineSeen, Stale: c.stale, Turns: c.outlook.changes, Halts: noticed{c},
+		Answer: c.answerAsCopy, Carry: c.carry, Here: &c.here, Beside: c.warm, Follows: c.follows, Ready: c.readyAsCopy,
 	}
 }
 
@@ -347,14 +347,14 @@ func (c *cluster) warm(ctx context.Context) {
 	}
 }
 
-func (c *cluster) ownerLife(front *doors.Front, term sluice.Term, began []sluice.Head) life {
-	return life{owns: true, watched: c.hears, inCluster: (*seats)(c), engine: c.engineSeen, term: term.Number(), stillOwns: c.ownsIn(term.Number()), servers: c.abouts.workers, beside: c.tend, here: &c.here,
-		around: func(service *control.Service) func() { return c.around(service, began) },
-		answer: func(here http.Handler) doors.Answers {
+func (c *cluster) ownerLife(term sluice.Term, began []sluice.Head) Life {
+	return Life{Owns: true, Watched: c.hears, InCluster: (*seats)(c), Engine: c.engineSeen, Term: term.Number(), StillOwns: c.ownsIn(term.Number()), Servers: c.abouts.workers, Beside: c.tend, Here: &c.here,
+		Around: func(service *control.Service) func() { return c.around(service, began) },
+		Answer: func(here http.Handler) doors.Answers {
 			o := &owning{lasts: term.Lasts}
 			o.answer = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				// It is cut with this life, as what came here by itself is.
-				if !front.Pass(w, r, func() bool { return c.api.Load() == o }) { // the server that handed it on does so again
+				if !c.s.Front.Pass(w, r, func() bool { return c.api.Load() == o }) { // the server that handed it on does so again
 					panic(http.ErrAbortHandler)
 				}
 			})
@@ -376,7 +376,7 @@ func (c *cluster) ownsIn(term uint64) func(context.Context) error {
 
 // spread keeps by a majority of the servers what survives a server, in a term that began where the log ended then.
 func (c *cluster) spread(began []sluice.Head) *copies.Copies {
-	return copies.New(copies.Config{Members: c.neighbours.peers, Size: c.neighbours.size, Blobs: c.here.blobs, Outputs: c.outputs, Log: c.journal, Began: began,
+	return copies.New(copies.Config{Members: c.neighbours.peers, Size: c.neighbours.size, Blobs: c.here.Blobs, Outputs: c.outputs, Log: c.journal, Began: began,
 		Needed: func(ctx context.Context) ([]string, []sluice.JobID, []sluice.JobID, error) {
 			n, err := retain.Needed(ctx, retain.Config{Policy: c.s.Keep, Log: c.journal, Clock: c.s.Clock})
 			return n.Blobs, n.Open, n.Over, err

@@ -1,9 +1,11 @@
-package app
+package cluster
 
 import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -12,8 +14,8 @@ import (
 	"sluice/internal/app/private"
 )
 
-// seat is a server's place in a cluster, as its data remember it.
-type seat struct {
+// Seat is a server's place in a cluster, as its data remember it.
+type Seat struct {
 	Cluster string            `json:"cluster"` // tells one cluster from another
 	Name    sluice.ServerName `json:"name"`
 	Address string            `json:"address"`
@@ -33,10 +35,52 @@ type seat struct {
 
 const seatName = "cluster.json"
 
+// Files are the names in the data of what makes a server one of a cluster.
+var Files = []string{seatName, etcdDir, lostDir, certificatesDir}
+
+// ReadSeat is a server's place in a cluster; ok is false where its data are those of a server that is alone.
+func ReadSeat(data string) (s Seat, ok bool, err error) {
+	text, err := os.ReadFile(filepath.Join(data, seatName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &s)
+	}
+	if err != nil {
+		return s, false, &sluice.Error{Code: sluice.Config, Text: filepath.Join(data, seatName), Err: err}
+	}
+	return s, true, nil
+}
+
+// HasSeat reports whether data are those of a server of a cluster.
+func HasSeat(data string) bool {
+	_, err := os.Stat(filepath.Join(data, seatName))
+	return err == nil
+}
+
+// First is the seat of the server that makes a cluster.
+func First(name sluice.ServerName, address string) (Seat, error) {
+	at, err := etcdAt(address)
+	if err != nil {
+		return Seat{}, err
+	}
+	return Seat{Cluster: rand.Text(), Name: name, Address: address, Begins: true, Nodes: map[string]string{string(name): at}}, nil
+}
+
+// Forget makes the data those of a server that is alone.
+func Forget(dir string) error {
+	err := os.Remove(filepath.Join(dir, seatName))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, private.Sync(dir))
+}
+
 // enter reads the server's place in the cluster, or makes it: in a new cluster, or with a token in one that is there.
 func (c *cluster) enter(ctx context.Context) error {
 	s := c.s
-	there, is, err := readSeat(s.Data)
+	there, is, err := ReadSeat(s.Data)
 	if err != nil {
 		return err
 	}
@@ -44,13 +88,13 @@ func (c *cluster) enter(ctx context.Context) error {
 		c.seat = there
 		if there.Begins && !there.Kept && !there.Elsewhere && len(s.Cluster.Engine.Endpoints) > 0 { // it was promoted or recovered, and never started
 			c.seat.Elsewhere = true
-			if err := c.seat.keep(s.Data); err != nil {
+			if err := c.seat.Keep(s.Data); err != nil {
 				return err
 			}
 		}
 		return c.fits()
 	}
-	at, err := etcdAt(s.Cluster.Address)
+	first, err := First(s.Cluster.Name, s.Cluster.Address)
 	if err != nil {
 		return err
 	}
@@ -61,9 +105,8 @@ func (c *cluster) enter(ctx context.Context) error {
 	if s.Cluster.Token.Set() {
 		return c.enterWith(ctx, s.Cluster.Token)
 	}
-	c.seat = seat{Cluster: rand.Text(), Name: s.Cluster.Name, Address: s.Cluster.Address, Begins: true, Nodes: map[string]string{string(s.Cluster.Name): at},
-		Elsewhere: len(s.Cluster.Engine.Endpoints) > 0}
-	return c.seat.keep(s.Data)
+	c.seat, c.seat.Elsewhere = first, len(s.Cluster.Engine.Endpoints) > 0
+	return c.seat.Keep(s.Data)
 }
 
 // arrived has this server go by the log from now on, which it has.
@@ -73,7 +116,7 @@ func (c *cluster) arrived() error {
 	}
 	s := c.seat
 	s.Others = nil
-	if err := s.keep(c.s.Data); err != nil {
+	if err := s.Keep(c.s.Data); err != nil {
 		return err
 	}
 	c.early.Store(nil)
@@ -93,7 +136,8 @@ func (c *cluster) fits() error {
 	return nil
 }
 
-func (s seat) keep(data string) error {
+// Keep keeps it in the data.
+func (s Seat) Keep(data string) error {
 	text, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
@@ -138,7 +182,7 @@ func (c *cluster) tryBegin(ctx context.Context) error {
 	}
 	begun := c.seat
 	begun.Begins = false
-	if err := begun.keep(c.s.Data); err != nil {
+	if err := begun.Keep(c.s.Data); err != nil {
 		return err
 	}
 	c.seat.Begins = false

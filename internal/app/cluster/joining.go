@@ -1,4 +1,4 @@
-package app
+package cluster
 
 import (
 	"context"
@@ -39,13 +39,13 @@ func (c *cluster) wire() peerwire.ServerConfig {
 				return nil
 			}
 			return func(ctx context.Context, conn net.Conn) {
-				if !c.doors.Bring(ctx, "workers", conn) {
+				if !c.s.Doors.Bring(ctx, "workers", conn) {
 					_ = conn.Close()
 				}
 			}
 		},
 		Asks:    map[string]func(context.Context, string, json.RawMessage) (any, error){"join": c.joinFor, "about": c.answerAbout, "halts/settled": c.haltsSettled, "halts/offer": c.haltsOffered},
-		Kept:    peerwire.Kept{Records: c.recordsOf, Blobs: c.here.blobs, KeepOutput: keeper.KeepOutput, OutputSize: keeper.OutputSize, OpenOutput: keeper.OpenOutput},
+		Kept:    peerwire.Kept{Records: c.recordsOf, Blobs: c.here.Blobs, KeepOutput: keeper.KeepOutput, OutputSize: keeper.OutputSize, OpenOutput: keeper.OpenOutput},
 		Trouble: func(text string) { c.s.Log.Debug("a server comes in vain", "why", text) }}
 }
 
@@ -292,8 +292,8 @@ func (c *cluster) enterWith(ctx context.Context, text sluice.Secret) error {
 	if err != nil {
 		return &sluice.Error{Code: sluice.Config, Text: "the server's data", Err: err}
 	}
-	c.seat = seat{Cluster: g.Cluster, Name: s.Cluster.Name, Address: s.Cluster.Address, Joins: true, Nodes: g.Nodes, Others: g.Others, Elsewhere: g.Elsewhere}
-	return c.seat.keep(s.Data)
+	c.seat = Seat{Cluster: g.Cluster, Name: s.Cluster.Name, Address: s.Cluster.Address, Joins: true, Nodes: g.Nodes, Others: g.Others, Elsewhere: g.Elsewhere}
+	return c.seat.Keep(s.Data)
 }
 
 // headsKey is where headsdir keeps its key.

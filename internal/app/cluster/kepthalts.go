@@ -1,4 +1,4 @@
-package app
+package cluster
 
 import (
 	"context"
@@ -85,8 +85,7 @@ func (t *taking) get(ctx context.Context) (*halts.Taker, error) {
 		return t.taker, nil
 	}
 	s := t.c.s
-	local := &Local{Places: Places{Home: s.Home, State: s.Data, Config: s.Data}, Env: s.Env, Environ: s.Environ, Clock: s.Clock}
-	service, err := local.around(t.c.journal)
+	service, err := s.Service(t.c.journal)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package app
+package cluster
 
 import (
 	"context"
@@ -88,7 +88,7 @@ func (c *cluster) form(k member.Known, v view, nodes []etcd.Member, heads []slui
 	}
 	said, heard := c.abouts.of(k.Name)
 	if k.Name == c.seat.Name {
-		said, heard = aboutAt{about{Version: Version, Heads: heads, Trouble: c.trouble()}, now}, true
+		said, heard = aboutAt{about{Version: c.s.Version, Heads: heads, Trouble: c.trouble()}, now}, true
 	}
 	if heard {
 		seen, lacks := said.at.UTC(), behind(heads, said.Heads)

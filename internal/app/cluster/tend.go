@@ -1,4 +1,4 @@
-package app
+package cluster
 
 import (
 	"context"
@@ -86,7 +86,7 @@ func (a *abouts) workers() (out []string) {
 
 // self is what this server says of itself.
 func (c *cluster) self(ctx context.Context) (about, error) {
-	is := about{Workers: c.workersAt(), Version: Version, Trouble: c.trouble()}
+	is := about{Workers: c.workersAt(), Version: c.s.Version, Trouble: c.trouble()}
 	if c.halts != nil {
 		is.Halts = c.halts.Next()
 	}
@@ -112,7 +112,7 @@ func (c *cluster) self(ctx context.Context) (about, error) {
 
 // workersAt is where workers reach this server: where it listens for them, or at the host where servers do.
 func (c *cluster) workersAt() string {
-	addr := c.doors.Address("workers")
+	addr := c.s.Doors.Address("workers")
 	if addr == nil {
 		return ""
 	}

@@ -1,9 +1,16 @@
-package app
+// Package cluster is a server's part in a cluster: its lives as a copy and as the owner of the log, joining, and what the servers say to each
+// other.
+//
+// Becoming the owner is like the start of a server that is alone, and ceasing to be it like its end. So this package must not know what a
+// server does in a life: it says of what kind the life is ([Life]) and has it lived ([Server.Live]).
+package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,15 +27,18 @@ import (
 	"sluice/internal/adapter/peerwire"
 	"sluice/internal/adapter/sqlitelog"
 	"sluice/internal/app/doors"
+	"sluice/internal/front/httpapi"
+	"sluice/internal/run/control"
 	"sluice/internal/run/copies"
 	"sluice/internal/run/halts"
 	"sluice/internal/run/lookout"
 	"sluice/internal/run/members"
 	"sluice/internal/run/replica"
+	"sluice/internal/run/retain"
 )
 
-// Cluster says how a server takes part in a cluster; the zero value: it does not.
-type Cluster struct {
+// Config says how a server takes part in a cluster; the zero value: it does not.
+type Config struct {
 	// Address is where the other servers reach this one, HOST:PORT. Its etcd is reached at the port after it.
 	Address string
 	// Name is that of this server. No two of a cluster have the same.
@@ -39,14 +49,37 @@ type Cluster struct {
 	Engine etcd.ConnectConfig
 }
 
+// Server is the server that takes part, as far as that needs to know it.
+type Server struct {
+	// Cluster says how.
+	Cluster Config
+	// Data is the directory of everything that it keeps.
+	Data    string
+	Clock   sluice.Clock
+	Log     *slog.Logger
+	Version string
+	// Keep says what is kept, of which some is on other servers, too.
+	Keep retain.Policy
+	// Doors and Front are where those come in who want something from it, whatever it is in its lives.
+	Doors *doors.Doors
+	Front *doors.Front
+	// Live is one of its lives: it serves from a journal until ctx ends.
+	Live func(ctx context.Context, journal lookout.Journal, as Life) error
+	// Prove says who is at the other end of a connection.
+	Prove func(ctx context.Context, state *tls.ConnectionState) (httpapi.Proof, error)
+	// Learn makes the key of a host known here; nil: no host is reached from here.
+	Learn func(ctx context.Context, k sluice.LearnedKey) error
+	// Service is what acts on a log for people, beside a life.
+	Service func(log sluice.Log) (*control.Service, error)
+}
+
 // cluster is a server's part in one.
 type cluster struct {
-	s          *Server
-	seat       seat
+	s          Server
+	seat       Seat
 	servers    *authority.Servers
 	member     *authority.Member
 	files      authority.Files
-	doors      *doors.Doors
 	node       *etcd.Node
 	engine     *etcd.Engine
 	journal    *replica.Journal
@@ -68,7 +101,7 @@ type cluster struct {
 	taking        atomic.Pointer[taking]
 	unsettledSaid atomic.Pointer[string]
 	care          *etcd.Care
-	here          stored              // what is kept here
+	here          Stored              // what is kept here
 	outputs       *diroutputs.Outputs // the same as in here
 	caughtUp      atomic.Bool         // this server had all of the log, since it started
 	begun         chan struct{}       // closed when the engine knows of the log that this server brought, if it did
@@ -93,12 +126,12 @@ const (
 // errTermOver ends the life of an owner.
 var errTermOver = errors.New("this server does not own the log any more")
 
-// among serves as one of the servers of a cluster.
-func (s *Server) among(ctx context.Context, h *house) (err error) {
-	h.doors.Stay = true
-	defer h.doors.Close()
+// Run serves as one of the servers of a cluster until ctx ends, or this server cannot take part any more.
+func Run(ctx context.Context, s Server) (err error) {
+	s.Doors.Stay = true
+	defer s.Doors.Close()
 	before := lastChange(s.Data, s.Clock())
-	c := &cluster{s: s, doors: h.doors, outlook: newOutlook(before), before: before, begun: make(chan struct{})}
+	c := &cluster{s: s, outlook: newOutlook(before), before: before, begun: make(chan struct{})}
 	c.neighbours.c = c
 	defer c.neighbours.close()
 	if err := c.enter(ctx); err != nil {
@@ -143,7 +176,7 @@ func (s *Server) among(ctx context.Context, h *house) (err error) {
 	defer end()
 	c.care = c.newCare()
 	c.begin(beside, &all, door, stop)
-	err = c.lives(ctx, h)
+	err = c.lives(ctx)
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
 	}
@@ -295,7 +328,7 @@ func (c *cluster) startNode() (err error) {
 	}
 	if !c.seat.Kept {
 		c.seat.Kept = true
-		if err := c.seat.keep(c.s.Data); err != nil {
+		if err := c.seat.Keep(c.s.Data); err != nil {
 			return errors.Join(err, c.node.Close())
 		}
 	}
@@ -319,8 +352,8 @@ func (c *cluster) openStored() (err error) {
 	if c.outputs, err = diroutputs.New(filepath.Join(c.s.Data, "outputs")); err != nil {
 		return contact(err)
 	}
-	c.here.outputs = c.outputs
-	if c.here.blobs, err = dirblobs.New(filepath.Join(c.s.Data, "blobs"), c.s.Clock()); err != nil {
+	c.here.Outputs = c.outputs
+	if c.here.Blobs, err = dirblobs.New(filepath.Join(c.s.Data, "blobs"), c.s.Clock()); err != nil {
 		return contact(err)
 	}
 	return nil
@@ -328,14 +361,14 @@ func (c *cluster) openStored() (err error) {
 
 // openLearned begins where this server left off to learn keys of hosts, which may be more than is left of the log.
 func (c *cluster) openLearned(ctx context.Context) error {
-	if c.s.NoWorker {
+	if c.s.Learn == nil {
 		return nil
 	}
 	heads, err := c.journal.Heads(ctx) // before more comes
 	if err != nil {
 		return contact(err)
 	}
-	if c.learned, err = newLearned(c.s.Data, c.journal, c.s.learnKey, func(text string) { c.s.Log.Error(text) }); err != nil {
+	if c.learned, err = newLearned(c.s.Data, c.journal, c.s.Learn, func(text string) { c.s.Log.Error(text) }); err != nil {
 		return err
 	}
 	c.learned.upTo(heads)
@@ -352,4 +385,12 @@ func etcdAt(address string) (string, error) {
 		return "", sluice.Errorf(sluice.Usage, "%q is no address at which other servers reach this one", address).WithHint("HOST:PORT, such as 10.0.0.1:7659; the port after it is used, too")
 	}
 	return net.JoinHostPort(host, strconv.FormatUint(n+1, 10)), nil
+}
+
+// contact marks errors of the journal's files.
+func contact(err error) error {
+	if sluice.CodeOf(err) != "" {
+		return err
+	}
+	return &sluice.Error{Code: sluice.Contact, Text: "cannot open the journal", Err: err}
 }

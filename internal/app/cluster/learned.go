@@ -1,4 +1,4 @@
-package app
+package cluster
 
 import (
 	"cmp"
@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"sluice"
-	"sluice/internal/adapter/sshexec"
 	"sluice/internal/app/private"
 )
 
@@ -225,18 +224,4 @@ func (l *learned) keep() error {
 		l.kept = at
 	}
 	return err
-}
-
-// learnKey makes a key known as an administrator's wish does.
-func (s *Server) learnKey(ctx context.Context, k sluice.LearnedKey) error {
-	key, err := sshexec.ParseHostKey(k.Type, k.Key)
-	if err != nil {
-		return err
-	}
-	t, err := s.local().ssh(nil)
-	if err != nil {
-		return err
-	}
-	defer t.Close()
-	return t.AppendKnownHost(ctx, k.Host, k.SSH, key, nil)
 }

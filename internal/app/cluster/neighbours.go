@@ -1,4 +1,4 @@
-package app
+package cluster
 
 import (
 	"context"
@@ -22,6 +22,9 @@ type neighbours struct {
 	mu    sync.Mutex
 	known map[string]*neighbour
 }
+
+// listWithin bounds what is waited for the log to say who the members are.
+const listWithin = 5 * time.Second
 
 type neighbour struct {
 	*peerwire.Client
@@ -75,7 +78,7 @@ func (n *neighbours) all(ctx context.Context) ([]*neighbour, error) {
 
 // peers are all others, for what is kept there, too.
 func (n *neighbours) peers() []sluice.Peer {
-	ctx, done := context.WithTimeout(context.Background(), collectTime)
+	ctx, done := context.WithTimeout(context.Background(), listWithin)
 	defer done()
 	all, err := n.all(ctx)
 	if err != nil {
@@ -90,7 +93,7 @@ func (n *neighbours) peers() []sluice.Peer {
 
 // size is how many servers there are, with this one.
 func (n *neighbours) size() int {
-	ctx, done := context.WithTimeout(context.Background(), collectTime)
+	ctx, done := context.WithTimeout(context.Background(), listWithin)
 	defer done()
 	known, err := n.c.members.All(ctx)
 	if err != nil {
