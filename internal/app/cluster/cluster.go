@@ -14,13 +14,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"sluice"
-	"sluice/internal/adapter/authority"
 	"sluice/internal/adapter/dirblobs"
 	"sluice/internal/adapter/diroutputs"
 	"sluice/internal/adapter/etcd"
@@ -30,7 +28,6 @@ import (
 	"sluice/internal/front/httpapi"
 	"sluice/internal/run/control"
 	"sluice/internal/run/copies"
-	"sluice/internal/run/halts"
 	"sluice/internal/run/lookout"
 	"sluice/internal/run/members"
 	"sluice/internal/run/replica"
@@ -77,38 +74,38 @@ type Server struct {
 type cluster struct {
 	s          Server
 	seat       Seat
-	servers    *authority.Servers
-	member     *authority.Member
-	files      authority.Files
-	node       *etcd.Node
-	engine     *etcd.Engine
+	identity   identity
+	engine     engine
 	journal    *replica.Journal
+	here       here
 	outlook    *outlook
-	before     time.Time // when the copy was changed last before this server started
-	members    *members.Keeper
-	learned    *learned // nil: no host is reached from here
 	neighbours neighbours
-	// api answers requests while this server owns the log; nil: it does not.
-	api    atomic.Pointer[owning]
-	copies atomic.Pointer[copies.Copies] // of the life that the server is in
-	guard  atomic.Pointer[lookout.Guard] // of the life that the server is in, or was in last
-	abouts abouts
-	voices voices
-	early  atomic.Pointer[map[string]string] // those that let this server in, until it has the log
-	// halts are those that this server was asked for while it had no majority; taking appends such, in the term in which this server owns
-	// the log.
-	halts         *halts.Keeper
-	taking        atomic.Pointer[taking]
-	unsettledSaid atomic.Pointer[string]
-	care          *etcd.Care
-	here          Stored              // what is kept here
-	outputs       *diroutputs.Outputs // the same as in here
-	caughtUp      atomic.Bool         // this server had all of the log, since it started
-	begun         chan struct{}       // closed when the engine knows of the log that this server brought, if it did
-	ready         bool                // this server goes by the log, and has heard which versions the others speak; of seek alone
-	same          bool                // what this server's part of the engine keeps is what the others keep; of seek alone
-	waits         atomic.Value        // a text: what this server waits for before it can own the log; "": nothing, or for the one who does
-	stop          context.CancelCauseFunc
+	abouts     abouts
+	seeking    seeking
+	present    present
+	halts      kept
+	learned    *learned // nil: no host is reached from here
+	stop       context.CancelCauseFunc
+}
+
+func newCluster(s Server) *cluster {
+	c := &cluster{s: s}
+	c.neighbours.self, c.neighbours.identity, c.neighbours.log = s.Cluster.Name, &c.identity, s.Log
+	return c
+}
+
+// here is what is kept on this machine beside the log.
+type here struct {
+	Stored
+	outputs *diroutputs.Outputs // the same as in Stored
+	before  time.Time           // when the copy of the log was changed last before this server started
+}
+
+// present is what this server has in the life that it is in.
+type present struct {
+	api    atomic.Pointer[owning]        // answers requests while this server owns the log; nil: it does not
+	copies atomic.Pointer[copies.Copies] // nil: what is kept is here alone
+	guard  atomic.Pointer[lookout.Guard] // of this life, or of the last one
 }
 
 const (
@@ -118,9 +115,6 @@ const (
 	lifeRetry = time.Second
 	// ownRetry is waited before a server wants to own the log again.
 	ownRetry = 200 * time.Millisecond
-	etcdDir  = "etcd"
-	// certificatesDir is where the files are that etcd reads.
-	certificatesDir = "certificates"
 )
 
 // errTermOver ends the life of an owner.
@@ -131,14 +125,14 @@ func Run(ctx context.Context, s Server) (err error) {
 	s.Doors.Stay = true
 	defer s.Doors.Close()
 	before := lastChange(s.Data, s.Clock())
-	c := &cluster{s: s, outlook: newOutlook(before), before: before, begun: make(chan struct{})}
-	c.neighbours.c = c
+	c := newCluster(s)
+	c.outlook, c.here.before, c.seeking.begun = newOutlook(before), before, make(chan struct{})
 	defer c.neighbours.close()
 	if err := c.enter(ctx); err != nil {
 		return err
 	}
 	if len(c.seat.Others) > 0 {
-		c.early.Store(&c.seat.Others)
+		c.neighbours.early.Store(&c.seat.Others)
 	}
 	closeEngine, err := c.openEngine(ctx)
 	if err != nil {
@@ -152,7 +146,7 @@ func Run(ctx context.Context, s Server) (err error) {
 	if err := c.openHalts(); err != nil {
 		return err
 	}
-	if c.members, err = members.New(ctx, c.journal, s.Clock); err != nil {
+	if c.neighbours.members, err = members.New(ctx, c.journal, s.Clock); err != nil {
 		return contact(err)
 	}
 	if err := c.openStored(); err != nil {
@@ -174,7 +168,7 @@ func Run(ctx context.Context, s Server) (err error) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer end()
-	c.care = c.newCare()
+	c.engine.care = c.newCare()
 	c.begin(beside, &all, door, stop)
 	err = c.lives(ctx)
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
@@ -188,10 +182,10 @@ func (c *cluster) begin(beside context.Context, all *sync.WaitGroup, door net.Li
 	all.Go(func() {
 		select {
 		case <-beside.Done():
-		case <-c.engineEnds():
+		case <-c.engine.ends():
 			e := sluice.Errorf(sluice.Contact, "this server's part of the engine has ended").WithHint("was the server removed from the cluster? sluice server members says so, at another one")
 			var why *sluice.Error
-			if errors.As(c.node.Err(), &why) {
+			if errors.As(c.engine.node.Err(), &why) {
 				e.Err, e.Hint = why, why.Hint
 			}
 			stop(e)
@@ -202,16 +196,16 @@ func (c *cluster) begin(beside context.Context, all *sync.WaitGroup, door net.Li
 			stop(fmt.Errorf("the other servers are not answered any more: %w", err))
 		}
 	})
-	all.Go(func() { c.care.Run(beside) })
+	all.Go(func() { c.engine.care.Run(beside) })
 	all.Go(func() { c.compare(beside) })
 	all.Go(func() { c.prove(beside) })
 	if c.learned != nil {
 		all.Go(func() { c.learned.run(beside) })
 	}
-	all.Go(func() { c.outlook.run(beside, c.engine, c.s.Clock, c.tellCut) })
+	all.Go(func() { c.outlook.run(beside, c.engine.Engine, c.s.Clock, c.tellCut) })
 	all.Go(func() { c.offerHalts(beside) })
 	all.Go(func() {
-		c.member.Keep(beside, c.certificates(), func(err error) { c.s.Log.Error("this server cannot certify itself anew", "why", err) })
+		c.identity.member.Keep(beside, c.certificates(), func(err error) { c.s.Log.Error("this server cannot certify itself anew", "why", err) })
 	})
 	all.Go(func() {
 		err := c.beginLog(beside)
@@ -247,97 +241,8 @@ func lastChange(data string, now time.Time) time.Time {
 	return at
 }
 
-// identify has the server certify itself towards the others.
-func (c *cluster) identify() (err error) {
-	host, _, err := net.SplitHostPort(c.seat.Address)
-	if err != nil {
-		return err
-	}
-	if c.servers, err = authority.OpenServers(c.s.Data, c.s.Clock); err == nil {
-		c.member, err = c.servers.Member(string(c.seat.Name), host)
-	}
-	if err == nil {
-		c.files, err = c.member.Write(c.certificates())
-	}
-	if err != nil {
-		return &sluice.Error{Code: sluice.Config, Text: "the authority for servers", Err: err}
-	}
-	return nil
-}
-
-// certificates is where the files are that etcd reads.
-func (c *cluster) certificates() string { return filepath.Join(c.s.Data, certificatesDir) }
-
-// openEngine starts this server's part of the engine, or reaches the one that exists.
-func (c *cluster) openEngine(ctx context.Context) (end func() error, err error) {
-	if err := c.identify(); err != nil {
-		return nil, err
-	}
-	if c.seat.Elsewhere != (len(c.s.Cluster.Engine.Endpoints) > 0) {
-		if c.seat.Elsewhere {
-			return nil, sluice.Errorf(sluice.Config, "this cluster has its engine in an etcd elsewhere").WithHint("--engine URL")
-		}
-		return nil, sluice.Errorf(sluice.Config, "the servers of this cluster make its engine up themselves").WithHint("without --engine")
-	}
-	if !c.seat.Elsewhere {
-		return func() error { return c.node.Close() }, c.startNode()
-	}
-	client, err := etcd.Connect(ctx, c.s.Cluster.Engine)
-	if err != nil {
-		return nil, err
-	}
-	if c.engine, err = etcd.New(client, etcd.Config{Prefix: c.s.Cluster.Engine.Prefix, Shared: true}); err != nil {
-		return nil, errors.Join(err, client.Close())
-	}
-	return client.Close, nil
-}
-
-// engineEnds is closed when this server's part of the engine has ended; nil where it is elsewhere.
-func (c *cluster) engineEnds() <-chan struct{} {
-	if c.node == nil {
-		return nil
-	}
-	return c.node.Stopped()
-}
-
-// nodes are the members of the engine that the servers make up; none where it is elsewhere.
-func (c *cluster) nodes(ctx context.Context) ([]etcd.Member, error) {
-	if c.node == nil {
-		return nil, nil
-	}
-	return c.node.Members(ctx)
-}
-
-// startNode starts this server's node of etcd. One that has lost what it kept would give its vote a second time, for something else than
-// before, and what a majority acknowledged could be lost.
-func (c *cluster) startNode() (err error) {
-	at, err := etcdAt(c.seat.Address)
-	if err != nil {
-		return err
-	}
-	if c.seat.Kept {
-		if _, err := os.Stat(filepath.Join(c.s.Data, etcdDir, "member")); err != nil {
-			return &sluice.Error{Code: sluice.Config, Text: "this server has lost what its part of the engine kept, and cannot take part as the one that it was", Err: err,
-				Hint: "at another server: sluice server members replace " + string(c.seat.Name) + " NEW; then start NEW with an empty --data"}
-		}
-	}
-	c.node, err = etcd.Begin(etcd.NodeConfig{Name: string(c.seat.Name), Dir: filepath.Join(c.s.Data, etcdDir), Listen: at, Advertise: at, Nodes: c.seat.Nodes,
-		Joins: c.seat.Joins, Token: c.seat.Cluster, Certificate: c.files.Pair, Key: c.files.Pair, Authority: c.files.Authority, Common: authority.Members, Trouble: func(text string) { c.s.Log.Warn(text) }})
-	if err != nil {
-		return err
-	}
-	if !c.seat.Kept {
-		c.seat.Kept = true
-		if err := c.seat.Keep(c.s.Data); err != nil {
-			return errors.Join(err, c.node.Close())
-		}
-	}
-	c.engine, err = etcd.New(c.node.Client(), etcd.Config{})
-	return err
-}
-
 func (c *cluster) openJournal(ctx context.Context) (err error) {
-	c.journal, err = replica.New(replica.Config{Engine: c.engine, Missing: c.missing, Trouble: func(text string) { c.s.Log.Warn(text) }},
+	c.journal, err = replica.New(replica.Config{Engine: c.engine.Engine, Missing: c.missing, Trouble: func(text string) { c.s.Log.Warn(text) }},
 		func(first func(context.Context, sluice.Record) error) (replica.Copy, error) {
 			return sqlitelog.Open(ctx, sqlitelog.Config{Dir: c.s.Data, First: first})
 		})
@@ -349,10 +254,10 @@ func (c *cluster) openJournal(ctx context.Context) (err error) {
 
 // openStored opens what is kept here, for this server and for the others.
 func (c *cluster) openStored() (err error) {
-	if c.outputs, err = diroutputs.New(filepath.Join(c.s.Data, "outputs")); err != nil {
+	if c.here.outputs, err = diroutputs.New(filepath.Join(c.s.Data, "outputs")); err != nil {
 		return contact(err)
 	}
-	c.here.Outputs = c.outputs
+	c.here.Outputs = c.here.outputs
 	if c.here.Blobs, err = dirblobs.New(filepath.Join(c.s.Data, "blobs"), c.s.Clock()); err != nil {
 		return contact(err)
 	}
@@ -376,16 +281,6 @@ func (c *cluster) openLearned(ctx context.Context) error {
 }
 
 func (c *cluster) closeJournal() error { return c.journal.Copy.(*sqlitelog.Log).Close() }
-
-// etcdAt is where a server's etcd is reached: at the port after the server's own.
-func etcdAt(address string) (string, error) {
-	host, port, err := net.SplitHostPort(address)
-	n, bad := strconv.ParseUint(port, 10, 16)
-	if err != nil || bad != nil || host == "" || n == 0 || n == 65535 {
-		return "", sluice.Errorf(sluice.Usage, "%q is no address at which other servers reach this one", address).WithHint("HOST:PORT, such as 10.0.0.1:7659; the port after it is used, too")
-	}
-	return net.JoinHostPort(host, strconv.FormatUint(n+1, 10)), nil
-}
 
 // contact marks errors of the journal's files.
 func contact(err error) error {

@@ -13,7 +13,7 @@ const compareEvery = time.Minute
 
 // compare ends the server where a majority of the others keep something else. That they do not answer is no news here.
 func (c *cluster) compare(ctx context.Context) {
-	if c.node == nil {
+	if c.engine.node == nil {
 		return
 	}
 	for {
@@ -22,7 +22,7 @@ func (c *cluster) compare(ctx context.Context) {
 			return
 		case <-time.After(compareEvery):
 		}
-		if err := c.node.Same(ctx); sluice.IsLasting(err) {
+		if err := c.engine.node.Same(ctx); sluice.IsLasting(err) {
 			c.stop(err)
 			return
 		}

@@ -24,18 +24,18 @@ import (
 
 // wire answers the other servers.
 func (c *cluster) wire() peerwire.ServerConfig {
-	keeper := copies.Keeper{Outputs: c.outputs}
-	return peerwire.ServerConfig{Name: string(c.seat.Name), Certificate: c.member.Certificate, Roots: c.servers.Roots(), WhoIs: authority.MemberOf, Admit: c.admit,
-		Heard: func(name string, protocol int) { c.voices.heard(name, protocol, c.s.Log) },
+	keeper := copies.Keeper{Outputs: c.here.outputs}
+	return peerwire.ServerConfig{Name: string(c.seat.Name), Certificate: c.identity.member.Certificate, Roots: c.identity.servers.Roots(), WhoIs: authority.MemberOf, Admit: c.admit,
+		Heard: func(name string, protocol int) { c.neighbours.voices.heard(name, protocol, c.s.Log) },
 		Join:  c.join,
 		API: func() http.Handler {
-			if o := c.api.Load(); o != nil && o.lasts() {
+			if o := c.present.api.Load(); o != nil && o.lasts() {
 				return o.answer
 			}
 			return nil
 		},
 		Line: func() func(context.Context, net.Conn) {
-			if o := c.api.Load(); o == nil || !o.lasts() {
+			if o := c.present.api.Load(); o == nil || !o.lasts() {
 				return nil
 			}
 			return func(ctx context.Context, conn net.Conn) {
@@ -52,10 +52,10 @@ func (c *cluster) wire() peerwire.ServerConfig {
 // admit refuses a server that is no member: the list is that of this server's copy of the log. One that does not have it yet admits those
 // that let it in.
 func (c *cluster) admit(ctx context.Context, name string) error {
-	if early := c.early.Load(); early != nil && (*early)[name] != "" {
+	if early := c.neighbours.early.Load(); early != nil && (*early)[name] != "" {
 		return nil
 	}
-	m, err := c.members.Find(ctx, sluice.ServerName(name))
+	m, err := c.neighbours.members.Find(ctx, sluice.ServerName(name))
 	if err != nil || !m.Joined {
 		return errors.Join(sluice.Errorf(sluice.Denied, "the server %s is no member of the cluster", name), err)
 	}
@@ -115,7 +115,7 @@ type grant struct {
 
 // join lets a server in that shows a token. Who does not own the log asks the owner to.
 func (c *cluster) join(ctx context.Context, j peerwire.Joining) (json.RawMessage, error) {
-	if c.api.Load() != nil {
+	if c.present.api.Load() != nil {
 		return c.letIn(ctx, j)
 	}
 	v := c.outlook.now()
@@ -137,7 +137,7 @@ func (c *cluster) joinFor(ctx context.Context, _ string, in json.RawMessage) (an
 	if err := json.Unmarshal(in, &j); err != nil {
 		return nil, sluice.Errorf(sluice.Usage, "this is no joining: %v", err)
 	}
-	if c.api.Load() == nil {
+	if c.present.api.Load() == nil {
 		return nil, sluice.Errorf(sluice.Contact, "this server does not own the log").WithHint("try again in a moment")
 	}
 	return c.letIn(ctx, j)
@@ -155,15 +155,15 @@ func (c *cluster) letIn(ctx context.Context, j peerwire.Joining) (json.RawMessag
 	if err := c.exclude(ctx); err != nil { // who was removed, and may come again by this name: its node must be gone before
 		return nil, err
 	}
-	if _, err := c.members.Join(ctx, sluice.ServerName(j.Name), j.Secret, j.Address, j.From); err != nil {
+	if _, err := c.neighbours.members.Join(ctx, sluice.ServerName(j.Name), j.Secret, j.Address, j.From); err != nil {
 		return nil, err
 	}
 	if err := c.exclude(ctx); err != nil { // the one that it replaces
 		return nil, err
 	}
 	var nodes map[string]string
-	if c.node != nil {
-		if nodes, err = c.node.Add(ctx, j.Name, at); err != nil {
+	if c.engine.node != nil {
+		if nodes, err = c.engine.node.Add(ctx, j.Name, at); err != nil {
 			return nil, err
 		}
 	}
@@ -175,35 +175,20 @@ func (c *cluster) letIn(ctx context.Context, j peerwire.Joining) (json.RawMessag
 	if err != nil {
 		return nil, err
 	}
-	others, err := c.addresses(ctx, sluice.ServerName(j.Name))
+	others, err := c.neighbours.addresses(ctx, sluice.ServerName(j.Name))
 	if err != nil {
 		return nil, err
 	}
 	c.s.Log.Info("a server joins", "server", j.Name, "address", j.Address, "from", j.From)
-	servers, forWorkers := c.servers.Secret(), workers.Secret()
+	servers, forWorkers := c.identity.servers.Secret(), workers.Secret()
 	defer servers.Wipe()
 	defer forWorkers.Wipe()
 	return json.Marshal(grant{Cluster: c.seat.Cluster, Nodes: nodes, Others: others, Elsewhere: c.seat.Elsewhere, Servers: servers.Reveal(), Workers: forWorkers.Reveal(), Heads: heads})
 }
 
-// addresses are where the members are reached, but one.
-func (c *cluster) addresses(ctx context.Context, but sluice.ServerName) (map[string]string, error) {
-	all, err := c.members.All(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := map[string]string{}
-	for _, m := range all {
-		if m.Joined && m.Name != but {
-			out[string(m.Name)] = m.Address
-		}
-	}
-	return out, nil
-}
-
 // oneAtATime says that another server joins now, and does not count yet: two at once could be no majority. Who asks tries again.
 func (c *cluster) oneAtATime(ctx context.Context, at string) error {
-	all, err := c.nodes(ctx)
+	all, err := c.engine.nodes(ctx)
 	if err != nil {
 		return err
 	}
@@ -250,8 +235,8 @@ func parseJoinToken(text string) (t joinToken, err error) {
 
 // token lets a server in under a name.
 func (c *cluster) token(ctx context.Context, name sluice.ServerName, secret string) (string, error) {
-	t := joinToken{Name: string(name), Secret: secret, Pin: c.servers.Pin(), Addresses: []string{c.seat.Address}}
-	all, err := c.members.All(ctx)
+	t := joinToken{Name: string(name), Secret: secret, Pin: c.identity.servers.Pin(), Addresses: []string{c.seat.Address}}
+	all, err := c.neighbours.members.All(ctx)
 	if err != nil {
 		return "", err
 	}

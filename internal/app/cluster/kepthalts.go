@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice"
@@ -26,9 +27,16 @@ const (
 	offerEvery = time.Second
 )
 
+// kept are the halts that this server was asked for while it had no majority, and how those that any server keeps come into the log.
+type kept struct {
+	*halts.Keeper
+	taking atomic.Pointer[taking] // appends such, in the term in which this server owns the log; nil: it does not
+	said   atomic.Pointer[string] // why some are not appended yet
+}
+
 // openHalts reads the halts that this server keeps.
 func (c *cluster) openHalts() (err error) {
-	c.halts, err = halts.New(haltsdir.Dir(filepath.Join(c.s.Data, haltsDir)), c.seat.Name, c.journal.Heads, c.s.Clock)
+	c.halts.Keeper, err = halts.New(haltsdir.Dir(filepath.Join(c.s.Data, haltsDir)), c.seat.Name, c.journal.Heads, c.s.Clock)
 	if err != nil {
 		return err
 	}
@@ -141,7 +149,7 @@ func (c *cluster) haltFirst(ctx context.Context, t *taking) error {
 		}
 		c.unsettled(err) // such as a namespace that cannot be read: nothing starts there, and the others are not to stand still for it
 	}
-	c.taking.Store(t)
+	c.halts.taking.Store(t)
 	return nil
 }
 
@@ -178,7 +186,7 @@ func (c *cluster) unsettled(err error) {
 		return
 	}
 	text := err.Error()
-	if was := c.unsettledSaid.Swap(&text); was == nil || *was != text {
+	if was := c.halts.said.Swap(&text); was == nil || *was != text {
 		c.s.Log.Warn("a halt that a server keeps is not appended yet", "why", text)
 	}
 }
@@ -204,7 +212,7 @@ func (c *cluster) haltsOffered(ctx context.Context, _ string, in json.RawMessage
 	if err := json.Unmarshal(in, &list); err != nil {
 		return nil, sluice.Errorf(sluice.Usage, "these are no halts: %v", err)
 	}
-	t := c.taking.Load()
+	t := c.halts.taking.Load()
 	if t == nil {
 		return nil, sluice.Errorf(sluice.Contact, "this server does not own the log")
 	}
@@ -235,7 +243,7 @@ func (c *cluster) offer(ctx context.Context, v view) error {
 	if v.term == 0 {
 		return nil
 	}
-	if t := c.taking.Load(); t != nil {
+	if t := c.halts.taking.Load(); t != nil {
 		return c.settleHalts(ctx, t, c.halts.All(), c.halts.Forget)
 	}
 	list := c.halts.Next()

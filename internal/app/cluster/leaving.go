@@ -40,8 +40,8 @@ type Stopped struct{ c *cluster }
 
 // Look looks at a server of a cluster that does not run; end ends what it uses of the engine.
 func Look(ctx context.Context, s Server, at Seat) (stopped Stopped, end func() error, err error) {
-	c := &cluster{s: s, seat: at}
-	c.neighbours.c = c
+	c := newCluster(s)
+	c.seat = at
 	stopped = Stopped{c}
 	if len(s.Cluster.Engine.Endpoints) == 0 && (!at.Elsewhere || at.Begins) {
 		return stopped, func() error { return nil }, nil // its node is started where that is needed; or there is nothing of the log yet
@@ -72,7 +72,7 @@ func (s Stopped) ProveLast(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.closeJournal()) }()
-	if c.members, err = members.New(limited, c.journal, c.s.Clock); err != nil {
+	if c.neighbours.members, err = members.New(limited, c.journal, c.s.Clock); err != nil {
 		return contact(err)
 	}
 	running, halt := context.WithCancel(limited)
@@ -84,7 +84,7 @@ func (s Stopped) ProveLast(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if others, err := c.addresses(limited, c.seat.Name); err != nil {
+	if others, err := c.neighbours.addresses(limited, c.seat.Name); err != nil {
 		return err
 	} else if len(others) > 0 {
 		return stillThere(slices.Sorted(maps.Keys(others)))
@@ -109,19 +109,19 @@ func (c *cluster) onlyNode(ctx context.Context) (end func() error, err error) {
 		return nil, err
 	}
 	select {
-	case <-c.node.Ready():
-	case <-c.node.Stopped():
+	case <-c.engine.node.Ready():
+	case <-c.engine.node.Stopped():
 	case <-ctx.Done():
 	}
-	nodes, err := c.nodes(ctx)
+	nodes, err := c.engine.nodes(ctx)
 	if err != nil {
-		return c.node.Close, &sluice.Error{Code: sluice.Contact, Text: "it cannot be known whether this server has all of the log: no majority answers", Err: err,
+		return c.engine.node.Close, &sluice.Error{Code: sluice.Contact, Text: "it cannot be known whether this server has all of the log: no majority answers", Err: err,
 			Hint: "start the others, and remove them: sluice server members remove NAME; or give them up: sluice server recover"}
 	}
 	if others := slices.DeleteFunc(nodes, func(m etcd.Member) bool { return m.Name == string(c.seat.Name) }); len(others) > 0 {
-		return c.node.Close, stillThere(names(others))
+		return c.engine.node.Close, stillThere(names(others))
 	}
-	return c.node.Close, nil
+	return c.engine.node.Close, nil
 }
 
 // vacant waits until nobody owns the log in an engine that is elsewhere: the term of a server that was killed ends by itself.
@@ -148,7 +148,7 @@ func (c *cluster) vacant(ctx context.Context) error {
 // EndElsewhere leaves nothing of the log in an engine that others run, which would be in the way of another cluster there.
 func (s Stopped) EndElsewhere(ctx context.Context) (err error) {
 	c := s.c
-	if c.engine == nil {
+	if c.engine.Engine == nil {
 		return nil
 	}
 	log, err := sqlitelog.Open(ctx, sqlitelog.Config{Dir: c.s.Data})

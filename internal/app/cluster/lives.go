@@ -61,77 +61,6 @@ func (c *cluster) asCopy(ctx context.Context) (sluice.Term, error) {
 	return nil, err
 }
 
-// seek returns when this server owns the log; nil when ctx ends. Only who has everything that there is may own it.
-func (c *cluster) seek(ctx context.Context) sluice.Term {
-	told := ""
-	for ctx.Err() == nil {
-		c.waits.Store("to count for the majority")
-		err := c.counts(ctx)
-		if err == nil {
-			err = c.agrees(ctx)
-		}
-		if err == nil {
-			c.waits.Store("all of the log")
-			err = c.current(ctx)
-		}
-		if err == nil {
-			c.waits.Store("to be a member of the cluster")
-			err = c.belongs(ctx)
-		}
-		if err == nil {
-			err = c.room(enoughRoom)
-		}
-		if err == nil {
-			if !c.caughtUp.Swap(true) {
-				c.s.Log.Info("this server has all of the log, and can own it")
-			}
-			if !c.ready {
-				if err = c.arrived(); err == nil {
-					err = c.hear(ctx)
-				}
-				c.ready = err == nil
-			}
-		}
-		if err == nil {
-			err = c.understood(ctx)
-		}
-		if err == nil {
-			c.waits.Store("")
-			var term sluice.Term
-			if term, err = c.engine.Own(ctx, sluice.Owner{Name: string(c.seat.Name), Address: c.seat.Address}); err == nil {
-				if err = c.still(ctx); err == nil {
-					return term
-				}
-				c.resign(ctx, term)
-			}
-		}
-		if ctx.Err() == nil && err.Error() != told {
-			told = err.Error()
-			c.s.Log.Warn("this server cannot own the log now", "why", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(ownRetry):
-		}
-	}
-	return nil
-}
-
-// still asks again what was so before this server waited for the log, which may have been for days.
-func (c *cluster) still(ctx context.Context) error {
-	err := c.current(ctx)
-	if err == nil {
-		err = c.belongs(ctx)
-	}
-	if err == nil {
-		err = c.room(enoughRoom)
-	}
-	if err == nil {
-		err = c.understood(ctx)
-	}
-	return err
-}
-
 // asOwner is a life in which the server owns the log. It is like the life of a server that is alone, and ends with the term.
 func (c *cluster) asOwner(ctx context.Context, term sluice.Term) error {
 	defer c.resign(ctx, term)
@@ -149,7 +78,7 @@ func (c *cluster) asOwner(ctx context.Context, term sluice.Term) error {
 			c.s.Log.Error("this server cannot keep what is appended, and gives the log to another one", "why", c.journal.Failure())
 		case <-life.Done():
 		}
-		c.api.Store(nil) // what other servers hand on is for another life
+		c.present.api.Store(nil) // what other servers hand on is for another life
 		stop(errTermOver)
 	})
 	watch.Go(func() {
@@ -158,10 +87,10 @@ func (c *cluster) asOwner(ctx context.Context, term sluice.Term) error {
 			stop(errTermOver)
 		}
 	})
-	defer c.api.Store(nil)
+	defer c.present.api.Store(nil)
 	t := &taking{c: c}
 	defer t.close()
-	defer c.taking.Store(nil)
+	defer c.halts.taking.Store(nil)
 	err := c.journal.Current(life)
 	if err == nil {
 		t.began, err = c.journal.Heads(life)          // before anything is appended in this term
@@ -196,11 +125,11 @@ func (c *cluster) asOwner(ctx context.Context, term sluice.Term) error {
 
 // found makes the first server of a cluster its first member.
 func (c *cluster) found(ctx context.Context) error {
-	all, err := c.members.All(ctx)
+	all, err := c.neighbours.members.All(ctx)
 	if err != nil || slices.ContainsFunc(all, func(m member.Known) bool { return m.Joined }) {
 		return err
 	}
-	return c.members.Found(ctx, c.seat.Name, c.seat.Address)
+	return c.neighbours.members.Found(ctx, c.seat.Name, c.seat.Address)
 }
 
 // resign hands the log over at once. A term that is over needs nothing more.
@@ -217,58 +146,10 @@ func (c *cluster) resign(ctx context.Context, term sluice.Term) {
 	}
 }
 
-// counts says why this server may not own the log yet: one that has just joined is no part of a majority before it has what the others have.
-func (c *cluster) counts(ctx context.Context) error {
-	all, err := c.nodes(ctx)
-	if err != nil {
-		return err
-	}
-	for _, m := range all {
-		if m.Name == string(c.seat.Name) && m.Learner {
-			return sluice.Errorf(sluice.Contact, "this server joins the cluster, and does not have yet what the others have")
-		}
-	}
-	return nil
-}
-
-// agrees says why this server may not own the log yet: nobody knows whether what its part of the engine keeps is what the others keep. Where it
-// is not, the server ends.
-func (c *cluster) agrees(ctx context.Context) error {
-	if c.node == nil || c.same {
-		return nil
-	}
-	c.waits.Store("others, to compare what its part of the engine keeps with what they keep")
-	err := c.node.Same(ctx)
-	if sluice.IsLasting(err) {
-		c.stop(err)
-	}
-	c.same = err == nil
-	return err
-}
-
-// belongs says that this server is no member any more, by a copy that has all of the log. The first one is none yet before it owns it.
-func (c *cluster) belongs(ctx context.Context) error {
-	all, err := c.members.All(ctx)
-	if err != nil {
-		return err
-	}
-	others := false
-	for _, m := range all {
-		if m.Joined && m.Name == c.seat.Name {
-			return nil
-		}
-		others = others || m.Joined
-	}
-	if !others {
-		return nil
-	}
-	return sluice.Errorf(sluice.Contact, "this server was removed from the cluster").WithHint("an empty --data and a token of sluice server members add let it in again")
-}
-
 func (c *cluster) copyLife() Life {
 	return Life{
 		InCluster: (*seats)(c), Watched: c.watched, Engine: c.engineSeen, Stale: c.stale, Turns: c.outlook.changes, Halts: noticed{c},
-		Answer: c.answerAsCopy, Carry: c.carry, Here: &c.here, Beside: c.warm, Follows: c.follows, Ready: c.readyAsCopy,
+		Answer: c.answerAsCopy, Carry: c.carry, Here: &c.here.Stored, Beside: c.warm, Follows: c.follows, Ready: c.readyAsCopy,
 	}
 }
 
@@ -310,7 +191,7 @@ func (c *cluster) staleBy(v view) time.Time {
 	}
 	had := c.journal.Had()
 	if had.IsZero() {
-		had = c.before
+		had = c.here.before
 	}
 	if had.Before(since) {
 		return had
@@ -323,7 +204,7 @@ const followsWithin = time.Minute
 
 // follows reports whether this server's copy has what the others have: it had a moment ago, and it hears of a majority.
 func (c *cluster) follows() bool {
-	return c.caughtUp.Load() && c.outlook.now().cut == nil && time.Since(c.journal.Had()) < followsWithin
+	return c.seeking.caughtUp.Load() && c.outlook.now().cut == nil && time.Since(c.journal.Had()) < followsWithin
 }
 
 // warmEvery is how often a copy looks whether its snapshots are near the end of the log.
@@ -348,17 +229,17 @@ func (c *cluster) warm(ctx context.Context) {
 }
 
 func (c *cluster) ownerLife(term sluice.Term, began []sluice.Head) Life {
-	return Life{Owns: true, Watched: c.hears, InCluster: (*seats)(c), Engine: c.engineSeen, Term: term.Number(), StillOwns: c.ownsIn(term.Number()), Servers: c.abouts.workers, Beside: c.tend, Here: &c.here,
+	return Life{Owns: true, Watched: c.hears, InCluster: (*seats)(c), Engine: c.engineSeen, Term: term.Number(), StillOwns: c.ownsIn(term.Number()), Servers: c.abouts.workers, Beside: c.tend, Here: &c.here.Stored,
 		Around: func(service *control.Service) func() { return c.around(service, began) },
 		Answer: func(here http.Handler) doors.Answers {
 			o := &owning{lasts: term.Lasts}
 			o.answer = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				// It is cut with this life, as what came here by itself is.
-				if !c.s.Front.Pass(w, r, func() bool { return c.api.Load() == o }) { // the server that handed it on does so again
+				if !c.s.Front.Pass(w, r, func() bool { return c.present.api.Load() == o }) { // the server that handed it on does so again
 					panic(http.ErrAbortHandler)
 				}
 			})
-			c.api.Store(o)
+			c.present.api.Store(o)
 			return whileLasts(term.Lasts, here)
 		}}
 }
@@ -376,7 +257,7 @@ func (c *cluster) ownsIn(term uint64) func(context.Context) error {
 
 // spread keeps by a majority of the servers what survives a server, in a term that began where the log ended then.
 func (c *cluster) spread(began []sluice.Head) *copies.Copies {
-	return copies.New(copies.Config{Members: c.neighbours.peers, Size: c.neighbours.size, Blobs: c.here.Blobs, Outputs: c.outputs, Log: c.journal, Began: began,
+	return copies.New(copies.Config{Members: c.neighbours.peers, Size: c.neighbours.size, Blobs: c.here.Blobs, Outputs: c.here.outputs, Log: c.journal, Began: began,
 		Needed: func(ctx context.Context) ([]string, []sluice.JobID, []sluice.JobID, error) {
 			n, err := retain.Needed(ctx, retain.Config{Policy: c.s.Keep, Log: c.journal, Clock: c.s.Clock})
 			return n.Blobs, n.Open, n.Over, err
@@ -389,9 +270,9 @@ func (c *cluster) around(service *control.Service, began []sluice.Head) (end fun
 	others := c.spread(began)
 	service.Outputs = others.Outputs()
 	service.Blobs = others.Blobs()
-	c.copies.Store(others)
+	c.present.copies.Store(others)
 	return func() {
-		c.copies.Store(nil)
+		c.present.copies.Store(nil)
 		others.Close()
 	}
 }

@@ -3,21 +3,29 @@ package cluster
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"math"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice"
 	"sluice/internal/adapter/authority"
 	"sluice/internal/adapter/peerwire"
+	"sluice/internal/run/members"
 )
 
-// neighbours are the other servers, as this one reaches them.
+// neighbours are the other servers: who they are, how this one reaches them, and in which versions they speak.
 type neighbours struct {
-	c *cluster
+	self     sluice.ServerName
+	identity *identity
+	log      *slog.Logger
+	members  *members.Keeper
+	early    atomic.Pointer[map[string]string] // those that let this server in, until it has the log
+	voices   voices
 
 	mu    sync.Mutex
 	known map[string]*neighbour
@@ -42,8 +50,8 @@ func (n *neighbours) of(name, address string) (*neighbour, error) {
 		k.Close()
 		delete(n.known, name)
 	}
-	client, err := peerwire.Dial(peerwire.ClientConfig{Name: name, Address: address, ServerName: authority.MemberHost(name), Certificate: n.c.member.Certificate, Roots: n.c.servers.Roots(),
-		Heard: func(protocol int) { n.c.voices.heard(name, protocol, n.c.s.Log) }})
+	client, err := peerwire.Dial(peerwire.ClientConfig{Name: name, Address: address, ServerName: authority.MemberHost(name), Certificate: n.identity.member.Certificate, Roots: n.identity.servers.Roots(),
+		Heard: func(protocol int) { n.voices.heard(name, protocol, n.log) }})
 	if err != nil {
 		return nil, err
 	}
@@ -58,11 +66,11 @@ func (n *neighbours) of(name, address string) (*neighbour, error) {
 // all are those that the log names as members, but this one. While this server has only the beginning of the log, or nothing, those that
 // let it in are among them: who was a member once may be gone.
 func (n *neighbours) all(ctx context.Context) ([]*neighbour, error) {
-	addresses, err := n.c.addresses(ctx, n.c.seat.Name)
+	addresses, err := n.addresses(ctx, n.self)
 	if err != nil {
 		return nil, err
 	}
-	if early := n.c.early.Load(); early != nil {
+	if early := n.early.Load(); early != nil {
 		maps.Copy(addresses, *early)
 	}
 	var out []*neighbour
@@ -76,13 +84,28 @@ func (n *neighbours) all(ctx context.Context) ([]*neighbour, error) {
 	return out, nil
 }
 
+// addresses are where the members are reached, but one.
+func (n *neighbours) addresses(ctx context.Context, but sluice.ServerName) (map[string]string, error) {
+	all, err := n.members.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for _, m := range all {
+		if m.Joined && m.Name != but {
+			out[string(m.Name)] = m.Address
+		}
+	}
+	return out, nil
+}
+
 // peers are all others, for what is kept there, too.
 func (n *neighbours) peers() []sluice.Peer {
 	ctx, done := context.WithTimeout(context.Background(), listWithin)
 	defer done()
 	all, err := n.all(ctx)
 	if err != nil {
-		n.c.s.Log.Warn("it cannot be read who the other servers are", "why", err)
+		n.log.Warn("it cannot be read who the other servers are", "why", err)
 	}
 	var out []sluice.Peer
 	for _, k := range all {
@@ -95,7 +118,7 @@ func (n *neighbours) peers() []sluice.Peer {
 func (n *neighbours) size() int {
 	ctx, done := context.WithTimeout(context.Background(), listWithin)
 	defer done()
-	known, err := n.c.members.All(ctx)
+	known, err := n.members.All(ctx)
 	if err != nil {
 		return math.MaxInt // so that nothing counts as kept by a majority of whom nothing is known
 	}

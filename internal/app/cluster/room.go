@@ -53,7 +53,7 @@ func (c *cluster) trouble() string {
 	err := c.journal.Broken()
 	if err == nil {
 		least := uint64(enoughRoom)
-		if c.api.Load() != nil {
+		if c.present.api.Load() != nil {
 			least = leastRoom
 		}
 		err = c.room(least)

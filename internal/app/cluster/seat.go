@@ -111,7 +111,7 @@ func (c *cluster) enter(ctx context.Context) error {
 
 // arrived has this server go by the log from now on, which it has.
 func (c *cluster) arrived() error {
-	if c.early.Load() == nil {
+	if c.neighbours.early.Load() == nil {
 		return nil
 	}
 	s := c.seat
@@ -119,7 +119,7 @@ func (c *cluster) arrived() error {
 	if err := s.Keep(c.s.Data); err != nil {
 		return err
 	}
-	c.early.Store(nil)
+	c.neighbours.early.Store(nil)
 	return nil
 }
 
@@ -168,7 +168,7 @@ func (c *cluster) beginLog(ctx context.Context) error {
 		case <-time.After(ownRetry):
 		}
 	}
-	close(c.begun)
+	close(c.seeking.begun)
 	return nil
 }
 
@@ -192,7 +192,7 @@ func (c *cluster) tryBegin(ctx context.Context) error {
 // current returns when this server has all of the log.
 func (c *cluster) current(ctx context.Context) error {
 	select {
-	case <-c.begun:
+	case <-c.seeking.begun:
 		return c.journal.Current(ctx)
 	case <-ctx.Done():
 		return ctx.Err()

@@ -29,14 +29,14 @@ func (s *seats) List(ctx context.Context) (out api.Cluster, err error) {
 		out.Since = &v.since
 	}
 	out.Waits = c.waitsFor(v)
-	known, err := c.members.All(ctx)
+	known, err := c.neighbours.members.All(ctx)
 	if err != nil {
 		return out, err
 	}
 	if v.cut == nil && v.term == 0 { // nobody else asks them
 		c.gather(ctx, aboutWithin)
 	}
-	at, of, restored, err := c.members.Restored(ctx)
+	at, of, restored, err := c.neighbours.members.Restored(ctx)
 	if err != nil {
 		return out, err
 	}
@@ -45,7 +45,7 @@ func (s *seats) List(ctx context.Context) (out api.Cluster, err error) {
 	}
 	var nodes []etcd.Member
 	if v.cut == nil {
-		if nodes, err = c.nodes(ctx); err != nil {
+		if nodes, err = c.engine.nodes(ctx); err != nil {
 			return out, err
 		}
 	}
@@ -65,7 +65,7 @@ func (c *cluster) waitsFor(v view) string {
 	if v.cut != nil {
 		return "a majority of the servers"
 	}
-	text, _ := c.waits.Load().(string)
+	text, _ := c.seeking.waits.Load().(string)
 	return text
 }
 
@@ -75,7 +75,7 @@ func (c *cluster) form(k member.Known, v view, nodes []etcd.Member, heads []slui
 		m.Role, m.Replaces, m.Expires = api.InvitedRole, k.Replaces, &k.Expires
 		return m
 	}
-	learns, out := c.node != nil, false
+	learns, out := c.engine.node != nil, false
 	if i := slices.IndexFunc(nodes, func(n etcd.Member) bool { return n.Name == string(k.Name) }); i >= 0 {
 		if learns = nodes[i].Learner; learns {
 			m.InEngine = "learner"
@@ -84,7 +84,7 @@ func (c *cluster) form(k member.Known, v view, nodes []etcd.Member, heads []slui
 		}
 		m.Leads = nodes[i].Leader
 	} else {
-		out = c.node != nil && len(nodes) > 0
+		out = c.engine.node != nil && len(nodes) > 0
 	}
 	said, heard := c.abouts.of(k.Name)
 	if k.Name == c.seat.Name {
@@ -97,7 +97,7 @@ func (c *cluster) form(k member.Known, v view, nodes []etcd.Member, heads []slui
 	if out {
 		m.Trouble = "its part of the engine was taken out, because what it had was damaged: replace it"
 	}
-	if err := c.voices.apart(string(k.Name)); err != nil && k.Name != c.seat.Name {
+	if err := c.neighbours.voices.apart(string(k.Name)); err != nil && k.Name != c.seat.Name {
 		m.Trouble = err.Error()
 	}
 	switch fresh := heard && now.Sub(said.at) < lostAfter; {
@@ -128,7 +128,7 @@ func behind(all, has []sluice.Head) (n uint64) {
 // Invite lets a server join. The token holds what it needs to find and know the others.
 func (s *seats) Invite(ctx context.Context, by sluice.Principal, name, replaces sluice.ServerName) (out api.ServerInvitation, err error) {
 	c := (*cluster)(s)
-	secret, expires, err := c.members.Invite(ctx, by, name, replaces)
+	secret, expires, err := c.neighbours.members.Invite(ctx, by, name, replaces)
 	if err != nil {
 		return out, err
 	}
@@ -146,7 +146,7 @@ func (s *seats) Remove(ctx context.Context, by sluice.Principal, name sluice.Ser
 	if err := c.removable(ctx, name); err != nil {
 		return err
 	}
-	if err := c.members.Remove(ctx, by, name); err != nil {
+	if err := c.neighbours.members.Remove(ctx, by, name); err != nil {
 		return err
 	}
 	return c.exclude(ctx)
@@ -154,7 +154,7 @@ func (s *seats) Remove(ctx context.Context, by sluice.Principal, name sluice.Ser
 
 // removable says why the others would be no majority without a server, of those that are there.
 func (c *cluster) removable(ctx context.Context, name sluice.ServerName) error {
-	all, err := c.nodes(ctx)
+	all, err := c.engine.nodes(ctx)
 	if err != nil {
 		return err
 	}

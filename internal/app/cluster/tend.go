@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"maps"
 	"net"
 	"slices"
@@ -11,9 +10,6 @@ import (
 	"time"
 
 	"sluice"
-	"sluice/internal/adapter/etcd"
-	"sluice/internal/adapter/prometheus"
-	"sluice/internal/core/member"
 	"sluice/internal/run/lookout"
 )
 
@@ -87,7 +83,7 @@ func (a *abouts) workers() (out []string) {
 // self is what this server says of itself.
 func (c *cluster) self(ctx context.Context) (about, error) {
 	is := about{Workers: c.workersAt(), Version: c.s.Version, Trouble: c.trouble()}
-	if c.halts != nil {
+	if c.halts.Keeper != nil {
 		is.Halts = c.halts.Next()
 	}
 	var err error
@@ -100,7 +96,7 @@ func (c *cluster) self(ctx context.Context) (about, error) {
 	if is.Settled == nil {
 		is.Settled = []sluice.Head{} // nothing is
 	}
-	if guard := c.guard.Load(); guard != nil {
+	if guard := c.present.guard.Load(); guard != nil {
 		standing, err := guard.Standing(ctx)
 		if err != nil {
 			return is, err
@@ -136,7 +132,7 @@ func (c *cluster) answerAbout(ctx context.Context, from string, in json.RawMessa
 		return nil, sluice.Errorf(sluice.Usage, "what the server %s asks cannot be read: %v", from, err)
 	}
 	if v := c.outlook.now(); len(by.Unfit) > 0 && v.term != 0 && v.owner.Name == from {
-		if guard := c.guard.Load(); guard != nil {
+		if guard := c.present.guard.Load(); guard != nil {
 			if err := guard.Witness(ctx, "the server "+from, by.Unfit); err != nil {
 				return nil, err
 			}
@@ -147,14 +143,14 @@ func (c *cluster) answerAbout(ctx context.Context, from string, in json.RawMessa
 
 // watched keeps what watches over the log in this life.
 func (c *cluster) watched(_ context.Context, guard *lookout.Guard) error {
-	c.guard.Store(guard)
+	c.present.guard.Store(guard)
 	return nil
 }
 
 // hears is watched for the owner of the log: before it does anything it asks the others for the alarms that they have raised, and learns the
 // keys of hosts that they knew. Those who do not answer at once are heard when they do, and a key that cannot be learned at once is later.
 func (c *cluster) hears(ctx context.Context, guard *lookout.Guard) error {
-	c.guard.Store(guard)
+	c.present.guard.Store(guard)
 	c.gather(ctx, alarmsWithin)
 	if c.learned != nil { // so that no host is a stranger that another owner knew
 		if err := c.learned.soon(ctx); err != nil && ctx.Err() == nil {
@@ -176,7 +172,7 @@ const (
 func (c *cluster) tend(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
-	if k := c.copies.Load(); k != nil {
+	if k := c.present.copies.Load(); k != nil {
 		all.Go(func() { k.Run(ctx) })
 	}
 	for ctx.Err() == nil {
@@ -217,12 +213,12 @@ func (c *cluster) gather(ctx context.Context, atMost time.Duration) {
 				return
 			}
 			c.abouts.set(sluice.ServerName(o.Name()), is, c.s.Clock())
-			if guard := c.guard.Load(); guard != nil && len(is.Unfit) > 0 {
+			if guard := c.present.guard.Load(); guard != nil && len(is.Unfit) > 0 {
 				if err := guard.Witness(ctx, "the server "+o.Name(), is.Unfit); err != nil && ctx.Err() == nil {
 					c.s.Log.Error("what another server has raised the alarm for cannot be judged", "server", o.Name(), "why", err)
 				}
 			}
-			if t := c.taking.Load(); t != nil && len(is.Halts) > 0 {
+			if t := c.halts.taking.Load(); t != nil && len(is.Halts) > 0 {
 				err := c.settleHalts(ctx, t, is.Halts, func(ids []string) error { return c.tellSettled(ctx, o, ids) })
 				if ctx.Err() == nil {
 					c.unsettled(err)
@@ -231,111 +227,4 @@ func (c *cluster) gather(ctx context.Context, atMost time.Duration) {
 		})
 	}
 	asked.Wait()
-}
-
-// exclude takes the nodes out of etcd whose servers are no members any more. The log says so first, so that no crash in between leaves one
-// in that nobody can take out.
-func (c *cluster) exclude(ctx context.Context) error {
-	nodes, err := c.nodes(ctx)
-	if err != nil {
-		return err
-	}
-	// The log says first who joins: with all that is in it now, nobody of these is taken for a stranger who has joined meanwhile.
-	if err := c.current(ctx); err != nil {
-		return err
-	}
-	known, err := c.members.All(ctx)
-	if err != nil {
-		return err
-	}
-	var failed error
-	for _, n := range strangers(nodes, known) {
-		if err := c.node.Remove(ctx, n); err != nil {
-			failed = errors.Join(failed, err)
-			continue
-		}
-		c.s.Log.Info("a server was taken out of the engine", "server", n.Name, "address", n.Address)
-	}
-	return failed
-}
-
-// strangers are nodes that are no member's: by name, or by address where one has not started yet, and has no name. The address of one that has
-// may be that of the member which takes its place.
-func strangers(nodes []etcd.Member, known []member.Known) (out []etcd.Member) {
-	names, addresses := map[string]bool{}, map[string]bool{}
-	for _, k := range known {
-		if !k.Joined {
-			continue
-		}
-		names[string(k.Name)] = true
-		if at, err := etcdAt(k.Address); err == nil {
-			addresses[at] = true
-		}
-	}
-	for _, n := range nodes {
-		if n.Name == "" && !addresses[n.Address] || n.Name != "" && !names[n.Name] {
-			out = append(out, n)
-		}
-	}
-	return out
-}
-
-// yield has etcd led by another server than the owner of the log: when one machine is lost, there is one thing to be waited for and not two.
-func (c *cluster) yield(ctx context.Context) {
-	nodes, err := c.nodes(ctx)
-	if err != nil {
-		return // said by those who need them
-	}
-	to, leads := "", false
-	for _, n := range nodes {
-		if n.Name == string(c.seat.Name) {
-			leads = n.Leader
-			continue
-		}
-		if is, heard := c.abouts.of(sluice.ServerName(n.Name)); !n.Learner && heard && c.s.Clock().Sub(is.at) < lostAfter {
-			to = n.Name
-		}
-	}
-	if !leads || to == "" {
-		return
-	}
-	within, done := context.WithTimeout(ctx, aboutWithin)
-	defer done()
-	if err := c.node.Yield(within, to); err != nil && ctx.Err() == nil {
-		c.s.Log.Info("another server's node does not lead yet", "server", to, "why", err)
-	}
-}
-
-// newCare has etcd looked after, on every server: each after its own node, and the owner of the log after what is in it.
-func (c *cluster) newCare() *etcd.Care {
-	return etcd.NewCare(etcd.CareConfig{Engine: c.engine, Node: c.node, Owns: func() bool { return c.api.Load() != nil }, Copies: c.copiesSeen,
-		Trouble: func(text string) { c.s.Log.Warn(text) }})
-}
-
-// copiesSeen is how far the copies of all members have come, as far as that stays there; nil for one that is not heard.
-func (c *cluster) copiesSeen(ctx context.Context) (map[string][]sluice.Head, error) {
-	known, err := c.members.All(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := map[string][]sluice.Head{}
-	for _, k := range known {
-		if !k.Joined {
-			continue
-		}
-		out[string(k.Name)] = nil
-		if is, heard := c.abouts.of(k.Name); heard && c.s.Clock().Sub(is.at) < lostAfter {
-			if out[string(k.Name)] = is.Settled; is.Settled == nil {
-				out[string(k.Name)] = is.Heads
-			}
-		}
-	}
-	return out, nil
-}
-
-// engineSeen is the engine as metrics have it.
-func (c *cluster) engineSeen() *prometheus.Cluster {
-	n := c.care.Numbers()
-	return &prometheus.Cluster{Size: n.Size, InUse: n.InUse, Quota: n.Quota, Leads: n.Leads, Owns: c.api.Load() != nil, Held: n.Held, Behind: n.Behind, Unknown: len(n.Unknown),
-		Alarms: n.Alarms, Trims: n.Trims, Defrags: n.Defrags, LeaderChanges: n.LeaderChanges, Sync: prometheus.Spread(n.Sync), Commit: prometheus.Spread(n.Commit)}
 }

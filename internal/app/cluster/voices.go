@@ -48,11 +48,11 @@ func (v *voices) apart(name string) error {
 // understood says why this server must not own the log: it is too far away from so many of the members that the others, with this one, are
 // no majority. Those would hand it nothing, and what commands print would be kept nowhere else.
 func (c *cluster) understood(ctx context.Context) error {
-	all, err := c.members.All(ctx)
+	all, err := c.neighbours.members.All(ctx)
 	if err != nil {
 		return err
 	}
-	return enough(all, c.seat.Name, c.voices.apart)
+	return enough(all, c.seat.Name, c.neighbours.voices.apart)
 }
 
 // enough is one of the reasons where too many are apart.
