@@ -25,7 +25,7 @@ import (
 // wire answers the other servers.
 func (c *cluster) wire() peerwire.ServerConfig {
 	keeper := copies.Keeper{Outputs: c.here.outputs}
-	return peerwire.ServerConfig{Name: string(c.seat.Name), Certificate: c.identity.member.Certificate, Roots: c.identity.servers.Roots(), WhoIs: authority.MemberOf, Admit: c.admit,
+	return peerwire.ServerConfig{Name: string(c.seat.Name), Certificate: c.identity.member.Certificate, Roots: c.identity.servers.Roots(), WhoIs: authority.MemberOf, Admit: c.neighbours.admit,
 		Heard: func(name string, protocol int) { c.neighbours.voices.heard(name, protocol, c.s.Log) },
 		Join:  c.join,
 		API: func() http.Handler {
@@ -47,19 +47,6 @@ func (c *cluster) wire() peerwire.ServerConfig {
 		Asks:    map[string]func(context.Context, string, json.RawMessage) (any, error){"join": c.joinFor, "about": c.answerAbout, "halts/settled": c.haltsSettled, "halts/offer": c.haltsOffered},
 		Kept:    peerwire.Kept{Records: c.recordsOf, Blobs: c.here.Blobs, KeepOutput: keeper.KeepOutput, OutputSize: keeper.OutputSize, OpenOutput: keeper.OpenOutput},
 		Trouble: func(text string) { c.s.Log.Debug("a server comes in vain", "why", text) }}
-}
-
-// admit refuses a server that is no member: the list is that of this server's copy of the log. One that does not have it yet admits those
-// that let it in.
-func (c *cluster) admit(ctx context.Context, name string) error {
-	if early := c.neighbours.early.Load(); early != nil && (*early)[name] != "" {
-		return nil
-	}
-	m, err := c.neighbours.members.Find(ctx, sluice.ServerName(name))
-	if err != nil || !m.Joined {
-		return errors.Join(sluice.Errorf(sluice.Denied, "the server %s is no member of the cluster", name), err)
-	}
-	return nil
 }
 
 const (

@@ -99,6 +99,19 @@ func (n *neighbours) addresses(ctx context.Context, but sluice.ServerName) (map[
 	return out, nil
 }
 
+// admit refuses a server that is no member: the list is that of this server's copy of the log. One that does not have it yet admits those
+// that let it in.
+func (n *neighbours) admit(ctx context.Context, name string) error {
+	if early := n.early.Load(); early != nil && (*early)[name] != "" {
+		return nil
+	}
+	m, err := n.members.Find(ctx, sluice.ServerName(name))
+	if err != nil || !m.Joined {
+		return errors.Join(sluice.Errorf(sluice.Denied, "the server %s is no member of the cluster", name), err)
+	}
+	return nil
+}
+
 // peers are all others, for what is kept there, too.
 func (n *neighbours) peers() []sluice.Peer {
 	ctx, done := context.WithTimeout(context.Background(), listWithin)

@@ -43,13 +43,13 @@ func (c *cluster) seek(ctx context.Context) sluice.Term {
 			}
 			if !c.seeking.ready {
 				if err = c.arrived(); err == nil {
-					err = c.hear(ctx)
+					err = c.neighbours.hear(ctx)
 				}
 				c.seeking.ready = err == nil
 			}
 		}
 		if err == nil {
-			err = c.understood(ctx)
+			err = c.neighbours.understood(ctx)
 		}
 		if err == nil {
 			c.seeking.waits.Store("")
@@ -83,7 +83,7 @@ func (c *cluster) still(ctx context.Context) error {
 		err = c.room(enoughRoom)
 	}
 	if err == nil {
-		err = c.understood(ctx)
+		err = c.neighbours.understood(ctx)
 	}
 	return err
 }

@@ -47,12 +47,12 @@ func (v *voices) apart(name string) error {
 
 // understood says why this server must not own the log: it is too far away from so many of the members that the others, with this one, are
 // no majority. Those would hand it nothing, and what commands print would be kept nowhere else.
-func (c *cluster) understood(ctx context.Context) error {
-	all, err := c.neighbours.members.All(ctx)
+func (n *neighbours) understood(ctx context.Context) error {
+	all, err := n.members.All(ctx)
 	if err != nil {
 		return err
 	}
-	return enough(all, c.seat.Name, c.neighbours.voices.apart)
+	return enough(all, n.self, n.voices.apart)
 }
 
 // enough is one of the reasons where too many are apart.
@@ -78,8 +78,8 @@ func enough(all []member.Known, self sluice.ServerName, apart func(string) error
 
 // hear has every other member say once in which version it speaks, before this server owns the log for the first time. Who does not answer
 // now is heard when it asks something.
-func (c *cluster) hear(ctx context.Context) error {
-	others, err := c.neighbours.all(ctx)
+func (n *neighbours) hear(ctx context.Context) error {
+	others, err := n.all(ctx)
 	if err != nil {
 		return err
 	}
