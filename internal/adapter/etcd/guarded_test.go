@@ -3,10 +3,13 @@ package etcd
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
+	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -100,4 +103,32 @@ func TestADiskThatIsOlder(t *testing.T) {
 		}
 	}()
 	later{&wound{struck: make(chan struct{})}}.OnWrite(&zapcore.CheckedEntry{Entry: zapcore.Entry{Message: "another"}}, nil)
+}
+
+// TestASnapshotThatCannotBeKept: a full disk ends the node, also where etcd would panic: as it does when it cannot keep a snapshot.
+func TestASnapshotThatCannotBeKept(t *testing.T) {
+	w := &wound{name: "n1", struck: make(chan struct{})}
+	full := &fs.PathError{Op: "write", Path: "/data/etcd/member/snap/1.snap", Err: syscall.ENOSPC}
+	over := make(chan any, 1)
+	go func() {
+		defer func() { over <- recover() }()
+		later{w}.OnWrite(&zapcore.CheckedEntry{Entry: zapcore.Entry{Message: "failed to save snapshot"}}, []zapcore.Field{zap.String("n", "1"), zap.Error(full)})
+	}()
+	if p := <-over; p != nil {
+		t.Fatalf("it panics: %v", p)
+	}
+	select {
+	case <-w.struck:
+	default:
+		t.Fatal("the node goes on")
+	}
+	if text := w.why.Error(); !strings.Contains(text, "failed to save snapshot") || !strings.Contains(text, "no space left on device") {
+		t.Errorf("it says %q", text)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("what is a mistake of etcd ends nothing")
+		}
+	}()
+	later{&wound{struck: make(chan struct{})}}.OnWrite(&zapcore.CheckedEntry{Entry: zapcore.Entry{Message: "another"}}, []zapcore.Field{zap.Error(errors.New("a mistake"))})
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net/url"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
@@ -108,10 +110,19 @@ func (l later) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
 		runtime.Goexit()
 	default:
 	}
-	if went(e.Message) {
+	if went(e.Message) || ofTheDisk(fields) {
 		l.wound.OnWrite(e, fields)
 	}
 	panic(e.Message)
+}
+
+// ofTheDisk reports whether the system refused to keep or to read something.
+func ofTheDisk(fields []zapcore.Field) bool {
+	return slices.ContainsFunc(fields, func(f zapcore.Field) bool {
+		err, is := f.Interface.(error)
+		var refused syscall.Errno
+		return is && f.Type == zapcore.ErrorType && errors.As(err, &refused)
+	})
 }
 
 const (

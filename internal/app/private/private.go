@@ -4,6 +4,7 @@ package private
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -12,16 +13,25 @@ import (
 func Write(path string, text []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
 	if err != nil {
-		return err
+		return of(path, err)
 	}
 	_, err = f.Write(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
+		return errors.Join(of(path, err), os.Remove(f.Name()))
 	}
 	return Sync(filepath.Dir(path))
+}
+
+// of is an error of the file that was to be put, under whose name people know it; the other one is different each time.
+func of(path string, err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return &fs.PathError{Op: at.Op, Path: path, Err: at.Err}
+	}
+	return err
 }
 
 // Sync makes the names in a directory durable.
