@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -148,7 +149,7 @@ func (j *job) submit(ctx context.Context) error {
 	for {
 		within, done := h.briefly()
 		var err error
-		v, err = h.any.SubmitOnce(within, api.Submit{Targets: "$web", Command: command(500 * time.Millisecond)}, key)
+		v, err = h.any.SubmitOnce(within, api.Submit{Targets: "$web", Command: command(cmp.Or(h.takes, 500*time.Millisecond))}, key)
 		done()
 		if err == nil {
 			break
@@ -391,12 +392,12 @@ func (j *job) isKept(left *server) {
 	c.HaltKept = func(is api.KeptHalt) { kept = is }
 	ctx, done := h.briefly()
 	defer done()
-	if made, err := c.Halt(ctx, j.id, "two are down"); err != nil || len(made) > 0 || kept.Job != j.id || kept.Server != left.name {
+	if made, err := c.Halt(ctx, j.id, "nobody can take it"); err != nil || len(made) > 0 || kept.Job != j.id || kept.Server != left.name {
 		h.t.Fatalf("without a majority it keeps %+v of a halt, makes %+v, error %v", kept, made, err)
 	}
 	h.sure.add(fmt.Sprintf("the halt %s of the job %s, which %s keeps", kept.ID, j.id, left.name), func(e sluice.Event) bool {
 		b, is := e.Body.(sluice.JobHalting)
-		return is && e.Job == j.id && b.Request == kept.ID && b.Reason == "two are down"
+		return is && e.Job == j.id && b.Request == kept.ID && b.Reason == "nobody can take it"
 	})
 }
 
@@ -410,7 +411,7 @@ func (j *job) halts() {
 	case <-time.After(patience):
 		h.t.Fatalf("job %s is not halted", j.id)
 	}
-	if b, is := j.last.Body.(sluice.JobHalted); !is || b.Reason != "two are down" {
+	if b, is := j.last.Body.(sluice.JobHalted); !is || b.Reason != "nobody can take it" {
 		h.t.Fatalf("job %s ended with %+v\n%s", j.id, j.last.Body, h.story(j.id))
 	}
 }

@@ -240,6 +240,8 @@ func (s *server) comes(after int) {
 
 // allDisksFillUp: nobody can own the log. Nothing starts and nothing is taken; what is known is told, and so is why. With room it goes on by itself.
 func (h *house) allDisksFillUp() {
+	h.takes = 4 * time.Second // so that some hosts are left when nobody owns the log
+	defer func() { h.takes = 0 }()
 	j := h.begin()
 	for _, s := range h.servers {
 		s.fill(fewMegabytes)
@@ -269,11 +271,17 @@ func (h *house) allDisksFillUp() {
 	if now := h.starts(j.id); now != before {
 		h.t.Errorf("%d commands began while nobody owned the log", now-before)
 	}
+	j.isKept(s) // though it hears of a majority: nobody owns the log
 	at := time.Now()
 	for _, s := range h.servers {
 		s.free()
 	}
 	h.another(nil, at)
+	j.halts()
+	if now := h.starts(j.id); now != before {
+		h.t.Errorf("%d commands began before the halt held", now-before)
+	}
+	j.resumes()
 	j.ends()
 	h.begin().ends()
 	h.whole()

@@ -40,6 +40,7 @@ type house struct {
 	sure    promises
 	terms   terms
 	again   []time.Duration // from a fault to the next start on a host
+	takes   time.Duration   // a command of a job; 0: half a second
 }
 
 // server is one of them, in a process of its own.
