@@ -112,6 +112,8 @@ func furnish(env *testscript.Env, fleet *testfleet.Fleet) error {
 	env.Setenv("HOST1_ADDRESS", first.IP)
 	env.Setenv("HOST1_PORT", strconv.Itoa(first.Port))
 	env.Setenv("NL", "\n") // which cannot be written in a line
+	// Where the program is built with the race detector, each command line would wait a second before it ends.
+	env.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=10"))
 	env.Setenv("STATE", filepath.Join(home, ".local/state/sluice"))
 	running := &processes{named: map[string]*process{}}
 	env.Values[processesKey{}] = running
@@ -237,7 +239,7 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 // environment is that of the story; testscript does not tell it as a whole.
 func environment(ts *testscript.TestScript) []string {
 	var out []string
-	for _, name := range []string{"PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "WORK", "NL", "GOCOVERDIR", "SLUICE_TESTFLEET",
+	for _, name := range []string{"PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "WORK", "NL", "GOCOVERDIR", "GORACE", "SLUICE_TESTFLEET",
 		"SLUICE_FLEET", "SLUICE_SERVER", "SLUICE_TOKEN", "SLUICE_KEY", "XDG_STATE_HOME", "XDG_CONFIG_HOME"} {
 		if value := ts.Getenv(name); value != "" {
 			out = append(out, name+"="+value)
