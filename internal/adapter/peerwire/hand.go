@@ -229,7 +229,7 @@ func (s *server) handedOn(w http.ResponseWriter, r *http.Request, header []strin
 		refuse(w, sluice.Errorf(sluice.Usage, "it is not understood where the request comes from"))
 		return
 	}
-	var api http.Handler
+	var api func(http.ResponseWriter, *http.Request) bool
 	if s.cfg.API != nil {
 		api = s.cfg.API()
 	}
@@ -244,5 +244,7 @@ func (s *server) handedOn(w http.ResponseWriter, r *http.Request, header []strin
 	if from.Secure { // what the server proved that hands it on is no proof of who sent it
 		r.TLS = &tls.ConnectionState{}
 	}
-	api.ServeHTTP(w, r)
+	if !api(w, r) {
+		s.notOwner(w)
+	}
 }

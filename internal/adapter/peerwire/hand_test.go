@@ -46,7 +46,11 @@ func front(t testing.TB, secure bool, failed func(error), to ...*peerwire.Client
 	return s
 }
 
-func api(h http.HandlerFunc) func() http.Handler { return func() http.Handler { return h } }
+func api(h http.HandlerFunc) func() func(http.ResponseWriter, *http.Request) bool {
+	return func() func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool { h(w, r); return true }
+	}
+}
 
 // seen is a request as an API got it.
 type seen struct {
@@ -169,9 +173,15 @@ func TestEventsAreHandedOn(t *testing.T) {
 
 // TestNotOwner: a server that does not own the log takes nothing of a request, which goes to another one then, whole.
 func TestNotOwner(t *testing.T) {
-	for _, expect := range []bool{false, true} {
+	not := func(http.ResponseWriter, *http.Request) bool { return false } // it has just ceased to
+	for n, expect := range []bool{false, true, false, true} {
 		c := newCluster(t)
-		between := newBetween(t, c.serve(peerwire.ServerConfig{API: func() http.Handler { return nil }}))
+		between := newBetween(t, c.serve(peerwire.ServerConfig{API: func() func(http.ResponseWriter, *http.Request) bool {
+			if n < 2 {
+				return nil
+			}
+			return not
+		}}))
 		var want, got string
 		second := c.dial(c.serve(peerwire.ServerConfig{API: api(func(w http.ResponseWriter, r *http.Request) {
 			s, err := see(r)

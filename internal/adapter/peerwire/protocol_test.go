@@ -40,7 +40,7 @@ func TestVersionsThatCall(t *testing.T) {
 			t.Errorf("the server %q was heard", name)
 		}
 		heard = append(heard, protocol)
-	}, API: func() http.Handler { return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called++ }) },
+	}, API: api(func(http.ResponseWriter, *http.Request) { called++ }),
 		Join: func(context.Context, peerwire.Joining) (json.RawMessage, error) {
 			called++
 			return json.RawMessage("{}"), nil

@@ -43,8 +43,9 @@ type ServerConfig struct {
 
 	// Join lets a new server in. What it returns holds keys: it goes to that server, and nowhere else.
 	Join func(ctx context.Context, j Joining) (json.RawMessage, error)
-	// API is what takes requests that are handed on; nil while this server does not own the log.
-	API func() http.Handler
+	// API is what takes requests that are handed on; nil while this server does not own the log. What it returns says false where it has not
+	// answered and read nothing, as this server has just ceased to own it.
+	API func() func(w http.ResponseWriter, r *http.Request) bool
 	// Line is what takes connections of workers that are carried here; nil while this server does not own the log. It may hand the
 	// connection to somebody else and return; the connection lives until it is closed, or ctx ends.
 	Line func() func(ctx context.Context, conn net.Conn)

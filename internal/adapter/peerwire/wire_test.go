@@ -161,7 +161,7 @@ func TestWhoIsRefused(t *testing.T) {
 			return sluice.Errorf(sluice.Denied, "the server was removed").WithHint("ask")
 		}
 		return nil
-	}, API: func() http.Handler { return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called++ }) },
+	}, API: api(func(http.ResponseWriter, *http.Request) { called++ }),
 		Line: func() func(context.Context, net.Conn) {
 			return func(_ context.Context, conn net.Conn) {
 				called++

@@ -28,7 +28,7 @@ func (c *cluster) wire() peerwire.ServerConfig {
 	return peerwire.ServerConfig{Name: string(c.seat.Name), Certificate: c.identity.member.Certificate, Roots: c.identity.servers.Roots(), WhoIs: authority.MemberOf, Admit: c.neighbours.admit,
 		Heard: func(name string, protocol int) { c.neighbours.voices.heard(name, protocol, c.s.Log) },
 		Join:  c.join,
-		API: func() http.Handler {
+		API: func() func(http.ResponseWriter, *http.Request) bool {
 			if o := c.present.api.Load(); o != nil && o.lasts() {
 				return o.answer
 			}

@@ -13,7 +13,7 @@ import (
 // owning answers requests that other servers hand on, in a term of this server.
 type owning struct {
 	lasts  func() bool
-	answer http.Handler
+	answer doors.Answers
 }
 
 // whileLasts has requests answered as long as the term of the owner surely goes on: when an answer is begun, and again when its first part

@@ -233,12 +233,9 @@ func (c *cluster) ownerLife(term sluice.Term, began []sluice.Head) Life {
 		Around: func(service *control.Service) func() { return c.around(service, began) },
 		Answer: func(here http.Handler) doors.Answers {
 			o := &owning{lasts: term.Lasts}
-			o.answer = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				// It is cut with this life, as what came here by itself is.
-				if !c.s.Front.Pass(w, r, func() bool { return c.present.api.Load() == o }) { // the server that handed it on does so again
-					panic(http.ErrAbortHandler)
-				}
-			})
+			o.answer = func(w http.ResponseWriter, r *http.Request) bool { // it is cut with this life, as what came here by itself is
+				return c.s.Front.Pass(w, r, func() bool { return c.present.api.Load() == o })
+			}
 			c.present.api.Store(o)
 			return whileLasts(term.Lasts, here)
 		}}

@@ -153,10 +153,36 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// lastWords is what a request has to end in whose context has ended; then its connection is cut off: who reads slowly, or not at all, must not hold
+// up the end of a life.
+const lastWords = time.Second
+
 func (s *Shift) serve(w http.ResponseWriter, r *http.Request) bool {
 	defer s.pending.Done()
 	ctx, done := context.WithCancel(r.Context())
 	defer done()
-	defer context.AfterFunc(s.ctx, done)()
+	var mu sync.Mutex
+	over := false // nobody has to be cut off any more
+	defer context.AfterFunc(s.ctx, func() {
+		done()
+		time.AfterFunc(lastWords, func() {
+			mu.Lock()
+			defer mu.Unlock()
+			if !over {
+				cut(w)
+			}
+		})
+	})()
+	defer func() {
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+	}()
 	return s.answer(w, r.WithContext(ctx))
+}
+
+// cut has whoever reads or writes be told that it is too late.
+func cut(w http.ResponseWriter) {
+	c, past := http.NewResponseController(w), time.Unix(1, 0)
+	_, _ = c.SetReadDeadline(past), c.SetWriteDeadline(past)
 }

@@ -79,3 +79,35 @@ func TestPass(t *testing.T) {
 		}
 	})
 }
+
+// TestWhoDoesNotRead: who reads nothing of an answer does not hold up the end of a shift, whatever the handler looks at.
+func TestWhoDoesNotRead(t *testing.T) {
+	for name, start := range map[string]func(*httptest.Server){
+		"HTTP/1": (*httptest.Server).Start,
+		"HTTP/2": func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := NewFront(&http.Server{})
+			defer f.Close(0)
+			began := make(chan struct{})
+			shift := f.Begin(func(w http.ResponseWriter, _ *http.Request) bool {
+				close(began)
+				for {
+					if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+						return true
+					}
+				}
+			})
+			s := httptest.NewUnstartedServer(f)
+			start(s)
+			defer s.Close()
+			resp, err := s.Client().Get(s.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			<-began
+			shift.Stop(0) // it ends
+		})
+	}
+}
