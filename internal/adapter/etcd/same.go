@@ -40,8 +40,18 @@ type said struct {
 // each waits for the others until they give up, and then nothing has been compared.
 func (n *Node) Same(ctx context.Context) error {
 	server := n.etcd.Server
-	own, err := unless(n.wound, func() (mvcc.KeyValueHash, error) {
-		own, _, err := server.KV().HashStorage().HashByRev(0)
+	own, err := unless(n.wound, func() (own mvcc.KeyValueHash, err error) {
+		defer func() { // of a node that ends meanwhile, or a file that is damaged where it says what is where
+			if p := recover(); p != nil {
+				err = fmt.Errorf("%v", p)
+			}
+		}()
+		select {
+		case <-server.StoppingNotify():
+			return own, errors.New("it ends")
+		default:
+		}
+		own, _, err = server.KV().HashStorage().HashByRev(0)
 		return own, err
 	})
 	if err != nil {

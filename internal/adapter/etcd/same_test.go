@@ -55,7 +55,11 @@ func TestAllStartAtOnce(t *testing.T) {
 		}
 		return err
 	}
+	ended := c.nodes[0]
 	stop()
+	if err := ended.Same(t.Context()); err == nil || sluice.IsLasting(err) {
+		t.Errorf("of a node that has ended: %v", err)
+	}
 	if took := start(0, 1, 2); took > startsWithin {
 		t.Errorf("the start took %v", took)
 	}
