@@ -326,6 +326,25 @@ func TestWhatNobodySettles(t *testing.T) {
 	}
 }
 
+// TestAllThatFits: where all that are kept fit into one offer, each has all, also those that were offered before: who is asked once may be asked by the
+// next owner.
+func TestAllThatFits(t *testing.T) {
+	k, err := halts.New(&plain{}, "s3", func(context.Context) ([]sluice.Head, error) { return nil, nil }, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 5 {
+		if _, err := k.Keep(t.Context(), sluice.KeptHalt{Principal: "root", Namespace: prod, Job: sluice.JobID(fmt.Sprint(n)), Reason: "x"}); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if got := k.Next(); len(got) != n+1 {
+				t.Fatalf("of %d it offers %d", n+1, len(got))
+			}
+		}
+	}
+}
+
 // TestNoNamespace: what nobody could ever append is not kept.
 func TestNoNamespace(t *testing.T) {
 	w := newTown(t)

@@ -142,15 +142,14 @@ func (k *Keeper) All() []sluice.KeptHalt {
 	return out
 }
 
-// Next are those of All that are to be offered to another server now: as many as fit into one question, the oldest first. The others come when
-// these are forgotten, or when they are not: one that nobody can settle now hides none.
+// Next are those of All that are to be offered to another server now, as many as fit into one question: first those behind the last that was
+// offered, and then from the beginning. So all come where all fit, and one that nobody can settle now hides none where they do not.
 func (k *Keeper) Next() []sluice.KeptHalt {
 	all := k.All()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if from := 1 + slices.IndexFunc(all, func(h sluice.KeptHalt) bool { return h.ID == k.offered }); from < len(all) {
-		all = all[from:]
-	}
+	from := 1 + slices.IndexFunc(all, func(h sluice.KeptHalt) bool { return h.ID == k.offered })
+	all = slices.Concat(all[from:], all[:from])
 	size, n := 0, 0
 	for n < len(all) {
 		text, err := json.Marshal(all[n])
