@@ -70,16 +70,30 @@ type reader struct {
 func newReader(db *sql.DB) *reader { return &reader{DB: db, ready: map[string]*sql.Stmt{}} }
 
 func (r *reader) compiled(ctx context.Context, query string) (*sql.Stmt, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if s := r.ready[query]; s != nil {
+	if s := r.known(query, nil); s != nil {
 		return s, nil
 	}
-	s, err := r.PrepareContext(ctx, query)
-	if err == nil {
+	s, err := r.PrepareContext(ctx, query) // it may wait for a connection
+	if err != nil {
+		return nil, err
+	}
+	if first := r.known(query, s); first != s {
+		return first, s.Close()
+	}
+	return s, nil
+}
+
+// known is the statement of a query: a new one, if there is none yet.
+func (r *reader) known(query string, s *sql.Stmt) *sql.Stmt {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if is := r.ready[query]; is != nil {
+		return is
+	}
+	if s != nil {
 		r.ready[query] = s
 	}
-	return s, err
+	return s
 }
 
 // QueryContext runs a query that returns rows, by a connection that nobody uses.

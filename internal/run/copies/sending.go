@@ -59,6 +59,9 @@ func (j *printed) add(s stream, offset int64, data []byte) {
 func (j *printed) flush() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.reached { // who was removed and came again has nothing
+		j.reach()
+	}
 	for _, to := range j.to {
 		if len(to.queue)+len(to.behind) > 0 {
 			j.start(to, false)
