@@ -146,7 +146,7 @@ func (j *job) submit(ctx context.Context) error {
 	h := j.h
 	key := fmt.Sprintf("faults-%d-%d", os.Getpid(), submitted.Add(1))
 	var v api.Job
-	for {
+	for late := time.Now().Add(patience); ; {
 		within, done := h.briefly()
 		var err error
 		v, err = h.any.SubmitOnce(within, api.Submit{Targets: "$web", Command: command(cmp.Or(h.takes, 500*time.Millisecond))}, key)
@@ -154,7 +154,7 @@ func (j *job) submit(ctx context.Context) error {
 		if err == nil {
 			break
 		}
-		if code := sluice.CodeOf(err); code != sluice.Contact && within.Err() == nil || ctx.Err() != nil {
+		if code := sluice.CodeOf(err); code != sluice.Contact && within.Err() == nil || ctx.Err() != nil || time.Now().After(late) {
 			return err
 		}
 	}
