@@ -103,7 +103,7 @@ func (c *cluster) form(k member.Known, v view, nodes []etcd.Member, heads []slui
 	switch fresh := heard && now.Sub(said.at) < lostAfter; {
 	case v.term != 0 && v.owner.Name == string(k.Name):
 		m.Role = api.OwnerRole
-	case fresh && learns && v.cut == nil:
+	case fresh && learns && v.cut == nil, !heard && now.Sub(k.Since) < lostAfter: // it has just come
 		m.Role = api.JoiningRole
 	case fresh:
 		m.Role = api.CopyRole
