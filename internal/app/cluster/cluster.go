@@ -111,6 +111,8 @@ type present struct {
 const (
 	// resignWithin bounds how long the log is handed over when a server ends.
 	resignWithin = 2 * time.Second
+	// lifeEnds is more than a life takes to end: requests, workers, and what looks on last.
+	lifeEnds = 15 * time.Second
 	// lifeRetry is waited where a life as the owner could not begin.
 	lifeRetry = time.Second
 	// ownRetry is waited before a server wants to own the log again.

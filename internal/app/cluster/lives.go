@@ -87,6 +87,9 @@ func (c *cluster) asOwner(ctx context.Context, term sluice.Term) error {
 			stop(errTermOver)
 		}
 	})
+	lived := make(chan struct{})
+	defer close(lived)
+	watch.Go(func() { c.overdue(ctx, life, lived, term) })
 	defer c.present.api.Store(nil)
 	t := &taking{c: c}
 	defer t.close()
@@ -121,6 +124,25 @@ func (c *cluster) asOwner(ctx context.Context, term sluice.Term) error {
 		return nil
 	}
 	return err
+}
+
+// overdue hands the log over where a life has ended and what it does has not: whatever that waits for, the others must not. It can append nothing
+// any more then.
+func (c *cluster) overdue(ctx, life context.Context, lived <-chan struct{}, term sluice.Term) {
+	select {
+	case <-lived:
+		return
+	case <-life.Done():
+	}
+	if ctx.Err() != nil { // the server ends, which may be meant to take long
+		return
+	}
+	select {
+	case <-lived:
+	case <-time.After(lifeEnds):
+		c.s.Log.Error("the life of this server as the owner of the log does not end, and the log is handed over all the same", "term", term.Number())
+		c.resign(ctx, term)
+	}
 }
 
 // found makes the first server of a cluster its first member.
