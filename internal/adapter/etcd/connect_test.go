@@ -130,7 +130,7 @@ func TestElsewhereStartsAgain(t *testing.T) {
 	e := newElsewhere(t, ca, func(c *embed.Config) { c.AuthTokenTTL = 1 })
 	e.guarded()
 	c := connects(t, etcd.ConnectConfig{Endpoints: []string{e.url}, CA: ca.file, User: "ann", Password: "secret-ann"})
-	engine, err := etcd.New(c, etcd.Config{Lease: 30 * time.Second})
+	engine, err := etcd.New(c, etcd.Config{Lease: 2 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
