@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -131,4 +132,15 @@ func TestASnapshotThatCannotBeKept(t *testing.T) {
 		}
 	}()
 	later{&wound{struck: make(chan struct{})}}.OnWrite(&zapcore.CheckedEntry{Entry: zapcore.Entry{Message: "another"}}, []zapcore.Field{zap.Error(errors.New("a mistake"))})
+}
+
+// TestTold: what etcd says is told to people, but not that the listener was closed, which every node says that ends.
+func TestTold(t *testing.T) {
+	var said []string
+	l := logger(func(text string) { said = append(said, text) })
+	l.Error("setting up serving from embedded etcd failed.", zap.Error(&net.OpError{Op: "accept", Net: "tcp", Err: net.ErrClosed}))
+	l.Error("the disk is slow", zap.Error(errors.New("no answer")))
+	if len(said) != 1 || !strings.Contains(said[0], "the disk is slow") {
+		t.Errorf("told are %q", said)
+	}
 }

@@ -1,9 +1,11 @@
 package etcd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"runtime"
 	"slices"
@@ -270,6 +272,9 @@ func logger(trouble func(string)) *zap.Logger {
 type told func(string)
 
 func (t told) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(net.ErrClosed.Error())) { // each node says that when it ends in order
+		return len(p), nil
+	}
 	t("etcd: " + strings.TrimSpace(string(p)))
 	return len(p), nil
 }
