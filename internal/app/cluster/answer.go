@@ -69,7 +69,7 @@ func (c *cluster) answerAsCopy(here http.Handler) doors.Answers {
 			case <-v.turns:
 			case <-time.After(lookSoon):
 			case <-begun.C:
-				early = r.Method != http.MethodGet && r.Method != http.MethodHead // what would be refused waits longer
+				early = !reads(r) // what would be refused waits longer
 			case <-over.C:
 				if v.cut != nil || v.ownerless(c.s.Clock()) && httpapi.IsHalt(r) {
 					here.ServeHTTP(w, answeredAsOld(r, c.staleBy(v))) // which refuses what would change something, and keeps a halt

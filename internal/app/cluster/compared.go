@@ -8,7 +8,8 @@ import (
 )
 
 // How often this server compares what its part of the engine keeps with what the others keep: a disk may change it at any time, and etcd serves what
-// is there. While it is read appends wait, so it takes a three-hundredth of the time at most, but for the last of these.
+// is there. While it is read appends wait, so the more time it takes, the seldomer it is done: a three-hundredth of all time at most, as long as that
+// is not seldomer than compareSeldom.
 const (
 	compareEvery  = time.Minute
 	compareShare  = 300
